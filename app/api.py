@@ -1,0 +1,7 @@
+"""The API: its title, its Swagger UI at `/`, its namespaces."""
+
+import user_manage
+from flask_restx import Api
+
+api = Api(title="User management", version="1.0", description="The sample application of this deployment.")
+api.add_namespace(user_manage.namespace)

@@ -1,0 +1,52 @@
+"""Filters of the role flask_uwsgi: they compute on the controller, so that hosts are asked once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import preflight
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import digest
+
+
+def environment_file(variables: dict[str, Any]) -> str:
+    """Return a systemd EnvironmentFile (see systemd.exec(5)) with every value quoted."""
+
+    def quoted(value: Any) -> str:
+        text = str(value)
+        for special in ("\\", '"', "$", "`"):
+            text = text.replace(special, "\\" + special)
+        return f'"{text}"'
+
+    return "".join(f"{name}={quoted(value)}\n" for name, value in sorted(variables.items()))
+
+
+def generation(files: dict[str, str], manifest: dict[str, Any]) -> dict[str, Any]:
+    """Name a generation by all that it consists of.
+
+    Args:
+        files: relative names to contents.
+        manifest: what the generation says of itself; the same on every host.
+
+    Returns:
+        ``id``, and ``files`` with the manifest added.
+    """
+    name = digest(json.dumps(manifest, sort_keys=True), *(f"{key}\0{files[key]}" for key in sorted(files)))
+    checksums = {key: hashlib.sha256(files[key].encode()).hexdigest() for key in sorted(files)}
+    document = json.dumps({"generation": name, **manifest, "checksums": checksums}, indent=2) + "\n"
+    return {"id": name, "files": {**files, "manifest.json": document}}
+
+
+class FilterModule:
+    """Named as Ansible expects."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return the filters by name."""
+        return {
+            "environment_file": environment_file,
+            "files_per_worker": preflight.files_per_worker,
+            "generation": generation,
+            "preflight_problems": preflight.problems,
+            "service_tasks": preflight.tasks,
+        }

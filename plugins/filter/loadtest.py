@@ -1,0 +1,80 @@
+"""Filters that turn what a load test measured into reports, for programs and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import loadtest, loadtest_show
+
+
+def loadtest_report(measured: Any) -> dict[str, Any]:
+    """Judge what was measured on one host: the content of its report.
+
+    Args:
+        measured: what ``roles/loadtest/tasks/report.yml`` gathers.
+
+    Returns:
+        The report.
+
+    Raises:
+        AnsibleFilterError: when something that the role must give is missing.
+    """
+    if not isinstance(measured, Mapping):
+        raise AnsibleFilterError("loadtest_report wants the dictionary of what was measured on one host")
+    try:
+        return loadtest.report(measured)
+    except KeyError as error:
+        raise AnsibleFilterError(f"loadtest_report: {error} is missing in what was measured") from error
+
+
+def loadtest_missing(hosts: Sequence[str]) -> list[dict[str, Any]]:
+    """Make the reports of hosts that fell out before they were measured.
+
+    Args:
+        hosts: their names.
+
+    Returns:
+        The reports, all failed.
+    """
+    reason = "not measured: it failed or was unreachable earlier in this run"
+    return [loadtest.missing_report(host, reason) for host in hosts]
+
+
+def loadtest_summary(reports: Sequence[Mapping[str, Any]], width: int = 96) -> str:
+    """Make the table and the sentences that end a verify run.
+
+    Args:
+        reports: the hosts' reports.
+        width: columns that the text may take.
+
+    Returns:
+        The lines.
+    """
+    return loadtest_show.summary(reports, width)
+
+
+def loadtest_page(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Gather what the HTML page shows.
+
+    Args:
+        reports: the hosts' reports.
+
+    Returns:
+        The page's data, see :func:`loadtest_show.page`.
+    """
+    return loadtest_show.page(reports)
+
+
+class FilterModule:
+    """The filters by name."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by the names that templates use."""
+        return {
+            "loadtest_report": loadtest_report,
+            "loadtest_missing": loadtest_missing,
+            "loadtest_summary": loadtest_summary,
+            "loadtest_page": loadtest_page,
+        }

@@ -1,0 +1,348 @@
+"""What ApacheBench (``ab``) said, as numbers.
+
+One pure function, :func:`parse`, turns the output of one ``ab`` run into an :class:`AbResult`. It reads the
+lines of every ``ab`` from 1.3 to the multi-threaded one of httpd's trunk, and the messages with which ``ab``
+gives up. It never raises: whatever was printed, the result says what was measured and, in words, what went
+wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class AbError:
+    """Why a run did not measure what it should.
+
+    Attributes:
+        kind: a short name for programs: ``refused``, ``reset``, ``timeout``, ``open_files``, ``usage`` …
+        message: what happened, one line.
+        remedy: what to do about it; empty when nothing general can be said.
+    """
+
+    kind: str
+    message: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        """Return message and remedy as one line for people."""
+        return f"{self.message} ({self.remedy})" if self.remedy else self.message
+
+
+@dataclass(frozen=True)
+class Failures:
+    """How requests failed. ``ab`` counts one lost request under up to three kinds."""
+
+    connect: int = 0
+    receive: int = 0
+    length: int = 0
+    exceptions: int = 0
+    write: int = 0
+
+
+@dataclass(frozen=True)
+class Times:
+    """One line of the table "Connection Times"; ``sd_ms`` and ``median_ms`` are None under ``-S``."""
+
+    min_ms: int
+    mean_ms: int
+    sd_ms: float | None
+    median_ms: int | None
+    max_ms: int
+
+
+@dataclass(frozen=True)
+class AbResult:
+    """One run of ``ab``. A value that was not printed is None (a counter that was not printed is 0).
+
+    Attributes:
+        returncode: exit status; negative for a signal, as in :mod:`subprocess`.
+        ab_version: the version from the banner, such as ``2.3``.
+        document_length_bytes: length of the first answer's body, with which all others are compared.
+        concurrency: requests that were kept in flight.
+        complete: requests that ended, well or badly; after an abort the number that ``ab`` gives.
+        failed: requests that did not end well, as ``ab`` counts them: up to three for one request.
+        non_2xx: answers with another status; ``ab`` does not count these as failed.
+        duration_s: seconds from the first connection to the last answer.
+        requests_per_second: complete requests by seconds.
+        mean_ms: mean milliseconds of one request.
+        percentiles_ms: milliseconds within which so many percent of the requests were served; 100 is the
+            longest.
+        times_ms: the table "Connection Times" by its lower-case labels.
+        warnings: what ``ab`` itself says about its numbers.
+        error: why it ended early or what it printed instead of numbers; None after a whole run.
+    """
+
+    returncode: int = 0
+    ab_version: str | None = None
+    server_software: str | None = None
+    tls_protocol: str | None = None
+    document_path: str | None = None
+    document_length_bytes: int | None = None
+    concurrency: int | None = None
+    complete: int = 0
+    failed: int = 0
+    failures: Failures = field(default_factory=Failures)
+    non_2xx: int = 0
+    keep_alive: int | None = None
+    duration_s: float | None = None
+    requests_per_second: float | None = None
+    mean_ms: float | None = None
+    transferred_bytes: int | None = None
+    body_sent_bytes: int | None = None
+    html_transferred_bytes: int | None = None
+    transfer_kbytes_per_s: float | None = None
+    times_ms: dict[str, Times] = field(default_factory=dict)
+    percentiles_ms: dict[int, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    error: AbError | None = None
+
+    @property
+    def p50_ms(self) -> int | None:
+        """Milliseconds within which half of the requests were served."""
+        return self.percentiles_ms.get(50)
+
+    @property
+    def p95_ms(self) -> int | None:
+        """Milliseconds within which 95 % of the requests were served."""
+        return self.percentiles_ms.get(95)
+
+    @property
+    def p99_ms(self) -> int | None:
+        """Milliseconds within which 99 % of the requests were served."""
+        return self.percentiles_ms.get(99)
+
+    @property
+    def max_ms(self) -> int | None:
+        """Milliseconds of the longest request."""
+        total = self.times_ms.get("total")
+        return self.percentiles_ms.get(100, total.max_ms if total else None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain data for JSON, the computed values included.
+
+        Returns:
+            The attributes by name, with ``p50_ms``, ``p95_ms``, ``p99_ms`` and ``max_ms``; the percentiles'
+            keys are strings, as JSON wants them.
+        """
+        data = asdict(self)
+        data["percentiles_ms"] = {str(percent): ms for percent, ms in self.percentiles_ms.items()}
+        data["warnings"] = list(self.warnings)
+        for name in ("p50_ms", "p95_ms", "p99_ms", "max_ms"):
+            data[name] = getattr(self, name)
+        return data
+
+
+# Label as printed → attribute and how to read the value's first word. "Total POSTed" and "Broken pipe errors"
+# are the names that older versions had for what is now "Total body sent" and "Write errors".
+_LABELS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "Document Length": ("document_length_bytes", int),
+    "Concurrency Level": ("concurrency", int),
+    "Time taken for tests": ("duration_s", float),
+    "Complete requests": ("complete", int),
+    "Failed requests": ("failed", int),
+    "Non-2xx responses": ("non_2xx", int),
+    "Keep-Alive requests": ("keep_alive", int),
+    "Total transferred": ("transferred_bytes", int),
+    "Total body sent": ("body_sent_bytes", int),
+    "Total POSTed": ("body_sent_bytes", int),
+    "Total PUT": ("body_sent_bytes", int),
+    "HTML transferred": ("html_transferred_bytes", int),
+    "Requests per second": ("requests_per_second", float),
+    "Transfer rate": ("transfer_kbytes_per_s", float),
+}
+_TEXTS = {
+    "Server Software": "server_software",
+    "SSL/TLS Protocol": "tls_protocol",
+    "Document Path": "document_path",
+}
+_TIMES = ("Connect", "Processing", "Waiting", "Total")
+
+# What ab prints when it gives up: a part of the line → kind, remedy. Matched by words and not by number: the
+# numbers are the operating system's. The first match wins, so causes come before their consequences.
+_ERRORS: tuple[tuple[str, str, str], ...] = (
+    (
+        "Cannot use concurrency level greater than total number of requests",
+        "usage",
+        "ask for at least as many requests as are to be concurrent",
+    ),
+    ("Invalid Concurrency", "usage", "this ab cannot keep so many requests in flight; ask for fewer"),
+    ("Invalid number of requests", "usage", "ask for at least one request"),
+    ("invalid URL", "usage", "ab wants a path after host and port, if only /"),
+    ("POST data file", "data_file", "give the path of a readable file on the host that runs ab"),
+    ("Too many open files", "open_files", "raise the limit of open files: ulimit -n, or LimitNOFILE="),
+    (
+        "Cannot assign requested address",
+        "ports",
+        "no local port was left: widen net.ipv4.ip_local_port_range, or wait a minute for old ones",
+    ),
+    ("apr_sockaddr_info_get", "unknown_host", "the host's name does not resolve on the host that runs ab"),
+    ("Connection refused", "refused", "nothing listens there: does the service run, is the port right?"),
+    ("No route to host", "unreachable", "no packet gets there: routing, or a firewall that rejects"),
+    ("Network is unreachable", "unreachable", "no packet gets there: routing, or a firewall that rejects"),
+    (
+        "Connection reset by peer",
+        "reset",
+        "the server dropped a connection: did it stop, crash or run out of listen queue? See its journal",
+    ),
+    ("Broken pipe", "reset", "the server closed a connection too early: see its journal"),
+    (
+        "timeout specified has expired",
+        "timeout",
+        "no answer came for the whole timeout: a hung server, a full listen queue or a firewall that drops",
+    ),
+    ("SSL handshake failed", "tls", "the TLS handshake failed: does the server speak TLS on this port?"),
+    ("SSL not compiled in", "usage", "this ab cannot do https"),
+    ("Could not allocate memory", "memory", "there was no memory for so many requests"),
+    ("Test aborted after", "refused", "connecting failed time after time: is the service running?"),
+)
+
+
+def parse(stdout: str, stderr: str, returncode: int) -> AbResult:
+    """Read what one run of ``ab`` printed.
+
+    Args:
+        stdout: its standard output, the plain format (not ``-w``).
+        stderr: its standard error: progress, and the reason when it gave up.
+        returncode: its exit status; negative for a signal.
+
+    Returns:
+        The numbers in the units of their names, and ``error`` where the run was not whole: ``ab`` gave up,
+        was killed, or printed something without numbers.
+    """
+    values: dict[str, Any] = {"returncode": returncode}
+    failures: dict[str, int] = {}
+    warnings: list[str] = []
+    times: dict[str, Times] = {}
+    percentiles: dict[int, int] = {}
+    unreadable: list[str] = []
+    lines = stdout.splitlines()
+    for number, line in enumerate(lines):
+        try:
+            _read_line(line, values, failures, times, percentiles)
+        except ValueError:
+            unreadable.append(line.strip())
+        if line.startswith(("WARNING: ", "ERROR: ")):
+            # ab breaks these sentences after the first line.
+            following = lines[number + 1].strip() if number + 1 < len(lines) else ""
+            warnings.append(f"{line.strip()} {following}".strip())
+    return AbResult(
+        **values,
+        failures=Failures(**failures),
+        times_ms=times,
+        percentiles_ms=percentiles,
+        warnings=tuple(warnings),
+        error=_error(values, unreadable, stdout, stderr),
+    )
+
+
+def _read_line(
+    line: str,
+    values: dict[str, Any],
+    failures: dict[str, int],
+    times: dict[str, Times],
+    percentiles: dict[int, int],
+) -> None:
+    """Put what one line says where it belongs; raise ValueError when a known label has no number."""
+    label, colon, rest = line.strip().partition(":")
+    words = rest.split()
+    first = words[0] if words else ""
+    if label.startswith("This is ApacheBench, Version"):
+        values["ab_version"] = label.split()[4]
+    elif label.startswith("Total of ") and label.endswith("requests completed"):
+        values["complete"] = int(label.split()[2])
+    elif label.startswith("(Connect") and colon:
+        failures.update(_failure_counts(line))
+    elif not colon:
+        _read_percentile(line, percentiles)
+    elif label in ("Write errors", "Broken pipe errors"):
+        failures["write"] = int(first)
+    elif label == "Document Length" and first == "Variable":
+        values["document_length_bytes"] = None
+    elif label in _TEXTS:
+        values[_TEXTS[label]] = rest.strip() or None
+    elif label == "Time per request" and "across" not in rest:
+        values["mean_ms"] = float(first)
+    elif label in _TIMES:
+        times[label.lower()] = _read_times(words)
+    elif label in _LABELS:
+        name, convert = _LABELS[label]
+        values[name] = convert(first)
+
+
+def _failure_counts(line: str) -> dict[str, int]:
+    """Read ``(Connect: 0, Receive: 1, Length: 1, Exceptions: 0)``; old versions leave some of them out."""
+    counts = {}
+    for part in line.strip().strip("()").split(","):
+        name, _colon, count = part.partition(":")
+        if name.strip().lower() in Failures.__dataclass_fields__:
+            counts[name.strip().lower()] = int(count)
+    return counts
+
+
+def _read_percentile(line: str, percentiles: dict[int, int]) -> None:
+    """Read a line such as ``  99%   5012`` or `` 100%   6200 (longest request)``."""
+    words = line.split()
+    if len(words) >= 2 and words[0].endswith("%") and words[0][:-1].isdigit() and words[1].isdigit():
+        percentiles[int(words[0][:-1])] = int(words[1])
+
+
+def _read_times(words: Sequence[str]) -> Times:
+    """Read min, mean, sd, median, max; or min, mean, max as ``-S`` and old versions print."""
+    if len(words) == 3:
+        low, mean, high = (int(word) for word in words)
+        return Times(low, mean, None, None, high)
+    if len(words) != 5:
+        raise ValueError("neither three nor five times")
+    return Times(int(words[0]), int(words[1]), float(words[2]), int(words[3]), int(words[4]))
+
+
+def _error(values: dict[str, Any], unreadable: list[str], stdout: str, stderr: str) -> AbError | None:
+    """Say what kept the run from being whole, or None."""
+    returncode = values["returncode"]
+    whole = "Complete requests:" in stdout
+    if returncode != 0 or not whole:
+        # A whole run may have met such errors and gone on (-r): then the counters tell of them.
+        said = stderr.splitlines() + stdout.splitlines()
+        for part, kind, remedy in _ERRORS:
+            line = next((line for line in said if part in line), None)
+            if line is not None:
+                done = values.get("complete", 0)
+                ended = f" after {done} requests" if done else ""
+                return AbError(kind, f"ab gave up{ended}: {line.strip().removeprefix('ab: ')}", remedy)
+    if returncode < 0:
+        return AbError("killed", f"ab was ended by signal {-returncode}")
+    if returncode != 0:
+        reason = next((line.strip() for line in stderr.splitlines() if line.strip()), "it printed no reason")
+        return AbError("failed", f"ab ended with status {returncode}: {reason}")
+    if unreadable:
+        return AbError("unparsable", f"ab printed a number that cannot be read: {unreadable[0]!r}")
+    if not whole:
+        begins = next((line.strip() for line in stdout.splitlines() if line.strip()), "nothing")
+        return AbError("unparsable", f"no result in what ab printed, which begins: {begins[:120]}")
+    return None
+
+
+def parse_percentiles_csv(text: str) -> list[float]:
+    """Read the file that ``ab -e`` writes: percent served and time in ms.
+
+    Args:
+        text: the file's content.
+
+    Returns:
+        Milliseconds of each percent from 0 on; empty when the text is not such a file. Older versions stop
+        at 99, newer ones at 100.
+    """
+    curve: list[float] = []
+    for line in text.splitlines()[1:]:
+        percent, comma, ms = line.partition(",")
+        try:
+            if not comma or int(percent) != len(curve):
+                return []
+            curve.append(float(ms))
+        except ValueError:
+            return []
+    return curve

@@ -1,0 +1,202 @@
+"""Names and packs what is deployed: an application's code and the wheels it runs on.
+
+An artifact is named by what goes into it (code, locks, platform), so that the same input has the same
+id wherever and whenever it is built, and a change of any of them gives another.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import gzip
+import hashlib
+import io
+import json
+import os
+import re
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Part of every id: raise it when the way of packing or building changes what hosts get.
+RECIPE = "1"
+ID_LENGTH = 12
+
+_REQUIREMENT = re.compile(
+    r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^]]*\])?\s*(?P<pin>===?\s*[^\s;\\]+)?"
+)
+
+
+class ArtifactError(Exception):
+    """The input cannot become an artifact, or a stored artifact is not what it was."""
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One entry of a lock: its normalised name, and its whole text as pip reads it."""
+
+    name: str
+    text: str
+
+
+def digest(*parts: str) -> str:
+    """Return the short id of a sequence of strings."""
+    whole = hashlib.sha256()
+    for part in parts:
+        data = part.encode()
+        whole.update(len(data).to_bytes(8, "big") + data)
+    return whole.hexdigest()[:ID_LENGTH]
+
+
+def sha256(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def source_files(source: Path, exclude: Iterable[str]) -> list[Path]:
+    """Return the files of an application, relative to its folder and sorted.
+
+    Args:
+        source: the application's folder.
+        exclude: shell patterns; a file is left out when its name or a folder above it matches one.
+
+    Raises:
+        ArtifactError: the folder does not exist or holds no file.
+    """
+    if not source.is_dir():
+        raise ArtifactError(
+            f"flask_uwsgi_source={source} is not a directory on the controller: "
+            "set it to the folder that holds your application"
+        )
+    patterns = list(exclude)
+
+    def wanted(path: Path) -> bool:
+        return not any(fnmatch.fnmatch(part, pattern) for part in path.parts for pattern in patterns)
+
+    found = (path.relative_to(source) for path in source.rglob("*") if path.is_file())
+    files = sorted(path for path in found if wanted(path))
+    if not files:
+        raise ArtifactError(f"flask_uwsgi_source={source} holds no file to deploy")
+    return files
+
+
+def code_id(source: Path, files: Iterable[Path]) -> str:
+    """Return the id of the code: names, executable bits and contents, nothing else."""
+    return digest(
+        RECIPE,
+        *(f"{file}:{_executable(source / file)}:{sha256(source / file)}" for file in files),
+    )
+
+
+def _executable(path: Path) -> bool:
+    return bool(path.stat().st_mode & 0o100)
+
+
+def pack_code(source: Path, files: Iterable[Path], target: Path) -> None:
+    """Write the code as a tar.gz whose bytes depend on the code alone.
+
+    Args:
+        source: the application's folder.
+        files: what to pack, relative to it.
+        target: the archive to write; it appears whole or not at all.
+    """
+    buffer = io.BytesIO()
+    with (
+        gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as tar,
+    ):
+        for file in files:
+            entry = tarfile.TarInfo(str(file))
+            content = (source / file).read_bytes()
+            entry.size = len(content)
+            entry.mode = 0o755 if _executable(source / file) else 0o644
+            tar.addfile(entry, io.BytesIO(content))
+    _write(target, buffer.getvalue())
+
+
+def _write(target: Path, content: bytes) -> None:
+    # Several hosts are planned at once, each in a process of its own.
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    partial.write_bytes(content)
+    partial.rename(target)
+
+
+def requirements(text: str) -> Iterator[Requirement]:
+    """Yield the entries of a requirements file, continuation lines joined and comments dropped."""
+    joined = re.sub(r"\\\r?\n", " ", text)
+    for line in joined.splitlines():
+        stripped = re.sub(r"(^|\s)#.*$", "", line).strip()
+        if not stripped:
+            continue
+        match = _REQUIREMENT.match(stripped)
+        name = match["name"] if match else stripped
+        yield Requirement(re.sub(r"[-_.]+", "-", name).lower(), re.sub(r"\s+", " ", stripped))
+
+
+def read_lock(path: Path, variable: str) -> list[Requirement]:
+    """Read a lock and insist that it is one: every entry pinned and hashed.
+
+    Args:
+        path: the requirements file.
+        variable: the variable that named it, for the message.
+
+    Raises:
+        ArtifactError: it does not exist, or an entry lacks its exact version or its hash.
+    """
+    if not path.is_file():
+        raise ArtifactError(
+            f"{variable}={path} does not exist on the controller: set it to a requirements file with hashes"
+        )
+    entries = list(requirements(path.read_text()))
+    for entry in entries:
+        match = _REQUIREMENT.match(entry.text)
+        if not match or not match["pin"] or "--hash=" not in entry.text:
+            raise ArtifactError(
+                f"{variable}={path} is not a lock: {entry.text.split(' --hash', 1)[0]!r} has no exact version "
+                "or no --hash. Make one with `pip-compile --generate-hashes` or "
+                "`uv pip compile --generate-hashes`"
+            )
+    return entries
+
+
+def server_entries(application: list[Requirement], server: list[Requirement]) -> list[Requirement]:
+    """Return the server's entries less those the application pins itself: its choice wins."""
+    chosen = {entry.name for entry in application}
+    return [entry for entry in server if entry.name not in chosen]
+
+
+def wheelhouse_id(entries: Iterable[Requirement], platform: str) -> str:
+    """Return the id of a wheelhouse: what is installed, on which platform.
+
+    Args:
+        entries: all requirements, of the application, the server and the build tools.
+        platform: distribution, architecture and Python, such as ``debian-12-x86_64-py3.11``.
+    """
+    return digest(RECIPE, platform, *sorted(entry.text for entry in entries))
+
+
+def record(archive: Path) -> dict[str, Any]:
+    """Write down an archive's checksum beside it, and return what was written."""
+    entry = {"file": archive.name, "sha256": sha256(archive)}
+    _write(archive.with_name(archive.name + ".json"), json.dumps(entry, indent=2).encode() + b"\n")
+    return entry
+
+
+def recorded(archive: Path) -> dict[str, Any] | None:
+    """Return an archive's record, or None where the archive is not (wholly) there.
+
+    Raises:
+        ArtifactError: the archive is not the one the record describes.
+    """
+    beside = archive.with_name(archive.name + ".json")
+    if not (archive.is_file() and beside.is_file()):
+        return None
+    entry: dict[str, Any] = json.loads(beside.read_text())
+    if sha256(archive) != entry["sha256"]:
+        raise ArtifactError(
+            f"artifact {archive} is damaged: its SHA-256 is not the recorded {entry['sha256'][:16]}…. "
+            f"Nothing was shipped. Remove it (`rm {archive}*`) and deploy again: it is then built anew"
+        )
+    return entry

@@ -1,0 +1,52 @@
+"""Turns what a failed start left in the journal into the variable to change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+# What uWSGI 2.0.31 and Python print, and the remedy in the role's own words.
+_CAUSES = (
+    (
+        r'unable to find "application" callable in file|unable to find "[^"]*" callable',
+        "flask_uwsgi_callable={callable}: no such name in flask_uwsgi_wsgi_file={wsgi_file}. "
+        "Set flask_uwsgi_callable to the name of the WSGI application in that file",
+    ),
+    (
+        r"failed to open python file",
+        "flask_uwsgi_wsgi_file={wsgi_file} cannot be opened in the release. "
+        "Set it to a file below flask_uwsgi_source that the artifact does not exclude",
+    ),
+    (
+        r"(?P<detail>ModuleNotFoundError: No module named .*)",
+        "{detail}: add the package that brings it to the lock (flask_uwsgi_lock), or the file to flask_uwsgi_source",
+    ),
+    (
+        r"\[strict-mode\] unknown config directive: (?P<detail>\S+)",
+        "flask_uwsgi_extra_ini has the key {detail}, which uWSGI does not know. Correct or remove it",
+    ),
+    (
+        r"(?P<detail>(?:\w+\.)*\w*(?:Error|Exception|Exit)\b.*)",
+        "flask_uwsgi_wsgi_file={wsgi_file} raised while it was loaded: {detail}. Mend the application",
+    ),
+)
+
+
+def explain(lines: Iterable[str], wsgi_file: str, callable_name: str) -> str:
+    """Return the likeliest cause of a failed start, naming variable, value and remedy.
+
+    Args:
+        lines: what the instance logged.
+        wsgi_file: the value of ``flask_uwsgi_wsgi_file``.
+        callable_name: the value of ``flask_uwsgi_callable``.
+
+    Returns:
+        a sentence, or an empty string where the log tells nothing we know.
+    """
+    logged = list(lines)
+    for pattern, remedy in _CAUSES:
+        for line in reversed(logged):
+            if match := re.search(pattern, line):
+                detail = match.groupdict().get("detail") or ""
+                return remedy.format(wsgi_file=wsgi_file, callable=callable_name, detail=detail.strip())
+    return ""

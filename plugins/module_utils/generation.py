@@ -1,0 +1,128 @@
+"""A generation on disk: a release, its configuration and its units, whole in one directory."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .layout import Layout
+
+MANIFEST = "manifest.json"
+# Values in here may be nobody's business: a diff shows which names changed, never to what.
+ENVIRONMENT = "environment"
+_SERVED = ".served"
+
+
+def manifest(layout: Layout, generation: str) -> dict[str, Any] | None:
+    """Return what a generation says of itself, or None where it is not (wholly) there."""
+    path = layout.generations / generation / MANIFEST
+    if not path.is_file():
+        return None
+    document: dict[str, Any] = json.loads(path.read_text())
+    return document
+
+
+def kept(layout: Layout) -> list[str]:
+    """Return the generations on the host that have served, the one that served last first."""
+    marks = layout.generations.glob(f"*/{_SERVED}")
+    return [
+        mark.parent.name for mark in sorted(marks, key=lambda mark: mark.stat().st_mtime_ns, reverse=True)
+    ]
+
+
+def served(layout: Layout, generation: str) -> bool:
+    """Tell whether a generation has ever served."""
+    return (layout.generations / generation / _SERVED).is_file()
+
+
+def mark_served(layout: Layout, generation: str) -> None:
+    """Note that a generation serves from now on."""
+    (layout.generations / generation / _SERVED).touch()
+
+
+def remove(layout: Layout, generation: str) -> None:
+    """Remove a generation and the unit settings that are its own."""
+    shutil.rmtree(layout.generations / generation, ignore_errors=True)
+    for dropin in (layout.service_dropin(generation), layout.canary_dropin(generation)):
+        shutil.rmtree(dropin.parent, ignore_errors=True)
+
+
+def unit_targets(layout: Layout, generation: str) -> dict[Path, Path]:
+    """Return where each unit file of a generation belongs: installed path to stored path."""
+    stored = layout.generations / generation / "units"
+    return {
+        layout.units / layout.socket_unit: stored / "app.socket",
+        layout.units / layout.service(""): stored / "app@.service",
+        layout.units / layout.canary(""): stored / "app-canary@.service",
+        layout.service_dropin(generation): stored / "generation.conf",
+        layout.canary_dropin(generation): stored / "generation.conf",
+    }
+
+
+def socket_activates(layout: Layout, generation: str) -> str:
+    """Return the socket's unit settings that name the generation to start when none runs."""
+    return f"[Socket]\nService={layout.service(generation)}\n"
+
+
+def write(directory: Path, files: Mapping[str, str], group: int) -> None:
+    """Write a generation's files, readable by root and the service's group alone.
+
+    Args:
+        directory: the directory to make; what is there of an earlier try is removed.
+        files: relative name to content.
+        group: numeric id of the service's group.
+    """
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o755, parents=True)
+    for name, content in files.items():
+        path = directory / name
+        path.parent.mkdir(mode=0o755, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(content)
+        # systemd reads the environment before it gives up root; the service need not read it at all.
+        if name != ENVIRONMENT:
+            shutil.chown(path, group=group)
+            path.chmod(0o640)
+
+
+def _masked(name: str, content: str) -> str:
+    if name != ENVIRONMENT:
+        return content
+    return "".join(f"{line.partition('=')[0]}=…\n" for line in content.splitlines() if "=" in line)
+
+
+def difference(layout: Layout, before: str | None, files: Mapping[str, str]) -> str:
+    """Return a unified diff from a generation on the host to new files, values of the environment hidden.
+
+    Args:
+        layout: the application's paths.
+        before: the generation to compare with, or None for the first one.
+        files: relative name to new content.
+    """
+    hunks: list[str] = []
+    for name, content in sorted(files.items()):
+        path = layout.generations / (before or "") / name
+        old = path.read_text() if before and path.is_file() else ""
+        if name == ENVIRONMENT and old != content:
+            hunks += _environment_difference(old, content)
+            continue
+        hunks += difflib.unified_diff(
+            _masked(name, old).splitlines(keepends=True),
+            _masked(name, content).splitlines(keepends=True),
+            f"{before or '(none)'}/{name}",
+            f"new/{name}",
+        )
+    return "".join(hunks)
+
+
+def _environment_difference(old: str, new: str) -> list[str]:
+    before, after = (
+        dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line) for text in (old, new)
+    )
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    signs = {name: "+" if name not in before else "-" if name not in after else "~" for name in changed}
+    return ["--- environment (values hidden)\n", *(f"{signs[name]} {name}\n" for name in changed)]

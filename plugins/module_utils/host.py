@@ -1,0 +1,118 @@
+"""What a host is and what it allows: read from /proc and /etc, nothing is run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+_LISTEN = "0A"
+_ANY = {"0" * 8, "0" * 32}
+
+
+def facts(base: Path) -> dict[str, Any]:
+    """Return platform and limits of this host.
+
+    Args:
+        base: the directory that will hold the application; its file system's free space is told.
+
+    Returns:
+        ``platform`` names what artifacts are built for. ``nofile`` and ``nproc`` are the hard limits of
+        PID 1: a service cannot get more where systemd lacks CAP_SYS_RESOURCE (containers), so the lower of
+        these and the kernel's own bounds is what counts.
+    """
+    release = platform.freedesktop_os_release()
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    version = release.get("VERSION_ID", "")
+    limits = _limits(1)
+    return {
+        "distribution": release["ID"],
+        "version": version,
+        "architecture": platform.machine(),
+        "python": python,
+        "platform": f"{release['ID']}-{version}-{platform.machine()}-py{python}",
+        "libpython": any(Path("/usr/lib").glob(f"*/libpython{python}.so.1.0")),
+        "somaxconn": _number("/proc/sys/net/core/somaxconn"),
+        "file_max": _number("/proc/sys/fs/file-max"),
+        "nofile": min(limits["Max open files"], _number("/proc/sys/fs/nr_open")),
+        "tasks": min(
+            limits["Max processes"],
+            _number("/proc/sys/kernel/pid_max"),
+            _number("/proc/sys/kernel/threads-max"),
+            _cgroup_pids(),
+        ),
+        "free_mb": shutil.disk_usage(_existing(base)).free // 2**20,
+        "systemd": Path("/run/systemd/system").is_dir(),
+    }
+
+
+def _limits(pid: int) -> dict[str, int]:
+    limits = {}
+    for line in Path(f"/proc/{pid}/limits").read_text().splitlines()[1:]:
+        name, hard = line[:26].strip(), line[47:68].strip()
+        limits[name] = sys.maxsize if hard == "unlimited" else int(hard)
+    return limits
+
+
+def _number(path: str) -> int:
+    return int(Path(path).read_text())
+
+
+def _cgroup_pids() -> int:
+    path = Path("/sys/fs/cgroup/pids.max")
+    text = path.read_text().strip() if path.is_file() else "max"
+    return sys.maxsize if text == "max" else int(text)
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def port_holders(bind: str, port: int) -> list[dict[str, Any]]:
+    """Return who listens on a TCP port in a way that collides with an address.
+
+    Args:
+        bind: the address to listen on; ``0.0.0.0`` and ``::`` collide with every address.
+        port: the TCP port.
+
+    Returns:
+        one entry per process, with ``pid`` and ``name``; one entry with pid 0 where the process is hidden.
+    """
+    inodes = set()
+    for table in ("tcp", "tcp6"):
+        path = Path("/proc/net") / table
+        if not path.is_file():
+            continue
+        for line in path.read_text().splitlines()[1:]:
+            fields = line.split()
+            address, _, hex_port = fields[1].partition(":")
+            collides = address in _ANY or bind in ("0.0.0.0", "::") or address == _hex(bind)
+            if fields[3] == _LISTEN and int(hex_port, 16) == port and collides:
+                inodes.add(f"socket:[{fields[9]}]")
+    if not inodes:
+        return []
+    holders = [
+        {"pid": int(process.name), "name": (process / "comm").read_text().strip()}
+        for process in Path("/proc").iterdir()
+        if process.name.isdigit() and _holds(process, inodes)
+    ]
+    return sorted(holders, key=lambda holder: holder["pid"]) or [{"pid": 0, "name": "a hidden process"}]
+
+
+def _hex(address: str) -> str:
+    if ":" in address:
+        return ""
+    return "".join(f"{int(part):02X}" for part in reversed(address.split(".")))
+
+
+def _holds(process: Path, inodes: set[str]) -> bool:
+    try:
+        return any(os.readlink(descriptor) in inodes for descriptor in (process / "fd").iterdir())
+    except OSError:
+        # The process, or one of its files, is gone by now.
+        return False

@@ -1,0 +1,456 @@
+"""What a load test of one host means: the checks against thresholds, and the report.
+
+Pure functions over plain data. :func:`report` takes what the role ``loadtest`` measured on one host and
+returns what is written to ``reports/verify/HOST.json``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Relation = Literal["==", "<=", ">="]
+_CONTRARY: dict[Relation, str] = {"==": "!=", "<=": ">", ">=": "<"}
+
+# What an inventory name may hold and a file name should not.
+_UNFIT = re.compile(r"[^A-Za-z0-9._-]")
+
+# The article's run is the one whose numbers a report has at its top level.
+ARTICLE = "article"
+
+_TOP_LEVEL = (
+    "requests",
+    "concurrency",
+    "complete",
+    "failed",
+    "non_2xx",
+    "requests_per_second",
+    "p50_ms",
+    "p95_ms",
+    "p99_ms",
+    "max_ms",
+    "duration_s",
+    "ab_version",
+    "started_at",
+)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing measured against one thing wanted.
+
+    Attributes:
+        subject: what was looked at: ``service``, ``answer``, or the name of a run.
+        name: which property of it, the unit in the name (``p99_ms``).
+        measured: what was found; None when it could not be measured, which never holds.
+        relation: how ``measured`` must stand to ``wanted``.
+        wanted: the threshold.
+        variable: the variable that sets the threshold; empty where nothing but this value is right.
+        reason: said instead of the comparison, where nothing could be compared.
+    """
+
+    subject: str
+    name: str
+    measured: Any
+    relation: Relation
+    wanted: Any
+    variable: str = ""
+    reason: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the measured value is as wanted."""
+        if self.reason or self.measured is None:
+            return False
+        if self.relation == "==":
+            return bool(self.measured == self.wanted)
+        if self.relation == "<=":
+            return bool(self.measured <= self.wanted)
+        return bool(self.measured >= self.wanted)
+
+    @property
+    def miss(self) -> str:
+        """The sentence about a check that does not hold: ``article p99_ms 6200 > 5000 (VARIABLE)``."""
+        if self.reason:
+            return f"{self.subject}: {self.reason}"
+        variable = f" ({self.variable})" if self.variable else ""
+        wanted = _show(self.wanted)
+        if self.measured is None:
+            return f"{self.subject} {self.name} not measured, wanted {self.relation} {wanted}{variable}"
+        return f"{self.subject} {self.name} {_show(self.measured)} {_CONTRARY[self.relation]} {wanted}{variable}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the check as plain data, with ``holds`` and, where it does not hold, ``miss``."""
+        data: dict[str, Any] = {
+            "subject": self.subject,
+            "name": self.name,
+            "measured": self.measured,
+            "relation": self.relation,
+            "wanted": self.wanted,
+            "variable": self.variable,
+            "holds": self.holds,
+        }
+        if not self.holds:
+            data["miss"] = self.miss
+        return data
+
+
+def _failure(subject: str, name: str, reason: str) -> Check:
+    return Check(subject, name, None, "==", None, reason=reason)
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}".rstrip("0").rstrip(".")
+    if value is None:
+        return "nothing"
+    text = str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def run_record(name: str, requests: int, concurrency: int, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the record of one run from what the module ``flaskops.uwsgi.ab`` returned.
+
+    Args:
+        name: the run's name: ``article``, ``crowd``.
+        requests: requests that were asked for.
+        concurrency: requests that were to be in flight.
+        result: the task's registered result; empty or ``skipped`` when the task did not run.
+
+    Returns:
+        The numbers of ``ab``, with ``name``, ``outcome`` (``measured``, ``failed``, ``skipped`` or
+        ``unsent``, for a host that did not answer) and the ``reason`` of all but the first.
+    """
+    record: dict[str, Any] = {
+        **dict.fromkeys(_TOP_LEVEL),
+        "name": name,
+        "requests": requests,
+        "concurrency": concurrency,
+        "outcome": "measured",
+        "reason": "",
+        "curve_ms": [],
+        "files": {},
+    }
+    measured = result.get("ab")
+    if isinstance(measured, Mapping):
+        record.update(measured)
+        # Relative to the report, which may be moved and shown elsewhere.
+        record["files"] = {key: f"raw/{Path(path).name}" for key, path in measured.get("files", {}).items()}
+        if measured.get("outcome") == "failed":
+            record["reason"] = result.get("msg") or measured.get("reason")
+    elif result.get("failed"):
+        record.update(outcome="failed", reason=_one_line(result.get("msg", "")))
+    else:
+        record.update(outcome="unsent", reason="no load was sent, since the host did not answer")
+    return record
+
+
+def check_run(
+    record: Mapping[str, Any],
+    p99_ms_max: int,
+    requests_per_second_min: float,
+    body_bytes: int | None = None,
+) -> list[Check]:
+    """Hold one run against its thresholds.
+
+    Args:
+        record: the run, from :func:`run_record`.
+        p99_ms_max: milliseconds within which 99 % of the requests must have been served.
+        requests_per_second_min: requests per second that must be reached.
+        body_bytes: length of the right body; None when it is not known. ``ab`` compares each body's length
+            with the first one's, so if that one is right they all are.
+
+    Returns:
+        The checks; one that says why for a run that failed; none for a run that was skipped or never sent,
+        the latter since a check of the answer says it already.
+    """
+    name = str(record["name"])
+    if record["outcome"] in ("skipped", "unsent"):
+        return []
+    if record["outcome"] == "failed":
+        return [_failure(name, "run", str(record["reason"]))]
+    checks = [
+        Check(name, "complete", record["complete"], "==", record["requests"]),
+        Check(name, "failed", record["failed"], "==", 0),
+        Check(name, "non_2xx", record["non_2xx"], "==", 0),
+        Check(name, "p99_ms", record["p99_ms"], "<=", p99_ms_max, f"loadtest_{name}_p99_ms_max"),
+        Check(
+            name,
+            "requests_per_second",
+            record["requests_per_second"],
+            ">=",
+            requests_per_second_min,
+            f"loadtest_{name}_requests_per_second_min",
+        ),
+    ]
+    if body_bytes is not None:
+        checks.append(Check(name, "body_bytes", record.get("document_length_bytes"), "==", body_bytes))
+    return checks
+
+
+def check_service(status: Mapping[str, Any], mode: str, gevent_threads_max: int) -> list[Check]:
+    """Hold the process model against the configuration.
+
+    Args:
+        status: what the module ``flaskops.uwsgi.status`` returned as ``status``.
+        mode: ``gevent`` or ``threads``; empty for the mode that is configured.
+        gevent_threads_max: operating-system threads that a worker may have in gevent mode.
+
+    Returns:
+        The checks: state, mode, workers, cores, threads, pidfile.
+    """
+    configured = status.get("configured") or {}
+    cores = configured.get("cores")
+    wanted_mode = mode or configured.get("mode")
+    running_mode = status.get("mode")
+    checks = [Check("service", "state", status.get("state"), "==", "active")]
+    if not checks[0].holds:
+        # Of a service that does not run all else is missing, which would only hide the cause.
+        return checks
+    checks += [
+        Check("service", "mode", running_mode, "==", wanted_mode, "mode" if mode else ""),
+        Check(
+            "service",
+            "workers",
+            status.get("workers"),
+            "==",
+            configured.get("processes"),
+            "flask_uwsgi_processes",
+        ),
+        Check(
+            "service",
+            "cores_per_worker",
+            status.get("cores_per_worker"),
+            "==",
+            cores,
+            f"flask_uwsgi_{running_mode}" if running_mode else "",
+        ),
+    ]
+    threads = status.get("threads_per_worker")
+    if running_mode == "gevent":
+        # The stats show a core per greenlet as well as per thread: only the kernel's count of threads tells a
+        # gevent loop from a pool of threads.
+        checks.append(
+            Check(
+                "service",
+                "threads_per_worker",
+                threads,
+                "<=",
+                gevent_threads_max,
+                "loadtest_gevent_threads_max",
+            )
+        )
+    elif running_mode == "threads":
+        checks.append(Check("service", "threads_per_worker", threads, ">=", cores, "flask_uwsgi_threads"))
+    pidfile = str(status.get("pidfile", "the pidfile"))
+    if status.get("pidfile_true"):
+        checks.append(Check("service", "pidfile_pid", status.get("pidfile_pid"), "==", status.get("main_pid")))
+    else:
+        checks.append(
+            _failure(
+                "service",
+                "pidfile_pid",
+                f"{pidfile} names process {_show(status.get('pidfile_pid'))}, "
+                f"the serving master is {_show(status.get('main_pid'))}",
+            )
+        )
+    return checks
+
+
+def check_answer(subject: str, answer: Mapping[str, Any], expected: Any = None) -> list[Check]:
+    """Hold one answer over HTTP against what it must be.
+
+    Args:
+        subject: its name in messages.
+        answer: the result of ``ansible.builtin.uri`` with the content.
+        expected: the body, decoded from JSON, or as a string for another type; None for any body.
+
+    Returns:
+        One check for the status and, where a body is expected, one for the body.
+    """
+    status = int(answer.get("status", -1))
+    if status < 0:
+        # "Status code was -1 and not [200]: Request failed: <urlopen error …>" in words for people.
+        said = _one_line(answer.get("msg", "")).partition("Request failed: ")
+        return [_failure(subject, "status", f"no answer from {answer.get('url')}: {said[2] or said[0]}")]
+    checks = [Check(subject, "status", status, "==", 200)]
+    if expected is not None:
+        body = answer["json"] if "json" in answer else str(answer.get("content", "")).strip()
+        checks.append(Check(subject, "body", body, "==", expected, "loadtest_expected_body"))
+    return checks
+
+
+def check_health(health: Mapping[str, Any], mode: str, generation: str | None) -> list[Check]:
+    """Hold the health page's own words about mode and generation against what must run.
+
+    Args:
+        health: the result of ``ansible.builtin.uri`` for the health path.
+        mode: the wanted or running mode; empty for any.
+        generation: the running generation by the service's status; None when it is not known.
+
+    Returns:
+        The checks of :func:`check_answer`, and one for each word that the page says and that is known.
+    """
+    checks = check_answer("health", health)
+    page = health.get("json")
+    if isinstance(page, Mapping):
+        if mode and "mode" in page:
+            checks.append(Check("health", "mode", page["mode"], "==", mode))
+        if generation and "generation" in page:
+            checks.append(Check("health", "generation", page["generation"], "==", generation))
+    return checks
+
+
+def check_keepalive(keepalive: Mapping[str, Any]) -> list[Check]:
+    """Hold the keep-alive client's counts against no errors.
+
+    Args:
+        keepalive: what the module ``flaskops.uwsgi.keepalive`` returned as ``keepalive``.
+
+    Returns:
+        One check for the sequential and one for the parallel requests, as far as they were wanted; errors are
+        told with their kinds.
+    """
+    checks = []
+    for part in ("sequential", "parallel"):
+        counts = keepalive.get(part)
+        if counts is None:
+            continue
+        errors = counts.get("errors")
+        kinds = ", ".join(f"{count} {kind}" for kind, count in (counts.get("kinds") or {}).items())
+        if errors:
+            gave_up = " before it gave up" if counts.get("gave_up") else ""
+            reason = f"{errors} of {counts.get('sent')} {part} requests failed{gave_up}: {kinds}"
+            checks.append(_failure("keepalive", f"{part}_errors", reason))
+        else:
+            checks.append(Check("keepalive", f"{part}_errors", errors, "==", 0))
+    return checks
+
+
+def report(measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Judge one host.
+
+    Args:
+        measured: what the role measured, see ``roles/loadtest/tasks/report.yml``: ``host``, ``app``, ``url``,
+            ``file`` (the report's name), ``mode`` (wanted; empty for any), ``check_mode``, ``started_at``,
+            ``service``, ``answer``, ``health`` and ``keepalive`` (registered results, empty when the task did
+            not run), ``expected_body``, ``gevent_threads_max``, ``unexpected`` (an error that ended the
+            measuring), ``runs``, each with ``name``, ``requests``, ``concurrency``, ``p99_ms_max`` and
+            ``requests_per_second_min``, and ``results``, the runs' registered results with their ``item``.
+
+    Returns:
+        The content of ``HOST.json``: the article's run at the top level, all ``runs``, ``checks``,
+        ``misses``, ``warnings``, ``thresholds`` and the ``verdict``: ``pass``, ``fail`` or (check mode)
+        ``skipped``.
+    """
+    service: Mapping[str, Any] = measured["service"]
+    status: Mapping[str, Any] = service.get("status") or {}
+    answer: Mapping[str, Any] = measured["answer"]
+    health: Mapping[str, Any] = measured["health"]
+    said = health.get("json")
+    page: Mapping[str, Any] = said if isinstance(said, Mapping) else {}
+    mode = str(measured["mode"])
+
+    checks: list[Check] = []
+    if measured["unexpected"]:
+        checks.append(_failure("verify", "run", str(measured["unexpected"])))
+    if service.get("unreachable"):
+        checks.append(_failure("host", "ssh", f"unreachable: {_one_line(service.get('msg', ''))}"))
+    elif status:
+        checks += check_service(status, mode, int(measured["gevent_threads_max"]))
+    elif service.get("failed"):
+        checks.append(_failure("service", "status", f"not readable: {_one_line(service.get('msg', ''))}"))
+    body_bytes = None
+    if _ran(answer):
+        checks += check_answer("answer", answer, measured["expected_body"])
+        if all(check.holds for check in checks if check.subject == "answer"):
+            body_bytes = len(str(answer.get("content", "")).encode())
+    if _ran(health):
+        checks += check_health(health, mode or str(status.get("mode") or ""), status.get("generation"))
+
+    results = {result["item"]["name"]: result for result in measured["results"]}
+    runs = []
+    warnings = []
+    for run in measured["runs"]:
+        result = results.get(run["name"], {})
+        record = run_record(run["name"], run["requests"], run["concurrency"], result)
+        runs.append(record)
+        checks += check_run(record, run["p99_ms_max"], run["requests_per_second_min"], body_bytes)
+        if record["outcome"] == "skipped" and "ab" in result:
+            warnings.append(f"{run['name']} skipped: {record['reason']}")
+    keepalive = measured["keepalive"].get("keepalive") or {}
+    if keepalive:
+        checks += check_keepalive(keepalive)
+    elif measured["keepalive"].get("failed"):
+        checks.append(_failure("keepalive", "run", _one_line(measured["keepalive"].get("msg", ""))))
+
+    top = next((record for record in runs if record["name"] == ARTICLE), dict.fromkeys(_TOP_LEVEL))
+    misses = [check.miss for check in checks if not check.holds]
+    return {
+        "host": measured["host"],
+        "file": measured["file"],
+        "app": measured["app"],
+        "url": measured["url"],
+        "mode": status.get("mode") or page.get("mode") or mode or None,
+        "generation": status.get("generation") or page.get("generation"),
+        **{name: top[name] for name in _TOP_LEVEL},
+        "started_at": top["started_at"] or measured["started_at"],
+        "verdict": "skipped" if measured["check_mode"] else _verdict(misses, checks),
+        "misses": [] if measured["check_mode"] else misses,
+        "warnings": [] if measured["check_mode"] else warnings,
+        "thresholds": {
+            f"loadtest_{run['name']}_{limit}": run[limit]
+            for run in measured["runs"]
+            for limit in ("p99_ms_max", "requests_per_second_min")
+        },
+        "checks": [] if measured["check_mode"] else [check.to_dict() for check in checks],
+        "runs": runs,
+        "keepalive": dict(keepalive),
+        "service": dict(status),
+    }
+
+
+def _ran(result: Mapping[str, Any]) -> bool:
+    return bool(result) and not result.get("skipped")
+
+
+def _verdict(misses: Sequence[str], checks: Sequence[Check]) -> str:
+    # Nothing checked is nothing proved: a run in which all was switched off must not look like a success.
+    return "pass" if checks and not misses else "fail"
+
+
+def _one_line(text: Any) -> str:
+    return " ".join(str(text).split()) or "no message"
+
+
+def missing_report(host: str, reason: str) -> dict[str, Any]:
+    """Make the report of a host of which there is none.
+
+    Args:
+        host: its name in the inventory.
+        reason: why it was not measured.
+
+    Returns:
+        A report with the verdict ``fail`` and no numbers. Written like any other, since the report of an
+        earlier run would tell of success.
+    """
+    return {
+        **dict.fromkeys(_TOP_LEVEL),
+        "host": host,
+        "file": f"{_UNFIT.sub('_', host)}.json",
+        "app": None,
+        "url": None,
+        "mode": None,
+        "generation": None,
+        "verdict": "fail",
+        "misses": [f"host: {reason}"],
+        "warnings": [],
+        "thresholds": {},
+        "checks": [_failure("host", "report", reason).to_dict()],
+        "runs": [],
+        "keepalive": {},
+        "service": {},
+    }

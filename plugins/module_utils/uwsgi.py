@@ -1,0 +1,92 @@
+"""What a running uWSGI instance tells: its stats, and its health over the private socket."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def read_stats(path: Path, timeout: float = 5) -> dict[str, Any]:
+    """Return uWSGI's stats document.
+
+    Args:
+        path: the stats server's UNIX socket.
+        timeout: seconds for each read.
+
+    Raises:
+        OSError: nobody listens there, or it does not answer in time.
+        ValueError: the answer is not JSON.
+    """
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(timeout)
+        connection.connect(str(path))
+        chunks = iter(lambda: connection.recv(1 << 16), b"")
+        document: dict[str, Any] = json.loads(b"".join(chunks))
+    return document
+
+
+def health(path: Path, target: str, timeout: float) -> tuple[int, str]:
+    """Ask an instance for its health over its private UNIX socket.
+
+    Args:
+        path: the instance's UNIX socket, which speaks HTTP.
+        target: the path to GET, such as ``/healthz``.
+        timeout: seconds for the whole answer.
+
+    Returns:
+        the HTTP status and the first 2000 characters of the body.
+
+    Raises:
+        OSError: nobody listens, or no answer within the timeout.
+    """
+    connection = _UnixConnection(path, timeout)
+    try:
+        connection.request("GET", target)
+        response = connection.getresponse()
+        return response.status, response.read(2000).decode(errors="replace")
+    except http.client.HTTPException as error:
+        raise OSError(f"no HTTP answer: {error!r}") from error
+    finally:
+        connection.close()
+
+
+def await_health(path: Path, target: str, status: int, timeout: float) -> str | None:
+    """Ask until the instance answers as wanted.
+
+    Args:
+        path: the instance's UNIX socket.
+        target: the path to GET.
+        status: the HTTP status that means healthy.
+        timeout: seconds after which it counts as unhealthy.
+
+    Returns:
+        None when healthy, else what the last attempt got.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        remaining = deadline - time.monotonic()
+        try:
+            answered, body = health(path, target, max(remaining, 0.1))
+            problem = f"GET {target} answered {answered} instead of {status}: {body[:300].strip()}"
+            if answered == status:
+                return None
+        except OSError as error:
+            problem = f"GET {target} got no answer: {error}"
+        if time.monotonic() >= deadline:
+            return problem
+        time.sleep(0.1)

@@ -1,0 +1,428 @@
+#!/usr/bin/python
+"""Ansible module: one run of ApacheBench, as numbers."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: ab
+short_description: Run ApacheBench and return what it measured
+version_added: "0.1.0"
+description:
+  - Runs C(ab) against one URL, after a warm-up if wanted, and returns its numbers as data.
+  - The run is bounded by O(timeout_s) for one answer and O(time_limit_s) for the whole.
+  - Fails with a reason and a remedy when C(ab) is missing, gives up or prints nothing that can be read.
+    Failed requests, slow ones and answers other than 2xx are measurements, and no failure of the module.
+  - A run for which this host may not open enough files, or has too few local ports, is skipped with a
+    warning. The soft limit of open files is first raised as far as the hard limit allows.
+options:
+  url:
+    description:
+      - Where the requests go, with a path.
+    type: str
+    required: true
+  requests:
+    description:
+      - Requests in all (C(-n)).
+    type: int
+    default: 1000
+  concurrency:
+    description:
+      - Requests in flight at a time (C(-c)); at most O(requests).
+    type: int
+    default: 1000
+  data_file:
+    description:
+      - File with the body; the requests are then POSTs (C(-p)). Without it they are GETs.
+    type: path
+  content_type:
+    description:
+      - Content type of the body (C(-T)).
+    type: str
+    default: application/json
+  timeout_s:
+    description:
+      - Seconds without any answer after which C(ab) gives up (C(-s)).
+    type: int
+    default: 60
+  time_limit_s:
+    description:
+      - Seconds after which a run that still gets answers is ended.
+    type: int
+    default: 300
+  warmup_requests:
+    description:
+      - Requests of a run before, whose numbers do not count. V(0) for none.
+    type: int
+    default: 0
+  warmup_concurrency:
+    description:
+      - Requests in flight in the warm-up.
+    type: int
+    default: 50
+  raw_prefix:
+    description:
+      - Path without extension of the files that keep the raw output, C(.txt) and C(.csv). Without it none
+        are kept.
+    type: path
+  executable:
+    description:
+      - Name or path of C(ab).
+    type: str
+    default: ab
+attributes:
+  check_mode:
+    description: Sends no load in check mode, and returns RV(ab.outcome=skipped).
+    support: full
+  diff_mode:
+    description: Nothing is changed, so there is nothing to compare.
+    support: none
+author:
+  - The flaskops maintainers
+"""
+
+EXAMPLES = r"""
+- name: Load is sent from the controller
+  flaskops.uwsgi.ab:
+    url: http://app1.example.org:8040/user_manage/user/login
+    requests: 1000
+    concurrency: 1000
+    data_file: "{{ playbook_dir }}/data.txt"
+    warmup_requests: 200
+  delegate_to: localhost
+  become: false
+  register: run
+
+- name: The median is shown
+  ansible.builtin.debug:
+    var: run.ab.p50_ms
+"""
+
+RETURN = r"""
+ab:
+  description: The run.
+  returned: always
+  type: dict
+  contains:
+    outcome:
+      description: V(measured), V(failed) (C(ab) gave up) or V(skipped).
+      type: str
+    reason:
+      description: Why it failed or was skipped; empty when it was measured.
+      type: str
+    error:
+      description: For programs, C(kind), C(message) and C(remedy) of what went wrong; null when nothing did.
+      type: dict
+    command:
+      description: The command line that was run.
+      type: list
+      elements: str
+    started_at:
+      description: When the run began, UTC, ISO 8601.
+      type: str
+    requests:
+      description: Requests that were asked for.
+      type: int
+    concurrency:
+      description: Requests that were to be in flight.
+      type: int
+    complete:
+      description: Requests that ended, well or badly.
+      type: int
+    failed:
+      description: Failures as C(ab) counts them; up to three for one request.
+      type: int
+    failures:
+      description: Failures by kind, C(connect), C(receive), C(length), C(exceptions), C(write).
+      type: dict
+    non_2xx:
+      description: Answers with a status other than 2xx.
+      type: int
+    duration_s:
+      description: Seconds that the run took.
+      type: float
+    requests_per_second:
+      description: Complete requests by seconds.
+      type: float
+    p50_ms:
+      description: Milliseconds within which half of the requests were served; likewise C(p95_ms), C(p99_ms).
+      type: int
+    max_ms:
+      description: Milliseconds of the longest request.
+      type: int
+    curve_ms:
+      description: Milliseconds at each percent of the requests, from 0 on.
+      type: list
+      elements: float
+    ab_version:
+      description: Version of C(ab).
+      type: str
+    files:
+      description: Paths of the raw output that was kept, C(output) and C(percentiles).
+      type: dict
+  sample:
+    outcome: measured
+    requests: 1000
+    concurrency: 1000
+    complete: 1000
+    failed: 0
+    non_2xx: 0
+    requests_per_second: 3980.12
+    p50_ms: 233
+    p95_ms: 340
+    p99_ms: 361
+    max_ms: 372
+    duration_s: 0.251
+    ab_version: "2.3"
+"""
+
+import datetime
+import os
+import resource
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.ab import (
+    AbError,
+    AbResult,
+    parse,
+    parse_percentiles_csv,
+)
+
+# Beside its connections ab has its three standard files, the poll set, its data and result files open.
+_FILES_BESIDE_CONNECTIONS = 16
+_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+def command_line(params: dict[str, Any], ab: str, requests: int, concurrency: int, csv: str) -> list[str]:
+    """Build the command of one run.
+
+    Args:
+        params: the module's parameters.
+        ab: path of the executable.
+        requests: requests in all.
+        concurrency: requests in flight.
+        csv: path for the percentiles; empty for none.
+
+    Returns:
+        The words of the command.
+    """
+    command = [ab, "-n", str(requests), "-c", str(concurrency), "-s", str(params["timeout_s"])]
+    if params["data_file"]:
+        command += ["-p", params["data_file"], "-T", params["content_type"]]
+    if csv:
+        command += ["-e", csv]
+    return [*command, params["url"]]
+
+
+def open_files_shortage(concurrency: int) -> str:
+    """Raise this process's limit of open files as far as the run needs, or say why that cannot be.
+
+    Args:
+        concurrency: requests in flight.
+
+    Returns:
+        Empty when there are enough, else limit, need and remedy.
+    """
+    need = concurrency + _FILES_BESIDE_CONNECTIONS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= need:
+        return ""
+    if hard == resource.RLIM_INFINITY or hard >= need:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
+        return ""
+    return (
+        f"{concurrency} concurrent requests need {need} open files, but the limit here is {hard}: raise it "
+        f"in the shell that starts ansible-playbook with 'ulimit -n {need}' (as root, or in "
+        "/etc/security/limits.conf)"
+    )
+
+
+def ports_shortage(concurrency: int) -> str:
+    """Say why there are not enough local ports for so many connections to one address.
+
+    Args:
+        concurrency: requests in flight.
+
+    Returns:
+        Empty when there are enough or the system does not tell, else range, need and remedy.
+    """
+    try:
+        low, high = (int(word) for word in _PORT_RANGE.read_text(encoding="ascii").split())
+    except (OSError, ValueError):
+        return ""
+    if high - low + 1 >= concurrency:
+        return ""
+    return (
+        f"{concurrency} concurrent requests need as many local ports, but net.ipv4.ip_local_port_range is "
+        f"{low} to {high}: widen it with 'sysctl -w net.ipv4.ip_local_port_range=\"15000 65000\"'"
+    )
+
+
+def mistakes(params: dict[str, Any]) -> str:
+    """Say what is wrong with the parameters before ``ab`` answers with its whole usage text.
+
+    Args:
+        params: the module's parameters.
+
+    Returns:
+        Empty when nothing is.
+    """
+    for requests, concurrency in (("requests", "concurrency"), ("warmup_requests", "warmup_concurrency")):
+        if params[requests] and not 0 < params[concurrency] <= params[requests]:
+            return f"{concurrency} is {params[concurrency]}: it must be 1 to {requests} ({params[requests]})"
+    if params["requests"] < 1:
+        return "requests must be at least 1"
+    url = urlsplit(params["url"])
+    if url.scheme not in ("http", "https") or not url.hostname or not url.path:
+        return f"url is {params['url']!r}: it must begin with http:// or https:// and have a path, if only /"
+    if params["data_file"] and not os.access(params["data_file"], os.R_OK):
+        return f"data_file {params['data_file']} cannot be read on the host that runs ab"
+    return ""
+
+
+def run_ab(command: list[str], time_limit_s: int) -> tuple[AbResult, str]:
+    """Run ``ab`` once.
+
+    Args:
+        command: its words.
+        time_limit_s: seconds after which it is ended.
+
+    Returns:
+        The result, and the raw output with the command above it.
+    """
+    # The messages that the parser knows are those of the C locale.
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env={**os.environ, "LC_ALL": "C"},
+    )
+    late = False
+    try:
+        stdout, stderr = process.communicate(timeout=time_limit_s)
+    except subprocess.TimeoutExpired:
+        late = True
+        process.kill()
+        stdout, stderr = process.communicate()
+    result = parse(stdout, stderr, process.returncode)
+    if late:
+        progress = [line for line in stderr.splitlines() if line.startswith("Completed ")]
+        done = f" ({progress[-1].lower()})" if progress else ""
+        result = AbResult(
+            returncode=process.returncode,
+            ab_version=result.ab_version,
+            error=AbError("time_limit", f"ab was not done after {time_limit_s} s{done} and was ended"),
+        )
+    raw = f"$ {shlex.join(command)}\n{stdout}\n--- standard error\n{stderr}\n--- exit status {process.returncode}\n"
+    return result, raw
+
+
+def measure(module: AnsibleModule, ab: str) -> dict[str, Any]:
+    """Run the warm-up and the run.
+
+    Args:
+        module: the module, for its parameters.
+        ab: path of the executable.
+
+    Returns:
+        What is returned as ``ab``.
+    """
+    params = module.params
+    found: dict[str, Any] = {"outcome": "measured", "reason": "", "files": {}}
+    prefix = params["raw_prefix"]
+    with tempfile.TemporaryDirectory(dir=module.tmpdir) as folder:
+        csv = Path(folder) / "percentiles.csv"
+        if params["warmup_requests"]:
+            # A warm-up that fails is no verdict: the run after it meets the same fault, and that one counts.
+            warmup = command_line(params, ab, params["warmup_requests"], params["warmup_concurrency"], "")
+            result, _raw = run_ab(warmup, params["time_limit_s"])
+            found["warmup"] = {"complete": result.complete, "error": str(result.error or "")}
+        command = command_line(params, ab, params["requests"], params["concurrency"], str(csv))
+        found["command"] = command
+        found["started_at"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        result, raw = run_ab(command, params["time_limit_s"])
+        curve = csv.read_text(encoding="ascii", errors="replace") if csv.is_file() else ""
+    if prefix:
+        Path(prefix).parent.mkdir(parents=True, exist_ok=True)
+        for name, extension, text in (("output", "txt", raw), ("percentiles", "csv", curve)):
+            path = Path(f"{prefix}.{extension}")
+            # Nothing of an earlier run may stand beside the output of this one.
+            path.unlink(missing_ok=True)
+            if text:
+                path.write_text(text, encoding="utf-8")
+                found["files"][name] = str(path)
+    numbers = result.to_dict()
+    numbers["curve_ms"] = parse_percentiles_csv(curve)
+    numbers["concurrency"] = params["concurrency"]
+    numbers["requests"] = params["requests"]
+    if result.error:
+        found.update(outcome="failed", reason=str(result.error))
+    return {**numbers, **found}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "url": {"type": "str", "required": True},
+            "requests": {"type": "int", "default": 1000},
+            "concurrency": {"type": "int", "default": 1000},
+            "data_file": {"type": "path"},
+            "content_type": {"type": "str", "default": "application/json"},
+            "timeout_s": {"type": "int", "default": 60},
+            "time_limit_s": {"type": "int", "default": 300},
+            "warmup_requests": {"type": "int", "default": 0},
+            "warmup_concurrency": {"type": "int", "default": 50},
+            "raw_prefix": {"type": "path"},
+            "executable": {"type": "str", "default": "ab"},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    nothing = {"requests": params["requests"], "concurrency": params["concurrency"], "error": None}
+    if wrong := mistakes(params):
+        error = {"kind": "usage", "message": wrong, "remedy": ""}
+        module.fail_json(msg=wrong, ab={**nothing, "outcome": "failed", "reason": wrong, "error": error})
+    if module.check_mode:
+        reason = "check mode: no load was sent"
+        module.exit_json(changed=False, msg=reason, ab={**nothing, "outcome": "skipped", "reason": reason})
+    ab = shutil.which(params["executable"])
+    if ab is None:
+        missing = AbError(
+            "missing",
+            f"{params['executable']} was not found on the host that runs it",
+            "install ApacheBench: apt install apache2-utils, or dnf install httpd-tools",
+        )
+        module.fail_json(
+            msg=str(missing),
+            ab={**nothing, "outcome": "failed", "reason": str(missing), "error": vars(missing)},
+        )
+        return
+    if short := open_files_shortage(params["concurrency"]) or ports_shortage(params["concurrency"]):
+        module.warn(f"ab -c {params['concurrency']} skipped: {short}")
+        module.exit_json(changed=False, msg=short, ab={**nothing, "outcome": "skipped", "reason": short})
+    try:
+        found = measure(module, ab)
+    except OSError as error:
+        module.fail_json(
+            msg=f"ab could not be run, or its output not be kept: {error}",
+            ab={**nothing, "outcome": "failed", "reason": str(error)},
+        )
+        return
+    if found["outcome"] == "failed":
+        module.fail_json(msg=found["reason"], ab=found)
+    module.exit_json(changed=False, ab=found)
+
+
+if __name__ == "__main__":
+    main()

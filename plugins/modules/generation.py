@@ -1,0 +1,168 @@
+#!/usr/bin/python
+"""Module: write a generation."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: generation
+short_description: Write a generation beside the running one, validated
+version_added: 0.1.0
+author: The flaskops maintainers
+description:
+  - Writes configuration, environment and units of a generation into a directory of its own.
+  - The uWSGI configuration is checked with uWSGI itself and the units with C(systemd-analyze verify) before
+    the generation counts as there; one that fails leaves nothing behind.
+  - The diff is against the generation that serves; values of the environment are not shown.
+options:
+  app_name:
+    description: The application's name.
+    type: str
+    required: true
+  base_dir:
+    description: The directory that holds one directory per application.
+    type: path
+    default: /opt
+  generation:
+    description: The generation's id.
+    type: str
+    required: true
+  release:
+    description: The id of the release (the artifact) it runs.
+    type: str
+    required: true
+  venv:
+    description: The id of the virtual environment it runs in.
+    type: str
+    required: true
+  group:
+    description: The service's group, which may read the configuration.
+    type: str
+    required: true
+  files:
+    description: Relative names with their contents.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Generation is written
+  flaskops.uwsgi.generation:
+    app_name: aiops_flask
+    generation: 3f2a90c1d5e7
+    release: 8c11aa20f3b4
+    venv: 0d9e8f7a6b5c
+    group: aiops_flask
+    files:
+      uwsgi.ini: "{{ lookup('ansible.builtin.template', 'uwsgi.ini.j2') }}"
+"""
+
+RETURN = r"""
+path:
+  description: The generation's directory.
+  type: str
+  returned: always
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import explain
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+
+
+class InvalidError(Exception):
+    """uWSGI or systemd refuses what was written."""
+
+
+def validate_ini(directory: Path) -> None:
+    """Let uWSGI read the configuration without starting anything.
+
+    ``--version`` ends the program right after every key was parsed (2.0.31), and ``vacuum`` then removes
+    the sockets it names: hence a runtime directory that does not exist.
+    """
+    done = subprocess.run(
+        [str(directory / "venv/bin/uwsgi"), "--ini", str(directory / "uwsgi.ini"), "--version"],
+        env={"RUNTIME_DIRECTORY": "/nonexistent", "PATH": os.environ["PATH"]},
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        output = (done.stdout + done.stderr).splitlines()
+        raise InvalidError(explain(output, "", "") or "uWSGI refuses uwsgi.ini: " + " | ".join(output[-3:]))
+
+
+def validate_units(layout: Layout, generation: str) -> None:
+    """Let systemd verify the units before they are installed."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for target, stored in gen.unit_targets(layout, generation).items():
+            copy = Path(scratch) / target.relative_to(layout.units)
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(stored, copy)
+        dropin = Path(scratch) / layout.socket_dropin.relative_to(layout.units)
+        dropin.parent.mkdir()
+        dropin.write_text(gen.socket_activates(layout, generation))
+        names = (layout.socket_unit, layout.service(generation), layout.canary(generation))
+        done = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", *names],
+            env={"SYSTEMD_UNIT_PATH": f"{scratch}:", "PATH": os.environ["PATH"]},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    complaints = [line for line in done.stderr.splitlines() if layout.app in line or scratch in line]
+    if done.returncode or complaints:
+        raise InvalidError(
+            "systemd refuses the units (a directive in flask_uwsgi_unit_overrides?): "
+            + " | ".join(complaints or done.stderr.splitlines()[-3:])
+        )
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "app_name": {"type": "str", "required": True},
+            "base_dir": {"type": "path", "default": "/opt"},
+            "generation": {"type": "str", "required": True},
+            "release": {"type": "str", "required": True},
+            "venv": {"type": "str", "required": True},
+            "group": {"type": "str", "required": True},
+            "files": {"type": "dict", "required": True},
+        },
+        supports_check_mode=True,
+        # The files hold the application's environment: systemd's journal need not.
+        no_log=True,
+    )
+    os.umask(0o022)
+    layout = Layout(module.params["app_name"], Path(module.params["base_dir"]))
+    name = module.params["generation"]
+    files: dict[str, str] = module.params["files"]
+    final = layout.generations / name
+    # In the manifest's place last: a directory without it is not a generation.
+    body = {key: value for key, value in files.items() if key != gen.MANIFEST}
+    result = {
+        "path": str(final),
+        "changed": not (final / gen.MANIFEST).is_file(),
+        "diff": {"prepared": gen.difference(layout, layout.current_generation(), body)},
+    }
+    if module.check_mode or not result["changed"]:
+        module.exit_json(**result)
+    try:
+        gen.write(final, body, shutil._get_gid(module.params["group"]))  # type: ignore[attr-defined]
+        (final / "release").symlink_to(f"../../releases/{module.params['release']}")
+        (final / "venv").symlink_to(f"../../venvs/{module.params['venv']}")
+        validate_ini(final)
+        validate_units(layout, name)
+        (final / gen.MANIFEST).write_text(files[gen.MANIFEST])
+    except (InvalidError, OSError) as error:
+        shutil.rmtree(final, ignore_errors=True)
+        module.fail_json(
+            msg=f"generation {name} is refused: {error}. Nothing of it remains; the running service was not touched"
+        )
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

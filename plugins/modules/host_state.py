@@ -1,0 +1,132 @@
+#!/usr/bin/python
+"""Module: all that a deploy must know of a host, in one round trip."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_state
+short_description: Tell all that a deploy must know of a host in one round trip
+version_added: 0.1.0
+author: The flaskops maintainers
+description:
+  - Returns platform, limits, who holds the port, and what of the application is there, serves and drifts.
+  - Changes nothing.
+options:
+  app_name:
+    description: The application's name.
+    type: str
+    required: true
+  base_dir:
+    description: The directory that holds one directory per application.
+    type: path
+    default: /opt
+  bind:
+    description: The address the application shall listen on.
+    type: str
+    default: 0.0.0.0
+  port:
+    description: The port the application shall listen on.
+    type: int
+    required: true
+  user:
+    description: The account of the service.
+    type: str
+    required: true
+  group:
+    description: The group of the service.
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Host is known
+  flaskops.uwsgi.host_state:
+    app_name: aiops_flask
+    port: 8040
+    user: aiops_flask
+    group: aiops_flask
+  register: state
+"""
+
+RETURN = r"""
+host:
+  description: Platform, limits and free space.
+  type: dict
+  returned: always
+app:
+  description: >-
+    The generation that serves, how it drifts from what was deployed, whether the account is there, what is
+    unpacked, and who else holds the port.
+  type: dict
+  returned: always
+"""
+
+import grp
+import pwd
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import host, service, systemd
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+
+
+def known(lookup: Callable[[str], object], name: str) -> bool:
+    """Tell whether the account data base has an entry."""
+    try:
+        lookup(name)
+    except KeyError:
+        return False
+    return True
+
+
+def strangers(layout: Layout, bind: str, port: int) -> list[dict[str, Any]]:
+    """Return who holds the port, unless it is the application's own socket unit."""
+    socket = systemd.show(layout.socket_unit, "ActiveState", "Listen")
+    ours = socket["ActiveState"] == "active" and socket["Listen"].partition(" ")[0].endswith(f":{port}")
+    return [] if ours else host.port_holders(bind, port)
+
+
+def names(folder: Path, marker: str = "") -> list[str]:
+    """Return the names of the whole entries of a folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if path.name[0] != "." and (path / marker).exists())
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "app_name": {"type": "str", "required": True},
+            "base_dir": {"type": "path", "default": "/opt"},
+            "bind": {"type": "str", "default": "0.0.0.0"},
+            "port": {"type": "int", "required": True},
+            "user": {"type": "str", "required": True},
+            "group": {"type": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    layout = Layout(module.params["app_name"], Path(module.params["base_dir"]))
+    facts = host.facts(layout.base)
+    current = layout.current_generation()
+    app: dict[str, Any] = {
+        "current": current,
+        "mode": ((gen.manifest(layout, current) if current else None) or {}).get("mode"),
+        "kept": gen.kept(layout),
+        "releases": names(layout.releases),
+        "venvs": names(layout.venvs, ".complete"),
+        "account": known(pwd.getpwnam, module.params["user"]) and known(grp.getgrnam, module.params["group"]),
+        "drift": [],
+        "strangers": [],
+    }
+    if facts["systemd"]:
+        app["drift"] = service.drift(layout)
+        app["strangers"] = strangers(layout, module.params["bind"], module.params["port"])
+    module.exit_json(changed=False, host=facts, app=app)
+
+
+if __name__ == "__main__":
+    main()

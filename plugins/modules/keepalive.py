@@ -1,0 +1,373 @@
+#!/usr/bin/python
+"""Ansible module: a client that keeps its connections alive."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: keepalive
+short_description: Send requests over kept connections and count what goes wrong
+version_added: "0.1.0"
+description:
+  - Sends GET requests with one C(requests) session, as clients and proxies do, first one after the other,
+    then many at a time, and counts errors by kind.
+  - C(ab) speaks HTTP/1.0 and does not notice a server that promises to keep a connection and then closes it.
+    This client does.
+  - Errors are measurements, and no failure of the module.
+options:
+  url:
+    description:
+      - What is requested.
+    type: str
+    required: true
+  sequential:
+    description:
+      - Requests one after the other. V(0) for none.
+    type: int
+    default: 1000
+  parallel:
+    description:
+      - Requests at a time, each by a thread of its own. V(0) for none.
+    type: int
+    default: 100
+  rounds:
+    description:
+      - Requests of each of the parallel threads. From the second on a connection is used again.
+    type: int
+    default: 2
+  timeout_s:
+    description:
+      - Seconds to wait for a connection, and for an answer.
+    type: float
+    default: 10
+  give_up_after:
+    description:
+      - Sequential errors in a row after which the rest is not sent, so that a dead host costs little time.
+    type: int
+    default: 20
+requirements:
+  - requests, for the Python that runs the module
+attributes:
+  check_mode:
+    description: Sends nothing in check mode, and returns no RV(keepalive).
+    support: full
+  diff_mode:
+    description: Nothing is changed, so there is nothing to compare.
+    support: none
+author:
+  - The flaskops maintainers
+"""
+
+EXAMPLES = r"""
+- name: Kept connections are tried from the controller
+  flaskops.uwsgi.keepalive:
+    url: http://app1.example.org:8040/healthz
+  delegate_to: localhost
+  become: false
+  register: result
+  failed_when: result.keepalive.errors | default(0) > 0
+  vars:
+    ansible_python_interpreter: "{{ ansible_playbook_python }}"
+"""
+
+RETURN = r"""
+keepalive:
+  description: What was counted.
+  returned: when requests were sent
+  type: dict
+  contains:
+    errors:
+      description: Errors in all.
+      type: int
+    sequential:
+      description: The requests one after the other; C(parallel) has the same for those at a time.
+      type: dict
+      contains:
+        clients:
+          description: Threads.
+          type: int
+        sent:
+          description: Requests that were sent.
+          type: int
+        errors:
+          description: Requests without an answer, or with a status other than 200.
+          type: int
+        non_2xx:
+          description: Those of the errors that were an answer with another status than 2xx.
+          type: int
+        kinds:
+          description: Errors by kind, such as V(connection_reset), V(read_timeout), V(http_502).
+          type: dict
+        connections:
+          description: Connections that were opened.
+          type: int
+        gave_up:
+          description: Whether the rest was not sent after too many errors in a row.
+          type: bool
+        duration_s:
+          description: Seconds from the first to the last.
+          type: float
+        requests_per_second:
+          description: Requests sent by seconds.
+          type: float
+        p50_ms:
+          description: Median milliseconds of an answer; likewise C(p99_ms), C(max_ms). Null without one.
+          type: int
+"""
+
+import collections
+import math
+import threading
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+try:
+    import requests
+    import requests.adapters
+
+    REQUESTS_ERROR = ""
+except ImportError:
+    REQUESTS_ERROR = traceback.format_exc()
+
+
+@dataclass
+class Counts:
+    """What one series of requests came to."""
+
+    clients: int
+    sent: int = 0
+    non_2xx: int = 0
+    gave_up: bool = False
+    kinds: collections.Counter[str] = field(default_factory=collections.Counter)
+    times_ms: list[float] = field(default_factory=list)
+    duration_s: float = 0.0
+    connections: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, kind: str, status: int, ms: float) -> None:
+        """Count one request.
+
+        Args:
+            kind: the error's kind; empty when there was none.
+            status: the answer's status; 0 without an answer.
+            ms: milliseconds that it took.
+        """
+        with self.lock:
+            self.sent += 1
+            if kind:
+                self.kinds[kind] += 1
+            if status:
+                self.times_ms.append(ms)
+                self.non_2xx += not 200 <= status < 300
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts as plain data, the percentiles included."""
+        times = sorted(self.times_ms)
+
+        def percentile(percent: int) -> int | None:
+            return round(times[max(0, math.ceil(len(times) * percent / 100) - 1)]) if times else None
+
+        return {
+            "clients": self.clients,
+            "sent": self.sent,
+            "errors": sum(self.kinds.values()),
+            "non_2xx": self.non_2xx,
+            "kinds": dict(self.kinds.most_common()),
+            "connections": self.connections,
+            "gave_up": self.gave_up,
+            "duration_s": round(self.duration_s, 3),
+            "requests_per_second": round(self.sent / self.duration_s, 2) if self.duration_s else None,
+            "p50_ms": percentile(50),
+            "p99_ms": percentile(99),
+            "max_ms": percentile(100),
+        }
+
+
+def error_kind(error: BaseException) -> str:
+    """Name an error of ``requests`` by what happened on the wire.
+
+    ``requests`` wraps everything in ConnectionError; the reason is somewhere in the chain below.
+
+    Args:
+        error: what was raised.
+
+    Returns:
+        A short name such as ``connection_reset``.
+    """
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return "connect_timeout"
+    if isinstance(error, requests.exceptions.Timeout):
+        return "read_timeout"
+    known: dict[type[BaseException], str] = {
+        ConnectionRefusedError: "connection_refused",
+        ConnectionResetError: "connection_reset",
+        BrokenPipeError: "broken_pipe",
+    }
+    seen: BaseException | None = error
+    words = str(error)
+    while seen is not None:
+        for kind, name in known.items():
+            if isinstance(seen, kind):
+                return name
+        nested = [part for part in seen.args if isinstance(part, BaseException)]
+        seen = nested[0] if nested else (getattr(seen, "reason", None) or seen.__cause__ or seen.__context__)
+        seen = seen if isinstance(seen, BaseException) else None
+    if "without response" in words:
+        return "closed_without_answer"
+    if "Connection refused" in words:
+        return "connection_refused"
+    return type(error).__name__
+
+
+def request(session: requests.Session, url: str, timeout_s: float, counts: Counts) -> bool:
+    """Send one request and count it.
+
+    Args:
+        session: the session, which keeps connections.
+        url: what is requested.
+        timeout_s: seconds to wait.
+        counts: where it is counted.
+
+    Returns:
+        Whether it was answered as it should.
+    """
+    begin = time.monotonic()
+    kind, status = "", 0
+    try:
+        answer = session.get(url, timeout=timeout_s, allow_redirects=False)
+        status = answer.status_code
+        if status != 200:
+            kind = f"http_{status}"
+    except requests.exceptions.RequestException as error:
+        kind = error_kind(error)
+    counts.add(kind, status, (time.monotonic() - begin) * 1000)
+    return not kind
+
+
+def new_session(connections: int) -> requests.Session:
+    """Make a session that keeps so many connections and hides no error.
+
+    Args:
+        connections: how many connections are kept for the host.
+
+    Returns:
+        The session.
+    """
+    session = requests.Session()
+    # A proxy of the environment would be what is measured, and a retry would hide what is looked for.
+    session.trust_env = False
+    adapter = requests.adapters.HTTPAdapter(pool_maxsize=max(1, connections), max_retries=0)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+def opened_connections(session: requests.Session, url: str) -> int:
+    """Count the connections that a session has opened to a URL's host.
+
+    Args:
+        session: the session.
+        url: a URL of that host.
+
+    Returns:
+        The count; 0 where the library does not tell.
+    """
+    manager = getattr(session.get_adapter(url), "poolmanager", None)
+    return int(manager.connection_from_url(url).num_connections) if manager else 0
+
+
+def run_sequential(url: str, number: int, timeout_s: float, give_up_after: int) -> Counts:
+    """Send requests one after the other.
+
+    Args:
+        url: what is requested.
+        number: how many.
+        timeout_s: seconds to wait for each.
+        give_up_after: errors in a row after which the rest is not sent.
+
+    Returns:
+        The counts.
+    """
+    counts = Counts(clients=1)
+    in_a_row = 0
+    begin = time.monotonic()
+    with new_session(1) as session:
+        for _ in range(number):
+            in_a_row = 0 if request(session, url, timeout_s, counts) else in_a_row + 1
+            if in_a_row >= give_up_after:
+                counts.gave_up = counts.sent < number
+                break
+        counts.connections = opened_connections(session, url)
+    counts.duration_s = time.monotonic() - begin
+    return counts
+
+
+def run_parallel(url: str, clients: int, rounds: int, timeout_s: float) -> Counts:
+    """Send requests at a time, over one session.
+
+    Args:
+        url: what is requested.
+        clients: how many at a time.
+        rounds: how many by each, one after the other.
+        timeout_s: seconds to wait for each.
+
+    Returns:
+        The counts.
+    """
+    counts = Counts(clients=clients)
+    # All start together: without the barrier the first threads are done before the last ones exist.
+    barrier = threading.Barrier(clients)
+    begin = time.monotonic()
+
+    def client() -> None:
+        barrier.wait()
+        for _ in range(rounds):
+            request(session, url, timeout_s, counts)
+
+    with new_session(clients) as session:
+        with ThreadPoolExecutor(max_workers=clients) as pool:
+            for future in [pool.submit(client) for _ in range(clients)]:
+                future.result()
+        counts.connections = opened_connections(session, url)
+    counts.duration_s = time.monotonic() - begin
+    return counts
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "url": {"type": "str", "required": True},
+            "sequential": {"type": "int", "default": 1000},
+            "parallel": {"type": "int", "default": 100},
+            "rounds": {"type": "int", "default": 2},
+            "timeout_s": {"type": "float", "default": 10},
+            "give_up_after": {"type": "int", "default": 20},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    if module.check_mode:
+        module.exit_json(changed=False, msg="check mode: no request was sent")
+    if REQUESTS_ERROR:
+        module.fail_json(msg=missing_required_lib("requests"), exception=REQUESTS_ERROR)
+    found: dict[str, Any] = {"url": params["url"]}
+    if params["sequential"] > 0:
+        found["sequential"] = run_sequential(
+            params["url"], params["sequential"], params["timeout_s"], params["give_up_after"]
+        ).to_dict()
+    if params["parallel"] > 0:
+        found["parallel"] = run_parallel(
+            params["url"], params["parallel"], params["rounds"], params["timeout_s"]
+        ).to_dict()
+    found["errors"] = sum(found[part]["errors"] for part in ("sequential", "parallel") if part in found)
+    module.exit_json(changed=False, keepalive=found)
+
+
+if __name__ == "__main__":
+    main()

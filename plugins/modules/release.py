@@ -1,0 +1,185 @@
+#!/usr/bin/python
+"""Module: unpack an artifact on a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release
+short_description: Unpack an artifact into a read-only release with its virtual environment
+version_added: 0.1.0
+author: The flaskops maintainers
+description:
+  - Checks the shipped archives against their checksums, unpacks the code, and installs the wheels offline.
+  - Each appears whole or not at all; what failed half-way is removed.
+options:
+  app_name:
+    description: The application's name.
+    type: str
+    required: true
+  base_dir:
+    description: The directory that holds one directory per application.
+    type: path
+    default: /opt
+  artifact:
+    description: The artifact's description, as the lookup P(flaskops.uwsgi.artifact#lookup) returns it.
+    type: dict
+    required: true
+  incoming:
+    description: The directory on the host where the archives were put. It is removed when all is unpacked.
+    type: path
+    required: true
+  python:
+    description: The interpreter to make the virtual environment with.
+    type: path
+    default: /usr/bin/python3
+"""
+
+EXAMPLES = r"""
+- name: Release is unpacked
+  flaskops.uwsgi.release:
+    app_name: aiops_flask
+    artifact: "{{ artifact }}"
+    incoming: /opt/aiops_flask/incoming
+"""
+
+RETURN = r"""
+release:
+  description: The directory of the release.
+  type: str
+  returned: always
+venv:
+  description: The directory of the virtual environment.
+  type: str
+  returned: always
+"""
+
+import compileall
+import errno
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import sha256
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+
+
+class ReleaseError(Exception):
+    """The release could not be unpacked; nothing of it remains."""
+
+
+def checked(incoming: Path, entry: dict[str, Any]) -> Path:
+    """Return the shipped archive after comparing its checksum."""
+    archive = incoming / str(entry["file"])
+    if not archive.is_file():
+        raise ReleaseError(f"{archive} was not shipped: deploy again")
+    found = sha256(archive)
+    if found != entry["sha256"]:
+        archive.unlink()
+        raise ReleaseError(
+            f"artifact archive {archive.name} arrived damaged: its SHA-256 is {found[:16]}…, "
+            f"not {entry['sha256'][:16]}…. Nothing was unpacked. Deploy again to ship it anew"
+        )
+    return archive
+
+
+def extract(archive: Path, target: Path) -> None:
+    """Extract an archive, with Python's data filter where this Python has it (Debian 12's has not)."""
+    with tarfile.open(archive) as tar:
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)
+        tar.extractall(target)
+
+
+def unpack_code(archive: Path, release: Path) -> None:
+    """Unpack the code beside its final place, then move it there in one step."""
+    partial = release.with_name(f".{release.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        extract(archive, partial)
+        # Nobody but root may write here, so the bytecode must be there before the service needs it.
+        compileall.compile_dir(partial, quiet=2, stripdir=partial, prependdir=release)
+        partial.chmod(0o755)
+        partial.rename(release)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def install_wheels(archive: Path, venv: Path, python: str) -> None:
+    """Make the virtual environment and install every wheel, without a network.
+
+    A virtual environment knows its own path, so it cannot be moved into place: a marker written last
+    tells a whole one from a half-made one.
+    """
+    wheels = venv.with_name(f".{venv.name}.wheels")
+    for stale in (venv, wheels):
+        shutil.rmtree(stale, ignore_errors=True)
+    try:
+        extract(archive, wheels)
+        # pip runs from its own wheel, so hosts need neither pip nor ensurepip, and keep none.
+        pip = next(wheels.glob("pip-*.whl"))
+        others = sorted(str(wheel) for wheel in wheels.glob("*.whl") if wheel != pip)
+        _run(python, "-m", "venv", "--without-pip", str(venv))
+        _run(
+            f"{venv}/bin/python", f"{pip}/pip", "--disable-pip-version-check", "--no-cache-dir",
+            "install", "--quiet", "--no-index", "--no-deps", "--root-user-action=ignore", *others,
+        )  # fmt: skip
+        (venv / ".complete").touch()
+    except BaseException:
+        shutil.rmtree(venv, ignore_errors=True)
+        raise
+    finally:
+        shutil.rmtree(wheels, ignore_errors=True)
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, umask=0o022)
+    if done.returncode:
+        if "No space left" in done.stderr:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        raise ReleaseError(f"`{command[0]} {command[1]}…` failed: {done.stderr.strip()[-1500:]}")
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "app_name": {"type": "str", "required": True},
+            "base_dir": {"type": "path", "default": "/opt"},
+            "artifact": {"type": "dict", "required": True},
+            "incoming": {"type": "path", "required": True},
+            "python": {"type": "path", "default": "/usr/bin/python3"},
+        },
+        supports_check_mode=True,
+    )
+    layout = Layout(module.params["app_name"], Path(module.params["base_dir"]))
+    artifact, incoming = module.params["artifact"], Path(module.params["incoming"])
+    release = layout.releases / artifact["id"]
+    venv = layout.venvs / artifact["wheelhouse"]["id"]
+    need_venv = not (venv / ".complete").exists()
+    result = {"release": str(release), "venv": str(venv), "changed": need_venv or not release.is_dir()}
+    if module.check_mode:
+        module.exit_json(**result)
+    try:
+        if need_venv:
+            install_wheels(checked(incoming, artifact["wheelhouse"]), venv, module.params["python"])
+        if not release.is_dir():
+            unpack_code(checked(incoming, artifact["code"]), release)
+    except ReleaseError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        module.fail_json(
+            msg=f"disk full while unpacking release {artifact['id']} below flask_uwsgi_base_dir="
+            f"{layout.base}: what was unpacked of it is removed and the running service was not touched. "
+            "Free space there, or lower flask_uwsgi_keep_releases, and deploy again"
+        )
+    finally:
+        shutil.rmtree(incoming, ignore_errors=True)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

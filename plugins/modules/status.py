@@ -1,0 +1,68 @@
+#!/usr/bin/python
+"""Module: what serves on a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: status
+short_description: Tell what serves of an application on a host
+version_added: 0.1.0
+author: The flaskops maintainers
+description:
+  - Asks systemd, uWSGI's stats and the kernel; never believes the configuration or the pidfile.
+  - Changes nothing.
+options:
+  app_name:
+    description: The application's name.
+    type: str
+    required: true
+  base_dir:
+    description: The directory that holds one directory per application.
+    type: path
+    default: /opt
+"""
+
+EXAMPLES = r"""
+- name: Status is known
+  flaskops.uwsgi.status:
+    app_name: aiops_flask
+  register: result
+"""
+
+RETURN = r"""
+status:
+  description: >-
+    generation, mode, state, since, main_pid, pidfile and whether it is true, workers, cores and threads per
+    worker, requests, listen queue, memory, kept generations, and drift.
+  type: dict
+  returned: always
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import service
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "app_name": {"type": "str", "required": True},
+            "base_dir": {"type": "path", "default": "/opt"},
+        },
+        supports_check_mode=True,
+    )
+    layout = Layout(module.params["app_name"], Path(module.params["base_dir"]))
+    try:
+        found = service.status(layout)
+        found["drift"] = service.drift(layout)
+    except (SystemdError, OSError, ValueError) as error:
+        module.fail_json(msg=f"the status of {layout.app} cannot be told: {error}")
+    module.exit_json(changed=False, status=found)
+
+
+if __name__ == "__main__":
+    main()

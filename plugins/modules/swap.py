@@ -1,0 +1,92 @@
+#!/usr/bin/python
+"""Module: move the traffic to a generation."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: swap
+short_description: Move an application's traffic to a generation without losing a request
+version_added: 0.1.0
+author: The flaskops maintainers
+description:
+  - Tries the generation on a private socket, starts it beside the running one on the same listening socket,
+    and stops the running one gracefully once the new one is proven.
+  - When the new generation does not serve, the running one has never noticed, and nothing of the new one remains.
+  - A deploy, a change of mode or configuration and a rollback are all this one module.
+options:
+  app_name:
+    description: The application's name.
+    type: str
+    required: true
+  base_dir:
+    description: The directory that holds one directory per application.
+    type: path
+    default: /opt
+  generation:
+    description: The generation that shall serve. It must be on the host.
+    type: str
+    required: true
+  canary:
+    description: Whether to try the generation off the traffic first.
+    type: bool
+    default: true
+"""
+
+EXAMPLES = r"""
+- name: Generation serves
+  flaskops.uwsgi.swap:
+    app_name: aiops_flask
+    generation: 3f2a90c1d5e7
+"""
+
+RETURN = r"""
+before:
+  description: The generation that served before, or null.
+  type: str
+  returned: always
+steps:
+  description: The seconds each step took.
+  type: dict
+  returned: when not in check mode
+"""
+
+import os
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap, SwapError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "app_name": {"type": "str", "required": True},
+            "base_dir": {"type": "path", "default": "/opt"},
+            "generation": {"type": "str", "required": True},
+            "canary": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    os.umask(0o022)
+    layout = Layout(module.params["app_name"], Path(module.params["base_dir"]))
+    new, before = module.params["generation"], layout.current_generation()
+    if module.check_mode:
+        module.exit_json(changed=True, before=before, diff={"before": f"{before}\n", "after": f"{new}\n"})
+    try:
+        swap = Swap(layout, new, canary=module.params["canary"])
+        changed = swap.run()
+    except (SwapError, SystemdError) as error:
+        serves = (
+            f"Generation {before} still serves." if before else "Nothing served before, nothing serves now."
+        )
+        module.fail_json(msg=f"{error}\n{serves}")
+    module.exit_json(
+        changed=changed, before=before, steps=swap.steps, diff={"before": f"{before}\n", "after": f"{new}\n"}
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""What a host takes over from the controller: apt's mirror, certificate authorities, pip's settings."""
+
+import configparser
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from sandbox.paths import invoking_user
+from sandbox.process import run
+
+CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+LOCAL_AUTHORITIES = Path("/usr/local/share/ca-certificates")
+PIP_KEPT = ("cert", "index-url", "extra-index-url", "trusted-host", "timeout")
+PIP_ALIASES = {"default-timeout": "timeout"}
+
+
+def mirror_lines(suite: str, os_release: str, targets: str) -> list[str]:
+    """Return apt source lines for a suite, on the mirror that the controller uses.
+
+    Args:
+        suite: Debian's name of the suite.
+        os_release: text of /etc/os-release.
+        targets: lines "URI RELEASE" of the package indexes that the controller's apt is set up with.
+
+    Returns:
+        Source lines; none if the controller is not a Debian, which leaves the choice to mmdebstrap.
+    """
+    release = dict(line.split("=", 1) for line in os_release.splitlines() if "=" in line)
+    codename = release.get("VERSION_CODENAME", "")
+    uris = {parts[1]: parts[0] for line in targets.splitlines() if len(parts := line.split()) == 2}
+    if release.get("ID") != "debian" or codename not in uris:
+        return []
+    lines = [f"deb {uris[codename]} {suite} main", f"deb {uris[codename]} {suite}-updates main"]
+    if security := uris.get(f"{codename}-security"):
+        lines.append(f"deb {security} {suite}-security main")
+    return lines
+
+
+def apt_sources(suite: str) -> list[str]:
+    """Return apt source lines for a suite on the controller's own mirror."""
+    # apt itself knows every form that sources can have.
+    targets = run(
+        ["apt-get", "indextargets", "--format=$(REPO_URI) $(RELEASE)", "Created-By: Packages"],
+        "reading the controller's apt sources",
+    )
+    return mirror_lines(suite, Path("/etc/os-release").read_text(), targets)
+
+
+def pip_settings(files: Iterable[Path], environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the pip settings that make sense on another machine.
+
+    Certificates, indexes and time-outs do; paths of the controller (``file://`` indexes, find-links,
+    constraints) do not.
+
+    Args:
+        files: pip configuration files, the weakest first.
+        environment: environment variables, which are stronger.
+    """
+    found: dict[str, str] = {}
+    for file in files:
+        parser = configparser.RawConfigParser()
+        parser.read(file)
+        for section in ("global", "install"):
+            if parser.has_section(section):
+                found |= dict(parser.items(section))
+    prefix = "PIP_"
+    found |= {
+        key.removeprefix(prefix).lower().replace("_", "-"): value
+        for key, value in environment.items()
+        if key.startswith(prefix) and value
+    }
+    settings = {PIP_ALIASES.get(key, key): value for key, value in found.items()}
+    for key in ("index-url", "extra-index-url"):
+        urls = [url for url in settings.pop(key, "").split() if url.startswith(("https://", "http://"))]
+        if urls:
+            settings[key] = " ".join(urls)
+    return {key: settings[key] for key in PIP_KEPT if key in settings}
+
+
+def pip_files() -> list[Path]:
+    """Return where pip looks for configuration, the weakest first.
+
+    Source: pip documentation, "Configuration", section "Location".
+    """
+    home = Path(invoking_user().pw_dir)
+    named = os.environ.get("PIP_CONFIG_FILE")
+    return [
+        Path("/etc/xdg/pip/pip.conf"),
+        Path("/etc/pip.conf"),
+        home / ".pip" / "pip.conf",
+        home / ".config" / "pip" / "pip.conf",
+        *([Path(named)] if named else []),
+    ]
+
+
+def inherited_files(suite: str) -> dict[str, bytes]:
+    """Return the files, by absolute path, with which a host reaches what the controller reaches."""
+    files: dict[str, bytes] = {}
+    if sources := apt_sources(suite):
+        files["/etc/apt/sources.list"] = "\n".join([*sources, ""]).encode()
+    pip = pip_settings(pip_files(), os.environ)
+    # The bundle works at once; the single certificates survive an update-ca-certificates on the host.
+    authorities = [
+        CA_BUNDLE,
+        *LOCAL_AUTHORITIES.glob("**/*.crt"),
+        *map(Path, filter(None, [pip.get("cert")])),
+    ]
+    files |= {str(path): path.read_bytes() for path in authorities if path.is_file()}
+    if pip:
+        files["/etc/pip.conf"] = "\n".join(["[global]", *(f"{k} = {v}" for k, v in pip.items()), ""]).encode()
+    return files

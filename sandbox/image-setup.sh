@@ -1,0 +1,43 @@
+# Turns a minimal Debian into the plain server that people have: reachable over SSH, with sudo.
+# Runs inside the new root directory. Nothing here is needed by the application: roles bring that.
+useradd --create-home --shell /bin/bash ansible
+echo 'ansible ALL=(ALL:ALL) NOPASSWD: ALL' > /etc/sudoers.d/ansible
+chmod 0440 /etc/sudoers.d/ansible
+
+# Every host gets keys of its own, and the controller knows them beforehand.
+rm -f /etc/ssh/ssh_host_*
+cat > /etc/ssh/sshd_config.d/sandbox.conf <<'EOF'
+AuthorizedKeysFile /etc/ssh/authorized_keys/%u
+PasswordAuthentication no
+HostKey /etc/ssh/ssh_host_ed25519_key
+MaxStartups 100
+EOF
+. /etc/os-release
+if [ "$VERSION_ID" -ge 13 ]; then
+    # It would shut out an address that connects without logging in, as a waiting controller does.
+    echo 'PerSourcePenalties no' >> /etc/ssh/sshd_config.d/sandbox.conf
+fi
+mkdir -p /etc/systemd/system/ssh.service.d
+cat > /etc/systemd/system/ssh.service.d/logins.conf <<'EOF'
+# sshd answers only when logins are allowed: /run/nologin is gone by then.
+[Unit]
+After=systemd-user-sessions.service
+EOF
+
+# They would hold apt's lock at random times.
+systemctl mask apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer
+mkdir -p /var/log/journal
+
+cat > /usr/local/sbin/sandbox-init <<'EOF'
+#!/bin/sh
+# What the kernel does on a server and does not do in a container, then the real init.
+# A boot id per boot: ansible.builtin.reboot and `journalctl --boot` compare it (as systemd-nspawn does).
+cat /proc/sys/kernel/random/uuid > /run/boot_id
+mount --bind -o ro /run/boot_id /proc/sys/kernel/random/boot_id
+# Network settings belong to the container, so they may be written; the others belong to the controller.
+mount --bind /proc/sys/net /proc/sys/net && mount -o remount,bind,rw /proc/sys/net
+# podman puts memory here; Debian keeps the journal over a reboot, and decides itself about /tmp.
+umount /var/log/journal /tmp
+exec /sbin/init
+EOF
+chmod 0755 /usr/local/sbin/sandbox-init

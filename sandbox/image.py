@@ -1,0 +1,98 @@
+"""Images of plain Debian servers: the recipe, the build and the cache."""
+
+import fcntl
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from sandbox import controller
+from sandbox.paths import Layout
+from sandbox.podman import Podman
+from sandbox.process import run, step
+
+SUITES = {"bookworm": "Debian 12", "trixie": "Debian 13"}
+DEFAULT_SUITE = "bookworm"
+PACKAGES = (
+    "ca-certificates",
+    "dbus",
+    "iproute2",
+    "openssh-server",
+    "procps",
+    "python3",
+    "python3-apt",
+    "sudo",
+    "systemd",
+    "systemd-sysv",
+)
+SETUP = Path(__file__).with_name("image-setup.sh")
+# Manuals, translations and documentation are half of the files, and no program reads them.
+UNREAD = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*")
+
+
+def recipe(suite: str) -> list[str]:
+    """Return the mmdebstrap command that builds a suite, less the output file and the mirror."""
+    return [
+        "mmdebstrap",
+        "--variant=minbase",
+        f"--include={','.join(PACKAGES)}",
+        *(f"--dpkgopt=path-exclude={path}" for path in UNREAD),
+        f'--customize-hook=chroot "$1" sh -eu < {SETUP}',
+        "--format=tar",
+        suite,
+    ]
+
+
+def identity(command: list[str], setup: bytes) -> str:
+    """Return the name of what a recipe builds: another recipe, another name."""
+    portable = [part.replace(str(SETUP), SETUP.name) for part in command] + [platform.machine()]
+    return hashlib.sha256("\0".join(portable).encode() + setup).hexdigest()[:12]
+
+
+class Image:
+    """A suite built by the present recipe."""
+
+    def __init__(self, suite: str, layout: Layout) -> None:
+        self.suite = suite
+        self._layout = layout
+        self._command = recipe(suite)
+        self.name = f"localhost/flaskops-sandbox:{suite}-{identity(self._command, SETUP.read_bytes())}"
+        self.tar = layout.images / f"{self.name.rpartition(':')[2]}.tar"
+
+    def build(self) -> None:
+        """Build the cached tar file, whole or not at all."""
+        partial = self.tar.with_suffix(".partial")
+        # Builders of other state directories share the cache.
+        with self.tar.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not self.tar.exists():
+                command = [*self._command, str(partial), *controller.apt_sources(self.suite)]
+                run(command, f"building {SUITES[self.suite]}")
+                os.rename(partial, self.tar)
+                for old in self._layout.images.glob(f"{self.suite}-*.tar"):
+                    if old != self.tar:
+                        old.unlink()
+
+    def load(self, podman: Podman) -> None:
+        """Put the image into podman's storage."""
+        podman.run("import", "--quiet", str(self.tar), self.name, what=f"importing {self.tar}")
+
+    def loaded(self, podman: Podman) -> bool:
+        """Tell whether podman has the image."""
+        return subprocess.run(podman.command("image", "exists", self.name), check=False).returncode == 0
+
+
+def ensure(images: Iterable[Image], podman: Podman) -> None:
+    """Make sure that podman has these images, built at the same time if need be."""
+    missing = [image for image in images if not image.loaded(podman)]
+    unbuilt = [image for image in missing if not image.tar.exists()]
+    if unbuilt:
+        names = " and ".join(SUITES[image.suite] for image in unbuilt)
+        with step(f"building {names} (about {20 + 12 * len(unbuilt)} s, once)"), ThreadPoolExecutor() as pool:
+            list(pool.map(Image.build, unbuilt))
+    for image in missing:
+        with step(f"unpacking {SUITES[image.suite]}"):
+            image.load(podman)

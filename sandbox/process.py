@@ -1,0 +1,48 @@
+"""Running programs quietly, and telling people how long things take."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from sandbox.errors import SandboxError
+
+SHOWN_LINES = 12
+
+
+def run(command: Sequence[str], what: str, stdin: bytes | None = None) -> str:
+    """Run a program, silent unless it fails.
+
+    Args:
+        command: program and arguments.
+        what: the purpose, for the error message.
+        stdin: bytes for its standard input.
+
+    Returns:
+        Its standard output.
+
+    Raises:
+        SandboxError: it failed; the message ends with its last lines.
+    """
+    done = subprocess.run(command, input=stdin, capture_output=True, check=False)
+    if done.returncode:
+        output = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()
+        raise SandboxError(
+            f"{what} failed (exit status {done.returncode}): " + "\n  | ".join(["", *output[-SHOWN_LINES:]]),
+            "see the lines above; `python3 -m sandbox doctor` checks this machine",
+        )
+    return done.stdout.decode(errors="replace")
+
+
+@contextmanager
+def step(title: str) -> Iterator[None]:
+    """Print one line for a long step: its title when it starts, its duration when it ends."""
+    print(f"sandbox: {title} ...", end=" ", flush=True, file=sys.stderr)
+    start = time.monotonic()
+    try:
+        yield
+    except BaseException:
+        print("failed", file=sys.stderr)
+        raise
+    print(f"{time.monotonic() - start:.1f} s", file=sys.stderr)
