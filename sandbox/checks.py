@@ -42,9 +42,7 @@ def programs() -> None:
         SandboxError: some are missing.
     """
     if missing := missing_packages():
-        raise SandboxError(
-            f"programs are missing: {', '.join(missing)}", f"apt-get install {' '.join(missing)}"
-        )
+        raise SandboxError(f"programs are missing: {', '.join(missing)}", f"apt-get install {' '.join(missing)}")
 
 
 def port_is_free(publish: str) -> None:
@@ -59,8 +57,7 @@ def port_is_free(publish: str) -> None:
     except OSError as error:
         holder = port_holder(port)
         raise SandboxError(
-            f"port {port} on {address} cannot be published: {error.strerror}"
-            + (f", by {holder}" if holder else ""),
+            f"port {port} on {address} cannot be published: {error.strerror}" + (f", by {holder}" if holder else ""),
             "stop that program, or publish another port",
         ) from error
 

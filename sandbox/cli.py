@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sandbox import checks, image, inventory
 from sandbox.errors import SandboxError
-from sandbox.host import Hosts, Record, Spec, answers, parse_publish, parse_spec, records
+from sandbox.host import Hosts, Record, Spec, answering, parse_publish, parse_spec, records
 from sandbox.network import Network, remove_interface
 from sandbox.paths import PRESERVED_VARIABLES, Layout
 from sandbox.podman import Podman
@@ -67,7 +67,7 @@ class Sandbox:
                 inventory_file.write_text(inventory.as_yaml(wanted, self.layout))
 
     def _is_up(self, spec: Spec, record: Record | None, image_name: str) -> bool:
-        return bool(record and record.satisfies(spec, image_name) and answers(record, self.network))
+        return bool(record and record.satisfies(spec, image_name) and record.address in answering())
 
     def _create(self, specs: Sequence[Spec], images: dict[str, image.Image]) -> None:
         self.podman.prepare()
@@ -99,8 +99,9 @@ class Sandbox:
     def list(self) -> None:
         """Print a table of the hosts."""
         rows = [("NAME", "SUITE", "GROUP", "ADDRESS", "STATE", "PUBLISHED")]
+        up = answering()
         for host in records(self.layout).values():
-            state = "running" if answers(host, self.network) else "stopped"
+            state = "running" if host.address in up else "stopped"
             rows.append((host.name, host.suite, host.group, host.address, state, " ".join(host.publish)))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:

@@ -1,7 +1,11 @@
 # Turns a minimal Debian into the plain server that people have: reachable over SSH, with sudo.
 # Runs inside the new root directory. Nothing here is needed by the application: roles bring that.
 useradd --create-home --shell /bin/bash ansible
-echo 'ansible ALL=(ALL:ALL) NOPASSWD: ALL' > /etc/sudoers.d/ansible
+cat > /etc/sudoers.d/ansible <<'EOF'
+ansible ALL=(ALL:ALL) NOPASSWD: ALL
+# sudo cannot restore the limit of core files that it lowers, and would say so at every task.
+Defaults rlimit_core=default
+EOF
 chmod 0440 /etc/sudoers.d/ansible
 
 # Every host gets keys of its own, and the controller knows them beforehand.
@@ -10,19 +14,16 @@ cat > /etc/ssh/sshd_config.d/sandbox.conf <<'EOF'
 AuthorizedKeysFile /etc/ssh/authorized_keys/%u
 PasswordAuthentication no
 HostKey /etc/ssh/ssh_host_ed25519_key
-MaxStartups 100
 EOF
-. /etc/os-release
-if [ "$VERSION_ID" -ge 13 ]; then
-    # It would shut out an address that connects without logging in, as a waiting controller does.
-    echo 'PerSourcePenalties no' >> /etc/ssh/sshd_config.d/sandbox.conf
-fi
 mkdir -p /etc/systemd/system/ssh.service.d
 cat > /etc/systemd/system/ssh.service.d/logins.conf <<'EOF'
 # sshd answers only when logins are allowed: /run/nologin is gone by then.
 [Unit]
 After=systemd-user-sessions.service
 EOF
+
+# The installer of Debian writes it.
+echo 'LANG=C.UTF-8' > /etc/default/locale
 
 # They would hold apt's lock at random times.
 systemctl mask apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer

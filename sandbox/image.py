@@ -2,18 +2,19 @@
 
 import fcntl
 import hashlib
-import os
 import platform
 import subprocess
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sandbox import controller
 from sandbox.paths import Layout
 from sandbox.podman import Podman
 from sandbox.process import run, step
 
+REPOSITORY = "localhost/flaskops-sandbox"
 SUITES = {"bookworm": "Debian 12", "trixie": "Debian 13"}
 DEFAULT_SUITE = "bookworm"
 PACKAGES = (
@@ -29,8 +30,8 @@ PACKAGES = (
     "systemd-sysv",
 )
 SETUP = Path(__file__).with_name("image-setup.sh")
-# Manuals, translations and documentation are half of the files, and no program reads them.
-UNREAD = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*")
+# dpkg syncs thousands of files; in memory that costs nothing. /dev/shm will not do, it may be nodev.
+IN_MEMORY = 'mount -t tmpfs tmpfs "$0" && TMPDIR="$0" exec "$@"'
 
 
 def recipe(suite: str) -> list[str]:
@@ -39,7 +40,6 @@ def recipe(suite: str) -> list[str]:
         "mmdebstrap",
         "--variant=minbase",
         f"--include={','.join(PACKAGES)}",
-        *(f"--dpkgopt=path-exclude={path}" for path in UNREAD),
         f'--customize-hook=chroot "$1" sh -eu < {SETUP}',
         "--format=tar",
         suite,
@@ -59,26 +59,31 @@ class Image:
         self.suite = suite
         self._layout = layout
         self._command = recipe(suite)
-        self.name = f"localhost/flaskops-sandbox:{suite}-{identity(self._command, SETUP.read_bytes())}"
+        self.name = f"{REPOSITORY}:{suite}-{identity(self._command, SETUP.read_bytes())}"
         self.tar = layout.images / f"{self.name.rpartition(':')[2]}.tar"
 
     def build(self) -> None:
         """Build the cached tar file, whole or not at all."""
         partial = self.tar.with_suffix(".partial")
         # Builders of other state directories share the cache.
-        with self.tar.with_suffix(".lock").open("w") as lock:
+        with (self._layout.images / f"{self.suite}.lock").open("w") as lock, TemporaryDirectory() as work:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not self.tar.exists():
-                command = [*self._command, str(partial), *controller.apt_sources(self.suite)]
-                run(command, f"building {SUITES[self.suite]}")
-                os.rename(partial, self.tar)
-                for old in self._layout.images.glob(f"{self.suite}-*.tar"):
-                    if old != self.tar:
-                        old.unlink()
+            if self.tar.exists():
+                return
+            command = [*self._command, str(partial), *controller.apt_sources(self.suite)]
+            run(["unshare", "--mount", "sh", "-c", IN_MEMORY, work, *command], f"building {SUITES[self.suite]}")
+            for old in self._layout.images.glob(f"{self.suite}-*.tar"):
+                old.unlink()
+            partial.rename(self.tar)
 
     def load(self, podman: Podman) -> None:
-        """Put the image into podman's storage."""
+        """Put the image into podman's storage, instead of those that older recipes made."""
         podman.run("import", "--quiet", str(self.tar), self.name, what=f"importing {self.tar}")
+        stored = podman.run("images", "--format={{.Repository}}:{{.Tag}}", what="listing images").split()
+        for old in stored:
+            if old.startswith(f"{REPOSITORY}:{self.suite}-") and old != self.name:
+                # podman refuses to remove what a running host is made of; the next time will do.
+                subprocess.run(podman.command("rmi", old), capture_output=True, check=False)
 
     def loaded(self, podman: Podman) -> bool:
         """Tell whether podman has the image."""

@@ -4,8 +4,7 @@ import json
 import shlex
 from collections.abc import Iterable
 
-from sandbox.host import USER, Record, answers, records
-from sandbox.network import Network
+from sandbox.host import USER, Record, answering, records
 from sandbox.paths import Layout
 
 HINT = "no sandbox host is running: `make deploy` starts one, or pass -i your/inventory"
@@ -64,6 +63,7 @@ def as_script_output(hosts: Iterable[Record], layout: Layout) -> str:
     return json.dumps(output, indent=2)
 
 
-def running(layout: Layout, network: Network) -> list[Record]:
+def running(layout: Layout) -> list[Record]:
     """Return the running hosts that belong to no inventory file of their own."""
-    return [host for host in records(layout).values() if host.inventory is None and answers(host, network)]
+    up = answering()
+    return [host for host in records(layout).values() if host.inventory is None and host.address in up]

@@ -15,9 +15,7 @@ NAME = "sandbox"
 FIRST_HOST = 11
 
 
-def free_subnet(
-    routes: Iterable[str], preferred: ipaddress.IPv4Network = CANDIDATES[0]
-) -> ipaddress.IPv4Network:
+def free_subnet(routes: Iterable[str], preferred: ipaddress.IPv4Network = CANDIDATES[0]) -> ipaddress.IPv4Network:
     """Return a subnet that no route of the controller overlaps.
 
     Args:
@@ -60,12 +58,8 @@ class Network:
         """Write podman's configuration of the network, with a subnet that is free here and now."""
         if self.subnet and self.is_up():
             return self.subnet
-        routes = json.loads(
-            run(["ip", "-json", "-4", "route", "show", "table", "all"], "reading routes") or "[]"
-        )
-        foreign = [
-            r["dst"] for r in routes if r.get("dev") != self.interface and r.get("type") != "broadcast"
-        ]
+        routes = json.loads(run(["ip", "-json", "-4", "route", "show", "table", "all"], "reading routes") or "[]")
+        foreign = [r["dst"] for r in routes if r.get("dev") != self.interface and r.get("type") != "broadcast"]
         subnet = free_subnet(foreign, self.subnet or CANDIDATES[0])
         self._file.parent.mkdir(parents=True, exist_ok=True)
         # Written here because only newer podman lets one name the interface.

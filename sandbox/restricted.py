@@ -31,9 +31,7 @@ echo "processes in $0 do not end" >&2; exit 1
 """
 
 
-def needed(
-    mountinfo: str | None = None, controllers: str | None = None, process_status: str | None = None
-) -> bool:
+def needed(mountinfo: str | None = None, controllers: str | None = None, process_status: str | None = None) -> bool:
     """Tell whether podman can only run in the private namespace.
 
     Args:

@@ -8,7 +8,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sandbox import inventory
-from sandbox.network import Network
 from sandbox.paths import Layout
 
 
@@ -18,7 +17,7 @@ def main() -> None:
         print(json.dumps({}))
         return
     layout = Layout()
-    hosts = inventory.running(layout, Network(layout))
+    hosts = inventory.running(layout)
     if not hosts:
         print(inventory.HINT, file=sys.stderr)
     print(inventory.as_script_output(hosts, layout))

@@ -47,6 +47,7 @@ class FilterModule:
             "environment_file": environment_file,
             "files_per_worker": preflight.files_per_worker,
             "generation": generation,
-            "preflight_problems": preflight.problems,
+            "preflight_problems": preflight.preflight_problems,
+            "settings_problems": preflight.settings_problems,
             "service_tasks": preflight.tasks,
         }

@@ -54,6 +54,7 @@ _raw:
   description:
     - One dictionary with C(id), C(platform), C(code) and C(wheelhouse).
     - C(code) and C(wheelhouse) each have C(id), C(path) and, when they are in the cache, C(file) and C(sha256).
+    - Only C(problem), a sentence with its remedy, where the input cannot become an artifact.
     - C(wheelhouse.requirements) holds the two requirement texts to build from.
   type: list
   elements: dict
@@ -62,7 +63,6 @@ _raw:
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import artifact as art
 
@@ -76,7 +76,8 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         try:
             return [self._plan()]
         except art.ArtifactError as error:
-            raise AnsibleError(str(error)) from error
+            # For the role to tell: what a lookup raises reaches people wrapped in Ansible's own words.
+            return [{"problem": str(error)}]
 
     def _plan(self) -> dict[str, Any]:
         source = Path(self.get_option("source"))

@@ -250,7 +250,7 @@ def _read_line(
     label, colon, rest = line.strip().partition(":")
     words = rest.split()
     first = words[0] if words else ""
-    if label.startswith("This is ApacheBench, Version"):
+    if label.startswith("This is ApacheBench, Version "):
         values["ab_version"] = label.split()[4]
     elif label.startswith("Total of ") and label.endswith("requests completed"):
         values["complete"] = int(label.split()[2])

@@ -23,9 +23,7 @@ from typing import Any
 RECIPE = "1"
 ID_LENGTH = 12
 
-_REQUIREMENT = re.compile(
-    r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^]]*\])?\s*(?P<pin>===?\s*[^\s;\\]+)?"
-)
+_REQUIREMENT = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^]]*\])?\s*(?P<pin>===?\s*[^\s;\\]+)?")
 
 
 class ArtifactError(Exception):

@@ -50,3 +50,18 @@ def explain(lines: Iterable[str], wsgi_file: str, callable_name: str) -> str:
                 detail = match.groupdict().get("detail") or ""
                 return remedy.format(wsgi_file=wsgi_file, callable=callable_name, detail=detail.strip())
     return ""
+
+
+# What uWSGI and systemd say at every start and stop, which tells nothing of a failure.
+_CHATTER = re.compile(
+    r"VACUUM: |unlink\(\): |mapped \d|your |detected |\*\*\* Operational MODE|\*\*\* Starting uWSGI|compiled with "
+    r"|os: |nodename: |machine: |clock source: |current working directory|writing pidfile|chdir\(\)|- async cores"
+    r"|lock engine|thunder lock|uwsgi socket \d|Python version|PEP 405|Set PythonHome|Python main interpreter"
+    r"|python threads support|!!! no internal routing|\[uWSGI\] getting INI|goodbye to uWSGI"
+    r"|Starting |Stopping |Stopped |Failed to start |\S+\.service: (?!.*(?:timed out|OOM|oom))"
+)
+
+
+def telling(lines: Iterable[str]) -> list[str]:
+    """Return the lines of a journal that are the application's own, or tell why it failed."""
+    return [line for line in lines if line.strip() and not _CHATTER.match(line)]

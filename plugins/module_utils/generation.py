@@ -29,9 +29,7 @@ def manifest(layout: Layout, generation: str) -> dict[str, Any] | None:
 def kept(layout: Layout) -> list[str]:
     """Return the generations on the host that have served, the one that served last first."""
     marks = layout.generations.glob(f"*/{_SERVED}")
-    return [
-        mark.parent.name for mark in sorted(marks, key=lambda mark: mark.stat().st_mtime_ns, reverse=True)
-    ]
+    return [mark.parent.name for mark in sorted(marks, key=lambda mark: mark.stat().st_mtime_ns, reverse=True)]
 
 
 def served(layout: Layout, generation: str) -> bool:
@@ -120,9 +118,7 @@ def difference(layout: Layout, before: str | None, files: Mapping[str, str]) -> 
 
 
 def _environment_difference(old: str, new: str) -> list[str]:
-    before, after = (
-        dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line) for text in (old, new)
-    )
+    before, after = (dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line) for text in (old, new))
     changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     signs = {name: "+" if name not in before else "-" if name not in after else "~" for name in changed}
     return ["--- environment (values hidden)\n", *(f"{signs[name]} {name}\n" for name in changed)]

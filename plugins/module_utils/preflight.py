@@ -3,10 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+MODES = ("gevent", "threads")
 SUPPORTED = {("debian", "12"), ("debian", "13")}
+
+_NUMBERS: dict[str, tuple[type[int] | type[float], int, int]] = {
+    "processes": (int, 1, 512),
+    "gevent": (int, 1, 100_000),
+    "threads": (int, 1, 32_768),
+    "port": (int, 1, 65_535),
+    "backlog": (int, 1, 65_535),
+    "keep_releases": (int, 1, 100),
+    "min_free_mb": (int, 0, 10**9),
+    "start_timeout": (int, 1, 3600),
+    "stop_timeout": (int, 1, 3600),
+    "health_timeout": (int, 1, 600),
+    "health_status": (int, 200, 599),
+    "wait": (float, 0, 3600),
+}
+_ACCOUNT = r"[a-z_][a-z0-9_-]{0,31}"
+_TEXTS = {
+    "app_name": (r"[a-z][a-z0-9_-]{0,29}", "a name of a-z, 0-9, _ and -, at most 30 long, a letter first"),
+    "user": (_ACCOUNT, "a valid account name"),
+    "group": (_ACCOUNT, "a valid group name"),
+    "callable": (r"[A-Za-z_][A-Za-z0-9_]*", "the name of the WSGI application in flask_uwsgi_wsgi_file"),
+    "health_path": (r"/\S*", "a path that starts with /"),
+    "bind": (r"\d{1,3}(\.\d{1,3}){3}", "an IPv4 address of the host, or 0.0.0.0"),
+}
 
 # Each has a variable of its own: set twice, the ini would say two things.
 MANAGED_KEYS = {
@@ -51,32 +77,25 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the settings alone.
 
     Args:
-        s: the role's variables without their prefix.
+        s: the role's variables without their prefix, as they were given.
     """
-    for name, low, high in (
-        ("processes", 1, 512),
-        ("gevent", 1, 100_000),
-        ("threads", 1, 32_768),
-        ("port", 1, 65_535),
-        ("backlog", 1, 65_535),
-        ("keep_releases", 1, 100),
-        ("start_timeout", 1, 3600),
-        ("stop_timeout", 1, 3600),
-        ("health_timeout", 1, 600),
-        ("wait", 0, 3600),
-    ):
-        if not low <= float(s[name]) <= high:
-            yield f"flask_uwsgi_{name}={s[name]} is out of range: set it to {low} to {high}"
-    for name, pattern, remedy in (
-        ("app_name", r"[a-z][a-z0-9_-]{0,29}", "a name of a-z, 0-9, _ and -, at most 30 long, a letter first"),
-        ("user", r"[a-z_][a-z0-9_-]{0,31}", "a valid account name"),
-        ("group", r"[a-z_][a-z0-9_-]{0,31}", "a valid group name"),
-        ("callable", r"[A-Za-z_][A-Za-z0-9_]*", "the name of the WSGI application in flask_uwsgi_wsgi_file"),
-        ("health_path", r"/\S*", "a path that starts with /"),
-        ("bind", r"[0-9.]+", "an IPv4 address of the host, or 0.0.0.0"),
-    ):
+    if s["mode"] not in MODES:
+        yield f"flask_uwsgi_mode={s['mode']} is no mode: set it to {' or '.join(MODES)}"
+    for name, (kind, low, high) in _NUMBERS.items():
+        try:
+            fits = low <= kind(str(s[name])) <= high
+        except ValueError:
+            fits = False
+        if not fits:
+            what = "a whole number" if kind is int else "a number"
+            yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to {what} from {low} to {high}"
+    for name, (pattern, remedy) in _TEXTS.items():
         if not re.fullmatch(pattern, str(s[name])):
             yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to {remedy}"
+    for name in ("environment", "extra_ini", "unit_overrides"):
+        if not isinstance(s[name], Mapping):
+            yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to a dictionary"
+            return
     for key in s["extra_ini"]:
         if key in MANAGED_KEYS:
             yield f"flask_uwsgi_extra_ini has {key!r}, which has a variable: set {MANAGED_KEYS[key]} instead"
@@ -85,6 +104,36 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
     for key in s["environment"]:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(key)):
             yield f"flask_uwsgi_environment has {key!r}, which is no name of an environment variable: rename it"
+
+
+def source_problems(s: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the application's files on the controller.
+
+    Args:
+        s: the role's variables without their prefix.
+    """
+    source = Path(s["source"])
+    if not source.is_dir():
+        yield (
+            f"flask_uwsgi_source={s['source']} is not a directory on the controller: "
+            "set it to the folder that holds your application"
+        )
+        return
+    if not (source / s["wsgi_file"]).is_file():
+        yield (
+            f"flask_uwsgi_wsgi_file={s['wsgi_file']} does not exist in flask_uwsgi_source={s['source']}: "
+            "set it to the file that makes the WSGI application"
+        )
+    if not Path(s["lock"]).is_file():
+        yield (
+            f"flask_uwsgi_lock={s['lock']} does not exist on the controller: "
+            "set it to a requirements file with exact versions and hashes"
+        )
+
+
+def settings_problems(s: dict[str, Any]) -> list[str]:
+    """Return every problem that can be told without asking a host."""
+    return [*value_problems(s), *source_problems(s)]
 
 
 def host_problems(s: dict[str, Any], host: dict[str, Any], app: dict[str, Any]) -> Iterator[str]:
@@ -137,13 +186,11 @@ def host_problems(s: dict[str, Any], host: dict[str, Any], app: dict[str, Any]) 
         )
 
 
-def problems(settings: dict[str, Any], state: dict[str, Any]) -> list[str]:
-    """Return every problem of a host, those of the settings first.
+def preflight_problems(state: dict[str, Any], s: dict[str, Any]) -> list[str]:
+    """Return every problem of a host.
 
     Args:
-        settings: the role's variables without their prefix.
         state: the result of the module ``host_state``.
+        s: the role's variables without their prefix.
     """
-    found = list(value_problems(settings))
-    # Arithmetic on senseless numbers would only repeat what was said.
-    return found or list(host_problems(settings, state["host"], state["app"]))
+    return list(host_problems(s, state["host"], state["app"]))

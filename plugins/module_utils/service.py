@@ -44,9 +44,7 @@ def drift(layout: Layout) -> list[str]:
         found.append(f"{unit} was changed and not loaded")
     socket = systemd.show(layout.socket_unit, "ActiveState", "UnitFileState", "Listen")
     if (socket["ActiveState"], socket["UnitFileState"]) != ("active", "enabled"):
-        found.append(
-            f"{layout.socket_unit} is {socket['ActiveState']} and {socket['UnitFileState'] or 'absent'}"
-        )
+        found.append(f"{layout.socket_unit} is {socket['ActiveState']} and {socket['UnitFileState'] or 'absent'}")
     elif socket["Listen"].partition(" ")[0] != wanted["listen"]:
         found.append(f"{layout.socket_unit} listens on {socket['Listen']}, not on {wanted['listen']}")
     states = systemd.instances(layout)

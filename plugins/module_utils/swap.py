@@ -19,7 +19,7 @@ from typing import Any
 
 from . import generation as gen
 from . import systemd
-from .explain import explain
+from .explain import explain, telling
 from .layout import Layout
 from .uwsgi import await_health
 
@@ -92,7 +92,9 @@ class Swap:
     def _try_off_traffic(self) -> None:
         unit = self.layout.canary(self.new)
         # The units that serve are left alone until the canary has answered.
-        self._install_units(self.new, only=(self.layout.canary_dropin(self.new), self.layout.units / self.layout.canary("")))
+        self._install_units(
+            self.new, only=(self.layout.canary_dropin(self.new), self.layout.units / self.layout.canary(""))
+        )
         try:
             self._bring_up(unit, self.layout.canary_runtime)
         finally:
@@ -118,11 +120,11 @@ class Swap:
             self._refuse(unit, since, problem)
 
     def _refuse(self, unit: str, since: str, problem: str) -> None:
-        lines = [line for line in systemd.journal(unit, 60, since) if line.strip()]
+        lines = telling(systemd.journal(unit, 100, since))
         cause = explain(lines, self.manifest["wsgi_file"], self.manifest["callable"])
         raise SwapError(
-            f"generation {self.new} ({self.manifest['mode']}) does not serve: {cause or problem}. "
-            f"Its last log lines:\n" + "\n".join(f"    {line}" for line in lines[-15:])
+            f"generation {self.new} ({self.manifest['mode']}) does not serve: {cause or problem}.\n"
+            + "\n".join(("Its last log lines:", *(f"    {line}" for line in lines[-15:])))
         )
 
     def _install_units(self, generation: str, only: tuple[Path, ...] = ()) -> bool:
@@ -162,7 +164,9 @@ class Swap:
             if self._address_changes(self.old):
                 systemd.systemctl("stop", self.layout.socket_unit)
             if self.old in before:
-                systemd.systemctl("start", self.layout.service(self.old), timeout=_GRACE + self._start_timeout(self.old))
+                systemd.systemctl(
+                    "start", self.layout.service(self.old), timeout=_GRACE + self._start_timeout(self.old)
+                )
         else:
             if systemd.show(self.layout.socket_unit, "ActiveState")["ActiveState"] == "active":
                 systemd.systemctl("stop", self.layout.socket_unit)
@@ -170,6 +174,7 @@ class Swap:
                 target.unlink(missing_ok=True)
         if not gen.served(self.layout, self.new):
             gen.remove(self.layout, self.new)
+        prune(self.layout, self.old, None, int(self.manifest["keep"]))
         systemd.systemctl("daemon-reload")
 
     def _point(self) -> bool:
@@ -250,12 +255,12 @@ def point_pidfile(layout: Layout, generation: str) -> bool:
     return _link(layout.pidfile, own.name) or changed
 
 
-def prune(layout: Layout, new: str, old: str | None, keep: int) -> bool:
+def prune(layout: Layout, new: str | None, old: str | None, keep: int) -> bool:
     """Remove generations beyond those to keep, then the releases and environments nobody names.
 
     Args:
         layout: the application's paths.
-        new: the generation that serves; always kept.
+        new: the generation that serves, if any; always kept.
         old: the one before it, the next rollback's target; always kept.
         keep: how many to keep in all.
 

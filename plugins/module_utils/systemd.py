@@ -64,7 +64,5 @@ def journal(unit: str, lines: int = 25, since: str | None = None) -> list[str]:
         since: a time journalctl understands, such as ``@1700000000``.
     """
     window = ("--since", since) if since else ()
-    done = _run(
-        "journalctl", "--unit", unit, "--no-pager", "--output=cat", f"--lines={lines}", *window, timeout=30
-    )
+    done = _run("journalctl", "--unit", unit, "--no-pager", "--output=cat", f"--lines={lines}", *window, timeout=30)
     return done.stdout.splitlines()

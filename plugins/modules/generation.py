@@ -111,7 +111,9 @@ def validate_units(layout: Layout, generation: str) -> None:
             env={"SYSTEMD_UNIT_PATH": f"{scratch}:", "PATH": os.environ["PATH"]},
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
-    complaints = [line for line in done.stderr.splitlines() if layout.app in line or scratch in line]
+    complaints = [
+        line.replace(f"{scratch}/", "") for line in done.stderr.splitlines() if layout.app in line or scratch in line
+    ]
     if done.returncode or complaints:
         raise InvalidError(
             "systemd refuses the units (a directive in flask_uwsgi_unit_overrides?): "

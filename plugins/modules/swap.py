@@ -79,9 +79,7 @@ def main() -> None:
         swap = Swap(layout, new, canary=module.params["canary"])
         changed = swap.run()
     except (SwapError, SystemdError) as error:
-        serves = (
-            f"Generation {before} still serves." if before else "Nothing served before, nothing serves now."
-        )
+        serves = f"Generation {before} still serves." if before else "Nothing served before, nothing serves now."
         module.fail_json(msg=f"{error}\n{serves}")
     module.exit_json(
         changed=changed, before=before, steps=swap.steps, diff={"before": f"{before}\n", "after": f"{new}\n"}
