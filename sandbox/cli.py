@@ -14,7 +14,7 @@ from pathlib import Path
 from sandbox import checks, image, inventory
 from sandbox.errors import SandboxError
 from sandbox.host import Hosts, Record, Spec, answering, parse_publish, parse_spec, records
-from sandbox.network import Network, remove_interface
+from sandbox.network import Network
 from sandbox.paths import PRESERVED_VARIABLES, Layout
 from sandbox.podman import Podman
 from sandbox.process import run, step
@@ -70,7 +70,8 @@ class Sandbox:
         return bool(record and record.satisfies(spec, image_name) and record.address in answering())
 
     def _create(self, specs: Sequence[Spec], images: dict[str, image.Image]) -> None:
-        self.podman.prepare()
+        if self.podman.prepare():
+            self.network.remove()
         for spec in specs:
             self.podman.remove_container(spec.name)
         checks.before_up(specs, self.layout)
@@ -92,7 +93,7 @@ class Sandbox:
     def reboot(self, names: Sequence[str]) -> None:
         """Shut hosts down and boot them again; files and addresses stay."""
         with self.lock():
-            for record in [self.record(name) for name in names]:
+            for record in [self.running_record(name) for name in names]:
                 with step(f"rebooting {record.name}"):
                     self.hosts.reboot(record)
 
@@ -109,46 +110,47 @@ class Sandbox:
 
     def exec(self, name: str, command: Sequence[str]) -> int:
         """Run a command as root in a host, without SSH."""
-        name = self.record(name).name
+        self.running_record(name)
         terminal = ["--tty"] if sys.stdin.isatty() else []
         full = self.podman.command("exec", "--interactive", *terminal, name, *command, host=name)
         return subprocess.run(full, check=False).returncode
 
     def ssh(self, name: str, command: Sequence[str]) -> int:
         """Log in to a host, or run a command over SSH."""
-        address = self.record(name).address
+        address = self.running_record(name).address
         options = [*inventory.ssh_options(self.layout), "-i", str(self.layout.key)]
         return subprocess.run(["ssh", *options, f"ansible@{address}", *command], check=False).returncode
 
     def clean(self, images: bool) -> None:
         """Remove every trace, from whatever state things are in."""
+        checks.programs()
         with self.lock(), step("removing all hosts, the network, keys and state"):
-            if not checks.missing_packages():
-                self.podman.prepare()
-                self.podman.run("rm", "--force", "--all", "--time=0", what="removing containers")
-                self.podman.run("rmi", "--force", "--all", what="removing images")
+            self.podman.prepare()
+            # podman may be what is broken, and none of the rest depends on it.
+            for kind in ("rm", "rmi"):
+                command = self.podman.command(kind, "--force", "--all")
+                subprocess.run(command, capture_output=True, check=False)
+            self.network.remove()
             if self.podman.namespace:
-                self.podman.namespace.ensure()
-                self.podman.namespace.remove_cgroup()
-                self.podman.namespace.remove_mounts()
-            remove_interface(self.network.interface)
+                self.podman.namespace.remove()
             shutil.rmtree(self.layout.runtime, ignore_errors=True)
             run(["rm", "-rf", str(self.layout.state)], "removing the state directory")
             if images:
                 shutil.rmtree(self.layout.images)
 
-    def record(self, name: str) -> Record:
-        """Return a host's record.
+    def running_record(self, name: str) -> Record:
+        """Return a running host's record.
 
         Raises:
-            SandboxError: there is no such host.
+            SandboxError: there is no such host, or it is not running.
         """
-        known = records(self.layout)
-        if name not in known:
-            raise SandboxError(
-                f"there is no host {name}", f"hosts are: {', '.join(known) or 'none'}; `up {name}` makes it"
-            )
-        return known[name]
+        record = records(self.layout).get(name)
+        if not record:
+            raise SandboxError(f"there is no host {name}", f"`python3 -m sandbox up {name}` makes it")
+        if record.address not in answering():
+            again = ":".join((record.name, record.suite, record.group))
+            raise SandboxError(f"{name} is not running", f"`python3 -m sandbox up {again}` makes it afresh")
+        return record
 
 
 def parser() -> argparse.ArgumentParser:

@@ -12,7 +12,6 @@ from pathlib import Path
 from sandbox import controller
 from sandbox.errors import SandboxError
 from sandbox.image import DEFAULT_SUITE, SUITES, Image
-from sandbox.network import NAME as NETWORK
 from sandbox.network import Network
 from sandbox.paths import Layout
 from sandbox.podman import Podman
@@ -103,10 +102,11 @@ def answering() -> set[str]:
     found: set[str] = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if (process / "comm").read_text() == "systemd\n":
-                # proc(5), /proc/net/tcp: 16 is port 22, 0A is LISTEN.
-                if re.search(r": \w+:0016 \w+:\w+ 0A ", (process / "net" / "tcp").read_text()):
-                    found.update(re.findall(r"-- (\S+)\n +/32 host LOCAL", (process / "net" / "fib_trie").read_text()))
+            if (process / "comm").read_text() != "systemd\n":
+                continue
+            # proc(5), /proc/net/tcp: 16 is port 22, 0A is LISTEN.
+            if re.search(r": \w+:0016 \w+:\w+ 0A ", (process / "net" / "tcp").read_text()):
+                found.update(re.findall(r"-- (\S+)\n +/32 host LOCAL", (process / "net" / "fib_trie").read_text()))
         except OSError:
             # It has just ended.
             continue
@@ -139,7 +139,7 @@ class Hosts:
             "create",
             f"--name={spec.name}",
             f"--hostname={spec.name}",
-            f"--network={NETWORK}",
+            f"--network={self._network.name}",
             f"--ip={address}",
             *(f"--publish={publish}" for publish in spec.publish),
             "--systemd=always",

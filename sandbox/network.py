@@ -3,6 +3,7 @@
 import hashlib
 import ipaddress
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from sandbox.paths import Layout
 from sandbox.process import run
 
 CANDIDATES = tuple(ipaddress.IPv4Network(f"10.213.{third}.0/24") for third in range(40, 56))
-NAME = "sandbox"
 FIRST_HOST = 11
 
 
@@ -39,7 +39,8 @@ class Network:
     """The podman network of one state directory."""
 
     def __init__(self, layout: Layout) -> None:
-        self._file = layout.networks / f"{NAME}.json"
+        self.name = f"flaskops-{layout.tag}"
+        self._file = layout.networks / f"{self.name}.json"
         # The kernel takes fifteen characters.
         self.interface = f"flaskops{layout.tag[:7]}"
 
@@ -64,8 +65,8 @@ class Network:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         # Written here because only newer podman lets one name the interface.
         configuration = {
-            "name": NAME,
-            "id": hashlib.sha256(self.interface.encode()).hexdigest(),
+            "name": self.name,
+            "id": hashlib.sha256(self.name.encode()).hexdigest(),
             "driver": "bridge",
             "network_interface": self.interface,
             "created": "2026-01-01T00:00:00Z",
@@ -91,8 +92,29 @@ class Network:
                 return str(host)
         raise SandboxError(f"{subnet} has no address left", "take down hosts: `python3 -m sandbox list`")
 
+    def remove(self) -> None:
+        """Remove the bridge and the firewall rules that podman leaves behind when it is killed."""
+        if self.is_up():
+            run(["ip", "link", "delete", self.interface], f"removing {self.interface}")
+        script = rules_to_delete(run(["iptables-save"], "reading firewall rules"), self.name)
+        run(["iptables-restore", "--noflush"], "removing firewall rules", script.encode())
 
-def remove_interface(interface: str) -> None:
-    """Remove the bridge if podman has left it behind."""
-    if Path("/sys/class/net", interface).exists():
-        run(["ip", "link", "delete", interface], f"removing {interface}")
+
+def rules_to_delete(saved: str, network: str) -> str:
+    """Return the input for iptables-restore that deletes what netavark made for a network.
+
+    Args:
+        saved: output of iptables-save.
+        network: its name, from which netavark derives the names of chains (netavark, create_network_hash).
+    """
+    chain = rf"NETAVARK-(?:DN-)?{hashlib.sha512(network.encode()).hexdigest()[:13].upper()}\b"
+    subnets = re.findall(rf"-A POSTROUTING -s (\S+) -j {chain}", saved)
+    ours = re.compile("|".join([chain, *(rf"-A NETAVARK_FORWARD -[sd] {re.escape(s)} " for s in subnets)]))
+    script: list[str] = []
+    for table in re.findall(r"^\*.*?^COMMIT$", saved, re.MULTILINE | re.DOTALL):
+        name, *lines, commit = table.splitlines()
+        found = [line for line in lines if ours.search(line)]
+        rules = [line.replace("-A ", "-D ", 1) for line in found if line.startswith("-A ")]
+        chains = [f"-X {line[1:].split()[0]}" for line in found if line.startswith(":")]
+        script += [name, *rules, *chains, commit]
+    return "\n".join([*script, ""])

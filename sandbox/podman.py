@@ -1,6 +1,7 @@
 """How podman is called: with storage of its own, plainly or in the private namespace."""
 
 import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,17 +32,22 @@ class Podman:
         if not Path("/run/systemd/system").exists():
             self._global_options.append("--cgroup-manager=cgroupfs")
 
-    def prepare(self) -> None:
-        """Make sure that podman can run and knows of no container from before a reboot."""
+    def prepare(self) -> bool:
+        """Make sure that podman can run and knows of no container from before a reboot.
+
+        Returns:
+            Whether it starts without knowledge of what ran before.
+        """
         if self.namespace:
-            self.namespace.ensure()
-            return
+            return self.namespace.ensure()
         marker = self._layout.runtime / "boot_id"
         # /run need not be a tmpfs, and podman takes files left there for running containers.
-        if not marker.exists() or marker.read_bytes() != BOOT_ID.read_bytes():
-            shutil.rmtree(self._layout.runtime, ignore_errors=True)
-            self._layout.runtime.mkdir(parents=True)
-            marker.write_bytes(BOOT_ID.read_bytes())
+        if marker.exists() and marker.read_bytes() == BOOT_ID.read_bytes():
+            return False
+        shutil.rmtree(self._layout.runtime, ignore_errors=True)
+        self._layout.runtime.mkdir(parents=True)
+        marker.write_bytes(BOOT_ID.read_bytes())
+        return True
 
     def command(self, *arguments: str, host: str | None = None) -> list[str]:
         """Return the full command line of a podman call.
@@ -67,6 +73,9 @@ class Podman:
 
     def remove_container(self, name: str) -> None:
         """Remove a container in whatever state it is, or none."""
-        self.run("rm", "--force", "--ignore", "--time=0", name, what=f"removing {name}")
+        remove = self.command("rm", "--force", "--ignore", "--time=0", name)
+        # When the processes were killed behind podman's back, the first attempt fails, and learns of it.
+        if subprocess.run(remove, capture_output=True, check=False).returncode:
+            run(remove, f"removing {name}")
         if self.namespace:
             self.namespace.remove_cgroup(name)

@@ -17,7 +17,7 @@ CAP_SYS_RESOURCE = 24
 CGROUPS = "/sys/fs/cgroup"
 MANAGED_BY_SYSTEMD_OR_ROOT = {"cpu", "memory", "pids"}
 
-ENTER_CGROUP = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
+ENTER_CGROUP = 'mkdir -p "$0" && echo $$ > "$0/cgroup.procs" && exec "$@"'
 # A killed process leaves its cgroup a moment later, and only an empty cgroup can be removed.
 REMOVE_CGROUP = """
 [ -d "$0" ] || exit 0
@@ -64,21 +64,25 @@ class Namespace:
     """
 
     def __init__(self, layout: Layout) -> None:
+        self._storage = layout.storage
         self._directory = layout.state / "namespace"
         self._file = self._directory / "mnt"
-        self._private = [str(layout.runtime), "/run/netns", "/run/crun"]
+        self._private = [str(layout.runtime), "/run/netns", "/run/crun", "/run/containers"]
         self._cgroups = f"{CGROUPS}/flaskops-{layout.tag}"
 
     def exists(self) -> bool:
         """Tell whether the namespace is there."""
-        mounts = Path("/proc/self/mountinfo").read_text()
-        return f" {self._file} rw - nsfs " in mounts.replace("\\040", " ")
+        return f" {self._file} rw - nsfs " in _mounts()
 
-    def ensure(self) -> None:
-        """Create the namespace if it is missing, ending what an earlier one left running."""
-        if self.exists():
-            return
-        self.remove_mounts()
+    def ensure(self) -> bool:
+        """Create the namespace if it is missing, or has outlived the storage, ending what still runs.
+
+        Returns:
+            Whether it had to be made.
+        """
+        if self.exists() and self._storage.exists():
+            return False
+        self._unmount()
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file.touch()
         for path in self._private:
@@ -105,6 +109,7 @@ class Namespace:
             "mounting a cgroup v2 tree in a private mount namespace",
         )
         self.remove_cgroup()
+        return True
 
     def enter(self, host: str | None = None) -> list[str]:
         """Return the command prefix that runs a program in the namespace.
@@ -113,22 +118,27 @@ class Namespace:
             host: run it in this host's cgroup as well.
         """
         prefix = ["nsenter", f"--mount={self._file}"]
-        if host:
-            cgroup = f"{self._cgroups}/{host}"
-            run([*prefix, "mkdir", "-p", cgroup], f"making the cgroup of {host}")
-            prefix += ["sh", "-c", ENTER_CGROUP, cgroup]
-        return prefix
+        return [*prefix, "sh", "-c", ENTER_CGROUP, f"{self._cgroups}/{host}"] if host else prefix
 
     def remove_cgroup(self, host: str = "") -> None:
         """End every process of a host, or of all of them, and remove its cgroup."""
         cgroup = f"{self._cgroups}/{host}".rstrip("/")
         run([*self.enter(), "sh", "-c", REMOVE_CGROUP, cgroup], f"ending what runs in {cgroup}")
 
-    def remove_mounts(self) -> None:
-        """Drop the namespace; it vanishes with its last process."""
+    def remove(self) -> None:
+        """End everything that runs in it, and drop the namespace."""
+        self.ensure()
+        self.remove_cgroup()
+        self._unmount()
+
+    def _unmount(self) -> None:
         for path in (self._file, self._directory):
-            while f" {path} " in Path("/proc/self/mountinfo").read_text().replace("\\040", " "):
+            while f" {path} " in _mounts():
                 run(["umount", "--lazy", str(path)], "removing the mount namespace")
+
+
+def _mounts() -> str:
+    return Path("/proc/self/mountinfo").read_text().replace("\\040", " ")
 
 
 def run_options() -> list[str]:

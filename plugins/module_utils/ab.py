@@ -252,8 +252,9 @@ def _read_line(
     first = words[0] if words else ""
     if label.startswith("This is ApacheBench, Version "):
         values["ab_version"] = label.split()[4]
-    elif label.startswith("Total of ") and label.endswith("requests completed"):
-        values["complete"] = int(label.split()[2])
+    elif line.endswith(" requests completed"):
+        # In a short run this stands behind "Benchmarking HOST (be patient)..." on the same line.
+        values["complete"] = int(line.split()[-3])
     elif label.startswith("(Connect") and colon:
         failures.update(_failure_counts(line))
     elif not colon:

@@ -362,7 +362,7 @@ def report(measured: Mapping[str, Any]) -> dict[str, Any]:
     elif status:
         checks += check_service(status, mode, int(measured["gevent_threads_max"]))
     elif service.get("failed"):
-        checks.append(_failure("service", "status", f"not readable: {_one_line(service.get('msg', ''))}"))
+        checks.append(_failure("service", "status", f"status not readable: {_one_line(service.get('msg', ''))}"))
     body_bytes = None
     if _ran(answer):
         checks += check_answer("answer", answer, measured["expected_body"])

@@ -46,8 +46,10 @@ class Server:
         self.socket = socket.create_server(("127.0.0.1", port), backlog=4096)
         self.port: int = self.socket.getsockname()[1]
         self._loop = asyncio.new_event_loop()
+        self._serving = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+        self._serving.wait()
 
     @property
     def url(self) -> str:
@@ -77,6 +79,7 @@ class Server:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         server = self._loop.run_until_complete(asyncio.start_server(self._connection, sock=self.socket, backlog=4096))
+        self._loop.call_soon(self._serving.set)
         self._loop.run_forever()
         server.close()
         for task in asyncio.all_tasks(self._loop):

@@ -146,6 +146,7 @@ def test_one_lost_request_is_counted_under_three_kinds() -> None:
         ("2.3-refused", 111, "refused", 0, "Connection refused"),
         ("httpd-2.0-aborted-connecting", 111, "refused", 0, "Connection refused"),
         ("2.3-reset", 104, "reset", 20, "after 20 requests"),
+        ("2.3-reset-short-run", 104, "reset", 20, "after 20 requests"),
         ("2.3-timeout", 119, "timeout", 0, "timeout specified has expired"),
         ("2.3-timeout-midway", 119, "timeout", 16384, "after 16384 requests"),
         ("trunk-aborted", 1, "timeout", 412, "after 412 requests"),
@@ -167,6 +168,11 @@ def test_a_run_that_was_given_up_says_why_and_what_to_do(
     assert result.error.remedy
     assert result.complete == complete
     assert "\n" not in str(result.error)
+
+
+def test_the_count_is_found_behind_an_ipv6_address() -> None:
+    said = "Benchmarking ::1 (be patient)...Total of 7 requests completed\n"
+    assert parse(said, "apr_socket_recv: Connection reset by peer (104)\n", 104).complete == 7
 
 
 def test_the_numbers_of_a_run_that_ended_early_are_kept() -> None:

@@ -1,0 +1,59 @@
+# The two commands of the README: `make deploy` and `make test`. Each target is a thin line over a documented command.
+SHELL := /bin/bash
+MODE ?= gevent
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+HOSTS := app1:bookworm build1:bookworm:build
+URL := http://127.0.0.1:8040
+
+.PHONY: help deploy verify test test-quick setup packages sandbox lock clean distclean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
+
+deploy: sandbox ## set up, start the sandbox host, deploy (MODE=gevent or threads), load-test
+	@ansible-playbook deploy.yml -e mode=$(MODE)
+	@ansible-playbook playbooks/verify.yml -e mode=$(MODE)
+	@printf '\n  %s serves in %s mode (Swagger UI at /, health at /healthz).\n' '$(URL)' '$(MODE)'
+	@printf '  What the load test measured: %s\n\n' reports/verify/index.html
+
+verify: setup ## load-test what serves, and leave the evidence in reports/verify
+	@ansible-playbook playbooks/verify.yml
+
+test: setup ## everything: lint, unit tests, real hosts
+	@python -m tools.check lint unit hosts
+
+test-quick: setup ## lint and unit tests, under two minutes
+	@python -m tools.check lint unit
+
+setup: packages .venv/.complete
+
+packages:
+	@missing="$$(echo $$(python3 -m sandbox packages --missing) \
+	  $$(command -v ab >/dev/null || echo apache2-utils) \
+	  $$(python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv))"; [ -z "$$missing" ] || { \
+	  tools/step "apt: package lists" $(SUDO) apt-get update && \
+	  tools/step "apt: $$missing" $(SUDO) env DEBIAN_FRONTEND=noninteractive \
+	    apt-get install --yes --no-install-recommends $$missing; }
+
+.venv/.complete: requirements/dev.txt | packages
+	@rm -rf .venv
+	@tools/step "python: virtual environment" python3 -m venv .venv
+	@tools/step "python: Ansible and the test tools (about a minute)" \
+	  .venv/bin/pip install --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	@touch $@
+
+sandbox: setup ## start the built-in hosts
+	@python3 -m sandbox up $(HOSTS) --publish 127.0.0.1:8040:8040
+
+lock: setup ## renew every lock from its .in file
+	@.venv/bin/python -m tools.lock
+
+clean: ## remove the sandbox hosts with every trace, and the reports
+	@python3 -m sandbox clean
+	@rm -rf reports .ansible .molecule
+
+distclean: clean ## and the caches: images, artifacts, the virtual environment
+	@python3 -m sandbox clean --images
+	@rm -rf .venv "$${XDG_CACHE_HOME:-$$HOME/.cache}/flaskops"

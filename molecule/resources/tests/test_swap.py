@@ -1,0 +1,124 @@
+"""What an operator does to a running service; each test leaves it serving as it found it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+if TYPE_CHECKING:
+    from .conftest import Service
+
+APP = "aiops_flask"
+ROOT = Path(__file__).resolve().parents[3]
+LOGIN = "/user_manage/user/login"
+
+
+def deploy(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["ansible-playbook", "--inventory", os.environ["SANDBOX_INVENTORY"], "playbooks/deploy.yml", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def switched(mode: str) -> str:
+    return {"gevent": "threads", "threads": "gevent"}[mode]
+
+
+def wait_for(service: Service, generation: str) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            if requests.get(service.url + "/healthz", timeout=5).json()["generation"] == generation:
+                return
+        except requests.RequestException:
+            continue
+    pytest.fail(f"generation {generation} did not come back")
+
+
+@pytest.mark.timeout(240)
+def test_switching_the_mode_and_back_under_load_fails_no_request(service: Service, mode: str) -> None:
+    before = service.generation
+    load = subprocess.Popen(
+        ["ab", "-q", "-t", "120", "-n", "200000", "-c", "50", "-p", "app/data.txt", "-T", "application/json",
+         service.url + LOGIN],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        there = deploy("-e", f"mode={switched(mode)}")
+        assert there.returncode == 0, there.stdout
+        assert requests.get(service.url + "/healthz", timeout=10).json()["mode"] == switched(mode)
+        back = deploy("-e", f"mode={mode}")
+        assert back.returncode == 0, back.stdout
+    finally:
+        # ab tells what it measured when it is interrupted.
+        load.send_signal(2)
+        report = load.communicate(timeout=60)[0]
+    assert service.generation == before, "the same configuration has the same generation"
+    assert int(re.findall(r"Complete requests:\s+(\d+)", report)[0]) > 500, report
+    assert re.findall(r"Failed requests:\s+(\d+)", report) == ["0"], report
+    assert "Non-2xx" not in report, report
+
+
+def test_the_pidfile_is_gone_while_the_service_is_stopped(service: Service) -> None:
+    generation = service.generation
+    service.run(f"systemctl stop {APP}.socket {service.unit}")
+    try:
+        assert not service.host.file(f"/run/{APP}/{APP}.pid").exists
+        assert service.run(f"find /run/{APP} -name '*.pid'") == ""
+    finally:
+        service.run(f"systemctl start {service.unit}")
+    wait_for(service, generation)
+    assert service.run(f"cat /run/{APP}/{APP}.pid") == service.show(service.unit, "MainPID")
+
+
+def test_a_foreign_pidfile_misleads_nobody_and_is_mended(service: Service) -> None:
+    generation, master = service.generation, service.show(service.unit, "MainPID")
+    service.run(f"echo 1 > /run/{APP}/{generation}.pid")
+    done = deploy("-e", f"mode={service_mode(service)}")
+    assert done.returncode == 0, done.stdout
+    assert "does not name the serving master" in done.stdout
+    assert service.run(f"cat /run/{APP}/{APP}.pid") == master
+    assert service.show(service.unit, "MainPID") == master, "the service was not restarted for it"
+
+
+def service_mode(service: Service) -> str:
+    return str(requests.get(service.url + "/healthz", timeout=10).json()["mode"])
+
+
+def test_a_killed_master_comes_back_with_a_true_pidfile(service: Service) -> None:
+    generation, master = service.generation, service.show(service.unit, "MainPID")
+    service.run(f"kill -9 {master}")
+    wait_for(service, generation)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        pid = service.host.run(f"cat /run/{APP}/{APP}.pid").stdout.strip()
+        if pid and pid == service.show(service.unit, "MainPID"):
+            break
+    assert pid not in ("", master)
+
+
+def test_a_deploy_with_nothing_to_do_costs_few_round_trips(service: Service, mode: str) -> None:
+    done = deploy("-e", f"mode={mode}", "-vvv")
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"changed=0\b", done.stdout)
+    host = service.host.ansible.get_variables()["ansible_host"]
+    trips = len(re.findall(rf"^<{re.escape(host)}> SSH: EXEC", done.stdout, re.MULTILINE))
+    assert 0 < trips <= 10
+
+
+def test_a_changed_unit_is_reported_and_repaired(service: Service, mode: str) -> None:
+    service.run(f"sed -i s/KillMode=mixed/KillMode=process/ /etc/systemd/system/{APP}@.service")
+    planned = deploy("-e", f"mode={mode}", "--check")
+    assert f"/etc/systemd/system/{APP}@.service is not what the generation wants" in " ".join(planned.stdout.split())
+    assert deploy("-e", f"mode={mode}").returncode == 0
+    assert service.show(service.unit, "KillMode") == "mixed"
