@@ -1,18 +1,19 @@
 """What the sandbox needs of a machine, checked before anything is done."""
 
+import os
 import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from sandbox.errors import SandboxError
-from sandbox.host import Spec, parse_publish
-from sandbox.paths import Layout
+from sandbox.host import Record, Spec, parse_publish
+from sandbox.paths import Layout, make_directory
 from sandbox.podman import Podman
 
-# Debian package -> a program of it, or a file where it is no program of the search path.
+# Debian package -> a program of it, or a file where the program is not on the search path.
 PACKAGES = {
     "crun": "crun",
     "iproute2": "ip",
@@ -25,8 +26,8 @@ PACKAGES = {
 }
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 GIB = 1 << 30
-# An image is 0.3 GiB as a tar file and again unpacked; the rest is what a deploy adds to a host.
-NEEDED_FOR_IMAGE = GIB
+# Building an image takes 0.3 GiB for the tar file and as much unpacked; a deploy adds the rest to a host.
+NEEDED_FOR_IMAGES = GIB
 NEEDED_FOR_HOST = GIB // 2
 
 
@@ -42,7 +43,7 @@ def programs() -> None:
         SandboxError: some are missing.
     """
     if missing := missing_packages():
-        raise SandboxError(f"programs are missing: {', '.join(missing)}", f"apt-get install {' '.join(missing)}")
+        raise SandboxError(f"not installed: {', '.join(missing)}", f"apt-get install {' '.join(missing)}")
 
 
 def port_is_free(publish: str) -> None:
@@ -51,23 +52,28 @@ def port_is_free(publish: str) -> None:
     Raises:
         SandboxError: another program has it.
     """
-    address, port, _ = parse_publish(publish)
+    address, port = parse_publish(publish)
     try:
         socket.create_server((address, port)).close()
     except OSError as error:
-        holder = port_holder(port)
+        reason = os.strerror(error.errno or 0).lower()
         raise SandboxError(
-            f"port {port} on {address} cannot be published: {error.strerror}" + (f", by {holder}" if holder else ""),
+            f"port {port} on {address} cannot be published: {reason}{port_holder(port)}",
             "stop that program, or publish another port",
         ) from error
 
 
 def port_holder(port: int) -> str:
-    """Return the name and process id of what listens on a port, or an empty string."""
+    """Return " by PROGRAM (process ID)" for what listens on a port, or an empty string if that is hidden."""
     command = ["ss", "-Hltnp", f"sport = :{port}"]
     listening = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    holders = re.findall(r'\("([^"]+)",pid=(\d+)', listening)
-    return ", ".join(sorted({f"{name} (process {pid})" for name, pid in holders}))
+    holders = set()
+    for program, process in re.findall(r'\("([^"]+)",pid=(\d+)', listening):
+        # conmon listens for a container, and its command line has the container's name.
+        words = Path("/proc", process, "cmdline").read_text().split("\0") if program == "conmon" else []
+        name = f"container {words[words.index('-n') + 1]}" if "-n" in words else program
+        holders.add(f"{name} (process {process})")
+    return f" by {', '.join(sorted(holders))}" if holders else ""
 
 
 def disk(directory: Path, needed: int, purpose: str) -> None:
@@ -84,30 +90,38 @@ def disk(directory: Path, needed: int, purpose: str) -> None:
         )
 
 
-def before_up(specs: Iterable[Spec], layout: Layout) -> None:
-    """Check everything that starting these hosts needs, their old containers being removed.
+def before_up(specs: Iterable[Spec], running: Mapping[str, Record], layout: Layout) -> None:
+    """Check everything that starting hosts needs.
+
+    Args:
+        specs: the hosts to start.
+        running: those that run now; they hold the ports that they publish.
+        layout: the directories, which exist.
 
     Raises:
         SandboxError: something is missing or taken.
     """
     specs = list(specs)
-    disk(layout.images, NEEDED_FOR_IMAGE, "building an image")
-    disk(layout.state, NEEDED_FOR_IMAGE + NEEDED_FOR_HOST * len(specs), f"running {len(specs)} hosts")
+    disk(layout.images, NEEDED_FOR_IMAGES, "building images")
+    disk(layout.state, NEEDED_FOR_IMAGES + NEEDED_FOR_HOST * len(specs), f"running {len(specs)} hosts")
     for spec in specs:
-        for publish in spec.publish:
+        held = running[spec.name].publish if spec.name in running else ()
+        for publish in set(spec.publish) - set(held):
             port_is_free(publish)
 
 
-def report(layout: Layout) -> str:
+def doctor(layout: Layout) -> str:
     """Check the whole machine and return what was found, for people.
 
     Raises:
-        SandboxError: the first thing that is wrong.
+        SandboxError: something is wrong.
     """
     programs()
-    before_up([Spec("any")], layout)
+    for directory in (layout.state, layout.images):
+        make_directory(directory)
+    before_up([Spec("any")], {}, layout)
     podman = Podman(layout)
     podman.prepare()
     podman.run("info", what="asking podman")
     kind = "in a private mount namespace, with a cgroup for each host" if podman.namespace else "plainly"
-    return f"all programs are there; podman runs {kind}; state is in {layout.state}, images are in {layout.images}"
+    return f"all is well; podman runs {kind}\n  state: {layout.state}\n  images: {layout.images}"

@@ -10,8 +10,9 @@ from sandbox.process import run
 
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 LOCAL_AUTHORITIES = Path("/usr/local/share/ca-certificates")
-PIP_KEPT = ("cert", "index-url", "extra-index-url", "trusted-host", "timeout")
-PIP_ALIASES = {"default-timeout": "timeout"}
+PIP_KEYS = ("cert", "index-url", "extra-index-url", "trusted-host", "timeout", "default-timeout")
+PIP_SETTINGS = {key: f"PIP_{key.upper().replace('-', '_')}" for key in PIP_KEYS}
+PIP_VARIABLES = ("PIP_CONFIG_FILE", *PIP_SETTINGS.values())
 
 
 def mirror_lines(suite: str, os_release: str, targets: str) -> list[str]:
@@ -39,11 +40,20 @@ def mirror_lines(suite: str, os_release: str, targets: str) -> list[str]:
 def apt_sources(suite: str) -> list[str]:
     """Return apt source lines for a suite on the controller's own mirror."""
     # apt itself knows every form that sources can have.
-    targets = run(
-        ["apt-get", "indextargets", "--format=$(REPO_URI) $(RELEASE)", "Created-By: Packages"],
-        "reading the controller's apt sources",
-    )
+    query = ["apt-get", "indextargets", "--format=$(REPO_URI) $(RELEASE)", "Created-By: Packages"]
+    targets = run(query, "reading the controller's apt sources")
     return mirror_lines(suite, Path("/etc/os-release").read_text(), targets)
+
+
+def pip_files() -> list[Path]:
+    """Return where pip looks for configuration, the weakest first.
+
+    Source: pip documentation, "Configuration", section "Location".
+    """
+    home = Path(invoking_user().pw_dir)
+    named = os.environ.get("PIP_CONFIG_FILE")
+    own = [home / ".pip/pip.conf", home / ".config/pip/pip.conf", *([Path(named)] if named else [])]
+    return [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"), *own]
 
 
 def pip_settings(files: Iterable[Path], environment: Mapping[str, str]) -> dict[str, str]:
@@ -57,40 +67,15 @@ def pip_settings(files: Iterable[Path], environment: Mapping[str, str]) -> dict[
         environment: environment variables, which are stronger.
     """
     found: dict[str, str] = {}
-    for file in files:
-        parser = configparser.RawConfigParser()
-        parser.read(file)
-        for section in ("global", "install"):
-            if parser.has_section(section):
-                found |= dict(parser.items(section))
-    prefix = "PIP_"
-    found |= {
-        key.removeprefix(prefix).lower().replace("_", "-"): value
-        for key, value in environment.items()
-        if key.startswith(prefix) and value
-    }
-    settings = {PIP_ALIASES.get(key, key): value for key, value in found.items()}
+    parser = configparser.RawConfigParser()
+    parser.read(files)
+    for section in ("global", "install"):
+        if parser.has_section(section):
+            found |= dict(parser.items(section))
+    found |= {key: environment[name] for key, name in PIP_SETTINGS.items() if environment.get(name)}
     for key in ("index-url", "extra-index-url"):
-        urls = [url for url in settings.pop(key, "").split() if url.startswith(("https://", "http://"))]
-        if urls:
-            settings[key] = " ".join(urls)
-    return {key: settings[key] for key in PIP_KEPT if key in settings}
-
-
-def pip_files() -> list[Path]:
-    """Return where pip looks for configuration, the weakest first.
-
-    Source: pip documentation, "Configuration", section "Location".
-    """
-    home = Path(invoking_user().pw_dir)
-    named = os.environ.get("PIP_CONFIG_FILE")
-    return [
-        Path("/etc/xdg/pip/pip.conf"),
-        Path("/etc/pip.conf"),
-        home / ".pip" / "pip.conf",
-        home / ".config" / "pip" / "pip.conf",
-        *([Path(named)] if named else []),
-    ]
+        found[key] = " ".join(url for url in found.get(key, "").split() if url.startswith(("https:", "http:")))
+    return {key: found[key] for key in PIP_SETTINGS if found.get(key)}
 
 
 def inherited_files(suite: str) -> dict[str, bytes]:
@@ -100,11 +85,7 @@ def inherited_files(suite: str) -> dict[str, bytes]:
         files["/etc/apt/sources.list"] = "\n".join([*sources, ""]).encode()
     pip = pip_settings(pip_files(), os.environ)
     # The bundle works at once; the single certificates survive an update-ca-certificates on the host.
-    authorities = [
-        CA_BUNDLE,
-        *LOCAL_AUTHORITIES.glob("**/*.crt"),
-        *map(Path, filter(None, [pip.get("cert")])),
-    ]
+    authorities = {CA_BUNDLE, *LOCAL_AUTHORITIES.rglob("*.crt"), Path(pip.get("cert", CA_BUNDLE))}
     files |= {str(path): path.read_bytes() for path in authorities if path.is_file()}
     if pip:
         files["/etc/pip.conf"] = "\n".join(["[global]", *(f"{k} = {v}" for k, v in pip.items()), ""]).encode()

@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import platform
-import subprocess
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,19 +15,7 @@ from sandbox.process import run, step
 
 REPOSITORY = "localhost/flaskops-sandbox"
 SUITES = {"bookworm": "Debian 12", "trixie": "Debian 13"}
-DEFAULT_SUITE = "bookworm"
-PACKAGES = (
-    "ca-certificates",
-    "dbus",
-    "iproute2",
-    "openssh-server",
-    "procps",
-    "python3",
-    "python3-apt",
-    "sudo",
-    "systemd",
-    "systemd-sysv",
-)
+PACKAGES = "ca-certificates,dbus,iproute2,openssh-server,procps,python3,python3-apt,sudo,systemd,systemd-sysv"
 SETUP = Path(__file__).with_name("image-setup.sh")
 # dpkg syncs thousands of files; in memory that costs nothing. /dev/shm will not do, it may be nodev.
 IN_MEMORY = 'mount -t tmpfs tmpfs "$0" && TMPDIR="$0" exec "$@"'
@@ -36,19 +23,13 @@ IN_MEMORY = 'mount -t tmpfs tmpfs "$0" && TMPDIR="$0" exec "$@"'
 
 def recipe(suite: str) -> list[str]:
     """Return the mmdebstrap command that builds a suite, less the output file and the mirror."""
-    return [
-        "mmdebstrap",
-        "--variant=minbase",
-        f"--include={','.join(PACKAGES)}",
-        f'--customize-hook=chroot "$1" sh -eu < {SETUP}',
-        "--format=tar",
-        suite,
-    ]
+    setup = f'--customize-hook=chroot "$1" sh -eu < {SETUP}'
+    return ["mmdebstrap", "--variant=minbase", f"--include={PACKAGES}", setup, "--format=tar", suite]
 
 
 def identity(command: list[str], setup: bytes) -> str:
     """Return the name of what a recipe builds: another recipe, another name."""
-    portable = [part.replace(str(SETUP), SETUP.name) for part in command] + [platform.machine()]
+    portable = [part.replace(str(SETUP), SETUP.name) for part in [*command, platform.machine()]]
     return hashlib.sha256("\0".join(portable).encode() + setup).hexdigest()[:12]
 
 
@@ -57,22 +38,22 @@ class Image:
 
     def __init__(self, suite: str, layout: Layout) -> None:
         self.suite = suite
-        self._layout = layout
         self._command = recipe(suite)
-        self.name = f"{REPOSITORY}:{suite}-{identity(self._command, SETUP.read_bytes())}"
-        self.tar = layout.images / f"{self.name.rpartition(':')[2]}.tar"
+        version = f"{suite}-{identity(self._command, SETUP.read_bytes())}"
+        self.name = f"{REPOSITORY}:{version}"
+        self.tar = layout.images / f"{version}.tar"
 
     def build(self) -> None:
         """Build the cached tar file, whole or not at all."""
         partial = self.tar.with_suffix(".partial")
-        # Builders of other state directories share the cache.
-        with (self._layout.images / f"{self.suite}.lock").open("w") as lock, TemporaryDirectory() as work:
+        # Sandboxes of other state directories share the cache.
+        with self.tar.with_name(f"{self.suite}.lock").open("w") as lock, TemporaryDirectory() as work:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if self.tar.exists():
                 return
             command = [*self._command, str(partial), *controller.apt_sources(self.suite)]
             run(["unshare", "--mount", "sh", "-c", IN_MEMORY, work, *command], f"building {SUITES[self.suite]}")
-            for old in self._layout.images.glob(f"{self.suite}-*.tar"):
+            for old in self.tar.parent.glob(f"{self.suite}-*.tar"):
                 old.unlink()
             partial.rename(self.tar)
 
@@ -82,21 +63,17 @@ class Image:
         stored = podman.run("images", "--format={{.Repository}}:{{.Tag}}", what="listing images").split()
         for old in stored:
             if old.startswith(f"{REPOSITORY}:{self.suite}-") and old != self.name:
-                # podman refuses to remove what a running host is made of; the next time will do.
-                subprocess.run(podman.command("rmi", old), capture_output=True, check=False)
-
-    def loaded(self, podman: Podman) -> bool:
-        """Tell whether podman has the image."""
-        return subprocess.run(podman.command("image", "exists", self.name), check=False).returncode == 0
+                # podman refuses while a host is made of it; the next time will do.
+                podman.succeeds("rmi", old)
 
 
 def ensure(images: Iterable[Image], podman: Podman) -> None:
     """Make sure that podman has these images, built at the same time if need be."""
-    missing = [image for image in images if not image.loaded(podman)]
+    missing = [image for image in images if not podman.succeeds("image", "exists", image.name)]
     unbuilt = [image for image in missing if not image.tar.exists()]
     if unbuilt:
         names = " and ".join(SUITES[image.suite] for image in unbuilt)
-        with step(f"building {names} (about {20 + 12 * len(unbuilt)} s, once)"), ThreadPoolExecutor() as pool:
+        with step(f"building {names} (about {20 + 10 * len(unbuilt)} s, once)"), ThreadPoolExecutor() as pool:
             list(pool.map(Image.build, unbuilt))
     for image in missing:
         with step(f"unpacking {SUITES[image.suite]}"):

@@ -12,16 +12,8 @@ HINT = "no sandbox host is running: `make deploy` starts one, or pass -i your/in
 
 def ssh_options(layout: Layout) -> list[str]:
     """Return the ssh options that pin the hosts' keys."""
-    return [
-        "-o",
-        f"UserKnownHostsFile={layout.known_hosts}",
-        "-o",
-        "GlobalKnownHostsFile=/dev/null",
-        "-o",
-        "StrictHostKeyChecking=yes",
-        "-o",
-        "IdentitiesOnly=yes",
-    ]
+    known = f"-oUserKnownHostsFile={layout.known_hosts}"
+    return [known, "-oGlobalKnownHostsFile=/dev/null", "-oStrictHostKeyChecking=yes", "-oIdentitiesOnly=yes"]
 
 
 def variables(record: Record, layout: Layout) -> dict[str, str]:
@@ -34,36 +26,42 @@ def variables(record: Record, layout: Layout) -> dict[str, str]:
     }
 
 
-def by_group(hosts: Iterable[Record]) -> dict[str, list[Record]]:
-    """Sort hosts into their groups."""
-    groups: dict[str, list[Record]] = {}
-    for host in hosts:
-        groups.setdefault(host.group, []).append(host)
-    return groups
-
-
 def as_yaml(hosts: Iterable[Record], layout: Layout) -> str:
     """Return a static inventory of these hosts."""
-    lines = ["# Written by `python3 -m sandbox up`.", "all:", "  children:"]
-    for group, members in by_group(hosts).items():
-        lines += [f"    {group}:", "      hosts:"]
-        for host in members:
-            lines.append(f"        {host.name}:")
-            # A JSON string is a YAML string.
-            lines += [f"          {k}: {json.dumps(v)}" for k, v in variables(host, layout).items()]
-    return "\n".join([*lines, ""])
+    groups: dict[str, list[str]] = {}
+    for host in hosts:
+        lines = groups.setdefault(host.group, [])
+        lines.append(f"        {host.name}:")
+        # A JSON string is a YAML string.
+        lines += [f"          {key}: {json.dumps(value)}" for key, value in variables(host, layout).items()]
+    text = ["# Written by `python3 -m sandbox up`.", "all:", "  children:"]
+    for group, lines in groups.items():
+        text += [f"    {group}:", "      hosts:", *lines]
+    return "\n".join([*text, ""])
 
 
 def as_script_output(hosts: Iterable[Record], layout: Layout) -> str:
     """Return what an inventory script prints for ``--list``."""
-    groups = by_group(hosts)
-    output: dict[str, object] = {group: {"hosts": [h.name for h in hosts]} for group, hosts in groups.items()}
-    everyone = [host for members in groups.values() for host in members]
-    output["_meta"] = {"hostvars": {host.name: variables(host, layout) for host in everyone}}
-    return json.dumps(output, indent=2)
+    groups: dict[str, dict[str, list[str]]] = {}
+    everyone: dict[str, dict[str, str]] = {}
+    for host in hosts:
+        groups.setdefault(host.group, {"hosts": []})["hosts"].append(host.name)
+        everyone[host.name] = variables(host, layout)
+    return json.dumps({**groups, "_meta": {"hostvars": everyone}}, indent=2)
 
 
 def running(layout: Layout) -> list[Record]:
     """Return the running hosts that belong to no inventory file of their own."""
     up = answering()
     return [host for host in records(layout).values() if host.inventory is None and host.address in up]
+
+
+def as_table(layout: Layout) -> str:
+    """Return a table of all hosts, for people."""
+    up = answering()
+    rows = [("NAME", "SUITE", "GROUP", "ADDRESS", "STATE", "PUBLISHED")]
+    for host in records(layout).values():
+        state = "running" if host.address in up else "stopped"
+        rows.append((host.name, host.suite, host.group, host.address, state, " ".join(host.publish)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)

@@ -1,4 +1,4 @@
-"""The bridge that hosts share: a subnet nobody else uses, and one address a host for good."""
+"""The bridge that hosts share, on a subnet nobody else uses."""
 
 import hashlib
 import ipaddress
@@ -15,7 +15,7 @@ CANDIDATES = tuple(ipaddress.IPv4Network(f"10.213.{third}.0/24") for third in ra
 FIRST_HOST = 11
 
 
-def free_subnet(routes: Iterable[str], preferred: ipaddress.IPv4Network = CANDIDATES[0]) -> ipaddress.IPv4Network:
+def free_subnet(routes: Iterable[str], preferred: ipaddress.IPv4Network) -> ipaddress.IPv4Network:
     """Return a subnet that no route of the controller overlaps.
 
     Args:
@@ -23,16 +23,36 @@ def free_subnet(routes: Iterable[str], preferred: ipaddress.IPv4Network = CANDID
         preferred: the one to take if it is free.
 
     Raises:
-        SandboxError: all candidates are taken.
+        SandboxError: all are taken.
     """
     taken = [ipaddress.IPv4Network(route) for route in routes if route != "default"]
     for subnet in (preferred, *CANDIDATES):
         if not any(subnet.overlaps(network) for network in taken):
             return subnet
     raise SandboxError(
-        f"no subnet is free among {CANDIDATES[0]} to {CANDIDATES[-1]}",
-        "remove routes that `ip route` shows and nothing needs",
+        f"the controller has routes to all of {CANDIDATES[0]} to {CANDIDATES[-1]}",
+        "remove those that are not needed: `ip route` shows them",
     )
+
+
+def rules_to_delete(saved: str, network: str) -> str:
+    """Return the input for iptables-restore that deletes what netavark made for a network.
+
+    Args:
+        saved: output of iptables-save.
+        network: its name, of which netavark makes the names of its chains (netavark, create_network_hash).
+    """
+    chain = rf"NETAVARK-(?:DN-)?{hashlib.sha512(network.encode()).hexdigest()[:13].upper()}\b"
+    subnets = re.findall(rf"-A POSTROUTING -s (\S+) -j {chain}", saved)
+    ours = re.compile("|".join([chain, *(rf"-A NETAVARK_FORWARD -[sd] {re.escape(s)} " for s in subnets)]))
+    script: list[str] = []
+    for table in re.findall(r"^\*.*?^COMMIT$", saved, re.MULTILINE | re.DOTALL):
+        name, *lines, commit = table.splitlines()
+        found = [line for line in lines if ours.search(line)]
+        rules = [line.replace("-A ", "-D ", 1) for line in found if line.startswith("-A ")]
+        chains = [f"-X {line[1:].split()[0]}" for line in found if line.startswith(":")]
+        script += [name, *rules, *chains, commit]
+    return "\n".join([*script, ""])
 
 
 class Network:
@@ -40,29 +60,29 @@ class Network:
 
     def __init__(self, layout: Layout) -> None:
         self.name = f"flaskops-{layout.tag}"
-        self._file = layout.networks / f"{self.name}.json"
         # The kernel takes fifteen characters.
-        self.interface = f"flaskops{layout.tag[:7]}"
+        self.interface = self.name.replace("-", "")[:15]
+        self._file = layout.networks / f"{self.name}.json"
 
-    @property
-    def subnet(self) -> ipaddress.IPv4Network | None:
-        """The subnet in use, or None before the first host."""
-        if not self._file.exists():
-            return None
-        return ipaddress.IPv4Network(json.loads(self._file.read_text())["subnets"][0]["subnet"])
-
-    def is_up(self) -> bool:
-        """Tell whether the bridge exists, that is, whether a connection would stay on this machine."""
+    def _is_up(self) -> bool:
         return Path("/sys/class/net", self.interface).exists()
 
     def ensure(self) -> ipaddress.IPv4Network:
-        """Write podman's configuration of the network, with a subnet that is free here and now."""
-        if self.subnet and self.is_up():
-            return self.subnet
-        routes = json.loads(run(["ip", "-json", "-4", "route", "show", "table", "all"], "reading routes") or "[]")
-        foreign = [r["dst"] for r in routes if r.get("dev") != self.interface and r.get("type") != "broadcast"]
-        subnet = free_subnet(foreign, self.subnet or CANDIDATES[0])
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        """Write podman's configuration of the network, with a subnet that is free here and now.
+
+        Returns:
+            The subnet; the same as before if possible.
+
+        Raises:
+            SandboxError: none is free.
+        """
+        preferred = CANDIDATES[0]
+        if self._file.exists():
+            preferred = ipaddress.IPv4Network(json.loads(self._file.read_text())["subnets"][0]["subnet"])
+            if self._is_up():
+                return preferred
+        routes = json.loads(run(["ip", "-json", "-4", "route"], "reading routes") or "[]")
+        subnet = free_subnet((r["dst"] for r in routes if r.get("dev") != self.interface), preferred)
         # Written here because only newer podman lets one name the interface.
         configuration = {
             "name": self.name,
@@ -76,45 +96,20 @@ class Network:
             "dns_enabled": False,
             "ipam_options": {"driver": "host-local"},
         }
+        self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.write_text(json.dumps(configuration, indent=2))
         return subnet
 
-    def address(self, subnet: ipaddress.IPv4Network, previous: str | None, taken: set[str]) -> str:
-        """Return the address for a host: the one it had, by its place in the subnet, or a free one.
-
-        Raises:
-            SandboxError: the subnet is full.
-        """
+    def address(self, previous: str | None, taken: Iterable[str]) -> str:
+        """Return the address for a host: its old one, moved along if the subnet has changed, or a free one."""
+        subnet = self.ensure()
         if previous:
-            return str(subnet[int(ipaddress.IPv4Address(previous)) & 0xFF])
-        for host in list(subnet.hosts())[FIRST_HOST - 1 :]:
-            if str(host) not in taken:
-                return str(host)
-        raise SandboxError(f"{subnet} has no address left", "take down hosts: `python3 -m sandbox list`")
+            return str(subnet[ipaddress.IPv4Address(previous).packed[-1]])
+        return next(a for a in map(str, list(subnet.hosts())[FIRST_HOST - 1 :]) if a not in taken)
 
     def remove(self) -> None:
-        """Remove the bridge and the firewall rules that podman leaves behind when it is killed."""
-        if self.is_up():
+        """Remove the bridge, and the firewall rules that podman leaves behind when it is killed."""
+        if self._is_up():
             run(["ip", "link", "delete", self.interface], f"removing {self.interface}")
         script = rules_to_delete(run(["iptables-save"], "reading firewall rules"), self.name)
         run(["iptables-restore", "--noflush"], "removing firewall rules", script.encode())
-
-
-def rules_to_delete(saved: str, network: str) -> str:
-    """Return the input for iptables-restore that deletes what netavark made for a network.
-
-    Args:
-        saved: output of iptables-save.
-        network: its name, from which netavark derives the names of chains (netavark, create_network_hash).
-    """
-    chain = rf"NETAVARK-(?:DN-)?{hashlib.sha512(network.encode()).hexdigest()[:13].upper()}\b"
-    subnets = re.findall(rf"-A POSTROUTING -s (\S+) -j {chain}", saved)
-    ours = re.compile("|".join([chain, *(rf"-A NETAVARK_FORWARD -[sd] {re.escape(s)} " for s in subnets)]))
-    script: list[str] = []
-    for table in re.findall(r"^\*.*?^COMMIT$", saved, re.MULTILINE | re.DOTALL):
-        name, *lines, commit = table.splitlines()
-        found = [line for line in lines if ours.search(line)]
-        rules = [line.replace("-A ", "-D ", 1) for line in found if line.startswith("-A ")]
-        chains = [f"-X {line[1:].split()[0]}" for line in found if line.startswith(":")]
-        script += [name, *rules, *chains, commit]
-    return "\n".join([*script, ""])

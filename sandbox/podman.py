@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 from sandbox import restricted
@@ -13,15 +12,12 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Podman:
-    """podman with its storage, runtime state and networks below the sandbox's directories.
-
-    Nothing of the operator's own podman is read or written.
-    """
+    """podman with storage, runtime state and networks of its own, apart from the operator's."""
 
     def __init__(self, layout: Layout) -> None:
-        self._layout = layout
+        self._runtime = layout.runtime
         self.namespace = restricted.Namespace(layout) if restricted.needed() else None
-        self._global_options = [
+        self._options = [
             f"--root={layout.storage}",
             f"--runroot={layout.runtime}",
             f"--tmpdir={layout.runtime}/tmp",
@@ -30,7 +26,7 @@ class Podman:
             "--events-backend=none",
         ]
         if not Path("/run/systemd/system").exists():
-            self._global_options.append("--cgroup-manager=cgroupfs")
+            self._options.append("--cgroup-manager=cgroupfs")
 
     def prepare(self) -> bool:
         """Make sure that podman can run and knows of no container from before a reboot.
@@ -40,12 +36,12 @@ class Podman:
         """
         if self.namespace:
             return self.namespace.ensure()
-        marker = self._layout.runtime / "boot_id"
-        # /run need not be a tmpfs, and podman takes files left there for running containers.
+        marker = self._runtime / "boot_id"
         if marker.exists() and marker.read_bytes() == BOOT_ID.read_bytes():
             return False
-        shutil.rmtree(self._layout.runtime, ignore_errors=True)
-        self._layout.runtime.mkdir(parents=True)
+        # /run need not be a tmpfs, and podman takes files left there for running containers.
+        shutil.rmtree(self._runtime, ignore_errors=True)
+        self._runtime.mkdir(parents=True)
         marker.write_bytes(BOOT_ID.read_bytes())
         return True
 
@@ -54,10 +50,10 @@ class Podman:
 
         Args:
             arguments: podman's subcommand and options.
-            host: the host that a new process belongs to.
+            host: the host that a new process will belong to.
         """
         prefix = self.namespace.enter(host) if self.namespace else []
-        return [*prefix, "podman", *self._global_options, *arguments]
+        return [*prefix, "podman", *self._options, *arguments]
 
     def run(self, *arguments: str, what: str, host: str | None = None, stdin: bytes | None = None) -> str:
         """Call podman and return its output.
@@ -67,15 +63,19 @@ class Podman:
         """
         return run(self.command(*arguments, host=host), what, stdin)
 
-    def create_options(self) -> Sequence[str]:
+    def succeeds(self, *arguments: str) -> bool:
+        """Call podman quietly and tell whether it succeeded."""
+        return subprocess.run(self.command(*arguments), capture_output=True, check=False).returncode == 0
+
+    def create_options(self) -> list[str]:
         """Return what ``podman create`` needs on this kind of machine."""
-        return restricted.run_options() if self.namespace else []
+        return restricted.create_options() if self.namespace else []
 
     def remove_container(self, name: str) -> None:
         """Remove a container in whatever state it is, or none."""
-        remove = self.command("rm", "--force", "--ignore", "--time=0", name)
+        remove = ("rm", "--force", "--ignore", "--time=0", name)
         # When the processes were killed behind podman's back, the first attempt fails, and learns of it.
-        if subprocess.run(remove, capture_output=True, check=False).returncode:
-            run(remove, f"removing {name}")
+        if not self.succeeds(*remove):
+            self.run(*remove, what=f"removing {name}")
         if self.namespace:
             self.namespace.remove_cgroup(name)

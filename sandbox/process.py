@@ -9,29 +9,28 @@ from contextlib import contextmanager
 from sandbox.errors import SandboxError
 
 SHOWN_LINES = 12
+DOCTOR = "`python3 -m sandbox doctor` checks this machine, `python3 -m sandbox clean` starts afresh"
 
 
-def run(command: Sequence[str], what: str, stdin: bytes | None = None) -> str:
+def run(command: Sequence[str], what: str, stdin: bytes | None = None, remedy: str = DOCTOR) -> str:
     """Run a program, silent unless it fails.
 
     Args:
         command: program and arguments.
         what: the purpose, for the error message.
         stdin: bytes for its standard input.
+        remedy: what to do when it fails.
 
     Returns:
         Its standard output.
 
     Raises:
-        SandboxError: it failed; the message ends with its last lines.
+        SandboxError: it failed; the message has its last lines.
     """
     done = subprocess.run(command, input=stdin, capture_output=True, check=False)
     if done.returncode:
-        output = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()
-        raise SandboxError(
-            f"{what} failed (exit status {done.returncode}): " + "\n  | ".join(["", *output[-SHOWN_LINES:]]),
-            "see the lines above; `python3 -m sandbox doctor` checks this machine",
-        )
+        lines = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()[-SHOWN_LINES:]
+        raise SandboxError("\n  | ".join([f"{what} failed (exit status {done.returncode})", *lines]), remedy)
     return done.stdout.decode(errors="replace")
 
 

@@ -50,6 +50,7 @@ class Check:
         wanted: the threshold.
         variable: the variable that sets the threshold; empty where nothing but this value is right.
         reason: said instead of the comparison, where nothing could be compared.
+        detail: said after the comparison.
     """
 
     subject: str
@@ -59,6 +60,7 @@ class Check:
     wanted: Any
     variable: str = ""
     reason: str = ""
+    detail: str = ""
 
     @property
     def holds(self) -> bool:
@@ -80,7 +82,9 @@ class Check:
         wanted = _show(self.wanted)
         if self.measured is None:
             return f"{self.subject} {self.name} not measured, wanted {self.relation} {wanted}{variable}"
-        return f"{self.subject} {self.name} {_show(self.measured)} {_CONTRARY[self.relation]} {wanted}{variable}"
+        detail = f": {self.detail}" if self.detail else ""
+        contrary = _CONTRARY[self.relation]
+        return f"{self.subject} {self.name} {_show(self.measured)} {contrary} {wanted}{variable}{detail}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the check as plain data, with ``holds`` and, where it does not hold, ``miss``."""
@@ -172,9 +176,10 @@ def check_run(
         return []
     if record["outcome"] == "failed":
         return [_failure(name, "run", str(record["reason"]))]
+    kinds = ", ".join(f"{count} {kind}" for kind, count in (record.get("failures") or {}).items() if count)
     checks = [
         Check(name, "complete", record["complete"], "==", record["requests"]),
-        Check(name, "failed", record["failed"], "==", 0),
+        Check(name, "failed", record["failed"], "==", 0, detail=kinds),
         Check(name, "non_2xx", record["non_2xx"], "==", 0),
         Check(name, "p99_ms", record["p99_ms"], "<=", p99_ms_max, f"loadtest_{name}_p99_ms_max"),
         Check(
@@ -273,9 +278,10 @@ def check_answer(subject: str, answer: Mapping[str, Any], expected: Any = None) 
     """
     status = int(answer.get("status", -1))
     if status < 0:
+        place = f" from {answer['url']}" if "url" in answer else ""
         # "Status code was -1 and not [200]: Request failed: <urlopen error …>" in words for people.
         said = _one_line(answer.get("msg", "")).partition("Request failed: ")
-        return [_failure(subject, "status", f"no answer from {answer.get('url')}: {said[2] or said[0]}")]
+        return [_failure(subject, "status", f"no answer{place}: {said[2] or said[0]}")]
     checks = [Check(subject, "status", status, "==", 200)]
     if expected is not None:
         body = answer["json"] if "json" in answer else str(answer.get("content", "")).strip()

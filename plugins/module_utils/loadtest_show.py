@@ -142,7 +142,7 @@ def outcome(reports: Sequence[Mapping[str, Any]]) -> str:
     hosts = "host" if total == 1 else "hosts"
     if total and all(one["verdict"] == "skipped" for one in reports):
         return f"Check mode: no load was sent to {total} {hosts}"
-    verb = "holds" if passed == 1 else "hold"
+    verb = "holds" if 1 in (passed, total) else "hold"
     return f"{passed} of {total} {hosts} {verb} every threshold: {'PASS' if passed == total else 'FAIL'}"
 
 

@@ -158,6 +158,10 @@ def test_raw_files_are_named_relative_to_the_report() -> None:
     [
         ({"complete": 999}, "article complete 999 != 1000"),
         ({"failed": 7}, "article failed 7 != 0"),
+        (
+            {"failed": 7, "failures": {"connect": 0, "receive": 3, "length": 4}},
+            "article failed 7 != 0: 3 receive, 4 length",
+        ),
         ({"non_2xx": 1}, "article non_2xx 1 != 0"),
         ({"p99_ms": 6200}, "article p99_ms 6200 > 5000 (loadtest_article_p99_ms_max)"),
         (

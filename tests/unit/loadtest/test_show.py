@@ -70,6 +70,7 @@ def test_the_summary_keeps_its_width(host: str) -> None:
     [
         (["pass"], "1 of 1 host holds every threshold: PASS"),
         (["pass", "pass"], "2 of 2 hosts hold every threshold: PASS"),
+        (["fail"], "0 of 1 host holds every threshold: FAIL"),
         (["fail", "fail"], "0 of 2 hosts hold every threshold: FAIL"),
         (["skipped"], "Check mode: no load was sent to 1 host"),
     ],

@@ -1,0 +1,176 @@
+"""Bad input: each is refused with one message that names variable, value and remedy, and what serves goes on serving."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+ROOT = Path(__file__).resolve().parents[3]
+APP = "aiops_flask"
+BUILD_HOST = "mol-must-fail-build"
+INVENTORY = os.environ["SANDBOX_INVENTORY"]
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def run(variables: dict[str, Any]) -> tuple[int, str]:
+    """Deploy with extra variables; return the exit status and the output as one line of single spaces."""
+    done = subprocess.run(
+        ["ansible-playbook", "--inventory", INVENTORY, "playbooks/deploy.yml", "-e", json.dumps(variables)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"},
+    )
+    return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+
+@pytest.fixture(autouse=True)
+def serving(host: Any) -> Iterator[None]:
+    """Whatever a test does, the generation that served goes on, never restarted, and nothing is left half-made."""
+    url = f"http://{host.ansible.get_variables()['ansible_host']}:8040/healthz"
+
+    def seen() -> tuple[Any, ...]:
+        generation = requests.get(url, timeout=10).json()["generation"]
+        unit = f"{APP}@{generation}.service"
+        pid = host.check_output(f"systemctl show {unit} --property=MainPID --value")
+        left = host.check_output(
+            f"ls -A /opt/{APP} /opt/{APP}/generations /opt/{APP}/venvs | sort; systemctl list-units --all 'aiops*' --plain"
+            " --no-legend | awk '{print $1}' | sort"
+        )
+        return generation, pid, left
+
+    before = seen()
+    yield
+    assert seen() == before
+
+
+def application(folder: Path, change: Callable[[Path], object] = lambda app: None) -> str:
+    """Return a copy of the sample application with something changed."""
+    copy = folder / "app"
+    shutil.copytree(ROOT / "app", copy, ignore=shutil.ignore_patterns("tests", "__pycache__"))
+    change(copy)
+    return str(copy)
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"mode": "geven"}, "flask_uwsgi_mode=geven is no mode: set it to gevent or threads"),
+        ({"flask_uwsgi_processes": 0}, "flask_uwsgi_processes=0 is not valid: set it to a whole number from 1 to"),
+        ({"flask_uwsgi_processes": -1}, "flask_uwsgi_processes=-1 is not valid: set it to a whole number from 1 to"),
+        ({"flask_uwsgi_processes": "abc"}, "flask_uwsgi_processes=abc is not valid: set it to a whole number from 1 to"),
+        ({"flask_uwsgi_port": 0}, "flask_uwsgi_port=0 is not valid: set it to a whole number from 1 to 65535"),
+        ({"flask_uwsgi_port": 70000}, "flask_uwsgi_port=70000 is not valid: set it to a whole number from 1 to 65535"),
+        ({"flask_uwsgi_port": 22}, r"flask_uwsgi_port=22 is taken by sshd \(pid \d+\): stop that program or choose"),
+        ({"flask_uwsgi_backlog": 60000}, r"flask_uwsgi_backlog=60000 is above net.core.somaxconn=\d+ .* lower it, or set"),
+        ({"flask_uwsgi_gevent": 90000}, r"flask_uwsgi_gevent=90000 needs \d+ open files .* allows \d+: set it to \d+ or"),
+        (
+            {"mode": "threads", "flask_uwsgi_threads": 3000, "flask_uwsgi_processes": 500},
+            "flask_uwsgi_processes=500 .* flask_uwsgi_threads=3000 needs .* lower one of them",
+        ),
+        ({"flask_uwsgi_source": "/nowhere"}, "flask_uwsgi_source=/nowhere is not a directory on the controller: set it"),
+        ({"flask_uwsgi_wsgi_file": "walk.py"}, "flask_uwsgi_wsgi_file=walk.py does not exist in .* set it to the file"),
+        ({"flask_uwsgi_callable": "nobody"}, "flask_uwsgi_callable=nobody: no such name in flask_uwsgi_wsgi_file=run.py. Set"),
+        ({"flask_uwsgi_extra_ini": {"processess": 4}}, "flask_uwsgi_extra_ini has the key processess, .* Correct or remove"),
+        ({"flask_uwsgi_extra_ini": {"threads": 4}}, "flask_uwsgi_extra_ini has 'threads', which has a variable: set"),
+        ({"flask_uwsgi_unit_overrides": {"NoSuch": 1}}, "flask_uwsgi_unit_overrides.*Unknown key.*NoSuch"),
+        ({"flask_uwsgi_min_free_mb": 10**6}, r"flask_uwsgi_base_dir=/opt has \d+ MB free, .* free space there or"),
+        ({"flask_uwsgi_health_path": "/nothing"}, "GET /nothing answered 404 instead of 200"),
+        ({"ansible_port": 1}, r"ansible_host=\S+ cannot be reached .* Check that the host is up"),
+        ({"ansible_user": "nosudo"}, r"ansible_user=nosudo on ansible_host=\S+ cannot become root: .* use sudo"),
+    ],
+    ids=lambda value: "-".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
+)
+def test_a_bad_setting_is_refused_and_named(variables: dict[str, Any], said: str) -> None:
+    status, output = run(variables)
+    assert status != 0
+    assert re.search(said, output), output[-3000:]
+
+
+def test_an_application_that_raises_on_import_is_refused_with_its_own_words(tmp_path: Path) -> None:
+    def broken(app: Path) -> None:
+        with (app / "run.py").open("a") as source:
+            source.write('\nraise RuntimeError("the data base is away")\n')
+
+    status, output = run({"flask_uwsgi_source": application(tmp_path, broken)})
+    assert status != 0
+    assert "flask_uwsgi_wsgi_file=run.py raised while it was loaded: RuntimeError: the data base is away" in output
+    assert re.search(r"Its last log lines:.*Traceback.*Generation [0-9a-f]{12} still serves", output), output[-3000:]
+
+
+def test_a_lock_without_hashes_is_refused(tmp_path: Path) -> None:
+    lock = tmp_path / "requirements.txt"
+    lock.write_text("flask==3.1.3\n")
+    status, output = run({"flask_uwsgi_lock": str(lock)})
+    assert status != 0
+    assert f"flask_uwsgi_lock={lock} is not a lock: 'flask==3.1.3' has no exact version or no --hash" in output
+
+
+def test_a_wrong_hash_is_refused_by_the_build(tmp_path: Path) -> None:
+    lock = tmp_path / "requirements.txt"
+    wrong = re.sub(r"(markupsafe==\S+ .*?)(?=\n\S)", lambda entry: re.sub("[0-9a-f]{64}", "0" * 64, entry[1]),
+                   (ROOT / "app/requirements.txt").read_text(), count=1, flags=re.DOTALL)  # fmt: skip
+    lock.write_text(wrong)
+    status, output = run({"flask_uwsgi_lock": str(lock)})
+    assert status != 0
+    assert f"={lock} has a hash that the package does not have. Make the lock anew" in output, output[-3000:]
+
+
+def test_a_registry_that_cannot_be_reached_is_named(tmp_path: Path, host: Any) -> None:
+    lock = tmp_path / "requirements.txt"
+    lock.write_text((ROOT / "app/requirements.txt").read_text() + f"wheel==0.48.0 --hash=sha256:{'1' * 64}\n")
+    build = host.get_host(f"ansible://{BUILD_HOST}", ansible_inventory=INVENTORY, sudo=True)
+    build.check_output("cp -a /etc/pip.conf /etc/pip.conf.good; printf '[global]\\nindex-url = http://127.0.0.1:9\\nretries = 0\\n' > /etc/pip.conf")
+    try:
+        status, output = run({"flask_uwsgi_lock": str(lock)})
+    finally:
+        build.check_output("mv /etc/pip.conf.good /etc/pip.conf")
+    assert status != 0
+    assert re.search(rf"registry cannot be reached from {BUILD_HOST}.*{lock}.*Check network", output), output[-3000:]
+
+
+def test_an_unsupported_distribution_is_refused(host: Any) -> None:
+    host.check_output("cp /etc/os-release /tmp/os-release && sed s/^ID=.*/ID=slackware/ /tmp/os-release > /etc/os-release")
+    try:
+        status, output = run({})
+    finally:
+        host.check_output("cat /tmp/os-release > /etc/os-release")
+    assert status != 0
+    assert "runs slackware 12, which is not supported: use one of debian 12, debian 13" in output
+
+
+def test_a_damaged_artifact_is_refused(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    assert run({"artifact_cache": str(cache)})[0] == 0
+    archive = next(cache.glob("code-*.tar.gz"))
+    archive.write_bytes(archive.read_bytes()[:-10] + b"0123456789")
+    status, output = run({"artifact_cache": str(cache)})
+    assert status != 0
+    assert f"artifact {archive} is damaged" in output
+    assert f"Remove it (`rm {archive}*`) and deploy again" in output
+
+
+def test_a_full_disk_is_told_and_a_deploy_after_it_succeeds(tmp_path: Path, host: Any) -> None:
+    source = application(tmp_path, lambda app: (app / "large.txt").write_bytes(bytes(4 * 2**20)))
+    available = int(host.check_output("df --output=avail -B1 /opt | tail -n 1"))
+    host.check_output(f"fallocate -l {available - 2 * 2**20} /opt/filler")
+    try:
+        status, output = run({"flask_uwsgi_source": source, "flask_uwsgi_min_free_mb": 0})
+    finally:
+        host.check_output("rm /opt/filler")
+    assert status != 0
+    assert re.search("disk full while unpacking release .* flask_uwsgi_base_dir=/opt: .* Free space there", output), output
+    assert host.check_output(f"ls -A /opt/{APP}/releases | wc -l") == "1"
+    status, output = run({})
+    assert status == 0 and "nothing to do" in output

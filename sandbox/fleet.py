@@ -1,0 +1,251 @@
+"""Bringing hosts up and down."""
+
+import dataclasses
+import fcntl
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sandbox import checks, controller, image, inventory
+from sandbox.errors import SandboxError
+from sandbox.host import USER, Record, Spec, answering, records
+from sandbox.network import Network
+from sandbox.paths import Layout, hand_over, make_directory
+from sandbox.podman import Podman
+from sandbox.process import run, step
+
+BOOT_SECONDS = 60
+HOST_KEY = "ssh_host_ed25519_key"
+OPTIONS = (
+    "--systemd=always",
+    # A reboot ends the container; conmon then starts it again, its files kept.
+    "--restart=always",
+    "--pids-limit=-1",
+    "--shm-size=0",
+    "--log-driver=k8s-file",
+    # Units set up file systems of their own (ProtectSystem=, PrivateTmp= …) as on any server,
+    "--cap-add=SYS_ADMIN",
+    "--security-opt=apparmor=unconfined",
+    "--security-opt=label=disable",
+    # and see the processes that they hide (PrivateUsers= with ProtectProc=).
+    "--cap-add=SYS_PTRACE",
+    # Logins are recorded.
+    "--cap-add=AUDIT_WRITE",
+)
+
+
+class Fleet:
+    """The hosts of one state directory."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._podman = Podman(layout)
+        self._network = Network(layout)
+
+    def up(self, specs: Sequence[Spec], inventory_file: Path | None) -> None:
+        """Bring hosts up; those that are as asked for are left alone.
+
+        Args:
+            specs: the hosts.
+            inventory_file: where to write an inventory of just these hosts.
+
+        Raises:
+            SandboxError: the machine lacks something, or a host does not start.
+        """
+        checks.programs()
+        with self._lock():
+            images = {suite: image.Image(suite, self._layout) for suite in {spec.suite for spec in specs}}
+            known, up = records(self._layout), answering()
+            running = {name: record for name, record in known.items() if record.address in up}
+            fresh = [
+                spec
+                for spec in specs
+                if spec.name not in running or not running[spec.name].satisfies(spec, images[spec.suite].name)
+            ]
+            if fresh:
+                checks.before_up(fresh, running, self._layout)
+                self._prepare()
+                image.ensure([images[suite] for suite in {spec.suite for spec in fresh}], self._podman)
+                with step(f"starting {', '.join(spec.name for spec in fresh)}"):
+                    for record in [self._create(spec, images[spec.suite].name) for spec in fresh]:
+                        self._wait(record)
+            known = records(self._layout)
+            owner = str(inventory_file.resolve()) if inventory_file else None
+            wanted = [dataclasses.replace(known[s.name], group=s.group, inventory=owner) for s in specs]
+            for record in wanted:
+                self._save(record)
+            if inventory_file:
+                make_directory(inventory_file.resolve().parent)
+                inventory_file.write_text(inventory.as_yaml(wanted, self._layout))
+                hand_over(inventory_file)
+
+    def down(self, names: Sequence[str]) -> None:
+        """Remove hosts; it is fine if they are not there."""
+        with self._lock():
+            there = [name for name in names if (self._layout.hosts / name).exists()]
+            if there:
+                self._prepare()
+                with step(f"removing {', '.join(there)}"):
+                    for name in there:
+                        self._podman.remove_container(name)
+                        shutil.rmtree(self._layout.hosts / name)
+                self._write_known_hosts()
+
+    def reboot(self, names: Sequence[str]) -> None:
+        """Shut hosts down as systemd does, and boot them again; files and addresses stay."""
+        with self._lock():
+            for record in [self._running(name) for name in names]:
+                with step(f"rebooting {record.name}"):
+                    stop = ("stop", f"--time={BOOT_SECONDS}", record.name)
+                    self._podman.run(*stop, what=f"shutting down {record.name}")
+                    self._start(record.name)
+                    self._wait(record)
+
+    def exec(self, name: str, command: Sequence[str]) -> int:
+        """Run a command as root in a host, without SSH, and return its exit status."""
+        self._running(name)
+        options = ["--interactive", *(["--tty"] if sys.stdin.isatty() else [])]
+        full = self._podman.command("exec", *options, name, *command, host=name)
+        return subprocess.run(full, check=False).returncode
+
+    def ssh(self, name: str, command: Sequence[str]) -> int:
+        """Log in to a host, or run a command over SSH, and return its exit status."""
+        address = self._running(name).address
+        options = [*inventory.ssh_options(self._layout), "-i", str(self._layout.key)]
+        return subprocess.run(["ssh", *options, f"{USER}@{address}", *command], check=False).returncode
+
+    def clean(self, images: bool) -> None:
+        """Remove every trace, from whatever state things are in.
+
+        Args:
+            images: remove the cached images as well.
+        """
+        checks.programs()
+        with self._lock(), step("removing all hosts, the network, keys and state"):
+            self._podman.prepare()
+            # podman itself may be what is broken, and the rest does not depend on it.
+            self._podman.succeeds("rm", "--force", "--all", "--time=0")
+            self._podman.succeeds("rmi", "--force", "--all")
+            self._network.remove()
+            if self._podman.namespace:
+                self._podman.namespace.remove()
+            gone = [self._layout.state, self._layout.runtime, self._layout.lock]
+            run(["rm", "-rf", *map(str, gone + [self._layout.images] * images)], "removing files")
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Let one command at a time change things."""
+        with self._layout.lock.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                with step("waiting for another sandbox command"):
+                    fcntl.flock(file, fcntl.LOCK_EX)
+            owned = (self._layout.hosts, self._layout.key.parent)
+            for directory in (*owned, self._layout.images):
+                make_directory(directory)
+            try:
+                yield
+            finally:
+                for directory in owned:
+                    if directory.exists():
+                        hand_over(directory)
+
+    def _prepare(self) -> None:
+        if self._podman.prepare():
+            self._network.remove()
+
+    def _running(self, name: str) -> Record:
+        record = records(self._layout).get(name)
+        if record and record.address in answering():
+            return record
+        spec = record or Spec(name)
+        remedy = f"`python3 -m sandbox up {spec.name}:{spec.suite}:{spec.group}` makes it afresh"
+        raise SandboxError(f"{name} is not running" if record else f"there is no host {name}", remedy)
+
+    def _create(self, spec: Spec, image_name: str) -> Record:
+        """Make a host afresh and start it."""
+        known = records(self._layout)
+        previous = known[spec.name].address if spec.name in known else None
+        address = self._network.address(previous, {record.address for record in known.values()})
+        self._make_key(self._layout.key)
+        self._make_key(self._layout.hosts / spec.name / HOST_KEY)
+        self._podman.remove_container(spec.name)
+        self._podman.run(
+            "create",
+            f"--name={spec.name}",
+            f"--hostname={spec.name}",
+            f"--network={self._network.name}",
+            f"--ip={address}",
+            *(f"--publish={publish}" for publish in spec.publish),
+            *OPTIONS,
+            *self._podman.create_options(),
+            image_name,
+            "/usr/local/sbin/sandbox-init",
+            what=f"creating {spec.name}",
+        )
+        self._podman.run("cp", "-", f"{spec.name}:/", what=f"filling {spec.name}", stdin=self._files(spec))
+        self._start(spec.name)
+        record = Record(**dataclasses.asdict(spec), address=address, image=image_name)
+        self._save(record)
+        return record
+
+    def _start(self, name: str) -> None:
+        self._podman.run("start", name, host=name, what=f"starting {name}")
+
+    def _wait(self, record: Record) -> None:
+        """Wait until sshd answers."""
+        deadline = time.monotonic() + BOOT_SECONDS
+        while record.address not in answering():
+            if time.monotonic() > deadline:
+                console = self._podman.run("logs", "--tail=12", record.name, what="reading the console")
+                raise SandboxError(
+                    f"{record.name} does not answer on port 22 after {BOOT_SECONDS} s\n{console}".rstrip(),
+                    f"look inside: `python3 -m sandbox exec {record.name} -- journalctl --boot`",
+                )
+            time.sleep(0.05)
+
+    def _make_key(self, file: Path) -> None:
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            run(["ssh-keygen", "-q", "-ted25519", "-N", "", "-Csandbox", "-f", str(file)], "making a key")
+
+    def _files(self, spec: Spec) -> bytes:
+        """Return an archive of what makes the image this host."""
+        key = self._layout.hosts / spec.name / HOST_KEY
+        files = controller.inherited_files(spec.suite) | {
+            f"/etc/ssh/{HOST_KEY}": key.read_bytes(),
+            f"/etc/ssh/{HOST_KEY}.pub": key.with_suffix(".pub").read_bytes(),
+            f"/etc/ssh/authorized_keys/{USER}": self._layout.key.with_suffix(".pub").read_bytes(),
+        }
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            for path, content in files.items():
+                entry = tarfile.TarInfo(path.lstrip("/"))
+                entry.size = len(content)
+                entry.mode = 0o600 if path.endswith("_key") else 0o644
+                tar.addfile(entry, io.BytesIO(content))
+        return buffer.getvalue()
+
+    def _save(self, record: Record) -> None:
+        text = json.dumps(dataclasses.asdict(record), indent=2)
+        _replace(self._layout.hosts / record.name / "host.json", text)
+        self._write_known_hosts()
+
+    def _write_known_hosts(self) -> None:
+        keys = {r.address: self._layout.hosts / r.name / f"{HOST_KEY}.pub" for r in records(self._layout).values()}
+        _replace(self._layout.known_hosts, "".join(f"{a} {key.read_text()}" for a, key in keys.items()))
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file that others may be reading."""
+    new = file.with_suffix(".new")
+    new.write_text(text)
+    new.rename(file)

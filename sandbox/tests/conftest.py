@@ -1,0 +1,19 @@
+"""What all tests of the sandbox share."""
+
+from pathlib import Path
+
+import pytest
+
+from sandbox.paths import Layout
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "host: starts real hosts, needs root and podman")
+
+
+@pytest.fixture
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """Directories of its own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return Layout()

@@ -1,0 +1,67 @@
+import os
+import shutil
+import sys
+
+import pytest
+
+from sandbox import checks, cli, process
+from sandbox.errors import SandboxError
+
+
+def run_cli(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["sandbox", *words])
+    return cli.main()
+
+
+def test_without_root_and_sudo_it_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert run_cli(monkeypatch, "up", "app1") == 1
+    assert "run this as root" in capsys.readouterr().err
+
+
+def test_without_root_it_starts_again_under_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(os, "execv", lambda path, command: started.append(command))
+    monkeypatch.setattr(sys, "argv", ["sandbox", "up", "app1"])
+    cli.become_root()
+    assert started[0][0] == "sudo"
+    assert "XDG_STATE_HOME" in started[0][1]
+    assert started[0][2:] == [sys.executable, "-m", "sandbox", "up", "app1"]
+
+
+def test_missing_packages_are_one_line_for_apt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checks, "missing_packages", lambda: ["crun", "podman"])
+    assert run_cli(monkeypatch, "packages", "--missing") == 0
+    assert capsys.readouterr().out == "crun podman\n"
+    assert run_cli(monkeypatch, "packages") == 0
+    assert "podman missing\n" in capsys.readouterr().out
+
+
+def test_a_failing_program_is_told_by_its_last_lines_only() -> None:
+    script = "for i in $(seq 30); do echo line $i; done; exit 3"
+    with pytest.raises(SandboxError, match=r"counting failed \(exit status 3\)") as caught:
+        process.run(["sh", "-c", script], "counting")
+    assert "line 30" in str(caught.value)
+    assert "line 18\n" not in str(caught.value)
+
+
+def test_a_step_is_one_line_with_its_duration(capsys: pytest.CaptureFixture[str]) -> None:
+    with process.step("building"):
+        pass
+    with pytest.raises(KeyError), process.step("breaking"):
+        raise KeyError
+    assert capsys.readouterr().err == "sandbox: building ... 0.0 s\nsandbox: breaking ... failed\n"
+
+
+def test_a_host_that_is_not_there_is_told_with_the_way_to_make_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], layout: object
+) -> None:
+    assert run_cli(monkeypatch, "ssh", "nobody") == 1
+    assert "there is no host nobody\n  -> `python3 -m sandbox up nobody:bookworm:flask`" in capsys.readouterr().err

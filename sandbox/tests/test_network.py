@@ -1,0 +1,62 @@
+import hashlib
+from ipaddress import IPv4Network
+
+import pytest
+
+from sandbox.errors import SandboxError
+from sandbox.network import CANDIDATES, Network, free_subnet, rules_to_delete
+from sandbox.paths import Layout
+
+
+def test_a_subnet_is_kept_while_it_is_free() -> None:
+    assert free_subnet(["default", "192.0.2.0/24"], CANDIDATES[3]) == CANDIDATES[3]
+
+
+@pytest.mark.parametrize("route", ["10.213.40.0/24", "10.213.40.7", "10.213.40.0/23", "10.213.40.128/25"])
+def test_a_subnet_that_collides_with_a_route_is_left(route: str) -> None:
+    assert not free_subnet([route], CANDIDATES[0]).overlaps(IPv4Network(route))
+
+
+def test_when_all_subnets_are_taken_it_says_so() -> None:
+    with pytest.raises(SandboxError, match="ip route"):
+        free_subnet(["10.0.0.0/8"], CANDIDATES[0])
+
+
+def test_addresses_stay_and_are_unique(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network(layout)
+    monkeypatch.setattr(network, "ensure", lambda: IPv4Network("10.213.41.0/24"))
+    assert network.address(None, []) == "10.213.41.11"
+    assert network.address(None, ["10.213.41.11", "10.213.41.12"]) == "10.213.41.13"
+    assert network.address("10.213.40.12", ["10.213.40.12"]) == "10.213.41.12"
+
+
+def test_only_the_networks_own_firewall_rules_are_deleted() -> None:
+    ours = hashlib.sha512(b"flaskops-x").hexdigest()[:13].upper()
+    saved = f"""\
+*filter
+:FORWARD ACCEPT [0:0]
+:NETAVARK_FORWARD - [0:0]
+-A NETAVARK_FORWARD -d 10.88.0.0/16 -j ACCEPT
+-A NETAVARK_FORWARD -d 10.213.40.0/24 -j ACCEPT
+COMMIT
+*nat
+:NETAVARK-AAAAAAAAAAAAA - [0:0]
+:NETAVARK-DN-{ours} - [0:0]
+:NETAVARK-{ours} - [0:0]
+-A POSTROUTING -s 10.88.0.0/16 -j NETAVARK-AAAAAAAAAAAAA
+-A POSTROUTING -s 10.213.40.0/24 -j NETAVARK-{ours}
+-A NETAVARK-AAAAAAAAAAAAA -d 10.88.0.0/16 -j ACCEPT
+-A NETAVARK-{ours} -d 10.213.40.0/24 -j ACCEPT
+COMMIT
+"""
+    assert rules_to_delete(saved, "flaskops-x").splitlines() == [
+        "*filter",
+        "-D NETAVARK_FORWARD -d 10.213.40.0/24 -j ACCEPT",
+        "COMMIT",
+        "*nat",
+        f"-D POSTROUTING -s 10.213.40.0/24 -j NETAVARK-{ours}",
+        f"-D NETAVARK-{ours} -d 10.213.40.0/24 -j ACCEPT",
+        f"-X NETAVARK-DN-{ours}",
+        f"-X NETAVARK-{ours}",
+        "COMMIT",
+    ]
