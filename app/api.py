@@ -1,7 +1,8 @@
 """The API: its title, its Swagger UI at `/`, its namespaces."""
 
-import user_manage
 from flask_restx import Api
+
+import user_manage
 
 api = Api(title="User management", version="1.0", description="The sample application of this deployment.")
 api.add_namespace(user_manage.namespace)

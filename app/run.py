@@ -2,13 +2,14 @@
 
 import os
 
+from flask import Flask, json
+from werkzeug import Response
+from werkzeug.exceptions import HTTPException
+
 import health
 import logs
 from api import api
-from flask import Flask, json
 from settings import Settings
-from werkzeug import Response
-from werkzeug.exceptions import HTTPException
 
 
 def create_app(settings: Settings) -> Flask:

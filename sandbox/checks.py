@@ -1,5 +1,6 @@
 """What the sandbox needs of a machine, checked before anything is done."""
 
+import json
 import os
 import re
 import shutil
@@ -13,13 +14,15 @@ from sandbox.host import Record, Spec, parse_publish
 from sandbox.paths import Layout, make_directory
 from sandbox.podman import Podman
 
+NETAVARK = "/usr/lib/podman/netavark"
 # Debian package -> a program of it, or a file where the program is not on the search path.
 PACKAGES = {
     "crun": "crun",
     "iproute2": "ip",
     "iptables": "iptables",
     "mmdebstrap": "mmdebstrap",
-    "netavark": "/usr/lib/podman/netavark",
+    "netavark": NETAVARK,
+    "nftables": "nft",
     "openssh-client": "ssh-keygen",
     "podman": "podman",
     "util-linux": "nsenter",
@@ -31,9 +34,19 @@ NEEDED_FOR_IMAGES = GIB
 NEEDED_FOR_HOST = GIB // 2
 
 
+def needed_packages() -> list[str]:
+    """Return the Debian packages that the sandbox needs here."""
+    unused = set()
+    if Path(NETAVARK).exists():
+        # Debian 12's calls iptables and does not say so; Debian 13's calls nft.
+        facts = subprocess.run([NETAVARK, "version"], capture_output=True, check=False).stdout or b"{}"
+        unused = {"iptables", "nftables"} - {json.loads(facts).get("default_fw_driver", "iptables")}
+    return [package for package in PACKAGES if package not in unused]
+
+
 def missing_packages() -> list[str]:
-    """Return the Debian packages that are not installed."""
-    return [package for package, program in PACKAGES.items() if not shutil.which(program, path=SYSTEM_PATH)]
+    """Return those of the packages that are not installed."""
+    return [name for name in needed_packages() if not shutil.which(PACKAGES[name], path=SYSTEM_PATH)]
 
 
 def programs() -> None:

@@ -82,7 +82,7 @@ def execute(arguments: argparse.Namespace) -> int:
             print(f"sandbox: {checks.doctor(layout)}")
         case "packages":
             missing = checks.missing_packages()
-            states = [f"{name} {'missing' if name in missing else 'installed'}" for name in checks.PACKAGES]
+            states = [f"{name} {'missing' if name in missing else 'installed'}" for name in checks.needed_packages()]
             print(" ".join(missing) if arguments.missing else "\n".join(states))
     return 0
 

@@ -4,19 +4,20 @@ import dataclasses
 import fcntl
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sandbox import checks, controller, image, inventory
 from sandbox.errors import SandboxError
 from sandbox.host import USER, Record, Spec, answering, records
-from sandbox.network import Network
+from sandbox.network import Network, mac_address
 from sandbox.paths import Layout, hand_over, make_directory
 from sandbox.podman import Podman
 from sandbox.process import run, step
@@ -27,8 +28,10 @@ OPTIONS = (
     "--systemd=always",
     # A reboot ends the container; conmon then starts it again, its files kept.
     "--restart=always",
+    # podman allows 2048 threads, uWSGI may want 12,000.
     "--pids-limit=-1",
-    "--shm-size=0",
+    # Half of the memory, as on any server.
+    f"--shm-size={os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 2}b",
     "--log-driver=k8s-file",
     # Units set up file systems of their own (ProtectSystem=, PrivateTmp= …) as on any server,
     "--cap-add=SYS_ADMIN",
@@ -128,14 +131,16 @@ class Fleet:
             images: remove the cached images as well.
         """
         checks.programs()
-        with self._lock(), step("removing all hosts, the network, keys and state"):
-            self._podman.prepare()
-            # podman itself may be what is broken, and the rest does not depend on it.
-            self._podman.succeeds("rm", "--force", "--all", "--time=0")
-            self._podman.succeeds("rmi", "--force", "--all")
-            self._network.remove()
+        hosts = ", ".join(sorted(path.name for path in self._layout.hosts.glob("*"))) or "what is left"
+        with self._lock(), step(f"removing {hosts}, the network, keys and {self._layout.state}"):
+            # Where podman cannot run at all, it has left nothing running.
+            with suppress(SandboxError):
+                self._podman.prepare()
+                self._podman.succeeds("rm", "--force", "--all", "--time=0")
+                self._podman.succeeds("rmi", "--force", "--all")
             if self._podman.namespace:
                 self._podman.namespace.remove()
+            self._network.remove()
             gone = [self._layout.state, self._layout.runtime, self._layout.lock]
             run(["rm", "-rf", *map(str, gone + [self._layout.images] * images)], "removing files")
 
@@ -184,6 +189,7 @@ class Fleet:
             f"--hostname={spec.name}",
             f"--network={self._network.name}",
             f"--ip={address}",
+            f"--mac-address={mac_address(address)}",
             *(f"--publish={publish}" for publish in spec.publish),
             *OPTIONS,
             *self._podman.create_options(),

@@ -1,8 +1,9 @@
 """A host: what is asked for, what is recorded of it, and whether it is running."""
 
-import dataclasses
 import json
 import re
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sandbox.errors import SandboxError
@@ -12,7 +13,7 @@ from sandbox.paths import Layout
 USER = "ansible"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Spec:
     """A host that somebody asks for."""
 
@@ -22,7 +23,7 @@ class Spec:
     publish: tuple[str, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Record(Spec):
     """A host that has been brought up; ``inventory`` names the file that was written for it, if any."""
 
@@ -66,8 +67,13 @@ def parse_publish(text: str) -> tuple[str, int]:
 
 def records(layout: Layout) -> dict[str, Record]:
     """Return the records of all hosts, by name."""
-    loaded = [json.loads(file.read_text()) for file in sorted(layout.hosts.glob("*/host.json"))]
-    return {data["name"]: Record(**{**data, "publish": tuple(data["publish"])}) for data in loaded}
+    found = {}
+    for file in sorted(layout.hosts.glob("*/host.json")):
+        # One that is damaged, or of another version, is as good as none: `up` makes the host afresh.
+        with suppress(ValueError, TypeError):
+            record = Record(**json.loads(file.read_text()))
+            found[record.name] = replace(record, publish=tuple(record.publish))
+    return found
 
 
 def answering() -> set[str]:

@@ -4,6 +4,7 @@ import hashlib
 import ipaddress
 import json
 import re
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -33,6 +34,14 @@ def free_subnet(routes: Iterable[str], preferred: ipaddress.IPv4Network) -> ipad
         f"the controller has routes to all of {CANDIDATES[0]} to {CANDIDATES[-1]}",
         "remove those that are not needed: `ip route` shows them",
     )
+
+
+def mac_address(address: str) -> str:
+    """Return the hardware address that goes with an address.
+
+    Were it another one after each boot, the controller would send to the old one until its ARP cache forgets it.
+    """
+    return f"02:00:{ipaddress.IPv4Address(address).packed.hex(':')}"
 
 
 def rules_to_delete(saved: str, network: str) -> str:
@@ -111,5 +120,8 @@ class Network:
         """Remove the bridge, and the firewall rules that podman leaves behind when it is killed."""
         if self._is_up():
             run(["ip", "link", "delete", self.interface], f"removing {self.interface}")
+        # With nftables, podman keeps rules apart by network and takes them back itself.
+        if not shutil.which("iptables-save"):
+            return
         script = rules_to_delete(run(["iptables-save"], "reading firewall rules"), self.name)
         run(["iptables-restore", "--noflush"], "removing firewall rules", script.encode())

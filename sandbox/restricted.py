@@ -11,6 +11,7 @@ import resource
 import subprocess
 from pathlib import Path
 
+from sandbox.errors import SandboxError
 from sandbox.paths import Layout, make_directory
 from sandbox.process import run
 
@@ -21,6 +22,7 @@ umount --lazy {CGROUPS} 2>/dev/null || true
 mount -t cgroup2 cgroup2 {CGROUPS}
 for path in "$@"; do mount -t tmpfs -o mode=755 tmpfs "$path"; done
 """
+ELSEWHERE = "use a virtual machine, or a container with CAP_SYS_ADMIN; or pass -i your/inventory to Ansible"
 ENTER_CGROUP = 'mkdir -p "$0" && echo $$ > "$0/cgroup.procs" && exec "$@"'
 # A killed process leaves its cgroup a moment later, and only an empty cgroup can be removed.
 REMOVE_CGROUP = """
@@ -81,13 +83,16 @@ class Namespace:
         self._file.touch()
         for path in self._private:
             Path(path).mkdir(parents=True, exist_ok=True)
-        what = "making a mount namespace with cgroup v2"
-        remedy = "use a virtual machine, or a container with CAP_SYS_ADMIN; or pass -i your/inventory to Ansible"
+        directory = str(self._directory)
+        unshare = ["unshare", f"--mount={self._file}", "--propagation=slave", "sh", "-c", MAKE_NAMESPACE, "sh"]
         # A namespace can only be bound where mounts do not propagate.
-        run(["mount", "--bind", str(self._directory), str(self._directory)], what, remedy=remedy)
-        run(["mount", "--make-private", str(self._directory)], what, remedy=remedy)
-        unshare = ["unshare", f"--mount={self._file}", "--propagation=slave"]
-        run([*unshare, "sh", "-c", MAKE_NAMESPACE, "sh", *self._private], what, remedy=remedy)
+        bind, private = ["mount", "--bind", directory, directory], ["mount", "--make-private", directory]
+        try:
+            for command in (bind, private, [*unshare, *self._private]):
+                run(command, "making a mount namespace with cgroup v2", remedy=ELSEWHERE)
+        except SandboxError:
+            self._unmount()
+            raise
         self.remove_cgroup()
         return True
 
@@ -106,9 +111,9 @@ class Namespace:
         run([*self.enter(), "sh", "-c", REMOVE_CGROUP, cgroup], f"ending what runs in {cgroup}")
 
     def remove(self) -> None:
-        """End everything that runs in the namespace, and drop it."""
-        self.ensure()
-        self.remove_cgroup()
+        """End everything that runs in the namespace, if there is one, and drop it."""
+        if os.path.ismount(self._file):
+            self.remove_cgroup()
         self._unmount()
 
     def _unmount(self) -> None:

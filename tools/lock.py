@@ -11,7 +11,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 # The inputs of the locks.
-INPUTS = ("app/requirements.in", "roles/artifact/files/server.in", "roles/artifact/files/build.in", "requirements/dev.in")
+INPUTS = (
+    "app/requirements.in",
+    "roles/artifact/files/server.in",
+    "roles/artifact/files/build.in",
+    "requirements/dev.in",
+)
 
 
 def main() -> int:

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
-import health
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+
+import health
 
 
 class FakeModule(ModuleType):

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-import health
-import logs
 import pytest
 from flask import Flask
+
+import health
+import logs
 
 Lines = Callable[[], list[dict[str, Any]]]
 

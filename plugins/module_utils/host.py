@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
@@ -112,7 +111,7 @@ def _hex(address: str) -> str:
 
 def _holds(process: Path, inodes: set[str]) -> bool:
     try:
-        return any(os.readlink(descriptor) in inodes for descriptor in (process / "fd").iterdir())
+        return any(str(descriptor.readlink()) in inodes for descriptor in (process / "fd").iterdir())
     except OSError:
         # The process, or one of its files, is gone by now.
         return False

@@ -20,6 +20,7 @@ _NUMBERS: dict[str, tuple[type[int] | type[float], int, int]] = {
     "min_free_mb": (int, 0, 10**9),
     "start_timeout": (int, 1, 3600),
     "stop_timeout": (int, 1, 3600),
+    "socket_timeout": (int, 1, 3600),
     "health_timeout": (int, 1, 600),
     "health_status": (int, 200, 599),
     "wait": (float, 0, 3600),
@@ -38,6 +39,7 @@ _TEXTS = {
 MANAGED_KEYS = {
     "callable": "flask_uwsgi_callable",
     "chdir": "flask_uwsgi_source",
+    "socket-timeout": "flask_uwsgi_socket_timeout",
     "gevent": "flask_uwsgi_gevent",
     "gevent-early-monkey-patch": "flask_uwsgi_mode",
     "home": "flask_uwsgi_lock",

@@ -109,6 +109,8 @@ def _observed(layout: Layout, current: str) -> dict[str, Any]:
         "requests": sum(worker["requests"] for worker in workers),
         "exceptions": sum(worker["exceptions"] for worker in workers),
         "listen_queue": stats["listen_queue"],
+        # What is being served, and what waits in the queue of the public socket.
+        "capacity": sum(cores) + max((socket["max_queue"] for socket in stats["sockets"]), default=0),
         "rss_mb": round(sum(_rss_kb(worker["pid"]) for worker in workers) / 1024, 1),
         "sampled_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

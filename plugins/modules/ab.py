@@ -60,6 +60,12 @@ options:
       - Requests in flight in the warm-up.
     type: int
     default: 50
+  capacity:
+    description:
+      - Requests that the target can hold at once, being served or waiting to be accepted. A run with more
+        in flight is skipped with a warning. V(0) when it is not known.
+    type: int
+    default: 0
   raw_prefix:
     description:
       - Path without extension of the files that keep the raw output, C(.txt) and C(.csv). Without it none
@@ -370,6 +376,20 @@ def measure(module: AnsibleModule, ab: str) -> dict[str, Any]:
     return {**numbers, **found}
 
 
+def capacity_shortage(concurrency: int, capacity: int) -> str:
+    """Say what is missing for the target to hold all requests at once; empty when it can, or it is not known.
+
+    Connections beyond that find the listening socket's queue full: the kernel drops or resets them, which tells
+    of the queue and nothing of the application.
+    """
+    if not capacity or capacity >= concurrency:
+        return ""
+    return (
+        f"the target holds {capacity} requests at once (its cores and its backlog): to have {concurrency} in flight, "
+        f"set flask_uwsgi_backlog to {concurrency} or more with flask_uwsgi_manage_sysctl=true, and deploy"
+    )
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -383,6 +403,7 @@ def main() -> None:
             "time_limit_s": {"type": "int", "default": 300},
             "warmup_requests": {"type": "int", "default": 0},
             "warmup_concurrency": {"type": "int", "default": 50},
+            "capacity": {"type": "int", "default": 0},
             "raw_prefix": {"type": "path"},
             "executable": {"type": "str", "default": "ab"},
         },
@@ -408,7 +429,11 @@ def main() -> None:
             ab={**nothing, "outcome": "failed", "reason": str(missing), "error": vars(missing)},
         )
         return
-    if short := open_files_shortage(params["concurrency"]) or ports_shortage(params["concurrency"]):
+    if short := (
+        open_files_shortage(params["concurrency"])
+        or ports_shortage(params["concurrency"])
+        or capacity_shortage(params["concurrency"], params["capacity"])
+    ):
         module.warn(f"ab -c {params['concurrency']} skipped: {short}")
         module.exit_json(changed=False, msg=short, ab={**nothing, "outcome": "skipped", "reason": short})
     try:

@@ -57,3 +57,10 @@ def test_records_are_read_back(layout: Layout) -> None:
     (directory / "host.json").write_text(json.dumps(data | {"address": "10.213.40.11", "image": "i"}))
     assert records(layout)["app1"].publish == ("127.0.0.1:1:2",)
     assert records(layout)["app1"].inventory is None
+
+
+def test_a_damaged_record_is_as_good_as_none(layout: Layout) -> None:
+    for name, text in {"empty": "", "foreign": '{"name": "foreign", "colour": "red"}'}.items():
+        (layout.hosts / name).mkdir(parents=True)
+        (layout.hosts / name / "host.json").write_text(text)
+    assert records(layout) == {}

@@ -4,7 +4,7 @@ from ipaddress import IPv4Network
 import pytest
 
 from sandbox.errors import SandboxError
-from sandbox.network import CANDIDATES, Network, free_subnet, rules_to_delete
+from sandbox.network import CANDIDATES, Network, free_subnet, mac_address, rules_to_delete
 from sandbox.paths import Layout
 
 
@@ -28,6 +28,10 @@ def test_addresses_stay_and_are_unique(layout: Layout, monkeypatch: pytest.Monke
     assert network.address(None, []) == "10.213.41.11"
     assert network.address(None, ["10.213.41.11", "10.213.41.12"]) == "10.213.41.13"
     assert network.address("10.213.40.12", ["10.213.40.12"]) == "10.213.41.12"
+
+
+def test_the_hardware_address_follows_from_the_address() -> None:
+    assert mac_address("10.213.40.11") == "02:00:0a:d5:28:0b"
 
 
 def test_only_the_networks_own_firewall_rules_are_deleted() -> None:

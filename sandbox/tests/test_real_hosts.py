@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,8 +42,6 @@ SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
 SetCredential=token:secret
 """
-
-Run = Callable[..., str]
 
 
 def sandbox(*words: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -138,11 +136,10 @@ def test_no_probe_of_the_controller_shows_in_the_journal(host: str) -> None:
 def test_a_reboot_keeps_files_and_address_and_is_seen_as_one(host: str) -> None:
     boot_id, address = ssh(host, "touch kept; cat /proc/sys/kernel/random/boot_id"), hosts()[host][2]
     sandbox("exec", host, "--", "systemctl", "reboot", check=False)
-    deadline = time.monotonic() + 60
-    while (seen := sandbox("ssh", host, "--", "cat /proc/sys/kernel/random/boot_id", check=False).stdout.strip()) in (
-        boot_id,
-        "",
-    ):
+    deadline = time.monotonic() + 40
+    seen = boot_id
+    while seen in (boot_id, ""):
+        seen = sandbox("ssh", host, "--", "cat /proc/sys/kernel/random/boot_id", check=False).stdout.strip()
         assert time.monotonic() < deadline
     assert hosts()[host][2:4] == [address, "running"]
     sandbox("reboot", host)
@@ -154,7 +151,7 @@ def test_up_leaves_a_running_host_alone_and_is_quick(host: str) -> None:
     boot_id = ssh(host, "cat /proc/sys/kernel/random/boot_id")
     start = time.monotonic()
     done = sandbox("up", f"{host}:{hosts()[host][0]}")
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 5, "0.2 s on an idle machine"
     assert done.stderr == ""
     assert ssh(host, "cat /proc/sys/kernel/random/boot_id") == boot_id
 

@@ -69,25 +69,37 @@ def application(folder: Path, change: Callable[[Path], object] = lambda app: Non
         ({"mode": "geven"}, "flask_uwsgi_mode=geven is no mode: set it to gevent or threads"),
         ({"flask_uwsgi_processes": 0}, "flask_uwsgi_processes=0 is not valid: set it to a whole number from 1 to"),
         ({"flask_uwsgi_processes": -1}, "flask_uwsgi_processes=-1 is not valid: set it to a whole number from 1 to"),
-        ({"flask_uwsgi_processes": "abc"}, "flask_uwsgi_processes=abc is not valid: set it to a whole number from 1 to"),
+        (
+            {"flask_uwsgi_processes": "abc"},
+            "flask_uwsgi_processes=abc is not valid: set it to a whole number from 1 to",
+        ),
         ({"flask_uwsgi_port": 0}, "flask_uwsgi_port=0 is not valid: set it to a whole number from 1 to 65535"),
         ({"flask_uwsgi_port": 70000}, "flask_uwsgi_port=70000 is not valid: set it to a whole number from 1 to 65535"),
         ({"flask_uwsgi_port": 22}, r"flask_uwsgi_port=22 is taken by sshd \(pid \d+\): stop that program or choose"),
-        ({"flask_uwsgi_backlog": 60000}, r"flask_uwsgi_backlog=60000 is above net.core.somaxconn=\d+ .* lower it, or set"),
-        ({"flask_uwsgi_gevent": 90000}, r"flask_uwsgi_gevent=90000 needs \d+ open files .* allows \d+: set it to \d+ or"),
+        (
+            {"flask_uwsgi_backlog": 60000},
+            r"flask_uwsgi_backlog=60000 is above net.core.somaxconn=\d+ .* lower it, or set",
+        ),
+        (
+            {"flask_uwsgi_gevent": 90000},
+            r"flask_uwsgi_gevent=90000 needs \d+ open files .* allows \d+: set it to \d+ or",
+        ),
         (
             {"mode": "threads", "flask_uwsgi_threads": 3000, "flask_uwsgi_processes": 500},
             "flask_uwsgi_processes=500 .* flask_uwsgi_threads=3000 needs .* lower one of them",
         ),
-        ({"flask_uwsgi_source": "/nowhere"}, "flask_uwsgi_source=/nowhere is not a directory on the controller: set it"),
+        ({"flask_uwsgi_source": "/nowhere"}, "flask_uwsgi_source=/nowhere is not a directory on the controller: set"),
         ({"flask_uwsgi_wsgi_file": "walk.py"}, "flask_uwsgi_wsgi_file=walk.py does not exist in .* set it to the file"),
-        ({"flask_uwsgi_callable": "nobody"}, "flask_uwsgi_callable=nobody: no such name in flask_uwsgi_wsgi_file=run.py. Set"),
-        ({"flask_uwsgi_extra_ini": {"processess": 4}}, "flask_uwsgi_extra_ini has the key processess, .* Correct or remove"),
+        (
+            {"flask_uwsgi_callable": "nobody"},
+            "flask_uwsgi_callable=nobody: no such name in flask_uwsgi_wsgi_file=run.py",
+        ),
+        ({"flask_uwsgi_extra_ini": {"processess": 4}}, "flask_uwsgi_extra_ini has the key processess, .* Correct or"),
         ({"flask_uwsgi_extra_ini": {"threads": 4}}, "flask_uwsgi_extra_ini has 'threads', which has a variable: set"),
         ({"flask_uwsgi_unit_overrides": {"NoSuch": 1}}, "flask_uwsgi_unit_overrides.*Unknown key.*NoSuch"),
         ({"flask_uwsgi_min_free_mb": 10**6}, r"flask_uwsgi_base_dir=/opt has \d+ MB free, .* free space there or"),
         ({"flask_uwsgi_health_path": "/nothing"}, "GET /nothing answered 404 instead of 200"),
-        ({"ansible_port": 1}, r"ansible_host=\S+ cannot be reached .* Check that the host is up"),
+        ({"ansible_port": 1}, r"ansible_host=\S+ cannot be reached over SSH .* Check that the host is up"),
         ({"ansible_user": "nosudo"}, r"ansible_user=nosudo on ansible_host=\S+ cannot become root: .* use sudo"),
     ],
     ids=lambda value: "-".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
@@ -131,7 +143,8 @@ def test_a_registry_that_cannot_be_reached_is_named(tmp_path: Path, host: Any) -
     lock = tmp_path / "requirements.txt"
     lock.write_text((ROOT / "app/requirements.txt").read_text() + f"wheel==0.48.0 --hash=sha256:{'1' * 64}\n")
     build = host.get_host(f"ansible://{BUILD_HOST}", ansible_inventory=INVENTORY, sudo=True)
-    build.check_output("cp -a /etc/pip.conf /etc/pip.conf.good; printf '[global]\\nindex-url = http://127.0.0.1:9\\nretries = 0\\n' > /etc/pip.conf")
+    dead = "[global]\\nindex-url = http://127.0.0.1:9\\nretries = 0\\n"
+    build.check_output(f"cp -a /etc/pip.conf /etc/pip.conf.good; printf '{dead}' > /etc/pip.conf")
     try:
         status, output = run({"flask_uwsgi_lock": str(lock)})
     finally:
@@ -141,7 +154,7 @@ def test_a_registry_that_cannot_be_reached_is_named(tmp_path: Path, host: Any) -
 
 
 def test_an_unsupported_distribution_is_refused(host: Any) -> None:
-    host.check_output("cp /etc/os-release /tmp/os-release && sed s/^ID=.*/ID=slackware/ /tmp/os-release > /etc/os-release")
+    host.check_output("cp /etc/os-release /tmp/ && sed s/^ID=.*/ID=slackware/ /tmp/os-release > /etc/os-release")
     try:
         status, output = run({})
     finally:
@@ -170,7 +183,7 @@ def test_a_full_disk_is_told_and_a_deploy_after_it_succeeds(tmp_path: Path, host
     finally:
         host.check_output("rm /opt/filler")
     assert status != 0
-    assert re.search("disk full while unpacking release .* flask_uwsgi_base_dir=/opt: .* Free space there", output), output
+    assert re.search("disk full while unpacking release .* flask_uwsgi_base_dir=/opt: .* Free space", output), output
     assert host.check_output(f"ls -A /opt/{APP}/releases | wc -l") == "1"
     status, output = run({})
     assert status == 0 and "nothing to do" in output

@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 APP = "aiops_flask"
 PORT = 8040
+
+
+def inventory() -> list[str]:
+    """Return the arguments that make ansible-playbook use the scenario's variables and its hosts."""
+    variables = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
+    return ["--inventory", str(variables), "--inventory", os.environ["SANDBOX_INVENTORY"]]
 
 
 @dataclass

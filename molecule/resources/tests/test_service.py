@@ -78,7 +78,9 @@ def test_the_hardening_is_rated_1_3_or_better(service: Service) -> None:
 
 
 def test_the_service_can_write_neither_code_nor_configuration(service: Service) -> None:
-    writable = service.run(f"setpriv --reuid {APP} --regid {APP} --clear-groups find /opt/{APP} -writable ! -type l")
+    writable = service.run(
+        f"cd / && setpriv --reuid {APP} --regid {APP} --clear-groups find /opt/{APP} -writable ! -type l"
+    )
     assert writable == ""
     assert service.run(f"stat -c '%U %a' /opt/{APP}/current/environment") == "root 600"
     assert service.run(f"getent passwd {APP}").endswith(":/usr/sbin/nologin")

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
+from .conftest import inventory
+
 if TYPE_CHECKING:
     from .conftest import Service
 
@@ -22,7 +24,7 @@ LOGIN = "/user_manage/user/login"
 
 def deploy(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["ansible-playbook", "--inventory", os.environ["SANDBOX_INVENTORY"], "playbooks/deploy.yml", *arguments],
+        ["ansible-playbook", *inventory(), "playbooks/deploy.yml", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -108,13 +110,28 @@ def test_a_killed_master_comes_back_with_a_true_pidfile(service: Service) -> Non
     assert pid not in ("", master)
 
 
-def test_a_deploy_with_nothing_to_do_costs_few_round_trips(service: Service, mode: str) -> None:
-    done = deploy("-e", f"mode={mode}", "-vvv")
+def test_a_deploy_with_nothing_to_do_costs_few_round_trips(service: Service, mode: str, tmp_path: Path) -> None:
+    ssh, calls = tmp_path / "ssh", tmp_path / "calls"
+    ssh.write_text(f'#!/bin/sh\necho "$*" | tr "\\n" " " >>{calls}; echo >>{calls}; exec ssh "$@"\n')
+    ssh.chmod(0o755)
+    done = deploy("-e", f"mode={mode}", "-e", f"ansible_ssh_executable={ssh}")
     assert done.returncode == 0, done.stdout
     assert re.search(r"changed=0\b", done.stdout)
-    host = service.host.ansible.get_variables()["ansible_host"]
-    trips = len(re.findall(rf"^<{re.escape(host)}> SSH: EXEC", done.stdout, re.MULTILINE))
-    assert 0 < trips <= 10
+    trips = [call for call in calls.read_text().splitlines() if "/bin/sh -c" in call]
+    assert 0 < len(trips) <= 10, trips
+
+
+def test_a_longer_backlog_reaches_the_open_socket_without_a_new_one(service: Service, mode: str) -> None:
+    def backlog() -> int:
+        return max(int(socket["max_queue"]) for socket in service.stats["sockets"])
+
+    before = backlog()
+    opened = service.show(f"{APP}.socket", "ActiveEnterTimestampMonotonic")
+    assert deploy("-e", f"mode={mode}", "-e", "flask_uwsgi_backlog=2048").returncode == 0
+    assert backlog() == 2048
+    assert service.show(f"{APP}.socket", "ActiveEnterTimestampMonotonic") == opened
+    assert deploy("-e", f"mode={mode}").returncode == 0
+    assert backlog() == before
 
 
 def test_a_changed_unit_is_reported_and_repaired(service: Service, mode: str) -> None:

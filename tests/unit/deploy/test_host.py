@@ -1,0 +1,124 @@
+import os
+import platform
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import host
+
+Listen = Callable[..., int]
+
+
+@pytest.fixture
+def listen() -> Iterator[Listen]:
+    """Listen on a free port of an address until the test ends; return the port."""
+    with ExitStack() as stack:
+
+        def start(address: str, port: int = 0, family: int = socket.AF_INET) -> int:
+            listener = stack.enter_context(socket.socket(family))
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address != "::ffff:127.0.0.1"))
+            listener.bind((address, port))
+            listener.listen()
+            return int(listener.getsockname()[1])
+
+        yield start
+
+
+def holders(bind: str, port: int) -> list[int]:
+    return [holder["pid"] for holder in host.port_holders(bind, port)]
+
+
+def test_this_machine_is_described(tmp_path: Path) -> None:
+    facts = host.facts(tmp_path)
+    python = f"py{sys.version_info.major}.{sys.version_info.minor}"
+    assert facts["platform"] == f"{facts['distribution']}-{facts['version']}-{platform.machine()}-{python}"
+    assert f"py{facts['python']}" == python
+    for limit in ("somaxconn", "file_max", "nofile", "tasks", "free_mb"):
+        assert isinstance(facts[limit], int) and facts[limit] > 0, limit
+    assert facts["nofile"] <= int(Path("/proc/sys/fs/nr_open").read_text())
+    assert isinstance(facts["systemd"], bool) and isinstance(facts["libpython"], bool)
+
+
+def test_the_free_space_is_that_of_the_nearest_directory_that_exists(tmp_path: Path) -> None:
+    disk = os.statvfs(tmp_path)
+    free = host.facts(tmp_path / "not" / "yet" / "there")["free_mb"]
+    assert abs(free - disk.f_bavail * disk.f_frsize // 2**20) < 1024
+
+
+def test_limits_are_read_from_the_kernel_s_table() -> None:
+    limits = host._limits(os.getpid())
+    assert limits["Max open files"] > 0
+    # Unlimited nearly everywhere, and then larger than any need.
+    assert limits["Max cpu time"] > 10**6
+    assert "Limit" not in limits
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0", "127.0.0.1", "127.0.0.2"])
+def test_who_listens_on_all_addresses_is_in_everybody_s_way(listen: Listen, bind: str) -> None:
+    port = listen("0.0.0.0")
+    assert os.getpid() in holders(bind, port)
+    name = Path("/proc/self/comm").read_text().strip()
+    assert {"pid": os.getpid(), "name": name} in host.port_holders(bind, port)
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0", "127.0.0.1"])
+def test_who_listens_on_one_address_is_in_the_way_there_and_on_all(listen: Listen, bind: str) -> None:
+    assert os.getpid() in holders(bind, listen("127.0.0.1"))
+
+
+def test_who_listens_on_one_address_is_not_in_the_way_on_another(listen: Listen) -> None:
+    port = listen("127.0.0.1")
+    assert holders("127.0.0.2", port) == []
+    assert listen("127.0.0.2", port) == port
+
+
+def test_another_port_is_free(listen: Listen) -> None:
+    port = listen("127.0.0.1")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        # Bound, but nobody listens.
+        assert holders("127.0.0.1", other.getsockname()[1]) == []
+    assert holders("127.0.0.1", port)
+
+
+def test_nobody_holds_a_port_that_was_closed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert holders("127.0.0.1", port)
+    assert holders("127.0.0.1", port) == []
+
+
+def test_a_connection_is_no_listener() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        server, _ = listener.accept()
+        with client, server:
+            assert holders("127.0.0.1", client.getsockname()[1]) == []
+
+
+def test_a_holder_that_may_not_be_seen_is_a_holder(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = listen("127.0.0.1")
+    monkeypatch.setattr(host, "_holds", lambda process, inodes: False)
+    assert host.port_holders("127.0.0.1", port) == [{"pid": 0, "name": "a hidden process"}]
+
+
+ipv6 = pytest.mark.skipif(not Path("/proc/net/if_inet6").is_file(), reason="this machine has no IPv6")
+
+
+@ipv6
+@pytest.mark.xfail(strict=True, reason="an IPv6 address is taken to collide with all of IPv4")
+def test_who_listens_on_ipv6_alone_is_not_in_the_way(listen: Listen) -> None:
+    port = listen("::1", family=socket.AF_INET6)
+    found = holders("0.0.0.0", port)
+    assert listen("0.0.0.0", port) == port
+    assert found == []
+
+
+@ipv6
+@pytest.mark.xfail(strict=True, reason="the address is not compared with those that are mapped into IPv6")
+def test_who_listens_on_an_ipv4_address_through_ipv6_is_in_the_way(listen: Listen) -> None:
+    assert os.getpid() in holders("127.0.0.1", listen("::ffff:127.0.0.1", family=socket.AF_INET6))

@@ -1,0 +1,206 @@
+import json
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.uwsgi import await_health, health, read_stats
+
+# What one connection gets; the request, if any was sent, is passed in.
+Answer = Callable[[socket.socket], None]
+Serve = Callable[[Answer], Path]
+
+
+@pytest.fixture
+def serve(short_path: Path) -> Iterator[Serve]:
+    """Serve on a UNIX socket, in threads, until the test ends."""
+    with ExitStack() as stack:
+
+        def start(answer: Answer, name: str = "a.sock") -> Path:
+            class Handler(socketserver.BaseRequestHandler):
+                def handle(self) -> None:
+                    answer(self.request)
+
+            class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+                daemon_threads = True
+
+                def handle_error(self, request: Any, client_address: Any) -> None:
+                    """The client hung up, as some tests want it to."""
+
+            server = stack.enter_context(Server(str(short_path / name), Handler))
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            return short_path / name
+
+        yield start
+
+
+def says(*parts: bytes, pause: float = 0) -> Answer:
+    """Send some bytes, with pauses between them, and close."""
+
+    def answer(connection: socket.socket) -> None:
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(pause)
+
+    return answer
+
+
+def http(status: str, body: bytes = b"{}") -> Answer:
+    """Read a request and answer it as uWSGI does."""
+
+    def answer(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 %s\r\nContent-Type: x/y\r\nConnection: close\r\n\r\n%s" % (status.encode(), body))
+
+    return answer
+
+
+# Stats.
+
+
+def test_the_stats_are_read_whole_however_many_pieces_they_come_in(serve: Serve) -> None:
+    document = {"workers": [{"id": number, "padding": "x" * 1000} for number in range(300)]}
+    data = json.dumps(document).encode()
+    assert len(data) > 1 << 18
+    assert read_stats(serve(says(data[:10], data[10:100_000], data[100_000:], pause=0.01))) == document
+
+
+@pytest.mark.parametrize("answer", [b"", b"{", b"<html>", b"\xff\xfe"])
+def test_stats_that_are_no_json_are_an_error_of_the_value(serve: Serve, answer: bytes) -> None:
+    with pytest.raises(ValueError):
+        read_stats(serve(says(answer)))
+
+
+def test_stats_of_nobody_are_an_error_of_the_system(short_path: Path) -> None:
+    with pytest.raises(OSError):
+        read_stats(short_path / "none.stats")
+
+
+def test_stats_that_do_not_come_in_time_are_an_error_of_the_system(serve: Serve) -> None:
+    with pytest.raises(TimeoutError):
+        read_stats(serve(says(b"{", pause=1)), timeout=0.05)
+
+
+# Health.
+
+
+def test_health_is_asked_with_get_for_the_path_and_answers_status_and_body(serve: Serve) -> None:
+    requests: list[bytes] = []
+
+    def answer(connection: socket.socket) -> None:
+        requests.append(connection.recv(65536))
+        connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"status":"ok"}')
+
+    assert health(serve(answer), "/healthz?full=1", 1) == (200, '{"status":"ok"}')
+    assert requests[0].startswith(b"GET /healthz?full=1 HTTP/1.1\r\n")
+    assert b"Host: localhost" in requests[0]
+
+
+def test_no_more_than_the_beginning_of_a_body_is_read(serve: Serve) -> None:
+    status, body = health(serve(http("503 Busy", b"\xff" + b"x" * 100_000)), "/", 1)
+    assert (status, len(body), body[:2]) == (503, 2000, "�x")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [says(b""), says(b"hello\r\n"), says(b"SSH-2.0-x\r\n\r\n"), says(b"HTTP/1.1 many\r\n\r\n")],
+    ids=["closed", "garbage", "another protocol", "no status"],
+)
+def test_what_is_no_http_is_an_error_of_the_system(serve: Serve, answer: Answer) -> None:
+    def read_first(connection: socket.socket) -> None:
+        connection.recv(65536)
+        answer(connection)
+
+    with pytest.raises(OSError):
+        health(serve(read_first), "/", 1)
+
+
+def test_no_answer_within_the_timeout_is_an_error_of_the_system(serve: Serve) -> None:
+    with pytest.raises(TimeoutError):
+        health(serve(lambda _: time.sleep(1)), "/", 0.05)
+
+
+@pytest.mark.xfail(strict=True, reason="the timeout is that of each read, not of the whole answer")
+def test_an_answer_that_trickles_in_ends_with_the_timeout(serve: Serve) -> None:
+    started = time.monotonic()
+
+    def trickle(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        for _ in range(40):
+            connection.sendall(b"x")
+            time.sleep(0.02)
+
+    with pytest.raises(TimeoutError):
+        health(serve(trickle), "/", 0.1)
+    assert time.monotonic() - started < 0.5
+
+
+# Waiting for health.
+
+
+def test_an_instance_that_is_healthy_is_not_waited_for(serve: Serve) -> None:
+    started = time.monotonic()
+    assert await_health(serve(http("200 OK")), "/healthz", 200, 10) is None
+    assert time.monotonic() - started < 1
+
+
+def test_an_instance_is_asked_until_it_is_healthy(serve: Serve) -> None:
+    answers = [http("503 Starting"), says(b""), http("404 Not Found"), http("200 OK")]
+    left = iter(answers)
+    assert await_health(serve(lambda connection: next(left)(connection)), "/healthz", 200, 10) is None
+    assert list(left) == []
+
+
+def test_an_instance_that_does_not_listen_yet_is_waited_for(serve: Serve, short_path: Path) -> None:
+    timer = threading.Timer(0.2, serve, [http("200 OK")])
+    timer.start()
+    try:
+        assert await_health(short_path / "a.sock", "/healthz", 200, 10) is None
+    finally:
+        timer.join()
+
+
+@pytest.mark.parametrize("status", ["500 Internal Server Error", "302 Found", "204 No Content", "404 Not Found"])
+def test_any_other_status_is_a_problem_that_tells_what_was_answered(serve: Serve, status: str) -> None:
+    path = serve(http(status, b"" if status.startswith("204") else b" no database \n"))
+    problem = await_health(path, "/healthz", 200, 0.2)
+    assert problem and problem.startswith(f"GET /healthz answered {status[:3]} instead of 200: ")
+    assert status.startswith("204") or problem.endswith(": no database")
+
+
+def test_the_status_that_means_healthy_may_be_any(serve: Serve) -> None:
+    assert await_health(serve(http("418 I'm a teapot")), "/", 418, 1) is None
+
+
+def test_after_the_timeout_the_last_problem_is_told(serve: Serve) -> None:
+    count = iter(range(1000))
+    problem = await_health(serve(lambda c: http("503 Busy", b"try %d" % next(count))(c)), "/healthz", 200, 0.35)
+    assert problem == f"GET /healthz answered 503 instead of 200: try {next(count) - 1}"
+
+
+def test_after_the_timeout_nobody_is_told_as_nobody(short_path: Path) -> None:
+    started = time.monotonic()
+    problem = await_health(short_path / "none.sock", "/healthz", 200, 0.2)
+    assert problem and problem.startswith("GET /healthz got no answer: ")
+    assert 0.2 <= time.monotonic() - started < 1
+
+
+def test_an_instance_that_hangs_is_given_up_after_the_timeout(serve: Serve) -> None:
+    started = time.monotonic()
+    problem = await_health(serve(lambda _: time.sleep(2)), "/healthz", 200, 0.3)
+    assert problem and "timed out" in problem
+    assert time.monotonic() - started < 1
+
+
+def test_a_long_answer_is_told_by_its_beginning(serve: Serve) -> None:
+    problem = await_health(serve(http("500 Error", b"y" * 5000)), "/", 200, 0.05)
+    assert problem and len(problem) < 400
