@@ -28,12 +28,13 @@ Every variable of every role. Set them where Ansible variables are set: in the i
 in a play, or on the command line with `-e name=value`, where numbers and booleans may be strings. Nothing needs to be
 set to serve the sample application.
 
-A default in `{{ … }}` is computed when it is used. *As `name`* means: the value of that variable, unless set.
+A default in `{{ … }}` is computed when it is used; "as `name`" is the value of that other variable.
 """
 
 # Ansible's own markup in descriptions, most of which comes out as code. P(x#kind) names a plug-in.
 _MARKUP = re.compile(r"\b([CVOEMPBIU])\(([^)#]*)(?:#[^)]*)?\)")
 _ALIAS = re.compile(r"\{\{ *([a-z_]+) *\}\}")
+_NAME = re.compile(rf"(?<!`)\b(?:{'|'.join(ROLES)})_\w+")
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,15 @@ def groups(defaults: str) -> list[Group]:
     return [group for group in found if group.names]
 
 
-def sentence(description: str | list[str]) -> str:
+def meaning(description: str | list[str]) -> str:
     """Return a description of the specs as Markdown that fits into a cell."""
-    text = " ".join([description] if isinstance(description, str) else description)
-    text = re.sub(r"\s+", " ", text).strip()
-    return cell(_MARKUP.sub(lambda match: _marked(match[1], match[2]), text))
+    paragraphs = [description] if isinstance(description, str) else description
+    return "<br>".join(_sentence(paragraph) for paragraph in paragraphs)
+
+
+def _sentence(text: str) -> str:
+    text = _MARKUP.sub(lambda match: _marked(match[1], match[2]), re.sub(r"\s+", " ", text).strip())
+    return cell(_NAME.sub(lambda match: code(match[0]), text))
 
 
 def _marked(kind: str, text: str) -> str:
@@ -85,7 +90,8 @@ def cell(text: str) -> str:
 def kind(spec: dict[str, Any]) -> str:
     """Return the type of a variable, or what may be chosen."""
     if choices := spec.get("choices"):
-        return " or ".join(value(choice) for choice in choices)
+        *others, last = (value(choice) for choice in choices)
+        return f"{', '.join(others)} or {last}" if others else last
     names = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "dict": "dictionary"}
     name = names.get(spec["type"], spec["type"])
     if spec["type"] == "list" and "elements" in spec:
@@ -104,38 +110,40 @@ def value(default: Any) -> str:
     return code(line.removesuffix("\n").removesuffix("\n..."))
 
 
-def table(names: Iterable[str], options: dict[str, Any], defaults: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines of a table of variables."""
+def table(heading: str, names: Iterable[str], options: dict[str, Any], defaults: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of a table of variables under a heading."""
+    if heading:
+        yield from (f"### {heading}", "")
     yield "| Variable | Type | Default | Meaning |"
     yield "|---|---|---|---|"
     for name in names:
         spec = options[name]
         default = cell(value(defaults[name])) if name in defaults else "**required**"
-        yield f"| {code(name)} | {cell(kind(spec))} | {default} | {sentence(spec['description'])} |"
+        yield f"| {code(name)} | {cell(kind(spec))} | {default} | {meaning(spec['description'])} |"
+    yield ""
 
 
 def chapter(role: Path) -> Iterator[str]:
     """Yield the lines about one role."""
     specs = load(role / "meta" / "argument_specs.yml")["argument_specs"]
     text = (role / "defaults" / "main.yml").read_text(encoding="utf-8")
-    defaults, options = yaml.safe_load(text), specs["main"]["options"]
-    yield f"## {role.name}"
-    yield ""
-    yield f"{sentence(specs['main']['short_description'])}."
+    defaults, main_options = yaml.safe_load(text), specs["main"]["options"]
+    yield from (f"## {role.name}", "", f"{meaning(specs['main']['short_description'])}.", "")
     others = {name: spec for name, spec in specs.items() if name != "main"}
     if others:
-        yield "Other entry points (`tasks_from`):"
+        yield from ("Other entry points (`tasks_from`):", "")
+        yield from (f"- {code(name)}: {meaning(spec['short_description'])}." for name, spec in others.items())
         yield ""
-        for name, spec in others.items():
-            yield f"- {code(name)}: {sentence(spec['short_description'])}."
-    required = [name for name in options if name not in defaults]
-    for group in [*([Group("To be set", required)] if required else []), *groups(text)]:
-        yield ""
-        if group.heading:
-            yield f"### {group.heading}"
-            yield ""
-        yield from table(group.names, options, defaults)
-    yield ""
+    required = [name for name in main_options if name not in defaults]
+    if required:
+        yield from table("Required", required, main_options, defaults)
+    for group in groups(text):
+        heading = group.heading or ("With a default" if required else "")
+        yield from table(heading, (name for name in group.names if name in main_options), main_options, defaults)
+    for name, spec in others.items():
+        own = {option: spec["options"][option] for option in spec.get("options") or {} if option not in main_options}
+        if own:
+            yield from table(f"Only for {code(name)}", own, own, defaults)
 
 
 def page() -> str:

@@ -38,12 +38,36 @@ def generation(files: dict[str, str], manifest: dict[str, Any]) -> dict[str, Any
     return {"id": name, "files": {**files, "manifest.json": document}}
 
 
+def deploy_summary(hosts: list[dict[str, Any]]) -> str:
+    """Tell in one line per host what a deploy came to.
+
+    Args:
+        hosts: the variables of each host, as the role left them.
+    """
+    lines = []
+    for host in hosts:
+        app, named = host["__flask_uwsgi_state"]["app"], host["__flask_uwsgi_generation"]
+        mode = json.loads(named["files"]["manifest.json"])["mode"]
+        swap = host.get("__flask_uwsgi_swap") or {}
+        if host["__flask_uwsgi_settled"]:
+            what = f"{named['id']} ({mode}) serves as wanted, nothing to do"
+        elif app["current"] == named["id"]:
+            what = f"{named['id']} ({mode}) repaired: {'; '.join(app['drift'])}"
+        else:
+            before = f"{app['current']} ({app['mode']})" if app["current"] else "nothing"
+            what = f"{before} -> {named['id']} ({mode})"
+        seconds = [f"{step.replace('_', ' ')} {taken:.1f} s" for step, taken in swap.get("steps", {}).items()]
+        lines.append(f"{host['inventory_hostname']}: {what}" + (f" [{', '.join(seconds)}]" if seconds else ""))
+    return "\n".join(lines)
+
+
 class FilterModule:
     """Named as Ansible expects."""
 
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
         return {
+            "deploy_summary": deploy_summary,
             "environment_file": environment_file,
             "files_per_worker": preflight.files_per_worker,
             "generation": generation,
