@@ -1,4 +1,4 @@
-"""Bad input: each is refused with one message that names variable, value and remedy, and what serves goes on serving."""
+"""Bad input: one message names variable, value and remedy, and what serves goes on serving."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def serving(host: Any) -> Iterator[None]:
         unit = f"{APP}@{generation}.service"
         pid = host.check_output(f"systemctl show {unit} --property=MainPID --value")
         left = host.check_output(
-            f"ls -A /opt/{APP} /opt/{APP}/generations /opt/{APP}/venvs | sort; systemctl list-units --all 'aiops*' --plain"
-            " --no-legend | awk '{print $1}' | sort"
+            f"ls -A /opt/{APP} /opt/{APP}/generations /opt/{APP}/venvs | sort;"
+            " systemctl list-units --all 'aiops*' --plain --no-legend | awk '{print $1}' | sort"
         )
         return generation, pid, left
 

@@ -25,7 +25,6 @@ detected max file descriptor number: 20000
 - async cores set to 50 - fd table size: 20000
 lock engine: pthread robust mutexes
 thunder lock: disabled (you can enable it with --thunder-lock)
-- SystemD socket activation detected -
 uwsgi socket 1 attached to INET address :8040 fd 3
 uwsgi socket 0 bound to UNIX address /run/shop/3f2a90c1d5e7.sock fd 5
 Python version: 3.11.2 (main, Mar 13 2023, 12:18:29) [GCC 12.2.0]

@@ -359,6 +359,15 @@ def test_a_start_on_a_new_address_that_fails_brings_back_the_old_one(layout: Tem
     assert host.running() == {"old"}
 
 
+@pytest.mark.xfail(strict=True, reason="the socket is not opened anew, so its queue stays as long as it was")
+def test_a_new_backlog_counts_once_it_is_deployed(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old", backlog=4096)
+    write_generation(layout, "new", backlog=10_000)
+    Swap(layout, "new").run()
+    assert host.answering() == {"new"}
+    assert host.backlog == 10_000
+
+
 # One at a time.
 
 

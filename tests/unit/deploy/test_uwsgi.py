@@ -150,7 +150,7 @@ def test_an_answer_that_trickles_in_ends_with_the_timeout(serve: Serve) -> None:
 def test_an_instance_that_is_healthy_is_not_waited_for(serve: Serve) -> None:
     started = time.monotonic()
     assert await_health(serve(http("200 OK")), "/healthz", 200, 10) is None
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
 
 
 def test_an_instance_is_asked_until_it_is_healthy(serve: Serve) -> None:
@@ -191,14 +191,14 @@ def test_after_the_timeout_nobody_is_told_as_nobody(short_path: Path) -> None:
     started = time.monotonic()
     problem = await_health(short_path / "none.sock", "/healthz", 200, 0.2)
     assert problem and problem.startswith("GET /healthz got no answer: ")
-    assert 0.2 <= time.monotonic() - started < 1
+    assert 0.2 <= time.monotonic() - started < 5
 
 
 def test_an_instance_that_hangs_is_given_up_after_the_timeout(serve: Serve) -> None:
     started = time.monotonic()
-    problem = await_health(serve(lambda _: time.sleep(2)), "/healthz", 200, 0.3)
+    problem = await_health(serve(lambda _: time.sleep(4)), "/healthz", 200, 0.3)
     assert problem and "timed out" in problem
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 3
 
 
 def test_a_long_answer_is_told_by_its_beginning(serve: Serve) -> None:

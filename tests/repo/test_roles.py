@@ -1,0 +1,159 @@
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.repo.conftest import ROOT
+
+ROLES = sorted(path.parent.parent for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
+
+every_role = pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+
+
+def load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text()) if path.is_file() else None
+
+
+def defaults(role: Path) -> dict[str, Any]:
+    return load(role / "defaults" / "main.yml") or {}
+
+
+def specs(role: Path) -> dict[str, Any]:
+    return load(role / "meta" / "argument_specs.yml")["argument_specs"]  # type: ignore[no-any-return]
+
+
+def flat(text: str | list[str]) -> list[str]:
+    return [text] if isinstance(text, str) else text
+
+
+def options(role: Path) -> dict[str, Any]:
+    return specs(role)["main"].get("options") or {}  # type: ignore[no-any-return]
+
+
+def tasks(role: Path) -> Iterator[dict[str, Any]]:
+    """Yield every task of a role, those in blocks too."""
+    waiting = [task for file in sorted(role.glob("*s/*.yml")) if isinstance(load(file), list) for task in load(file)]
+    while waiting:
+        task = waiting.pop()
+        yield task
+        waiting += [inner for part in ("block", "rescue", "always") for inner in task.get(part) or []]
+
+
+def test_there_are_roles() -> None:
+    assert {role.name for role in ROLES} >= {"flask_uwsgi", "artifact", "loadtest"}
+    assert sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir()) == ROLES
+
+
+@every_role
+def test_defaults_and_argument_specs_name_the_same_variables(role: Path) -> None:
+    optional = {name for name, spec in options(role).items() if not spec.get("required")}
+    assert optional == defaults(role).keys()
+
+
+@every_role
+def test_a_variable_that_is_required_has_no_default(role: Path) -> None:
+    required = {name for name, spec in options(role).items() if spec.get("required")}
+    assert not required & defaults(role).keys()
+
+
+@every_role
+def test_every_entry_point_and_every_option_is_described(role: Path) -> None:
+    for name, spec in specs(role).items():
+        assert spec.get("short_description"), name
+        for option, details in (spec.get("options") or {}).items():
+            assert details.get("type"), (name, option)
+            description = " ".join(flat(details["description"]))
+            assert len(description) > 10 and description[0].isupper() and description.endswith("."), (name, option)
+            assert details["type"] != "list" or details.get("elements"), (name, option)
+
+
+@every_role
+def test_every_entry_point_that_is_described_is_there(role: Path) -> None:
+    for name in specs(role):
+        assert (role / "tasks" / f"{name}.yml").is_file(), name
+
+
+@every_role
+def test_a_default_that_the_specs_repeat_is_the_real_one(role: Path) -> None:
+    repeated = {name: spec["default"] for name, spec in options(role).items() if "default" in spec}
+    assert repeated == {name: defaults(role)[name] for name in repeated}
+
+
+@every_role
+def test_what_is_chosen_from_a_few_values_has_choices(role: Path) -> None:
+    for name, spec in options(role).items():
+        if re.search(r"_(mode|scheme|state|format_name)$", name):
+            assert spec.get("choices"), name
+        if spec.get("choices") and "{{" not in str(defaults(role).get(name, "")):
+            assert defaults(role).get(name) in spec["choices"], name
+
+
+@every_role
+def test_every_variable_begins_with_the_role_s_name(role: Path) -> None:
+    own = re.compile(rf"(__)?{role.name}_\w+")
+    names = {*defaults(role), *(load(role / "vars" / "main.yml") or {}), *options(role)}
+    for task in tasks(role):
+        names |= {str(task["register"])} if "register" in task else set()
+        names |= (task.get("ansible.builtin.set_fact") or {}).keys() - {"cacheable"}
+        includes = task.keys() & {"ansible.builtin.include_role", "ansible.builtin.import_role"}
+        # Another role's variables have that role's name.
+        names |= set() if includes else (task.get("vars") or {}).keys()
+    foreign = [name for name in sorted(names) if not own.fullmatch(name) and not name.startswith("ansible_")]
+    assert foreign == []
+
+
+@every_role
+def test_every_default_has_a_comment_above_it_or_above_its_group(role: Path) -> None:
+    paragraphs = re.split(r"\n\s*\n", (role / "defaults" / "main.yml").read_text().removeprefix("---\n"))
+    bare = []
+    explained = False
+    for paragraph in paragraphs:
+        lines = paragraph.strip().splitlines()
+        variables = [line.partition(":")[0] for line in lines if re.match(r"\w+:", line)]
+        # A heading explains the paragraph right below it.
+        if variables and not (lines[0].startswith("#") or explained):
+            bare += variables
+        explained = not variables and lines[-1].startswith("## ")
+    assert bare == []
+
+
+def uses(role: Path) -> str:
+    """Return all of a role's text in which a variable can be used, without comments and without definitions."""
+    folders = ("defaults", "vars", "tasks", "handlers", "templates", "files")
+    text = ""
+    for path in sorted(path for folder in folders for path in (role / folder).rglob("*") if path.is_file()):
+        content = path.read_text()
+        if path.suffix == ".yml":
+            content = re.sub(r"^\s*#.*$", "", content, flags=re.M)
+        if path.parent.name in ("defaults", "vars"):
+            content = re.sub(r"^\w+:", "", content, flags=re.M)
+        text += content
+    return text
+
+
+@every_role
+def test_every_variable_is_used(role: Path) -> None:
+    text = uses(role)
+    names = [*options(role), *(load(role / "vars" / "main.yml") or {})]
+    assert [name for name in names if not re.search(rf"\b{name}\b", text)] == []
+
+
+@every_role
+def test_every_variable_of_the_role_that_is_used_is_defined(role: Path) -> None:
+    known = {*options(role), *(load(role / "vars" / "main.yml") or {})}
+    for task in tasks(role):
+        known |= {str(task["register"])} if "register" in task else set()
+        known |= (task.get("ansible.builtin.set_fact") or {}).keys()
+        known |= (task.get("vars") or {}).keys()
+    used = set(re.findall(rf"(?<![\w.'/])(?:__)?{role.name}_\w+", uses(role)))
+    files = {path.name.partition(".")[0] for path in role.rglob("*")}
+    assert sorted(used - known - files - filters()) == []
+
+
+def filters() -> set[str]:
+    """Return the names of the collection's plug-ins, some of which begin like a role."""
+    text = "".join(path.read_text() for path in (ROOT / "plugins" / "filter").glob("*.py"))
+    return set(re.findall(r'"(\w+)": ', text))
