@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,17 +21,15 @@ INVENTORY = os.environ["SANDBOX_INVENTORY"]
 pytestmark = pytest.mark.timeout(300)
 
 
-def run(variables: dict[str, Any]) -> tuple[int, str]:
+@pytest.fixture
+def run(play: Callable[..., Any]) -> Callable[[dict[str, Any]], tuple[int, str]]:
     """Deploy with extra variables; return the exit status and the output as one line of single spaces."""
-    done = subprocess.run(
-        ["ansible-playbook", "--inventory", INVENTORY, "playbooks/deploy.yml", "-e", json.dumps(variables)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"},
-    )
-    return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+    def deploy(variables: dict[str, Any]) -> tuple[int, str]:
+        done = play("deploy", "-e", json.dumps(variables))
+        return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+    return deploy
 
 
 @pytest.fixture(autouse=True)
@@ -104,13 +101,13 @@ def application(folder: Path, change: Callable[[Path], object] = lambda app: Non
     ],
     ids=lambda value: "-".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
 )
-def test_a_bad_setting_is_refused_and_named(variables: dict[str, Any], said: str) -> None:
+def test_a_bad_setting_is_refused_and_named(variables: dict[str, Any], said: str, run: Any) -> None:
     status, output = run(variables)
     assert status != 0
     assert re.search(said, output), output[-3000:]
 
 
-def test_an_application_that_raises_on_import_is_refused_with_its_own_words(tmp_path: Path) -> None:
+def test_an_application_that_raises_on_import_is_refused_with_its_own_words(tmp_path: Path, run: Any) -> None:
     def broken(app: Path) -> None:
         with (app / "run.py").open("a") as source:
             source.write('\nraise RuntimeError("the data base is away")\n')
@@ -121,7 +118,7 @@ def test_an_application_that_raises_on_import_is_refused_with_its_own_words(tmp_
     assert re.search(r"Its last log lines:.*Traceback.*Generation [0-9a-f]{12} still serves", output), output[-3000:]
 
 
-def test_a_lock_without_hashes_is_refused(tmp_path: Path) -> None:
+def test_a_lock_without_hashes_is_refused(tmp_path: Path, run: Any) -> None:
     lock = tmp_path / "requirements.txt"
     lock.write_text("flask==3.1.3\n")
     status, output = run({"flask_uwsgi_lock": str(lock)})
@@ -129,7 +126,7 @@ def test_a_lock_without_hashes_is_refused(tmp_path: Path) -> None:
     assert f"flask_uwsgi_lock={lock} is not a lock: 'flask==3.1.3' has no exact version or no --hash" in output
 
 
-def test_a_wrong_hash_is_refused_by_the_build(tmp_path: Path) -> None:
+def test_a_wrong_hash_is_refused_by_the_build(tmp_path: Path, run: Any) -> None:
     lock = tmp_path / "requirements.txt"
     wrong = re.sub(r"(markupsafe==\S+ .*?)(?=\n\S)", lambda entry: re.sub("[0-9a-f]{64}", "0" * 64, entry[1]),
                    (ROOT / "app/requirements.txt").read_text(), count=1, flags=re.DOTALL)  # fmt: skip
@@ -139,7 +136,7 @@ def test_a_wrong_hash_is_refused_by_the_build(tmp_path: Path) -> None:
     assert f"={lock} has a hash that the package does not have. Make the lock anew" in output, output[-3000:]
 
 
-def test_a_registry_that_cannot_be_reached_is_named(tmp_path: Path, host: Any) -> None:
+def test_a_registry_that_cannot_be_reached_is_named(tmp_path: Path, host: Any, run: Any) -> None:
     lock = tmp_path / "requirements.txt"
     lock.write_text((ROOT / "app/requirements.txt").read_text() + f"wheel==0.48.0 --hash=sha256:{'1' * 64}\n")
     build = host.get_host(f"ansible://{BUILD_HOST}", ansible_inventory=INVENTORY, sudo=True)
@@ -153,7 +150,7 @@ def test_a_registry_that_cannot_be_reached_is_named(tmp_path: Path, host: Any) -
     assert re.search(rf"registry cannot be reached from {BUILD_HOST}.*{lock}.*Check network", output), output[-3000:]
 
 
-def test_an_unsupported_distribution_is_refused(host: Any) -> None:
+def test_an_unsupported_distribution_is_refused(host: Any, run: Any) -> None:
     host.check_output("cp /etc/os-release /tmp/ && sed s/^ID=.*/ID=slackware/ /tmp/os-release > /etc/os-release")
     try:
         status, output = run({})
@@ -163,7 +160,7 @@ def test_an_unsupported_distribution_is_refused(host: Any) -> None:
     assert "runs slackware 12, which is not supported: use one of debian 12, debian 13" in output
 
 
-def test_a_damaged_artifact_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_artifact_is_refused(tmp_path: Path, run: Any) -> None:
     cache = tmp_path / "cache"
     assert run({"artifact_cache": str(cache)})[0] == 0
     archive = next(cache.glob("code-*.tar.gz"))
@@ -174,7 +171,7 @@ def test_a_damaged_artifact_is_refused(tmp_path: Path) -> None:
     assert f"Remove it (`rm {archive}*`) and deploy again" in output
 
 
-def test_a_full_disk_is_told_and_a_deploy_after_it_succeeds(tmp_path: Path, host: Any) -> None:
+def test_a_full_disk_is_told_and_a_deploy_after_it_succeeds(tmp_path: Path, host: Any, run: Any) -> None:
     source = application(tmp_path, lambda app: (app / "large.txt").write_bytes(bytes(4 * 2**20)))
     available = int(host.check_output("df --output=avail -B1 /opt | tail -n 1"))
     host.check_output(f"fallocate -l {available - 2 * 2**20} /opt/filler")

@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-import os
+import functools
 import re
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 import requests
-
-from .conftest import inventory
-
-if TYPE_CHECKING:
-    from .conftest import Service
 
 APP = "aiops_flask"
 ROOT = Path(__file__).resolve().parents[3]
 LOGIN = "/user_manage/user/login"
 
 
-def deploy(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["ansible-playbook", *inventory(), "playbooks/deploy.yml", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"},
-    )
+@pytest.fixture
+def deploy(play: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    return functools.partial(play, "deploy")
 
 
 def switched(mode: str) -> str:
     return {"gevent": "threads", "threads": "gevent"}[mode]
 
 
-def wait_for(service: Service, generation: str) -> None:
+def wait_for(service: Any, generation: str) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         try:
@@ -49,7 +39,7 @@ def wait_for(service: Service, generation: str) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_switching_the_mode_and_back_under_load_fails_no_request(service: Service, mode: str) -> None:
+def test_switching_the_mode_and_back_under_load_fails_no_request(service: Any, mode: str, deploy: Any) -> None:
     before = service.generation
     load = subprocess.Popen(
         ["ab", "-q", "-t", "120", "-n", "200000", "-c", "50", "-p", "app/data.txt", "-T", "application/json",
@@ -72,7 +62,7 @@ def test_switching_the_mode_and_back_under_load_fails_no_request(service: Servic
     assert "Non-2xx" not in report, report
 
 
-def test_the_pidfile_is_gone_while_the_service_is_stopped(service: Service) -> None:
+def test_the_pidfile_is_gone_while_the_service_is_stopped(service: Any) -> None:
     generation = service.generation
     service.run(f"systemctl stop {APP}.socket {service.unit}")
     try:
@@ -84,7 +74,7 @@ def test_the_pidfile_is_gone_while_the_service_is_stopped(service: Service) -> N
     assert service.run(f"cat /run/{APP}/{APP}.pid") == service.show(service.unit, "MainPID")
 
 
-def test_a_foreign_pidfile_misleads_nobody_and_is_mended(service: Service) -> None:
+def test_a_foreign_pidfile_misleads_nobody_and_is_mended(service: Any, deploy: Any) -> None:
     generation, master = service.generation, service.show(service.unit, "MainPID")
     service.run(f"echo 1 > /run/{APP}/{generation}.pid")
     done = deploy("-e", f"mode={service_mode(service)}")
@@ -94,11 +84,11 @@ def test_a_foreign_pidfile_misleads_nobody_and_is_mended(service: Service) -> No
     assert service.show(service.unit, "MainPID") == master, "the service was not restarted for it"
 
 
-def service_mode(service: Service) -> str:
+def service_mode(service: Any) -> str:
     return str(requests.get(service.url + "/healthz", timeout=10).json()["mode"])
 
 
-def test_a_killed_master_comes_back_with_a_true_pidfile(service: Service) -> None:
+def test_a_killed_master_comes_back_with_a_true_pidfile(service: Any) -> None:
     generation, master = service.generation, service.show(service.unit, "MainPID")
     service.run(f"kill -9 {master}")
     wait_for(service, generation)
@@ -110,7 +100,9 @@ def test_a_killed_master_comes_back_with_a_true_pidfile(service: Service) -> Non
     assert pid not in ("", master)
 
 
-def test_a_deploy_with_nothing_to_do_costs_few_round_trips(service: Service, mode: str, tmp_path: Path) -> None:
+def test_a_deploy_with_nothing_to_do_costs_few_round_trips(
+    service: Any, mode: str, tmp_path: Path, deploy: Any
+) -> None:
     ssh, calls = tmp_path / "ssh", tmp_path / "calls"
     ssh.write_text(f'#!/bin/sh\necho "$*" | tr "\\n" " " >>{calls}; echo >>{calls}; exec ssh "$@"\n')
     ssh.chmod(0o755)
@@ -121,7 +113,7 @@ def test_a_deploy_with_nothing_to_do_costs_few_round_trips(service: Service, mod
     assert 0 < len(trips) <= 10, trips
 
 
-def test_a_longer_backlog_reaches_the_open_socket_without_a_new_one(service: Service, mode: str) -> None:
+def test_a_longer_backlog_reaches_the_open_socket_without_a_new_one(service: Any, mode: str, deploy: Any) -> None:
     def backlog() -> int:
         return max(int(socket["max_queue"]) for socket in service.stats["sockets"])
 
@@ -134,7 +126,7 @@ def test_a_longer_backlog_reaches_the_open_socket_without_a_new_one(service: Ser
     assert backlog() == before
 
 
-def test_a_changed_unit_is_reported_and_repaired(service: Service, mode: str) -> None:
+def test_a_changed_unit_is_reported_and_repaired(service: Any, mode: str, deploy: Any) -> None:
     service.run(f"sed -i s/KillMode=mixed/KillMode=process/ /etc/systemd/system/{APP}@.service")
     planned = deploy("-e", f"mode={mode}", "--check")
     assert f"/etc/systemd/system/{APP}@.service is not what the generation wants" in " ".join(planned.stdout.split())

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 
-from .conftest import inventory
-
-if TYPE_CHECKING:
-    from .conftest import Service
-
-ROOT = Path(__file__).resolve().parents[3]
 # The interface that later reports and other programs rely on.
 FIELDS = {
     "host", "mode", "generation", "requests", "concurrency", "complete", "failed", "non_2xx", "requests_per_second",
@@ -24,13 +17,9 @@ FIELDS = {
 
 @pytest.mark.timeout(400)
 def test_the_article_s_runs_and_a_keep_alive_client_pass_and_leave_evidence(
-    service: Service, mode: str, tmp_path: Path
+    service: Any, mode: str, play: Any, tmp_path: Path
 ) -> None:
-    done = subprocess.run(
-        ["ansible-playbook", *inventory(), "playbooks/verify.yml",
-         "-e", f"mode={mode}", "-e", f"loadtest_report_dir={tmp_path}"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = play("verify", "-e", f"mode={mode}", "-e", f"loadtest_report_dir={tmp_path}")
     assert done.returncode == 0, done.stdout
     variables = service.host.ansible.get_variables()
     report = json.loads((tmp_path / f"{variables['inventory_hostname']}.json").read_text())

@@ -1,6 +1,8 @@
 import os
 import platform
+import resource
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -49,11 +51,16 @@ def test_the_free_space_is_that_of_the_nearest_directory_that_exists(tmp_path: P
     assert abs(free - disk.f_bavail * disk.f_frsize // 2**20) < 1024
 
 
-def test_limits_are_read_from_the_kernel_s_table() -> None:
-    limits = host._limits(os.getpid())
-    assert limits["Max open files"] > 0
-    # Unlimited nearly everywhere, and then larger than any need.
-    assert limits["Max cpu time"] > 10**6
+def test_the_hard_limits_of_a_process_are_read_from_the_kernel_s_table() -> None:
+    kinds = {"Max open files": resource.RLIMIT_NOFILE, "Max cpu time": resource.RLIMIT_CPU}
+    hard = {name: resource.getrlimit(kind)[1] for name, kind in kinds.items()}
+    with subprocess.Popen(["sleep", "60"]) as process:
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (100, hard["Max open files"]))
+        limits = host._limits(process.pid)
+        process.kill()
+    for name, limit in hard.items():
+        # Unlimited is more than any need.
+        assert limits[name] == (sys.maxsize if limit == resource.RLIM_INFINITY else limit), name
     assert "Limit" not in limits
 
 

@@ -73,8 +73,11 @@ def options(tmp_path: Path) -> dict[str, Any]:
 
 
 def test_an_artifact_is_named_and_its_code_packed_once(look_up: LookUp, options: dict[str, Any]) -> None:
-    first, second, other_platform = look_up(options, options, {**options, "platform": "debian-13-x86_64-py3.13"})
+    (first,) = look_up(options)
+    packed = Path(first[0]["code"]["path"]).stat().st_ino
+    second, other_platform = look_up(options, {**options, "platform": "debian-13-x86_64-py3.13"})
     assert first == second and len(first) == 1
+    assert Path(first[0]["code"]["path"]).stat().st_ino == packed
     plan, other = first[0], other_platform[0]
     cache = Path(options["cache"])
     code, wheels = plan["code"], plan["wheelhouse"]

@@ -1,7 +1,6 @@
 import json
 import os
 import subprocess
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -167,19 +166,13 @@ def test_the_status_is_what_systemd_the_stats_and_the_kernel_tell(
     assert found["rss_mb"] > 1
 
 
+@pytest.mark.parametrize(("threads", "mode"), [(8, "threads"), (11, "threads"), (7, "gevent"), (1, "gevent")])
 def test_as_many_threads_as_cores_are_threads_mode(
-    layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch
+    layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch, threads: int, mode: str
 ) -> None:
-    done = threading.Event()
-    threads = [threading.Thread(target=done.wait) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    try:
-        assert observe(layout, monkeypatch, stats(os.getpid(), workers=1, cores=8))["mode"] == "threads"
-    finally:
-        done.set()
-        for thread in threads:
-            thread.join()
+    monkeypatch.setattr(service, "_threads", lambda pid: threads)
+    found = observe(layout, monkeypatch, stats(os.getpid(), workers=1, cores=8))
+    assert (found["mode"], found["threads_per_worker"]) == (mode, threads)
 
 
 def test_a_worker_that_just_ended_is_no_error(

@@ -298,6 +298,7 @@ def test_the_serving_generation_is_not_removed_when_its_repair_fails(layout: Tem
     host.serve("same")
     host.sick["same"] = "GET /healthz answered 500 instead of 200"
     failing(layout, "same")
+    assert not [action for action in host.actions if action.startswith("stop")]
     assert host.answering() == {"same"}
     assert gen.manifest(layout, "same")
 
@@ -540,3 +541,18 @@ def test_the_pidfile_is_not_written_through_a_link_that_the_service_planted(
     point_pidfile(layout, "a")
     assert victim.read_text() == "precious"
     assert not (layout.runtime / "a.pid").is_symlink()
+
+
+def test_the_pidfile_is_not_written_through_a_link_that_was_planted_at_the_last_moment(
+    layout: TemporaryLayout, host: FakeHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.serve("a")
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (layout.runtime / "a.partial").symlink_to(victim)
+    (layout.runtime / "a.pid").write_text("1\n")
+    # As if it were back at once.
+    monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: None)
+    with pytest.raises(FileExistsError):
+        point_pidfile(layout, "a")
+    assert victim.read_text() == "precious"

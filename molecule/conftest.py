@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+ROOT = Path(__file__).resolve().parent.parent
 APP = "aiops_flask"
 PORT = 8040
-
-
-def inventory() -> list[str]:
-    """Return the arguments that make ansible-playbook use the scenario's variables and its hosts."""
-    variables = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
-    return ["--inventory", str(variables), "--inventory", os.environ["SANDBOX_INVENTORY"]]
 
 
 @dataclass
@@ -72,3 +69,33 @@ def service(host: Any) -> Service:
 def mode() -> str:
     """The mode the scenario deploys: scenarios are named after it."""
     return os.environ["MOLECULE_SCENARIO_NAME"]
+
+
+@pytest.fixture(scope="session")
+def play() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a playbook of the product against the scenario's hosts, as an operator would."""
+    variables = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
+
+    def run(playbook: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        inventories = ["--inventory", str(variables), "--inventory", os.environ["SANDBOX_INVENTORY"]]
+        return subprocess.run(
+            ["ansible-playbook", *inventories, f"playbooks/{playbook}.yml", *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"},
+        )
+
+    return run
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show the service's journal with every failure."""
+    report = yield
+    host = getattr(item, "funcargs", {}).get("host")
+    if report.failed and host is not None:
+        journal = host.run(f"journalctl --no-pager --lines 80 --unit '{APP}*'")
+        report.sections.append((f"journal of {APP}", journal.stdout + journal.stderr))
+    return report
