@@ -73,6 +73,12 @@ def source_files(source: Path, exclude: Iterable[str]) -> list[Path]:
     def wanted(path: Path) -> bool:
         return not any(fnmatch.fnmatch(part, pattern) for part in path.parts for pattern in patterns)
 
+    for path in source.rglob("*"):
+        if path.is_symlink() and path.is_dir() and wanted(path.relative_to(source)):
+            raise ArtifactError(
+                f"flask_uwsgi_source={source} holds {path.relative_to(source)}, a link to a folder, which is not "
+                "followed: put the folder in its place, or add the name to artifact_exclude"
+            )
     found = (path.relative_to(source) for path in source.rglob("*") if path.is_file())
     files = sorted(path for path in found if wanted(path))
     if not files:
@@ -191,10 +197,13 @@ def recorded(archive: Path) -> dict[str, Any] | None:
     beside = archive.with_name(archive.name + ".json")
     if not (archive.is_file() and beside.is_file()):
         return None
-    entry: dict[str, Any] = json.loads(beside.read_text())
-    if sha256(archive) != entry["sha256"]:
+    try:
+        entry: dict[str, Any] = json.loads(beside.read_text())
+    except ValueError:
+        return None
+    if sha256(archive) != entry.get("sha256"):
         raise ArtifactError(
-            f"artifact {archive} is damaged: its SHA-256 is not the recorded {entry['sha256'][:16]}…. "
+            f"artifact {archive} is damaged: its SHA-256 is not the recorded {str(entry.get('sha256'))[:16]}…. "
             f"Nothing was shipped. Remove it (`rm {archive}*`) and deploy again: it is then built anew"
         )
     return entry

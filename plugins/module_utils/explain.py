@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import takewhile
 
 # What uWSGI 2.0.31 and Python print, and the remedy in the role's own words.
 _CAUSES = (
@@ -43,7 +44,8 @@ def explain(lines: Iterable[str], wsgi_file: str, callable_name: str) -> str:
     Returns:
         a sentence, or an empty string where the log tells nothing we know.
     """
-    logged = list(lines)
+    # All of them keep an application from being loaded: what it logs later is about something else.
+    logged = list(takewhile(lambda line: not line.startswith("WSGI app "), lines))
     for pattern, remedy in _CAUSES:
         for line in reversed(logged):
             if match := re.search(pattern, line):
@@ -54,11 +56,14 @@ def explain(lines: Iterable[str], wsgi_file: str, callable_name: str) -> str:
 
 # What uWSGI and systemd say at every start and stop, which tells nothing of a failure.
 _CHATTER = re.compile(
-    r"VACUUM: |unlink\(\): |mapped \d|your |detected |\*\*\* Operational MODE|\*\*\* Starting uWSGI|compiled with "
-    r"|os: |nodename: |machine: |clock source: |current working directory|writing pidfile|chdir\(\)|- async cores"
-    r"|lock engine|thunder lock|uwsgi socket \d|Python version|PEP 405|Set PythonHome|Python main interpreter"
-    r"|python threads support|!!! no internal routing|\[uWSGI\] getting INI|goodbye to uWSGI"
-    r"|Starting |Stopping |Stopped |Failed to start |\S+\.service: (?!.*(?:timed out|OOM|oom))"
+    r"VACUUM: |unlink\(\): |mapped \d|your (?:processes number|memory page|server socket|mercy for) "
+    r"|detected (?:number of CPU|max file|binary path)|\*\*\* (?:Operational MODE|Starting uWSGI|Stats |running )"
+    r"|compiled with version|os: |nodename: |machine: |clock source: |current working directory|writing pidfile"
+    r"|chdir\(\) to |- async cores|- SystemD socket|lock engine|thunder lock|uwsgi socket \d|Python version|PEP 405"
+    r"|Set PythonHome|Python main interpreter|python threads support|!!! no internal routing|\[uWSGI\] getting INI"
+    r'|WSGI app \d|spawned uWSGI |running "|goodbye to '
+    r"|(?:Starting|Started|Stopping|Stopped|Failed to start) \S+@\S+\.service"
+    r"|\S+\.service: (?!.*(?:timed out|OOM|oom))"
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ MANIFEST = "manifest.json"
 # Values in here may be nobody's business: a diff shows which names changed, never to what.
 ENVIRONMENT = "environment"
 _SERVED = ".served"
+# As the filter environment_file writes it: a value may have several lines.
+_VARIABLE = re.compile(r'^(\w+)=("(?:[^"\\]|\\.)*")$', re.M | re.S)
 
 
 def manifest(layout: Layout, generation: str) -> dict[str, Any] | None:
@@ -87,12 +90,6 @@ def write(directory: Path, files: Mapping[str, str], group: int) -> None:
             path.chmod(0o640)
 
 
-def _masked(name: str, content: str) -> str:
-    if name != ENVIRONMENT:
-        return content
-    return "".join(f"{line.partition('=')[0]}=…\n" for line in content.splitlines() if "=" in line)
-
-
 def difference(layout: Layout, before: str | None, files: Mapping[str, str]) -> str:
     """Return a unified diff from a generation on the host to new files, values of the environment hidden.
 
@@ -105,12 +102,12 @@ def difference(layout: Layout, before: str | None, files: Mapping[str, str]) -> 
     for name, content in sorted(files.items()):
         path = layout.generations / (before or "") / name
         old = path.read_text() if before and path.is_file() else ""
-        if name == ENVIRONMENT and old != content:
+        if name == ENVIRONMENT:
             hunks += _environment_difference(old, content)
             continue
         hunks += difflib.unified_diff(
-            _masked(name, old).splitlines(keepends=True),
-            _masked(name, content).splitlines(keepends=True),
+            old.splitlines(keepends=True),
+            content.splitlines(keepends=True),
             f"{before or '(none)'}/{name}",
             f"new/{name}",
         )
@@ -118,7 +115,9 @@ def difference(layout: Layout, before: str | None, files: Mapping[str, str]) -> 
 
 
 def _environment_difference(old: str, new: str) -> list[str]:
-    before, after = (dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line) for text in (old, new))
+    before, after = (dict(_VARIABLE.findall(text)) for text in (old, new))
     changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    if not changed:
+        return []
     signs = {name: "+" if name not in before else "-" if name not in after else "~" for name in changed}
     return ["--- environment (values hidden)\n", *(f"{signs[name]} {name}\n" for name in changed)]

@@ -10,6 +10,8 @@ from typing import Any
 
 _LISTEN = "0A"
 _ANY = {"0" * 8, "0" * 32}
+# Before an IPv4 address in the table of IPv6.
+_MAPPED = "0" * 16 + "FFFF0000"
 
 
 def facts(base: Path) -> dict[str, Any]:
@@ -76,21 +78,23 @@ def port_holders(bind: str, port: int) -> list[dict[str, Any]]:
     """Return who listens on a TCP port in a way that collides with an address.
 
     Args:
-        bind: the address to listen on; ``0.0.0.0`` and ``::`` collide with every address.
+        bind: the IPv4 address to listen on; ``0.0.0.0`` collides with every one.
         port: the TCP port.
 
     Returns:
         one entry per process, with ``pid`` and ``name``; one entry with pid 0 where the process is hidden.
     """
     inodes = set()
-    for table in ("tcp", "tcp6"):
+    for table, prefix in (("tcp", ""), ("tcp6", _MAPPED)):
         path = Path("/proc/net") / table
         if not path.is_file():
             continue
         for line in path.read_text().splitlines()[1:]:
             fields = line.split()
             address, _, hex_port = fields[1].partition(":")
-            collides = address in _ANY or bind in ("0.0.0.0", "::") or address == _hex(bind)
+            collides = (
+                address in _ANY or address == prefix + _hex(bind) or (bind == "0.0.0.0" and address.startswith(prefix))
+            )
             if fields[3] == _LISTEN and int(hex_port, 16) == port and collides:
                 inodes.add(f"socket:[{fields[9]}]")
     if not inodes:
@@ -104,8 +108,6 @@ def port_holders(bind: str, port: int) -> list[dict[str, Any]]:
 
 
 def _hex(address: str) -> str:
-    if ":" in address:
-        return ""
     return "".join(f"{int(part):02X}" for part in reversed(address.split(".")))
 
 

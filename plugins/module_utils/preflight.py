@@ -25,14 +25,19 @@ _NUMBERS: dict[str, tuple[type[int] | type[float], int, int]] = {
     "health_status": (int, 200, 599),
     "wait": (float, 0, 3600),
 }
+_BYTE = r"(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _ACCOUNT = r"[a-z_][a-z0-9_-]{0,31}"
 _TEXTS = {
-    "app_name": (r"[a-z][a-z0-9_-]{0,29}", "a name of a-z, 0-9, _ and -, at most 30 long, a letter first"),
+    # The canaries of an app `x` have the units of an app `x-canary`.
+    "app_name": (
+        r"(?!.*-canary$)[a-z][a-z0-9_-]{0,29}",
+        "a name of a-z, 0-9, _ and -, at most 30 long, a letter first and not -canary last",
+    ),
     "user": (_ACCOUNT, "a valid account name"),
     "group": (_ACCOUNT, "a valid group name"),
     "callable": (r"[A-Za-z_][A-Za-z0-9_]*", "the name of the WSGI application in flask_uwsgi_wsgi_file"),
-    "health_path": (r"/\S*", "a path that starts with /"),
-    "bind": (r"\d{1,3}(\.\d{1,3}){3}", "an IPv4 address of the host, or 0.0.0.0"),
+    "health_path": (r"/[!-~]*", "a path that starts with /, in ASCII and without spaces"),
+    "bind": (rf"{_BYTE}(\.{_BYTE}){{3}}", "an IPv4 address of the host, or 0.0.0.0"),
 }
 
 # Each has a variable of its own: set twice, the ini would say two things.
@@ -58,6 +63,7 @@ FIXED_KEYS = {
 
 # Sockets, log and event descriptors of a worker besides those of its requests.
 _SPARE_FILES = 256
+_FILES_PER_CORE = {"gevent": 2, "threads": 3}
 _SPARE_TASKS = 64
 
 
@@ -67,7 +73,7 @@ def files_per_worker(mode: str, cores: int) -> int:
     A request in flight has its connection and commonly one to a backend. In threads mode each thread has
     an epoll descriptor of its own as well (uWSGI 2.0.31, ``core/loop.c``: ``simple_loop_run``).
     """
-    return cores * (3 if mode == "threads" else 2) + _SPARE_FILES
+    return cores * _FILES_PER_CORE[mode] + _SPARE_FILES
 
 
 def tasks(mode: str, processes: int, cores: int) -> int:
@@ -97,15 +103,18 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
     for name in ("environment", "extra_ini", "unit_overrides"):
         if not isinstance(s[name], Mapping):
             yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to a dictionary"
-            return
-    for key in s["extra_ini"]:
+    for key in _dictionary(s["extra_ini"]):
         if key in MANAGED_KEYS:
             yield f"flask_uwsgi_extra_ini has {key!r}, which has a variable: set {MANAGED_KEYS[key]} instead"
         elif key in FIXED_KEYS:
             yield f"flask_uwsgi_extra_ini has {key!r}, which the service depends on: remove it"
-    for key in s["environment"]:
+    for key in _dictionary(s["environment"]):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(key)):
             yield f"flask_uwsgi_environment has {key!r}, which is no name of an environment variable: rename it"
+
+
+def _dictionary(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def source_problems(s: dict[str, Any]) -> Iterator[str]:
@@ -121,7 +130,8 @@ def source_problems(s: dict[str, Any]) -> Iterator[str]:
             "set it to the folder that holds your application"
         )
         return
-    if not (source / s["wsgi_file"]).is_file():
+    wsgi_file = Path(s["wsgi_file"])
+    if wsgi_file.is_absolute() or ".." in wsgi_file.parts or not (source / wsgi_file).is_file():
         yield (
             f"flask_uwsgi_wsgi_file={s['wsgi_file']} does not exist in flask_uwsgi_source={s['source']}: "
             "set it to the file that makes the WSGI application"
@@ -155,10 +165,12 @@ def host_problems(s: dict[str, Any], host: dict[str, Any], app: dict[str, Any]) 
     mode, processes, cores = s["mode"], int(s["processes"]), int(s[s["mode"]])
     need_files = files_per_worker(mode, cores)
     if need_files > host["nofile"]:
-        most = (host["nofile"] - _SPARE_FILES) // (need_files // max(cores, 1) or 1)
+        most = (host["nofile"] - _SPARE_FILES) // _FILES_PER_CORE[mode]
         yield (
             f"flask_uwsgi_{mode}={cores} needs {need_files} open files in each worker, and this host allows "
-            f"{host['nofile']}: set it to {most} or less, or raise the hard limit of open files (LimitNOFILE)"
+            f"{host['nofile']}: "
+            + (f"set it to {most} or less, or " if most > 0 else "")
+            + "raise the hard limit of open files (LimitNOFILE)"
         )
     if processes * need_files > host["file_max"]:
         yield (

@@ -48,7 +48,7 @@ class Swap:
         self.layout = layout
         self.new = new
         self.manifest: dict[str, Any] = found
-        self.old = layout.current_generation()
+        self.old: str | None = None
         self.with_canary = canary
         self.steps: dict[str, float] = {}
 
@@ -62,15 +62,17 @@ class Swap:
             SwapError: the new generation is not fit to serve. The old one was not disturbed.
         """
         with _exclusive(self.layout):
+            self.old = self.layout.current_generation()
             before = self._running()
             try:
                 if self.with_canary and self.new not in before:
                     self._timed("canary", self._try_off_traffic)
-                changed = self._install_units(self.new)
+                # Before the units are loaded: from then on systemd tells the new address, and has lost the socket.
                 if self._address_changes():
                     self._timed("address", self._leave_address)
+                changed = self._install_units(self.new)
                 self._timed("start", self._start)
-            except (SwapError, systemd.SystemdError) as error:
+            except (SwapError, systemd.SystemdError, OSError) as error:
                 self._restore(before)
                 raise SwapError(str(error)) from error
             changed |= self._point() or self.new not in before
@@ -107,7 +109,7 @@ class Swap:
         self._bring_up(self.layout.service(self.new), self.layout.runtime)
 
     def _bring_up(self, unit: str, runtime: Path) -> None:
-        since = f"@{time.time():.0f}"
+        since = f"@{int(time.time())}"
         health = self.manifest["health"]
         try:
             systemd.systemctl("start", unit, timeout=_GRACE + float(self.manifest["start_timeout"]))
@@ -120,8 +122,9 @@ class Swap:
             self._refuse(unit, since, problem)
 
     def _refuse(self, unit: str, since: str, problem: str) -> None:
-        lines = telling(systemd.journal(unit, 100, since))
-        cause = explain(lines, self.manifest["wsgi_file"], self.manifest["callable"])
+        logged = systemd.journal(unit, 100, since)
+        lines = telling(logged)
+        cause = explain(logged, self.manifest["wsgi_file"], self.manifest["callable"])
         raise SwapError(
             f"generation {self.new} ({self.manifest['mode']}) does not serve: {cause or problem}.\n"
             + "\n".join(("Its last log lines:", *(f"    {line}" for line in lines[-15:])))
@@ -160,9 +163,9 @@ class Swap:
             self._stop([self.new])
         systemd.systemctl("reset-failed", self.layout.service("*"))
         if self.old and gen.manifest(self.layout, self.old):
-            self._install_units(self.old)
             if self._address_changes(self.old):
                 systemd.systemctl("stop", self.layout.socket_unit)
+            self._install_units(self.old)
             if self.old in before:
                 systemd.systemctl(
                     "start", self.layout.service(self.old), timeout=_GRACE + self._start_timeout(self.old)
@@ -267,9 +270,10 @@ def prune(layout: Layout, new: str | None, old: str | None, keep: int) -> bool:
     Returns:
         whether anything was removed.
     """
-    safe = [name for name in (new, old) if name]
+    safe = {name for name in (new, old) if name}
     others = [name for name in gen.kept(layout) if name not in safe]
-    doomed = others[max(keep - len(safe), 0) :]
+    # What serves and the one before it: a rollback needs two.
+    doomed = others[max(keep, 2) - len(safe) :]
     for name in doomed:
         gen.remove(layout, name)
     manifests = [gen.manifest(layout, name) or {} for name in gen.kept(layout)]
@@ -280,7 +284,10 @@ def prune(layout: Layout, new: str | None, old: str | None, keep: int) -> bool:
         if path.name not in {found.get(key) for found in manifests}
     ]
     for path in orphans:
-        shutil.rmtree(path)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
     return bool(doomed or orphans)
 
 

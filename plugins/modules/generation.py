@@ -158,7 +158,7 @@ def main() -> None:
         validate_ini(final)
         validate_units(layout, name)
         (final / gen.MANIFEST).write_text(files[gen.MANIFEST])
-    except (InvalidError, OSError) as error:
+    except (InvalidError, OSError, subprocess.SubprocessError) as error:
         shutil.rmtree(final, ignore_errors=True)
         module.fail_json(
             msg=f"generation {name} is refused: {error}. Nothing of it remains; the running service was not touched"

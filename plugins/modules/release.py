@@ -55,6 +55,7 @@ venv:
 
 import compileall
 import errno
+import os
 import shutil
 import subprocess
 import tarfile
@@ -118,7 +119,11 @@ def install_wheels(archive: Path, venv: Path, python: str) -> None:
     try:
         extract(archive, wheels)
         # pip runs from its own wheel, so hosts need neither pip nor ensurepip, and keep none.
-        pip = next(wheels.glob("pip-*.whl"))
+        pip = next(wheels.glob("pip-*.whl"), None)
+        if pip is None:
+            raise ReleaseError(f"{archive.name} holds no wheel of pip: artifact_build_lock must name it")
+        if not Path(python).is_file():
+            raise ReleaseError(f"flask_uwsgi_python={python} is not there: set it to the host's interpreter")
         others = sorted(str(wheel) for wheel in wheels.glob("*.whl") if wheel != pip)
         _run(python, "-m", "venv", "--without-pip", str(venv))
         _run(
@@ -153,6 +158,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    os.umask(0o022)
     layout = Layout(module.params["app_name"], Path(module.params["base_dir"]))
     artifact, incoming = module.params["artifact"], Path(module.params["incoming"])
     release = layout.releases / artifact["id"]

@@ -2,8 +2,8 @@
 
 It answers the very command lines that ``module_utils.systemd`` runs, and keeps what a real systemd 252
 was seen to do: units are as they were at the last daemon-reload; a listening socket whose address was changed
-by a daemon-reload tells the new address and has lost its descriptor; a backlog counts when the socket is opened,
-not later; a socket refuses to start while the service it belongs to runs.
+by a daemon-reload tells the new address and has lost its descriptor; a socket refuses to start while the
+service it belongs to runs.
 """
 
 from __future__ import annotations
@@ -86,7 +86,6 @@ class FakeHost:
         self.log: dict[str, list[str]] = {}
         # The listening socket: what systemd holds open, and what each service inherited of it.
         self.descriptor = ""
-        self.backlog = 0
         self.inherited: dict[str, str] = {}
         self._loaded: dict[Path, str] = {}
         self._pid = 1000
@@ -187,7 +186,6 @@ class FakeHost:
         wants = "sockets.target.wants" if unit == self.layout.socket_unit else "multi-user.target.wants"
         enabled = (self.layout.units / wants / unit).is_symlink()
         listen = re.search(r"^ListenStream=(.*)$", text or "", re.M)
-        backlog = re.search(r"^Backlog=(.*)$", text or "", re.M)
         return {
             "ActiveState": self._state(unit),
             "UnitFileState": "" if text is None else "enabled" if enabled else "disabled",
@@ -197,7 +195,6 @@ class FakeHost:
             "NeedDaemonReload": "yes" if text is not None and text != self._stored_text(unit) else "no",
             # As it was loaded, which need not be where anybody listens.
             "Listen": f"{listen[1]} (Stream)" if listen else "",
-            "Backlog": backlog[1] if backlog else "0",
         }
 
     def _state(self, unit: str) -> str:
@@ -244,9 +241,9 @@ class FakeHost:
         if service[1] in self.active:
             raise _RefusedError(f"{unit}: Socket service {service[1]} already active, refusing.")
         self.active[unit] = 0
-        listen = re.search(r"^ListenStream=(.*)\nBacklog=(.*)$", text, re.M)
+        listen = re.search(r"^ListenStream=(.*)$", text, re.M)
         assert listen
-        self.descriptor, self.backlog = listen[1], int(listen[2])
+        self.descriptor = listen[1]
 
     def _stop(self, *units: str) -> None:
         for unit in [name for name in self.active if any(fnmatch.fnmatch(name, pattern) for pattern in units)]:
@@ -314,7 +311,6 @@ def write_generation(
     name: str,
     *,
     listen: str = ADDRESS,
-    backlog: int = 4096,
     release: str = "r1",
     venv: str = "v1",
     **more: Any,
@@ -323,7 +319,7 @@ def write_generation(
     files = {
         "uwsgi.ini": f"[uwsgi]\n# {name}\n",
         "environment": 'TOKEN="hidden"\n',
-        "units/app.socket": f"[Socket]\nListenStream={listen}\nBacklog={backlog}\n",
+        "units/app.socket": f"[Socket]\nListenStream={listen}\n",
         "units/app@.service": f"[Service]\n# as {name} wants it\nSockets={layout.app}.socket\n",
         "units/app-canary@.service": f"[Service]\n# as {name} wants it\n",
         "units/generation.conf": f"[Service]\n# {name}\n",
@@ -337,7 +333,6 @@ def write_generation(
         "processes": 4,
         "cores": 3000,
         "listen": listen,
-        "backlog": backlog,
         "wsgi_file": "run.py",
         "callable": "app",
         "health": {"path": "/healthz", "status": 200, "timeout": 5},

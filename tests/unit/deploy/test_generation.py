@@ -121,7 +121,6 @@ def test_a_generation_that_was_removed_is_as_good_as_none(layout: TemporaryLayou
     assert "+master = true\n" in gen.difference(layout, "gone", {"uwsgi.ini": "master = true\n"})
 
 
-@pytest.mark.xfail(strict=True, reason="a line that is the middle of a value is taken for a name")
 def test_a_value_of_several_lines_is_hidden_as_well(layout: TemporaryLayout) -> None:
     key = f'KEY="-----BEGIN PRIVATE KEY-----\n{SECRET}==\n-----END PRIVATE KEY-----"\n'
     write(layout, "g", environment='KEY="old"\n')

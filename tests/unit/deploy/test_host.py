@@ -117,7 +117,6 @@ ipv6 = pytest.mark.skipif(not Path("/proc/net/if_inet6").is_file(), reason="this
 
 
 @ipv6
-@pytest.mark.xfail(strict=True, reason="an IPv6 address is taken to collide with all of IPv4")
 def test_who_listens_on_ipv6_alone_is_not_in_the_way(listen: Listen) -> None:
     port = listen("::1", family=socket.AF_INET6)
     found = holders("0.0.0.0", port)
@@ -126,6 +125,5 @@ def test_who_listens_on_ipv6_alone_is_not_in_the_way(listen: Listen) -> None:
 
 
 @ipv6
-@pytest.mark.xfail(strict=True, reason="the address is not compared with those that are mapped into IPv6")
 def test_who_listens_on_an_ipv4_address_through_ipv6_is_in_the_way(listen: Listen) -> None:
     assert os.getpid() in holders("127.0.0.1", listen("::ffff:127.0.0.1", family=socket.AF_INET6))

@@ -3,6 +3,7 @@
 import grp
 import os
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -125,14 +126,32 @@ def test_a_release_without_uwsgi_leaves_nothing_behind(
     assert list((tmp_path / "opt/shop/generations").iterdir()) == []
 
 
-@pytest.mark.xfail(strict=True, reason="subprocess.TimeoutExpired is not caught")
-def test_a_check_that_hangs_leaves_nothing_behind(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_generation(layout, "g1")
-    program(layout.generations / "g1" / "venv/bin/uwsgi", "sleep 5")
-    run = generation.subprocess.run
-    monkeypatch.setattr(generation.subprocess, "run", lambda *a, **k: run(*a, **{**k, "timeout": 0.05}))
-    with pytest.raises((generation.InvalidError, OSError)):
-        generation.validate_ini(layout.generations / "g1")
+class Failed(Exception):
+    """What fail_json ends with in a stubbed module."""
+
+
+@pytest.mark.parametrize("check", ["validate_ini", "validate_units"])
+def test_a_check_that_hangs_leaves_nothing_behind(
+    arguments: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check: str
+) -> None:
+    class Module:
+        check_mode = False
+        params = arguments
+
+        def __init__(self, **_: Any) -> None:
+            pass
+
+        def fail_json(self, msg: str) -> None:
+            raise Failed(msg)
+
+    def hang(*_: Any) -> None:
+        raise subprocess.TimeoutExpired("uwsgi", 30)
+
+    monkeypatch.setattr(generation, "AnsibleModule", Module)
+    monkeypatch.setattr(generation, check, hang)
+    with pytest.raises(Failed, match="generation g1 is refused"):
+        generation.main()
+    assert list((tmp_path / "opt/shop/generations").iterdir()) == []
 
 
 # What a host holds.

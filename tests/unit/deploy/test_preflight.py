@@ -157,7 +157,6 @@ def test_a_text_that_does_not_fit_is_told_with_what_would(
     one(value_problems({**s, name: value}), f"flask_uwsgi_{name}={value} is not valid: set it to ", remedy)
 
 
-@pytest.mark.xfail(strict=True, reason="the pattern is wider than what works")
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -178,7 +177,6 @@ def test_a_dictionary_must_be_one(s: dict[str, Any], name: str, value: Any) -> N
     one(value_problems({**s, name: value}), f"flask_uwsgi_{name}={value} is not valid: set it to a dictionary")
 
 
-@pytest.mark.xfail(strict=True, reason="value_problems returns at the first one that is no dictionary")
 def test_all_that_are_no_dictionaries_are_told(s: dict[str, Any]) -> None:
     wrong = {"environment": "a", "extra_ini": {"socket": ":1"}, "unit_overrides": []}
     assert len(list(value_problems({**s, **wrong}))) == 3
@@ -221,7 +219,6 @@ def test_a_wsgi_file_that_is_missing_is_told_with_the_source(s: dict[str, Any]) 
     )
 
 
-@pytest.mark.xfail(strict=True, reason="Path.__truediv__ lets an absolute path win")
 def test_a_wsgi_file_outside_the_source_is_told(s: dict[str, Any]) -> None:
     one(settings_problems({**s, "wsgi_file": __file__}), "flask_uwsgi_wsgi_file=")
 
@@ -295,7 +292,6 @@ def test_threads_need_a_descriptor_more_each(s: dict[str, Any], host: dict[str, 
     assert problems_of(threads, {**host, "nofile": 3256}) == []
 
 
-@pytest.mark.xfail(strict=True, reason="the spare files are counted into the need of each core")
 @pytest.mark.parametrize(("mode", "cores"), [("gevent", 100), ("gevent", 200), ("threads", 150)])
 def test_the_number_that_would_do_is_the_largest(
     s: dict[str, Any], host: dict[str, Any], mode: str, cores: int
@@ -305,7 +301,6 @@ def test_the_number_that_would_do_is_the_largest(
     one(problems_of({**s, "mode": mode, mode: cores}, host), f"set it to {enough} or less")
 
 
-@pytest.mark.xfail(strict=True, reason="a number below 1 is offered")
 def test_no_number_is_offered_where_none_would_do(s: dict[str, Any], host: dict[str, Any]) -> None:
     assert "set it to" not in one(problems_of(s, {**host, "nofile": 200}))
 

