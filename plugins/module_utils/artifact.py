@@ -158,11 +158,15 @@ def read_lock(path: Path, variable: str) -> list[Requirement]:
         match = _REQUIREMENT.match(entry.text)
         if not match or not match["pin"] or "--hash=" not in entry.text:
             raise ArtifactError(
-                f"{variable}={path} is not a lock: {entry.text.split(' --hash', 1)[0]!r} has no exact version "
+                f"{variable}={path} is not a lock: {_shown(entry.text)!r} has no exact version "
                 "or no --hash. Make one with `pip-compile --generate-hashes` or "
                 "`uv pip compile --generate-hashes`"
             )
     return entries
+
+
+def _shown(text: str) -> str:
+    return re.sub(r"//[^/@\s]+@", "//…@", text.split(" --hash", 1)[0])
 
 
 def server_entries(application: list[Requirement], server: list[Requirement]) -> list[Requirement]:

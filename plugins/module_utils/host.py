@@ -34,6 +34,7 @@ def facts(base: Path) -> dict[str, Any]:
         "version": version,
         "architecture": platform.machine(),
         "python": python,
+        "interpreter": sys.executable,
         "platform": f"{release['ID']}-{version}-{platform.machine()}-py{python}",
         "libpython": any(Path("/usr/lib").glob(f"*/libpython{python}.so.1.0")),
         "somaxconn": _number("/proc/sys/net/core/somaxconn"),
@@ -84,6 +85,20 @@ def port_holders(bind: str, port: int) -> list[dict[str, Any]]:
     Returns:
         one entry per process, with ``pid`` and ``name``; one entry with pid 0 where the process is hidden.
     """
+    inodes = listeners(bind, port)
+    if not inodes:
+        return []
+    holders = [holder for process in Path("/proc").iterdir() if (holder := _holder(process, inodes))]
+    return sorted(holders, key=lambda holder: holder["pid"]) or [{"pid": 0, "name": "a hidden process"}]
+
+
+def listeners(bind: str, port: int) -> set[str]:
+    """Return the listening sockets that collide with an address, as /proc names them.
+
+    Args:
+        bind: the IPv4 address to listen on; ``0.0.0.0`` collides with every one.
+        port: the TCP port.
+    """
     inodes = set()
     for table, prefix in (("tcp", ""), ("tcp6", _MAPPED)):
         path = Path("/proc/net") / table
@@ -97,23 +112,20 @@ def port_holders(bind: str, port: int) -> list[dict[str, Any]]:
             )
             if fields[3] == _LISTEN and int(hex_port, 16) == port and collides:
                 inodes.add(f"socket:[{fields[9]}]")
-    if not inodes:
-        return []
-    holders = [
-        {"pid": int(process.name), "name": (process / "comm").read_text().strip()}
-        for process in Path("/proc").iterdir()
-        if process.name.isdigit() and _holds(process, inodes)
-    ]
-    return sorted(holders, key=lambda holder: holder["pid"]) or [{"pid": 0, "name": "a hidden process"}]
+    return inodes
 
 
 def _hex(address: str) -> str:
     return "".join(f"{int(part):02X}" for part in reversed(address.split(".")))
 
 
-def _holds(process: Path, inodes: set[str]) -> bool:
+def _holder(process: Path, inodes: set[str]) -> dict[str, Any] | None:
+    if not process.name.isdigit():
+        return None
     try:
-        return any(str(descriptor.readlink()) in inodes for descriptor in (process / "fd").iterdir())
+        if any(str(descriptor.readlink()) in inodes for descriptor in (process / "fd").iterdir()):
+            return {"pid": int(process.name), "name": (process / "comm").read_text().strip()}
     except OSError:
         # The process, or one of its files, is gone by now.
-        return False
+        return None
+    return None

@@ -9,6 +9,7 @@ from typing import Any
 
 from . import generation as gen
 from . import systemd
+from .host import listeners
 from .layout import Layout
 from .uwsgi import read_stats
 
@@ -47,6 +48,8 @@ def drift(layout: Layout) -> list[str]:
         found.append(f"{layout.socket_unit} is {socket['ActiveState']} and {socket['UnitFileState'] or 'absent'}")
     elif socket["Listen"].partition(" ")[0] != wanted["listen"]:
         found.append(f"{layout.socket_unit} listens on {socket['Listen']}, not on {wanted['listen']}")
+    elif not listening(wanted["listen"]):
+        found.append(f"nobody listens on {wanted['listen']}")
     states = systemd.instances(layout)
     found += [
         f"generation {name} runs beside the current one"
@@ -56,6 +59,12 @@ def drift(layout: Layout) -> list[str]:
     if state["ActiveState"] == "active" and pidfile_pid(layout) != int(state["MainPID"]):
         found.append(f"{layout.pidfile} does not name the serving master")
     return found
+
+
+def listening(address: str) -> bool:
+    """Ask the kernel whether an address (``0.0.0.0:8040``) is listened on: systemd can believe it and be wrong."""
+    bind, _, port = address.partition(":")
+    return bool(listeners(bind, int(port)))
 
 
 def _sha256(path: Path) -> str:

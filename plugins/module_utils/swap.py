@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import generation as gen
-from . import systemd
+from . import service, systemd
 from .explain import explain, telling
 from .layout import Layout
 from .uwsgi import await_health
@@ -143,12 +143,12 @@ class Swap:
         return changed
 
     def _address_changes(self, generation: str | None = None) -> bool:
-        """Tell whether the listening socket is not the one a generation (by default the new one) asks for."""
+        """Tell whether the socket must be opened anew for a generation (by default the new one)."""
         wanted = gen.manifest(self.layout, generation) if generation else self.manifest
         if systemd.show(self.layout.socket_unit, "ActiveState")["ActiveState"] != "active":
             return False
         listening = systemd.show(self.layout.socket_unit, "Listen")["Listen"].partition(" ")[0]
-        return bool(wanted) and listening != (wanted or {})["listen"]
+        return bool(wanted) and (listening != (wanted or {})["listen"] or not service.listening(listening))
 
     def _leave_address(self) -> None:
         # systemd will not open another address while a service holds the socket.
@@ -175,6 +175,7 @@ class Swap:
                 systemd.systemctl("stop", self.layout.socket_unit)
             for target in (*gen.unit_targets(self.layout, self.new), self.layout.socket_dropin):
                 target.unlink(missing_ok=True)
+            shutil.rmtree(self.layout.socket_dropin.parent, ignore_errors=True)
         if not gen.served(self.layout, self.new):
             gen.remove(self.layout, self.new)
         prune(self.layout, self.old, None, int(self.manifest["keep"]))
@@ -182,7 +183,6 @@ class Swap:
 
     def _point(self) -> bool:
         """Make the pidfile, `current`, the boot and the socket name the new generation."""
-        service = self.layout.service(self.new)
         changed = point_pidfile(self.layout, self.new)
         changed |= _link(self.layout.current, f"generations/{self.new}")
         gen.mark_served(self.layout, self.new)
@@ -190,7 +190,7 @@ class Swap:
         for name in enabled - {self.new}:
             systemd.systemctl("--no-reload", "disable", self.layout.service(name))
         if self.new not in enabled:
-            systemd.systemctl("--no-reload", "enable", service)
+            systemd.systemctl("--no-reload", "enable", self.layout.service(self.new))
         if systemd.show(self.layout.socket_unit, "UnitFileState")["UnitFileState"] != "enabled":
             systemd.systemctl("--no-reload", "enable", self.layout.socket_unit)
             changed = True

@@ -157,7 +157,9 @@ def main() -> None:
         (final / "venv").symlink_to(f"../../venvs/{module.params['venv']}")
         validate_ini(final)
         validate_units(layout, name)
-        (final / gen.MANIFEST).write_text(files[gen.MANIFEST])
+        partial = final / f".{gen.MANIFEST}.partial"
+        partial.write_text(files[gen.MANIFEST])
+        partial.rename(final / gen.MANIFEST)
     except (InvalidError, OSError, subprocess.SubprocessError) as error:
         shutil.rmtree(final, ignore_errors=True)
         module.fail_json(

@@ -28,10 +28,6 @@ options:
     description: The directory on the host where the archives were put. It is removed when all is unpacked.
     type: path
     required: true
-  python:
-    description: The interpreter to make the virtual environment with.
-    type: path
-    default: /usr/bin/python3
 """
 
 EXAMPLES = r"""
@@ -58,6 +54,7 @@ import errno
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -107,8 +104,8 @@ def unpack_code(archive: Path, release: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def install_wheels(archive: Path, venv: Path, python: str) -> None:
-    """Make the virtual environment and install every wheel, without a network.
+def install_wheels(archive: Path, venv: Path) -> None:
+    """Make a virtual environment of this interpreter, whose version chose the wheels, and install them offline.
 
     A virtual environment knows its own path, so it cannot be moved into place: a marker written last
     tells a whole one from a half-made one.
@@ -122,10 +119,8 @@ def install_wheels(archive: Path, venv: Path, python: str) -> None:
         pip = next(wheels.glob("pip-*.whl"), None)
         if pip is None:
             raise ReleaseError(f"{archive.name} holds no wheel of pip: artifact_build_lock must name it")
-        if not Path(python).is_file():
-            raise ReleaseError(f"flask_uwsgi_python={python} is not there: set it to the host's interpreter")
         others = sorted(str(wheel) for wheel in wheels.glob("*.whl") if wheel != pip)
-        _run(python, "-m", "venv", "--without-pip", str(venv))
+        _run(sys.executable, "-m", "venv", "--without-pip", str(venv))
         _run(
             f"{venv}/bin/python", f"{pip}/pip", "--disable-pip-version-check", "--no-cache-dir",
             "install", "--quiet", "--no-index", "--no-deps", "--root-user-action=ignore", *others,
@@ -154,7 +149,6 @@ def main() -> None:
             "base_dir": {"type": "path", "default": "/opt"},
             "artifact": {"type": "dict", "required": True},
             "incoming": {"type": "path", "required": True},
-            "python": {"type": "path", "default": "/usr/bin/python3"},
         },
         supports_check_mode=True,
     )
@@ -169,7 +163,7 @@ def main() -> None:
         module.exit_json(**result)
     try:
         if need_venv:
-            install_wheels(checked(incoming, artifact["wheelhouse"]), venv, module.params["python"])
+            install_wheels(checked(incoming, artifact["wheelhouse"]), venv)
         if not release.is_dir():
             unpack_code(checked(incoming, artifact["code"]), release)
     except ReleaseError as error:

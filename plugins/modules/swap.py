@@ -79,7 +79,8 @@ def main() -> None:
         swap = Swap(layout, new, canary=module.params["canary"])
         changed = swap.run()
     except (SwapError, SystemdError) as error:
-        serves = f"Generation {before} still serves." if before else "Nothing served before, nothing serves now."
+        serving = layout.current_generation()
+        serves = f"Generation {serving} serves." if serving else "Nothing served before, nothing serves now."
         module.fail_json(msg=f"{error}\n{serves}")
     module.exit_json(
         changed=changed, before=before, steps=swap.steps, diff={"before": f"{before}\n", "after": f"{new}\n"}

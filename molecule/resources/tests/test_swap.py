@@ -126,6 +126,16 @@ def test_a_longer_backlog_reaches_the_open_socket_without_a_new_one(service: Any
     assert backlog() == before
 
 
+def test_the_service_moves_to_another_port_and_back(service: Any, mode: str, deploy: Any) -> None:
+    there = deploy("-e", f"mode={mode}", "-e", "flask_uwsgi_port=8041")
+    assert there.returncode == 0, there.stdout
+    assert requests.get(service.url.replace(":8040", ":8041") + "/healthz", timeout=10).status_code == 200
+    with pytest.raises(requests.ConnectionError):
+        requests.get(service.url + "/healthz", timeout=10)
+    assert deploy("-e", f"mode={mode}").returncode == 0
+    assert requests.get(service.url + "/healthz", timeout=10).status_code == 200
+
+
 def test_a_changed_unit_is_reported_and_repaired(service: Any, mode: str, deploy: Any) -> None:
     service.run(f"sed -i s/KillMode=mixed/KillMode=process/ /etc/systemd/system/{APP}@.service")
     planned = deploy("-e", f"mode={mode}", "--check")

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import swap, systemd
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import service, swap, systemd
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
 
 ADDRESS = "0.0.0.0:8040"
@@ -91,6 +91,7 @@ class FakeHost:
         self._pid = 1000
         monkeypatch.setattr(systemd, "_run", self._run)
         monkeypatch.setattr(swap, "await_health", self._await_health)
+        monkeypatch.setattr(service, "listening", lambda address: address == self.descriptor)
 
     # What a test asks.
 

@@ -109,7 +109,7 @@ def test_a_connection_is_no_listener() -> None:
 
 def test_a_holder_that_may_not_be_seen_is_a_holder(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
     port = listen("127.0.0.1")
-    monkeypatch.setattr(host, "_holds", lambda process, inodes: False)
+    monkeypatch.setattr(host, "_holder", lambda process, inodes: None)
     assert host.port_holders("127.0.0.1", port) == [{"pid": 0, "name": "a hidden process"}]
 
 

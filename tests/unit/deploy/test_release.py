@@ -214,7 +214,7 @@ def test_wheels_are_installed_offline_with_the_pip_among_them(wheels: Path, tmp_
         (wheels / "pip-9-py3-none-any.whl").write_bytes(real_pip().read_bytes())
     venv = tmp_path / "venvs" / "w1"
     venv.parent.mkdir()
-    release.install_wheels(pack(wheels, tmp_path / "wheelhouse.tar"), venv, sys.executable)
+    release.install_wheels(pack(wheels, tmp_path / "wheelhouse.tar"), venv)
     assert left(venv.parent) == ["w1"]
     assert (venv / ".complete").is_file()
     code = "import tiny, importlib.util; print(tiny.ANSWER, importlib.util.find_spec('pip'))"
@@ -227,7 +227,7 @@ def test_wheels_that_cannot_be_installed_leave_nothing_behind(wheels: Path, tmp_
     venv = tmp_path / "venvs" / "w1"
     venv.parent.mkdir()
     with pytest.raises(ReleaseError, match=r"File is not a zip file$"):
-        release.install_wheels(pack(wheels, tmp_path / "wheelhouse.tar"), venv, sys.executable)
+        release.install_wheels(pack(wheels, tmp_path / "wheelhouse.tar"), venv)
     assert left(venv.parent) == []
 
 
@@ -235,7 +235,7 @@ def test_a_half_made_environment_is_made_anew(wheelhouse: Path, tmp_path: Path) 
     venv = tmp_path / "venvs" / "w1"
     (venv / "lib").mkdir(parents=True)
     (venv / "lib" / "old").touch()
-    release.install_wheels(wheelhouse, venv, sys.executable)
+    release.install_wheels(wheelhouse, venv)
     assert not (venv / "lib" / "old").exists()
 
 
@@ -245,7 +245,7 @@ def test_wheels_that_cannot_be_unpacked_leave_nothing_behind(tmp_path: Path) -> 
     archive = tmp_path / "wheelhouse.tar"
     archive.write_bytes(b"no archive")
     with pytest.raises(tarfile.TarError):
-        release.install_wheels(archive, venv, sys.executable)
+        release.install_wheels(archive, venv)
     assert left(venv.parent) == []
 
 
@@ -281,7 +281,6 @@ def shipped(tmp_path: Path, code: Path, wheelhouse: Path) -> dict[str, Any]:
         "base_dir": str(tmp_path / "opt"),
         "artifact": described,
         "incoming": str(root / "incoming"),
-        "python": sys.executable,
     }
 
 
@@ -318,14 +317,7 @@ def test_the_service_can_read_the_code_whatever_root_s_umask_is(
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
 
 
-def test_an_interpreter_that_is_not_there_is_told_with_its_variable(
-    run_module: RunModule, shipped: dict[str, Any]
-) -> None:
-    result = run_module("release", **{**shipped, "python": "/usr/bin/python2.9"})
-    assert result["failed"] and "flask_uwsgi_python=/usr/bin/python2.9" in result["msg"]
-
-
 def test_a_wheelhouse_without_pip_is_told(wheels: Path, tmp_path: Path) -> None:
     (wheels / "pip-1.0-py3-none-any.whl").unlink()
     with pytest.raises(ReleaseError, match="pip"):
-        release.install_wheels(pack(wheels, tmp_path / "wheelhouse.tar"), tmp_path / "w1", sys.executable)
+        release.install_wheels(pack(wheels, tmp_path / "wheelhouse.tar"), tmp_path / "w1")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import service
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import swap as swap_module
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap, SwapError, point_pidfile, prune
 
@@ -535,3 +536,14 @@ def test_the_pidfile_is_not_written_through_a_link_that_was_planted_at_the_last_
     with pytest.raises(FileExistsError):
         point_pidfile(layout, "a")
     assert victim.read_text() == "precious"
+
+
+def test_a_socket_that_lost_its_descriptor_is_drift_and_a_repair_opens_it_anew(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("aaa")
+    host.descriptor = ""
+    assert service.drift(layout) == [f"nobody listens on {ADDRESS}"]
+    Swap(layout, "aaa").run()
+    assert host.answering() == {"aaa"}
+    assert service.drift(layout) == []
