@@ -70,24 +70,40 @@ def socket_activates(layout: Layout, generation: str) -> str:
 
 
 def write(directory: Path, files: Mapping[str, str], group: int) -> None:
-    """Write a generation's files, readable by root and the service's group alone.
+    """Write a generation's files into a directory of its own; what is there of an earlier try is removed.
 
     Args:
-        directory: the directory to make; what is there of an earlier try is removed.
+        directory: the directory to make.
         files: relative name to content.
         group: numeric id of the service's group.
     """
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o755, parents=True)
     for name, content in files.items():
-        path = directory / name
-        path.parent.mkdir(mode=0o755, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(content)
-        # systemd reads the environment before it gives up root; the service need not read it at all.
-        if name != ENVIRONMENT:
-            shutil.chown(path, group=group)
-            path.chmod(0o640)
+        write_file(directory, name, content, group)
+
+
+def write_file(directory: Path, name: str, content: str, group: int) -> None:
+    """Write one file of a generation, readable by root and the service's group alone, whole or not at all."""
+    path = directory / name
+    path.parent.mkdir(mode=0o755, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.touch(mode=0o600)
+    partial.write_text(content)
+    # systemd reads the environment before it gives up root; the service need not read it at all.
+    if name != ENVIRONMENT:
+        shutil.chown(partial, group=group)
+        partial.chmod(0o640)
+    partial.rename(path)
+
+
+def edited(directory: Path, files: Mapping[str, str]) -> list[str]:
+    """Return the names of a whole generation's files that are not what they were written as."""
+    return [
+        name
+        for name, content in files.items()
+        if not (directory / name).is_file() or (directory / name).read_text() != content
+    ]
 
 
 def difference(layout: Layout, before: str | None, files: Mapping[str, str]) -> str:

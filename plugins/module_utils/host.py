@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import platform
 import shutil
 import sys
@@ -48,6 +49,15 @@ def facts(base: Path) -> dict[str, Any]:
         ),
         "free_mb": shutil.disk_usage(_existing(base)).free // 2**20,
         "systemd": Path("/run/systemd/system").is_dir(),
+        "addresses": sorted(_addresses()),
+    }
+
+
+def _addresses() -> set[str]:
+    """Return the IPv4 addresses of this host, as the kernel's routing table of local addresses has them."""
+    lines = Path("/proc/net/fib_trie").read_text().splitlines()
+    return {
+        first.split()[-1] for first, second in itertools.pairwise(lines) if "|--" in first and "host LOCAL" in second
     }
 
 

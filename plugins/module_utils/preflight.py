@@ -97,6 +97,9 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
         if not fits:
             what = "a whole number" if kind is int else "a number"
             yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to {what} from {low} to {high}"
+    for name in ("log_requests", "log_x_forwarded_for", "manage_sysctl"):
+        if _truth(s[name]) is None:
+            yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to true or false"
     for name, (pattern, remedy) in _TEXTS.items():
         if not re.fullmatch(pattern, str(s[name])):
             yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to {remedy}"
@@ -111,6 +114,12 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
     for key in _dictionary(s["environment"]):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(key)):
             yield f"flask_uwsgi_environment has {key!r}, which is no name of an environment variable: rename it"
+
+
+def _truth(value: Any) -> bool | None:
+    """Read a boolean as Ansible's filter ``bool`` does, but take nothing else for false."""
+    word = str(value).lower()
+    return True if word in ("true", "yes", "on", "1") else False if word in ("false", "no", "off", "0") else None
 
 
 def _dictionary(value: Any) -> Mapping[str, Any]:
@@ -183,7 +192,7 @@ def host_problems(s: dict[str, Any], host: dict[str, Any], app: dict[str, Any]) 
             f"flask_uwsgi_processes={processes} × flask_uwsgi_{mode}={cores} needs {need_tasks} tasks, and this host "
             f"allows {host['tasks']}: lower one of them, or raise the limit (nproc, kernel.pid_max)"
         )
-    if int(s["backlog"]) > host["somaxconn"] and not s["manage_sysctl"]:
+    if int(s["backlog"]) > host["somaxconn"] and not _truth(s["manage_sysctl"]):
         yield (
             f"flask_uwsgi_backlog={s['backlog']} is above net.core.somaxconn={host['somaxconn']} of this host: "
             "lower it, or set flask_uwsgi_manage_sysctl=true to have somaxconn raised"
@@ -193,6 +202,9 @@ def host_problems(s: dict[str, Any], host: dict[str, Any], app: dict[str, Any]) 
             f"flask_uwsgi_base_dir={s['base_dir']} has {host['free_mb']} MB free, flask_uwsgi_min_free_mb="
             f"{s['min_free_mb']} are wanted: free space there or choose another directory"
         )
+    if s["bind"] not in ("0.0.0.0", *host["addresses"]) and not str(s["bind"]).startswith("127."):
+        known = ", ".join(host["addresses"])
+        yield f"flask_uwsgi_bind={s['bind']} is no address of this host: set it to 0.0.0.0 or one of {known}"
     for holder in app["strangers"]:
         yield (
             f"flask_uwsgi_port={s['port']} is taken by {holder['name']} (pid {holder['pid']}): "

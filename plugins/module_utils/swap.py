@@ -106,6 +106,8 @@ class Swap:
             systemd.systemctl("reset-failed", pattern)
 
     def _start(self) -> None:
+        # The service only wants its socket: without this it would start deaf where the address cannot be opened.
+        systemd.systemctl("start", self.layout.socket_unit)
         self._bring_up(self.layout.service(self.new), self.layout.runtime)
 
     def _bring_up(self, unit: str, runtime: Path) -> None:
@@ -146,14 +148,16 @@ class Swap:
         """Tell whether the socket must be opened anew for a generation (by default the new one)."""
         wanted = gen.manifest(self.layout, generation) if generation else self.manifest
         if systemd.show(self.layout.socket_unit, "ActiveState")["ActiveState"] != "active":
-            return False
+            # systemd opens no socket whose service runs already.
+            return bool(self._running())
         listening = systemd.show(self.layout.socket_unit, "Listen")["Listen"].partition(" ")[0]
         return bool(wanted) and (listening != (wanted or {})["listen"] or not service.listening(listening))
 
     def _leave_address(self) -> None:
         # systemd will not open another address while a service holds the socket.
-        self._stop(self._running())
-        systemd.systemctl("stop", self.layout.socket_unit)
+        running = self._running()
+        units = [self.layout.service(name) for name in running]
+        systemd.systemctl("stop", self.layout.socket_unit, *units, timeout=_GRACE + self._stop_timeout(running))
 
     def _restore(self, before: list[str]) -> None:
         """Put back what was installed, and leave nothing of a generation that never served."""

@@ -63,6 +63,7 @@ path:
   returned: always
 """
 
+import grp
 import os
 import shutil
 import subprocess
@@ -144,15 +145,23 @@ def main() -> None:
     final = layout.generations / name
     # In the manifest's place last: a directory without it is not a generation.
     body = {key: value for key, value in files.items() if key != gen.MANIFEST}
+    whole = (final / gen.MANIFEST).is_file()
+    edited = gen.edited(final, body) if whole else []
     result = {
         "path": str(final),
-        "changed": not (final / gen.MANIFEST).is_file(),
+        "changed": not whole or bool(edited),
         "diff": {"prepared": gen.difference(layout, layout.current_generation(), body)},
     }
     if module.check_mode or not result["changed"]:
         module.exit_json(**result)
+    group = grp.getgrnam(module.params["group"]).gr_gid
+    if whole:
+        # It may be serving: mend file by file, and never take the directory away.
+        for file in edited:
+            gen.write_file(final, file, body[file], group)
+        module.exit_json(**result)
     try:
-        gen.write(final, body, shutil._get_gid(module.params["group"]))  # type: ignore[attr-defined]
+        gen.write(final, body, group)
         (final / "release").symlink_to(f"../../releases/{module.params['release']}")
         (final / "venv").symlink_to(f"../../venvs/{module.params['venv']}")
         validate_ini(final)

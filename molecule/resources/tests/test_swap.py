@@ -138,7 +138,10 @@ def test_the_service_moves_to_another_port_and_back(service: Any, mode: str, dep
 
 def test_a_changed_unit_is_reported_and_repaired(service: Any, mode: str, deploy: Any) -> None:
     service.run(f"sed -i s/KillMode=mixed/KillMode=process/ /etc/systemd/system/{APP}@.service")
-    planned = deploy("-e", f"mode={mode}", "--check")
-    assert f"/etc/systemd/system/{APP}@.service is not what the generation wants" in " ".join(planned.stdout.split())
+    service.run(f"echo '# by hand' >> /opt/{APP}/current/uwsgi.ini")
+    planned = " ".join(deploy("-e", f"mode={mode}", "--check").stdout.split())
+    assert f"/etc/systemd/system/{APP}@.service is not what the generation wants" in planned
+    assert "uwsgi.ini was changed by hand" in planned
     assert deploy("-e", f"mode={mode}").returncode == 0
+    assert "nothing to do" in deploy("-e", f"mode={mode}").stdout
     assert service.show(service.unit, "KillMode") == "mixed"

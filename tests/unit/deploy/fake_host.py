@@ -216,6 +216,9 @@ class FakeHost:
         if unit in self.active:
             return
         self.failed.discard(unit)
+        if unit == self.layout.socket_unit:
+            self._start_socket()
+            return
         if "Sockets=" in text:
             self._start_socket()
         if unit in self.refused:

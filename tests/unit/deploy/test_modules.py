@@ -217,3 +217,16 @@ def test_a_swap_to_what_is_not_there_says_that_nothing_serves(run_module: RunMod
     assert result["msg"] == (
         "generation g2 is not on this host; kept are: none\nNothing served before, nothing serves now."
     )
+
+
+def test_a_file_that_was_edited_by_hand_is_mended_where_it_is(
+    run_module: RunModule, arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    run_module("generation", **arguments)
+    folder = tmp_path / "opt/shop/generations/g1"
+    inode = folder.stat().st_ino
+    (folder / "uwsgi.ini").write_text("edited")
+    assert run_module("generation", **arguments)["changed"]
+    assert (folder / "uwsgi.ini").read_text() == arguments["files"]["uwsgi.ini"]
+    assert folder.stat().st_ino == inode
+    assert not run_module("generation", **arguments)["changed"]

@@ -66,6 +66,7 @@ def host() -> dict[str, Any]:
         "file_max": 10**6,
         "tasks": 32_768,
         "somaxconn": 4096,
+        "addresses": ["127.0.0.1", "192.0.2.7"],
         "free_mb": 10_000,
     }
 
@@ -369,3 +370,21 @@ def test_all_problems_of_a_host_are_told_at_once(s: dict[str, Any], host: dict[s
     problems = list(host_problems(s, small, state))
     assert len(problems) == 9
     assert all(": " in problem for problem in problems)
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0", "192.0.2.7", "127.0.0.1", "127.0.0.2"])
+def test_an_address_of_the_host_is_accepted(s: dict[str, Any], host: dict[str, Any], bind: str) -> None:
+    assert problems_of({**s, "bind": bind}, host) == []
+
+
+def test_an_address_that_is_not_the_host_s_is_told_with_those_that_are(s: dict[str, Any], host: dict[str, Any]) -> None:
+    one(
+        problems_of({**s, "bind": "192.0.2.8"}, host),
+        "flask_uwsgi_bind=192.0.2.8 is no address of this host",
+        "set it to 0.0.0.0 or one of 127.0.0.1, 192.0.2.7",
+    )
+
+
+@pytest.mark.parametrize("name", ["log_requests", "log_x_forwarded_for", "manage_sysctl"])
+def test_a_word_that_is_neither_true_nor_false_is_told(s: dict[str, Any], name: str) -> None:
+    one(value_problems({**s, name: "perhaps"}), f"flask_uwsgi_{name}=perhaps", "set it to true or false")

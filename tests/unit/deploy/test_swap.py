@@ -331,7 +331,7 @@ def test_a_new_address_is_listened_on_and_the_old_one_is_left(layout: TemporaryL
     Swap(layout, "new").run()
     assert host.answering("0.0.0.0:9000") == {"new"}
     assert host.descriptor == "0.0.0.0:9000"
-    assert in_order(host.actions, *CANARY, "stop shop@old.service", "stop shop.socket", *START)
+    assert in_order(host.actions, *CANARY, "stop shop.socket shop@old.service", "start shop.socket", *START)
 
 
 def test_a_canary_that_fails_leaves_the_old_address_served(layout: TemporaryLayout, host: FakeHost) -> None:
@@ -340,7 +340,7 @@ def test_a_canary_that_fails_leaves_the_old_address_served(layout: TemporaryLayo
     host.refused.add("shop-canary@new.service")
     failing(layout, "new")
     assert host.answering(ADDRESS) == {"old"}
-    assert not [action for action in host.actions if action in ("stop shop@old.service", "stop shop.socket")]
+    assert "stop shop.socket shop@old.service" not in host.actions
 
 
 def test_a_start_on_a_new_address_that_fails_brings_back_the_old_one(layout: TemporaryLayout, host: FakeHost) -> None:
