@@ -11,7 +11,7 @@ import requests
 APP = "aiops_flask"
 LOGIN = "/user_manage/user/login"
 ARTICLE = {"a": "1", "b": "2", "c": 200}
-CORES = {"gevent": 3000, "threads": 256}
+CORES = {"gevent": 3000, "threads": 160}
 
 
 def test_the_endpoint_waits_and_answers_as_the_article_says(service: Any) -> None:
