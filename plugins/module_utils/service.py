@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from pathlib import Path
 from typing import Any
 
 from . import generation as gen
 from . import systemd
+from .artifact import sha256
 from .host import listeners
 from .layout import Layout
 from .uwsgi import read_stats
@@ -50,12 +50,7 @@ def drift(layout: Layout) -> list[str]:
         found.append(f"{layout.socket_unit} listens on {socket['Listen']}, not on {wanted['listen']}")
     elif not listening(wanted["listen"]):
         found.append(f"nobody listens on {wanted['listen']}")
-    states = systemd.instances(layout)
-    found += [
-        f"generation {name} runs beside the current one"
-        for name, active in states.items()
-        if name != current and active not in ("inactive", "failed")
-    ]
+    found += [f"generation {name} runs beside the current one" for name in systemd.running(layout) if name != current]
     if state["ActiveState"] == "active" and pidfile_pid(layout) != int(state["MainPID"]):
         found.append(f"{layout.pidfile} does not name the serving master")
     return found
@@ -68,7 +63,7 @@ def listening(address: str) -> bool:
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return sha256(path) if path.is_file() else ""
 
 
 def pidfile_pid(layout: Layout) -> int | None:

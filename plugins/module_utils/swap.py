@@ -63,7 +63,7 @@ class Swap:
         """
         with _exclusive(self.layout):
             self.old = self.layout.current_generation()
-            before = self._running()
+            before = systemd.running(self.layout)
             try:
                 if self.with_canary and self.new not in before:
                     self._timed("canary", self._try_off_traffic)
@@ -76,7 +76,7 @@ class Swap:
                 self._restore(before)
                 raise SwapError(str(error)) from error
             changed |= self._point() or self.new not in before
-            others = [name for name in self._running() if name != self.new]
+            others = [name for name in systemd.running(self.layout) if name != self.new]
             if others:
                 self._timed("stop_old", lambda: self._stop(others))
             pruned = prune(self.layout, self.new, self.old, int(self.manifest["keep"]))
@@ -86,10 +86,6 @@ class Swap:
         started = time.monotonic()
         action()
         self.steps[step] = round(time.monotonic() - started, 3)
-
-    def _running(self) -> list[str]:
-        states = systemd.instances(self.layout)
-        return [name for name, state in states.items() if state not in ("inactive", "failed")]
 
     def _try_off_traffic(self) -> None:
         unit = self.layout.canary(self.new)
@@ -149,15 +145,14 @@ class Swap:
         wanted = gen.manifest(self.layout, generation) if generation else self.manifest
         if systemd.show(self.layout.socket_unit, "ActiveState")["ActiveState"] != "active":
             # systemd opens no socket whose service runs already.
-            return bool(self._running())
+            return bool(systemd.running(self.layout))
         listening = systemd.show(self.layout.socket_unit, "Listen")["Listen"].partition(" ")[0]
         return bool(wanted) and (listening != (wanted or {})["listen"] or not service.listening(listening))
 
     def _leave_address(self) -> None:
         # systemd will not open another address while a service holds the socket.
-        running = self._running()
-        units = [self.layout.service(name) for name in running]
-        systemd.systemctl("stop", self.layout.socket_unit, *units, timeout=_GRACE + self._stop_timeout(running))
+        # In one call: between two, a connection would make the socket start the old generation again.
+        self._stop(systemd.running(self.layout), self.layout.socket_unit)
 
     def _restore(self, before: list[str]) -> None:
         """Put back what was installed, and leave nothing of a generation that never served."""
@@ -172,7 +167,7 @@ class Swap:
             self._install_units(self.old)
             if self.old in before:
                 systemd.systemctl(
-                    "start", self.layout.service(self.old), timeout=_GRACE + self._start_timeout(self.old)
+                    "start", self.layout.service(self.old), timeout=_GRACE + self._seconds("start_timeout", self.old)
                 )
         else:
             if systemd.show(self.layout.socket_unit, "ActiveState")["ActiveState"] == "active":
@@ -204,16 +199,13 @@ class Swap:
             changed = True
         return changed
 
-    def _stop(self, generations: list[str]) -> None:
+    def _stop(self, generations: list[str], *first: str) -> None:
         units = [self.layout.service(name) for name in generations]
-        systemd.systemctl("stop", *units, timeout=_GRACE + self._stop_timeout(generations))
+        longest = max((self._seconds("stop_timeout", name) for name in generations), default=0.0)
+        systemd.systemctl("stop", *first, *units, timeout=_GRACE + longest)
 
-    def _start_timeout(self, generation: str) -> float:
-        return float((gen.manifest(self.layout, generation) or self.manifest)["start_timeout"])
-
-    def _stop_timeout(self, generations: list[str]) -> float:
-        manifests = (gen.manifest(self.layout, name) or self.manifest for name in generations)
-        return max((float(found["stop_timeout"]) for found in manifests), default=0.0)
+    def _seconds(self, timeout: str, generation: str) -> float:
+        return float((gen.manifest(self.layout, generation) or self.manifest)[timeout])
 
 
 @contextmanager

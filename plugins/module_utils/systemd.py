@@ -55,6 +55,11 @@ def instances(layout: Layout) -> dict[str, str]:
     return states
 
 
+def running(layout: Layout) -> list[str]:
+    """Return the generations that run, or are about to start or to end."""
+    return [name for name, state in instances(layout).items() if state not in ("inactive", "failed")]
+
+
 def journal(unit: str, lines: int = 25, since: str | None = None) -> list[str]:
     """Return the last lines a unit logged, without timestamps.
 
