@@ -1,4 +1,4 @@
-"""GET /healthz: what this process really runs, for load balancers and for the deployment."""
+"""What this process really runs: GET /healthz for load balancers and the deployment, two headers in every answer."""
 
 import sys
 from functools import cache
@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import Any
 
-from flask import Blueprint, current_app
+from flask import Blueprint, Response, current_app
 
 blueprint = Blueprint("health", __name__)
 
@@ -20,6 +20,17 @@ def healthz() -> dict[str, Any]:
         "generation": current_app.config["GENERATION"],
         "versions": versions(),
     }
+
+
+@blueprint.after_app_request
+def sign(response: Response) -> Response:
+    """Say in every answer, errors too, which generation gave it and in which mode: a load test sees who served."""
+    generation = current_app.config["GENERATION"]
+    if generation is not None:
+        response.headers.add("X-Generation", generation)
+    # Observed anew each time: that is a microsecond, and it is never out of date.
+    response.headers.add("X-Mode", mode())
+    return response
 
 
 def mode() -> str:

@@ -56,6 +56,35 @@ def test_healthz_does_not_wait(app: Flask, monkeypatch: pytest.MonkeyPatch) -> N
     assert app.test_client().get("/healthz").status_code == 200
 
 
+@pytest.mark.parametrize(("path", "status"), [("/healthz", 200), ("/user_manage/user/login", 405), ("/nowhere", 404)])
+def test_every_answer_is_signed(app: Flask, monkeypatch: pytest.MonkeyPatch, path: str, status: int) -> None:
+    monkeypatch.setitem(app.config, "GENERATION", "4f1c09")
+    serve(monkeypatch, loop=b"gevent", patched={"socket", "threading"})
+
+    answer = app.test_client().get(path)
+
+    assert answer.status_code == status
+    assert (answer.headers["X-Generation"], answer.headers["X-Mode"]) == ("4f1c09", "gevent")
+
+
+def test_an_answer_to_a_fault_is_signed(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    # No number of seconds: the login fails.
+    monkeypatch.setitem(app.config, "WAIT_SECONDS", None)
+    monkeypatch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
+
+    answer = app.test_client().post("/user_manage/user/login", json={})
+
+    assert answer.status_code == 500
+    assert answer.headers["X-Mode"] == "development"
+
+
+def test_without_a_generation_the_header_is_left_out(client: FlaskClient) -> None:
+    headers = client.get("/healthz").headers
+
+    assert "X-Generation" not in headers
+    assert headers["X-Mode"] == "development"
+
+
 def test_healthz_names_uwsgis_version(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     serve(monkeypatch, loop=None, patched=set())
 
