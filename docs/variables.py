@@ -127,23 +127,20 @@ def chapter(role: Path) -> Iterator[str]:
     """Yield the lines about one role."""
     specs = load(role / "meta" / "argument_specs.yml")["argument_specs"]
     text = (role / "defaults" / "main.yml").read_text(encoding="utf-8")
-    defaults, main_options = yaml.safe_load(text), specs["main"]["options"]
+    defaults = yaml.safe_load(text)
+    options = {name: spec for entry in specs.values() for name, spec in (entry.get("options") or {}).items()}
     yield from (f"## {role.name}", "", f"{meaning(specs['main']['short_description'])}.", "")
     others = {name: spec for name, spec in specs.items() if name != "main"}
     if others:
         yield from ("Other entry points (`tasks_from`):", "")
         yield from (f"- {code(name)}: {meaning(spec['short_description'])}." for name, spec in others.items())
         yield ""
-    required = [name for name in main_options if name not in defaults]
+    required = [name for name in options if name not in defaults]
     if required:
-        yield from table("Required", required, main_options, defaults)
+        yield from table("Required", required, options, defaults)
     for group in groups(text):
         heading = group.heading or ("With a default" if required else "")
-        yield from table(heading, (name for name in group.names if name in main_options), main_options, defaults)
-    for name, spec in others.items():
-        own = {option: spec["options"][option] for option in spec.get("options") or {} if option not in main_options}
-        if own:
-            yield from table(f"Only for {code(name)}", own, own, defaults)
+        yield from table(heading, group.names, options, defaults)
 
 
 def page() -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import preflight
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import controller, lock, preflight
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import digest
 
 
@@ -61,6 +61,27 @@ def deploy_summary(hosts: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def replaceable(owner: dict[str, Any] | None, break_lock: bool | str) -> dict[str, Any]:
+    """Return whose reservation may be replaced: that of a run that lives no more, or anybody's if told so."""
+    return owner if owner and not lock_problems(owner, break_lock) else {}
+
+
+def lock_problems(owner: dict[str, Any] | None, break_lock: bool | str) -> list[str]:
+    """Tell who else is changing the application, and what to do.
+
+    Args:
+        owner: who has reserved it on the host, or None.
+        break_lock: the variable ``flask_uwsgi_break_lock``.
+    """
+    ours = lock.same(owner, controller.identity())
+    if not owner or ours or preflight.truth(break_lock) or not controller.lives(owner):
+        return []
+    return [
+        f"the application is being changed on this host: {lock.describe(owner)}. Wait for it to end. "
+        "If you know that it has ended, run again with -e flask_uwsgi_break_lock=true"
+    ]
+
+
 class FilterModule:
     """Named as Ansible expects."""
 
@@ -71,7 +92,9 @@ class FilterModule:
             "environment_file": environment_file,
             "files_per_worker": preflight.files_per_worker,
             "generation": generation,
+            "lock_problems": lock_problems,
             "preflight_problems": preflight.preflight_problems,
+            "replaceable": replaceable,
             "settings_problems": preflight.settings_problems,
             "service_tasks": preflight.tasks,
         }

@@ -6,7 +6,9 @@ import difflib
 import json
 import re
 import shutil
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +31,39 @@ def manifest(layout: Layout, generation: str) -> dict[str, Any] | None:
     return document
 
 
+@dataclass(frozen=True, order=True)
+class Mark:
+    """That a generation began to serve.
+
+    Args:
+        number: counts the moves on this host; a clock can jump, this cannot.
+        generation: the generation's id.
+        how: ``deploy`` or ``rollback``.
+        since: when, for people.
+    """
+
+    number: int
+    generation: str
+    how: str
+    since: str
+
+
+def history(layout: Layout) -> list[Mark]:
+    """Return when each generation on the host last began to serve, the latest first."""
+    marks = []
+    for path in layout.generations.glob(f"*/{_SERVED}"):
+        try:
+            said = json.loads(path.read_text())
+            marks.append(Mark(int(said["number"]), path.parent.name, said["how"], said["since"]))
+        except (ValueError, KeyError, TypeError):
+            # Somebody spoiled it: it did serve, and nobody knows when.
+            marks.append(Mark(0, path.parent.name, "deploy", ""))
+    return sorted(marks, reverse=True)
+
+
 def kept(layout: Layout) -> list[str]:
     """Return the generations on the host that have served, the one that served last first."""
-    marks = layout.generations.glob(f"*/{_SERVED}")
-    return [mark.parent.name for mark in sorted(marks, key=lambda mark: mark.stat().st_mtime_ns, reverse=True)]
+    return [mark.generation for mark in history(layout)]
 
 
 def served(layout: Layout, generation: str) -> bool:
@@ -40,33 +71,62 @@ def served(layout: Layout, generation: str) -> bool:
     return (layout.generations / generation / _SERVED).is_file()
 
 
-def mark_served(layout: Layout, generation: str) -> None:
-    """Note that a generation serves from now on."""
-    (layout.generations / generation / _SERVED).touch()
+def mark_served(layout: Layout, generation: str, how: str = "deploy") -> None:
+    """Note that a generation serves from now on, and how that came."""
+    number = max((mark.number for mark in history(layout)), default=0) + 1
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    partial = layout.generations / generation / f"{_SERVED}.partial"
+    partial.write_text(json.dumps({"number": number, "how": how, "since": since}) + "\n")
+    partial.rename(partial.with_name(_SERVED))
+
+
+def rollback_target(layout: Layout) -> str | None:
+    """Return the generation that a rollback goes to when none is named, or None where there is none.
+
+    It is the one that served before the last deploy. Where a rollback has been there already it stays the target:
+    repeated, on one host or on those that a first try did not reach, a rollback goes neither further nor forth again.
+    """
+    marks = history(layout)
+    if marks and marks[0].how == "rollback":
+        return marks[0].generation
+    return marks[1].generation if len(marks) > 1 else None
 
 
 def remove(layout: Layout, generation: str) -> None:
     """Remove a generation and the unit settings that are its own."""
     shutil.rmtree(layout.generations / generation, ignore_errors=True)
-    for dropin in (layout.service_dropin(generation), layout.canary_dropin(generation)):
-        shutil.rmtree(dropin.parent, ignore_errors=True)
+    for unit in (layout.service(generation), layout.canary(generation), layout.relief(generation)):
+        shutil.rmtree(layout.dropin(unit).parent, ignore_errors=True)
+
+
+def canary_targets(layout: Layout, generation: str) -> dict[Path, Path]:
+    """Return where the unit files that only a canary needs belong: installed path to stored path."""
+    stored = layout.generations / generation / "units"
+    canary = layout.canary(generation)
+    return {
+        layout.units / layout.canary(""): stored / "app-canary@.service",
+        layout.dropin(canary): stored / "generation.conf",
+    }
 
 
 def unit_targets(layout: Layout, generation: str) -> dict[Path, Path]:
     """Return where each unit file of a generation belongs: installed path to stored path."""
     stored = layout.generations / generation / "units"
-    return {
-        layout.units / layout.socket_unit: stored / "app.socket",
+    service, relief = layout.service(generation), layout.relief(generation)
+    return canary_targets(layout, generation) | {
+        layout.units / layout.socket_template: stored / "app@.socket",
         layout.units / layout.service(""): stored / "app@.service",
-        layout.units / layout.canary(""): stored / "app-canary@.service",
-        layout.service_dropin(generation): stored / "generation.conf",
-        layout.canary_dropin(generation): stored / "generation.conf",
+        layout.units / layout.relief(""): stored / "app-relief@.service",
+        layout.dropin(service): stored / "generation.conf",
+        layout.dropin(relief): stored / "generation.conf",
+        layout.dropin(service, "listen"): stored / "listen.conf",
+        layout.dropin(relief, "listen"): stored / "listen.conf",
     }
 
 
-def socket_activates(layout: Layout, generation: str) -> str:
-    """Return the socket's unit settings that name the generation to start when none runs."""
-    return f"[Socket]\nService={layout.service(generation)}\n"
+def socket_activates(unit: str) -> str:
+    """Return a socket's unit settings that name the service to start when none runs."""
+    return f"[Socket]\nService={unit}\n"
 
 
 def write(directory: Path, files: Mapping[str, str], group: int) -> None:

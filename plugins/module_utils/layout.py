@@ -54,6 +54,11 @@ class Layout:
         return Path("/run") / f"{self.app}-canary"
 
     @property
+    def relief_runtime(self) -> Path:
+        """The same for a generation that serves while its own instance is restarted."""
+        return Path("/run") / f"{self.app}-relief"
+
+    @property
     def pidfile(self) -> Path:
         """Names the serving master at every moment; absent while nothing serves."""
         return self.runtime / f"{self.app}.pid"
@@ -61,7 +66,12 @@ class Layout:
     @property
     def lock(self) -> Path:
         """Held by whoever changes the application on this host."""
-        return Path("/run/lock") / f"{self.app}.deploy"
+        return Path("/run") / f"{self.app}.deploy"
+
+    @property
+    def sysctl(self) -> Path:
+        """Raises the kernel's bound of the backlog, where the operator wants that."""
+        return Path("/etc/sysctl.d") / f"60-{self.app}.conf"
 
     @property
     def units(self) -> Path:
@@ -69,14 +79,17 @@ class Layout:
         return Path("/etc/systemd/system")
 
     @property
-    def socket_unit(self) -> str:
-        """The unit that owns the listening socket."""
-        return f"{self.app}.socket"
+    def socket_template(self) -> str:
+        """The unit that owns a listening socket; its instance is the address."""
+        return f"{self.app}@.socket"
 
-    @property
-    def socket_dropin(self) -> Path:
-        """Tells the socket which generation to start when a connection finds none running."""
-        return self.units / f"{self.socket_unit}.d" / "generation.conf"
+    def socket(self, address: str) -> str:
+        """Return the unit that listens on an address (``0.0.0.0:8040``)."""
+        return f"{self.app}@{address}.socket"
+
+    def socket_dropin(self, address: str) -> Path:
+        """Tells a socket which generation to start when a connection finds none running."""
+        return self.dropin(self.socket(address))
 
     def service(self, generation: str) -> str:
         """Return the unit that runs a generation."""
@@ -86,13 +99,13 @@ class Layout:
         """Return the unit that tries a generation off the traffic."""
         return f"{self.app}-canary@{generation}.service"
 
-    def service_dropin(self, generation: str) -> Path:
-        """Return the unit settings that belong to one generation alone."""
-        return self.units / f"{self.service(generation)}.d" / "generation.conf"
+    def relief(self, generation: str) -> str:
+        """Return the unit that serves in place of a generation's own while that one is restarted."""
+        return f"{self.app}-relief@{generation}.service"
 
-    def canary_dropin(self, generation: str) -> Path:
-        """Return the same settings for the generation's canary."""
-        return self.units / f"{self.canary(generation)}.d" / "generation.conf"
+    def dropin(self, unit: str, name: str = "generation") -> Path:
+        """Return where settings lie that belong to one unit alone."""
+        return self.units / f"{unit}.d" / f"{name}.conf"
 
     def current_generation(self) -> str | None:
         """Return the generation that ``current`` names, or None before the first deploy."""

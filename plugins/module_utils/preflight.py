@@ -17,6 +17,10 @@ _NUMBERS: dict[str, tuple[type[int] | type[float], int, int]] = {
     "port": (int, 1, 65_535),
     "backlog": (int, 1, 65_535),
     "keep_releases": (int, 1, 100),
+    "canary_seconds": (float, 0, 600),
+    "hang_timeout": (int, 0, 86_400),
+    "memory_mb": (int, 0, 10**7),
+    "worker_memory_mb": (int, 0, 10**7),
     "min_free_mb": (int, 0, 10**9),
     "start_timeout": (int, 1, 3600),
     "stop_timeout": (int, 1, 3600),
@@ -30,8 +34,8 @@ _ACCOUNT = r"[a-z_][a-z0-9_-]{0,31}"
 _TEXTS = {
     # The canaries of an app `x` have the units of an app `x-canary`.
     "app_name": (
-        r"(?!.*-canary$)[a-z][a-z0-9_-]{0,29}",
-        "a name of a-z, 0-9, _ and -, at most 30 long, a letter first and not -canary last",
+        r"(?!.*-(canary|relief)$)[a-z][a-z0-9_-]{0,29}",
+        "a name of a-z, 0-9, _ and -, at most 30 long, a letter first and neither -canary nor -relief last",
     ),
     "user": (_ACCOUNT, "a valid account name"),
     "group": (_ACCOUNT, "a valid group name"),
@@ -51,13 +55,14 @@ MANAGED_KEYS = {
     "listen": "flask_uwsgi_backlog",
     "log-format": "flask_uwsgi_log_format",
     "processes": "flask_uwsgi_processes",
+    "reload-on-rss": "flask_uwsgi_worker_memory_mb",
     "threads": "flask_uwsgi_threads",
     "workers": "flask_uwsgi_processes",
     "wsgi-file": "flask_uwsgi_wsgi_file",
 }
 # systemd and the swap depend on these; there is no other value that works.
 FIXED_KEYS = {
-    "daemonize", "die-on-term", "hook-master-start", "http-socket", "master", "need-app", "pidfile",
+    "daemonize", "die-on-term", "harakiri", "hook-master-start", "http-socket", "master", "need-app", "pidfile",
     "protocol", "socket", "stats", "strict",
 }  # fmt: skip
 
@@ -97,8 +102,8 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
         if not fits:
             what = "a whole number" if kind is int else "a number"
             yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to {what} from {low} to {high}"
-    for name in ("log_requests", "log_x_forwarded_for", "manage_sysctl"):
-        if _truth(s[name]) is None:
+    for name in ("break_lock", "log_requests", "log_x_forwarded_for", "manage_sysctl"):
+        if truth(s[name]) is None:
             yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to true or false"
     for name, (pattern, remedy) in _TEXTS.items():
         if not re.fullmatch(pattern, str(s[name])):
@@ -116,7 +121,7 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
             yield f"flask_uwsgi_environment has {key!r}, which is no name of an environment variable: rename it"
 
 
-def _truth(value: Any) -> bool | None:
+def truth(value: Any) -> bool | None:
     """Read a boolean as Ansible's filter ``bool`` does, but take nothing else for false."""
     word = str(value).lower()
     return True if word in ("true", "yes", "on", "1") else False if word in ("false", "no", "off", "0") else None
@@ -192,7 +197,7 @@ def host_problems(s: dict[str, Any], host: dict[str, Any], app: dict[str, Any]) 
             f"flask_uwsgi_processes={processes} × flask_uwsgi_{mode}={cores} needs {need_tasks} tasks, and this host "
             f"allows {host['tasks']}: lower one of them, or raise the limit (nproc, kernel.pid_max)"
         )
-    if int(s["backlog"]) > host["somaxconn"] and not _truth(s["manage_sysctl"]):
+    if int(s["backlog"]) > host["somaxconn"] and not truth(s["manage_sysctl"]):
         yield (
             f"flask_uwsgi_backlog={s['backlog']} is above net.core.somaxconn={host['somaxconn']} of this host: "
             "lower it, or set flask_uwsgi_manage_sysctl=true to have somaxconn raised"

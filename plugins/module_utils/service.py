@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from . import generation as gen
-from . import systemd
+from . import lock, systemd
 from .artifact import sha256
 from .host import listeners
 from .layout import Layout
 from .uwsgi import read_stats
 
-_TIMESTAMP = "ActiveEnterTimestamp"
+_TIMESTAMP = "StateChangeTimestamp"
 
 
 def drift(layout: Layout) -> list[str]:
@@ -43,14 +43,20 @@ def drift(layout: Layout) -> list[str]:
         found.append(f"{unit} does not start at boot")
     if state["NeedDaemonReload"] == "yes":
         found.append(f"{unit} was changed and not loaded")
-    socket = systemd.show(layout.socket_unit, "ActiveState", "UnitFileState", "Listen")
-    if (socket["ActiveState"], socket["UnitFileState"]) != ("active", "enabled"):
-        found.append(f"{layout.socket_unit} is {socket['ActiveState']} and {socket['UnitFileState'] or 'absent'}")
-    elif socket["Listen"].partition(" ")[0] != wanted["listen"]:
-        found.append(f"{layout.socket_unit} listens on {socket['Listen']}, not on {wanted['listen']}")
+    socket = layout.socket(wanted["listen"])
+    opened = systemd.show(socket, "ActiveState", "UnitFileState")
+    if (opened["ActiveState"], opened["UnitFileState"]) != ("active", "enabled"):
+        found.append(f"{socket} is {opened['ActiveState']} and {opened['UnitFileState'] or 'absent'}")
     elif not listening(wanted["listen"]):
         found.append(f"nobody listens on {wanted['listen']}")
+    elif _text(layout.socket_dropin(wanted["listen"])) != gen.socket_activates(unit):
+        found.append(f"{socket} does not start {unit}")
+    others = (name for name, active in systemd.sockets(layout).items() if active == "active")
+    found += [f"{layout.socket(name)} is open beside it" for name in others if name != wanted["listen"]]
     found += [f"generation {name} runs beside the current one" for name in systemd.running(layout) if name != current]
+    found += [f"{layout.relief(name)} of a broken restart runs" for name in systemd.relieving(layout)]
+    if state["ActiveState"] == "active" and not instance_whole(layout, current):
+        found.append(f"{unit} has lost its sockets in {layout.runtime}")
     if state["ActiveState"] == "active" and pidfile_pid(layout) != int(state["MainPID"]):
         found.append(f"{layout.pidfile} does not name the serving master")
     return found
@@ -60,6 +66,25 @@ def listening(address: str) -> bool:
     """Ask the kernel whether an address (``0.0.0.0:8040``) is listened on: systemd can believe it and be wrong."""
     bind, _, port = address.partition(":")
     return bool(listeners(bind, int(port)))
+
+
+def open_units(layout: Layout) -> list[str]:
+    """Return the units that listen or serve, the sockets first."""
+    listening_now = [name for name, state in systemd.sockets(layout).items() if state == "active"]
+    return [
+        *(layout.socket(name) for name in listening_now),
+        *(layout.service(name) for name in systemd.running(layout)),
+        *(layout.relief(name) for name in systemd.relieving(layout)),
+    ]
+
+
+def instance_whole(layout: Layout, generation: str) -> bool:
+    """Tell whether what a running instance needs beside its processes is there."""
+    return all((layout.runtime / f"{generation}.{suffix}").is_socket() for suffix in ("sock", "stats"))
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.is_file() else ""
 
 
 def _sha256(path: Path) -> str:
@@ -91,10 +116,17 @@ def status(layout: Layout) -> dict[str, Any]:
         "pidfile_true": pidfile_pid(layout) == (main_pid or None),
         "configured": {name: wanted.get(name) for name in ("mode", "processes", "cores")},
         "kept": gen.kept(layout),
+        "rollback": gen.rollback_target(layout),
+        "lock": lock.owner(layout),
         "mode": None,
     }
     if unit["ActiveState"] == "active":
-        found |= _observed(layout, str(current))
+        try:
+            found |= _observed(layout, str(current))
+        except (OSError, ValueError) as error:
+            # What systemd tells is true all the same.
+            said = getattr(error, "strerror", None) or error
+            found["stats_error"] = f"uWSGI's stats do not answer: {said} ({layout.runtime / f'{current}.stats'})"
     return found
 
 
@@ -103,8 +135,11 @@ def _observed(layout: Layout, current: str) -> dict[str, Any]:
     workers = stats["workers"]
     cores = [len(worker["cores"]) for worker in workers]
     threads = [_threads(worker["pid"]) for worker in workers]
+    # Of the public socket: of a UNIX socket uWSGI knows none.
+    backlog = max((socket["max_queue"] for socket in stats["sockets"]), default=0)
     return {
         "workers": len(workers),
+        "workers_busy": sum(any(core["in_request"] for core in worker["cores"]) for worker in workers),
         "busy": sum(core["in_request"] for worker in workers for core in worker["cores"]),
         "cores_per_worker": min(cores, default=0),
         "threads_per_worker": min(threads, default=0),
@@ -113,8 +148,9 @@ def _observed(layout: Layout, current: str) -> dict[str, Any]:
         "requests": sum(worker["requests"] for worker in workers),
         "exceptions": sum(worker["exceptions"] for worker in workers),
         "listen_queue": stats["listen_queue"],
+        "backlog": backlog,
         # What is being served, and what waits in the queue of the public socket.
-        "capacity": sum(cores) + max((socket["max_queue"] for socket in stats["sockets"]), default=0),
+        "capacity": sum(cores) + backlog,
         "rss_mb": round(sum(_rss_kb(worker["pid"]) for worker in workers) / 1024, 1),
         "sampled_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

@@ -7,13 +7,11 @@ that chose this are in docs/HOW_IT_WORKS.md.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from . import generation as gen
 from . import service, systemd
 from .explain import explain, telling
 from .layout import Layout
-from .uwsgi import await_health
+from .uwsgi import await_health, respawns
 
 # How long systemd itself may take on top of the times the operator set.
 _GRACE = 15
@@ -34,23 +32,36 @@ class SwapError(Exception):
 class Swap:
     """One move from the generation that serves to another one that is written already.
 
+    Where the generation serves already, what differs from it is repaired. Its processes are replaced where they were
+    started from something else, or where a restart is asked for: a relief instance serves meanwhile.
+
+    The caller holds the application's lock (see ``lock.exclusive``).
+
     Args:
         layout: the application's paths.
         new: the generation to move to.
-        canary: whether to try it off the traffic first.
+        how: ``deploy`` or ``rollback``: what a later rollback shall know of this move.
+        restart: whether to replace the processes of a generation that serves already.
+        canary: whether to try a generation that does not run off the traffic first.
     """
 
-    def __init__(self, layout: Layout, new: str, *, canary: bool = True) -> None:
+    def __init__(
+        self, layout: Layout, new: str, *, how: str = "deploy", restart: bool = False, canary: bool = True
+    ) -> None:
         found = gen.manifest(layout, new)
         if found is None:
             there = ", ".join(gen.kept(layout)) or "none"
             raise SwapError(f"generation {new} is not on this host; kept are: {there}")
         self.layout = layout
         self.new = new
-        self.manifest: dict[str, Any] = found
-        self.old: str | None = None
+        self.how = how
+        self.restart = restart
         self.with_canary = canary
+        self.manifest: dict[str, Any] = found
+        self.address = str(found["listen"])
+        self.old = layout.current_generation()
         self.steps: dict[str, float] = {}
+        self.opened = False
 
     def run(self) -> bool:
         """Carry out the move.
@@ -61,26 +72,31 @@ class Swap:
         Raises:
             SwapError: the new generation is not fit to serve. The old one was not disturbed.
         """
-        with _exclusive(self.layout):
-            self.old = self.layout.current_generation()
-            before = systemd.running(self.layout)
-            try:
-                if self.with_canary and self.new not in before:
-                    self._timed("canary", self._try_off_traffic)
-                # Before the units are loaded: from then on systemd tells the new address, and has lost the socket.
-                if self._address_changes():
-                    self._timed("address", self._leave_address)
-                changed = self._install_units(self.new)
+        state = systemd.instances(self.layout).get(self.new, "inactive")
+        # What is about to start or to end is started: systemd waits for either.
+        runs = state == "active"
+        try:
+            if self.with_canary and not runs:
+                self._timed("canary", self._try_off_traffic)
+            changed = self._install(self.new, gen.unit_targets(self.layout, self.new))
+            if self._open_socket(by_relief=state not in ("inactive", "failed")):
+                changed = True
+            if not runs:
                 self._timed("start", self._start)
-            except (SwapError, systemd.SystemdError, OSError) as error:
-                self._restore(before)
-                raise SwapError(str(error)) from error
-            changed |= self._point() or self.new not in before
-            others = [name for name in systemd.running(self.layout) if name != self.new]
-            if others:
-                self._timed("stop_old", lambda: self._stop(others))
-            pruned = prune(self.layout, self.new, self.old, int(self.manifest["keep"]))
-            return changed or bool(others) or pruned
+            elif changed or self.restart or not service.instance_whole(self.layout, self.new):
+                self._timed("restart", self._restart)
+                changed = True
+            else:
+                # A swap that was killed can have left one that was never proven.
+                self._prove()
+        except (SwapError, systemd.SystemdError, OSError) as error:
+            self._restore()
+            raise SwapError(str(error)) from error
+        changed |= self._point() or not runs
+        # First: a connection to a socket whose generation was just stopped would start it again.
+        changed |= self._close_other_sockets()
+        changed |= self._stop_others()
+        return prune(self.layout, self.new, self.old, int(self.manifest["keep"])) or changed
 
     def _timed(self, step: str, action: Callable[[], None]) -> None:
         started = time.monotonic()
@@ -90,11 +106,9 @@ class Swap:
     def _try_off_traffic(self) -> None:
         unit = self.layout.canary(self.new)
         # The units that serve are left alone until the canary has answered.
-        self._install_units(
-            self.new, only=(self.layout.canary_dropin(self.new), self.layout.units / self.layout.canary(""))
-        )
+        self._install(self.new, gen.canary_targets(self.layout, self.new))
         try:
-            self._bring_up(unit, self.layout.canary_runtime)
+            self._bring_up(unit, self.layout.canary_runtime, settle=float(self.manifest.get("settle", 0)))
         finally:
             # By pattern: a unit that systemd could not even load is no error here.
             pattern = self.layout.canary("*")
@@ -102,25 +116,70 @@ class Swap:
             systemd.systemctl("reset-failed", pattern)
 
     def _start(self) -> None:
-        # The service only wants its socket: without this it would start deaf where the address cannot be opened.
-        systemd.systemctl("start", self.layout.socket_unit)
         self._bring_up(self.layout.service(self.new), self.layout.runtime)
 
-    def _bring_up(self, unit: str, runtime: Path) -> None:
-        since = f"@{int(time.time())}"
-        health = self.manifest["health"]
+    def _restart(self) -> None:
+        relief = self.layout.relief(self.new)
         try:
-            systemd.systemctl("start", unit, timeout=_GRACE + float(self.manifest["start_timeout"]))
-            problem = await_health(
-                runtime / f"{self.new}.sock", health["path"], int(health["status"]), float(health["timeout"])
-            )
+            self._bring_up(relief, self.layout.relief_runtime)
+        except SwapError:
+            self._stop([relief])
+            systemd.systemctl("reset-failed", self.layout.relief("*"))
+            raise
+        point_pidfile(self.layout, relief, self.layout.relief_runtime / f"{self.new}.pid")
+        # A failure from here on leaves the relief at work: it is all that serves.
+        own = self.layout.service(self.new)
+        try:
+            self._bring_up(own, self.layout.runtime, verb="restart")
+        except SwapError:
+            if systemd.show(own, "ActiveState")["ActiveState"] == "active":
+                # Started and sick: it would take every second request.
+                self._stop([own])
+                point_pidfile(self.layout, relief, self.layout.relief_runtime / f"{self.new}.pid")
+            raise
+
+    def _prove(self) -> None:
+        health, end = self.manifest["health"], systemd.cursor()
+        problem = await_health(
+            self.layout.runtime / f"{self.new}.sock", health["path"], int(health["status"]), float(health["timeout"])
+        )
+        if problem:
+            self._refuse(self.layout.service(self.new), end, problem)
+
+    def _bring_up(self, unit: str, runtime: Path, *, verb: str = "start", settle: float = 0) -> None:
+        end = systemd.cursor()
+        health = self.manifest["health"]
+        path, patience = runtime / f"{self.new}.sock", float(health["timeout"])
+        longest = _GRACE + self._seconds("start_timeout") + (self._seconds("stop_timeout") if verb != "start" else 0)
+        try:
+            systemd.systemctl(verb, unit, timeout=longest)
+            problem = await_health(path, health["path"], int(health["status"]), patience)
+            if settle and not problem:
+                problem = self._watch(unit, runtime / f"{self.new}.stats", settle) or await_health(
+                    path, health["path"], int(health["status"]), patience
+                )
         except systemd.SystemdError as error:
             problem = str(error).partition("\n")[0]
         if problem:
-            self._refuse(unit, since, problem)
+            self._refuse(unit, end, problem)
 
-    def _refuse(self, unit: str, since: str, problem: str) -> None:
-        logged = systemd.journal(unit, 100, since)
+    def _watch(self, unit: str, stats: Path, seconds: float) -> str | None:
+        """Look for a while whether an instance stays as healthy as it was when it had just started."""
+        started = time.monotonic()
+        try:
+            before = respawns(stats)
+            while (past := time.monotonic() - started) < seconds:
+                if systemd.show(unit, "ActiveState")["ActiveState"] != "active":
+                    return f"it ended {past:.1f} s after it had become healthy"
+                if respawns(stats) != before:
+                    return f"a worker died {past:.1f} s after it had become healthy"
+                time.sleep(0.2)
+        except (OSError, ValueError) as error:
+            return f"it stopped answering after it had become healthy: {error}"
+        return None
+
+    def _refuse(self, unit: str, after: str | None, problem: str) -> None:
+        logged = systemd.journal(unit, 100, after)
         lines = telling(logged)
         cause = explain(logged, self.manifest["wsgi_file"], self.manifest["callable"])
         raise SwapError(
@@ -128,53 +187,64 @@ class Swap:
             + "\n".join(("Its last log lines:", *(f"    {line}" for line in lines[-15:])))
         )
 
-    def _install_units(self, generation: str, only: tuple[Path, ...] = ()) -> bool:
-        changed = False
-        for target, stored in gen.unit_targets(self.layout, generation).items():
-            if not only or target in only:
-                changed |= _put(target, stored.read_text())
-        if not only and not self.layout.socket_dropin.exists():
-            # systemd starts no socket that has no service to start.
-            changed |= _put(self.layout.socket_dropin, gen.socket_activates(self.layout, generation))
-        if changed:
+    def _install(self, generation: str, targets: dict[Path, Path]) -> bool:
+        changed = [_put(target, stored.read_text()) for target, stored in targets.items()]
+        stale = systemd.show(self.layout.service(generation), "NeedDaemonReload")["NeedDaemonReload"] == "yes"
+        if any(changed) or stale:
             systemd.systemctl("daemon-reload")
-        return changed
+        return any(changed) or stale
 
-    def _address_changes(self, generation: str | None = None) -> bool:
-        """Tell whether the socket must be opened anew for a generation (by default the new one)."""
-        wanted = gen.manifest(self.layout, generation) if generation else self.manifest
-        if systemd.show(self.layout.socket_unit, "ActiveState")["ActiveState"] != "active":
-            # systemd opens no socket whose service runs already.
-            return bool(systemd.running(self.layout))
-        listening = systemd.show(self.layout.socket_unit, "Listen")["Listen"].partition(" ")[0]
-        return bool(wanted) and (listening != (wanted or {})["listen"] or not service.listening(listening))
+    def _open_socket(self, *, by_relief: bool) -> bool:
+        """Have systemd listen on the generation's address, beside every other that is listened on.
 
-    def _leave_address(self) -> None:
-        # systemd will not open another address while a service holds the socket.
-        # In one call: between two, a connection would make the socket start the old generation again.
-        self._stop(systemd.running(self.layout), self.layout.socket_unit)
+        Args:
+            by_relief: the generation's own service runs, and systemd opens no socket whose service runs already.
+        """
+        unit = self.layout.socket(self.address)
+        opened = systemd.show(unit, "ActiveState")["ActiveState"] == "active"
+        if opened and service.listening(self.address):
+            return False
+        if opened:
+            # It lost its descriptor and does not know.
+            systemd.systemctl("stop", unit)
+        starts = self.layout.relief(self.new) if by_relief else self.layout.service(self.new)
+        if by_relief and self.new in systemd.relieving(self.layout):
+            self._stop([starts])
+        if _put(self.layout.socket_dropin(self.address), gen.socket_activates(starts)):
+            systemd.systemctl("daemon-reload")
+        systemd.systemctl("start", unit)
+        self.opened = True
+        return True
 
-    def _restore(self, before: list[str]) -> None:
+    def _restore(self) -> None:
         """Put back what was installed, and leave nothing of a generation that never served."""
+        socket, relieved = self.layout.socket(self.address), self.new in systemd.relieving(self.layout)
         if self.new == self.old:
+            if self.opened and not relieved and self.new in systemd.running(self.layout):
+                # Nobody accepts from it, and every second connection would wait there.
+                systemd.systemctl("stop", socket)
+                _put(self.layout.socket_dropin(self.address), gen.socket_activates(self.layout.service(self.new)))
+                systemd.systemctl("daemon-reload")
             return
-        if self.new in systemd.instances(self.layout):
-            self._stop([self.new])
-        systemd.systemctl("reset-failed", self.layout.service("*"))
-        if self.old and gen.manifest(self.layout, self.old):
-            if self._address_changes(self.old):
-                systemd.systemctl("stop", self.layout.socket_unit)
-            self._install_units(self.old)
-            if self.old in before:
-                systemd.systemctl(
-                    "start", self.layout.service(self.old), timeout=_GRACE + self._seconds("start_timeout", self.old)
-                )
-        else:
-            if systemd.show(self.layout.socket_unit, "ActiveState")["ActiveState"] == "active":
-                systemd.systemctl("stop", self.layout.socket_unit)
-            for target in (*gen.unit_targets(self.layout, self.new), self.layout.socket_dropin):
+        old = gen.manifest(self.layout, self.old) if self.old else None
+        # First: a connection would start again what is stopped.
+        if not old or old["listen"] != self.address:
+            close_socket(self.layout, self.address)
+        elif self.opened:
+            systemd.systemctl("stop", socket)
+        beside = [self.layout.service(self.new)] if self.new in systemd.instances(self.layout) else []
+        beside += [self.layout.relief(self.new)] if relieved else []
+        if beside:
+            self._stop(beside)
+        systemd.systemctl("reset-failed", self.layout.service("*"), self.layout.relief("*"))
+        if self.old and old:
+            self._install(self.old, gen.unit_targets(self.layout, self.old))
+            _put(self.layout.socket_dropin(old["listen"]), gen.socket_activates(self.layout.service(self.old)))
+            if self.old in systemd.running(self.layout):
+                point_pidfile(self.layout, self.layout.service(self.old), self.layout.runtime / f"{self.old}.pid")
+        if not old:
+            for target in gen.unit_targets(self.layout, self.new):
                 target.unlink(missing_ok=True)
-            shutil.rmtree(self.layout.socket_dropin.parent, ignore_errors=True)
         if not gen.served(self.layout, self.new):
             gen.remove(self.layout, self.new)
         prune(self.layout, self.old, None, int(self.manifest["keep"]))
@@ -182,67 +252,104 @@ class Swap:
 
     def _point(self) -> bool:
         """Make the pidfile, `current`, the boot and the socket name the new generation."""
-        changed = point_pidfile(self.layout, self.new)
-        changed |= _link(self.layout.current, f"generations/{self.new}")
-        gen.mark_served(self.layout, self.new)
-        enabled = set(_enabled(self.layout))
+        unit, socket = self.layout.service(self.new), self.layout.socket(self.address)
+        changed = point_pidfile(self.layout, unit, self.layout.runtime / f"{self.new}.pid")
+        if _link(self.layout.current, f"generations/{self.new}") or not gen.served(self.layout, self.new):
+            gen.mark_served(self.layout, self.new, self.how)
+            changed = True
+        enabled = set(enabled_generations(self.layout))
         for name in enabled - {self.new}:
             systemd.systemctl("--no-reload", "disable", self.layout.service(name))
         if self.new not in enabled:
-            systemd.systemctl("--no-reload", "enable", self.layout.service(self.new))
-        if systemd.show(self.layout.socket_unit, "UnitFileState")["UnitFileState"] != "enabled":
-            systemd.systemctl("--no-reload", "enable", self.layout.socket_unit)
+            systemd.systemctl("--no-reload", "enable", unit)
+        if systemd.show(socket, "UnitFileState")["UnitFileState"] != "enabled":
+            systemd.systemctl("--no-reload", "enable", socket)
             changed = True
-        changed |= _put(self.layout.socket_dropin, gen.socket_activates(self.layout, self.new))
+        changed |= _put(self.layout.socket_dropin(self.address), gen.socket_activates(unit))
         if changed or enabled != {self.new}:
             systemd.systemctl("daemon-reload")
             changed = True
         return changed
 
-    def _stop(self, generations: list[str], *first: str) -> None:
-        units = [self.layout.service(name) for name in generations]
-        longest = max((self._seconds("stop_timeout", name) for name in generations), default=0.0)
-        systemd.systemctl("stop", *first, *units, timeout=_GRACE + longest)
+    def _stop_others(self) -> bool:
+        """Stop gracefully whatever serves beside the new generation's own instance."""
+        others = [self.layout.service(name) for name in systemd.running(self.layout) if name != self.new]
+        others += [self.layout.relief(name) for name in systemd.relieving(self.layout)]
+        if others:
+            self._timed("stop_old", lambda: self._stop(others))
+        return bool(others)
 
-    def _seconds(self, timeout: str, generation: str) -> float:
-        return float((gen.manifest(self.layout, generation) or self.manifest)[timeout])
+    def _close_other_sockets(self) -> bool:
+        others = [address for address in socket_addresses(self.layout) if address != self.address]
+        for address in others:
+            close_socket(self.layout, address)
+        if others:
+            systemd.systemctl("daemon-reload")
+        return bool(others)
 
+    def _stop(self, units: Iterable[str]) -> None:
+        systemd.systemctl("stop", *units, timeout=_GRACE + longest_stop(self.layout))
 
-@contextmanager
-def _exclusive(layout: Layout) -> Iterator[None]:
-    """Refuse to work on an application that somebody else is working on."""
-    layout.lock.parent.mkdir(exist_ok=True)
-    with layout.lock.open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.seek(0)
-            raise SwapError(
-                f"another deploy of {layout.app} is at work on this host ({lock.read().strip()}): "
-                "wait for it to end, then deploy again"
-            ) from error
-        lock.truncate(0)
-        lock.write(f"pid {os.getpid()}, since {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}")
-        lock.flush()
-        yield
-        lock.truncate(0)
+    def _seconds(self, timeout: str) -> float:
+        return float(self.manifest[timeout])
 
 
-def point_pidfile(layout: Layout, generation: str) -> bool:
-    """Make the application's pidfile name a generation's master, and that file tell the truth.
+def stop_all(layout: Layout) -> bool:
+    """Stop an application gracefully, its sockets first: a connection would start it again.
+
+    Returns:
+        whether anything ran or listened.
+
+    Raises:
+        SystemdError: it does not stop in time.
+    """
+    units = service.open_units(layout)
+    if units:
+        systemd.systemctl("stop", *units, timeout=_GRACE + longest_stop(layout))
+    return bool(units)
+
+
+def longest_stop(layout: Layout) -> float:
+    """Return the longest time, in seconds, that any generation on the host gives its requests to end."""
+    manifests = (gen.manifest(layout, path.name) for path in layout.generations.glob("*"))
+    return max((float(found["stop_timeout"]) for found in manifests if found), default=0.0)
+
+
+def socket_addresses(layout: Layout) -> list[str]:
+    """Return the addresses that the application's socket units listen on, or would at boot."""
+    pattern = re.compile(re.escape(f"{layout.app}@") + r"(.+)\.socket(?:\.d)?")
+    names = [path.name for path in (*layout.units.glob("*.d"), *layout.units.glob("*.wants/*"))]
+    return sorted({*systemd.sockets(layout), *(match[1] for name in names if (match := pattern.fullmatch(name)))})
+
+
+def close_socket(layout: Layout, address: str) -> None:
+    """Close a listening socket and forget it; what the kernel has queued in it is for whoever still accepts."""
+    unit = layout.socket(address)
+    # By pattern: one that systemd does not know is closed already.
+    pattern = f"{unit[:-1]}[{unit[-1]}]"
+    systemd.systemctl("stop", pattern)
+    systemd.systemctl("reset-failed", pattern)
+    # systemd refuses to disable what has no unit file.
+    if any(layout.units.glob(f"*.wants/{unit}")):
+        systemd.systemctl("--no-reload", "disable", unit)
+    shutil.rmtree(layout.socket_dropin(address).parent, ignore_errors=True)
+
+
+def point_pidfile(layout: Layout, unit: str, own: Path) -> bool:
+    """Make the application's pidfile name the master of a unit, and that file tell the truth.
 
     Args:
         layout: the application's paths.
-        generation: the generation that serves.
+        unit: the unit that serves.
+        own: its own pidfile.
 
     Returns:
         whether it named another one, or lied.
     """
-    pid = systemd.show(layout.service(generation), "MainPID")["MainPID"]
-    own = layout.runtime / f"{generation}.pid"
+    pid = systemd.show(unit, "MainPID")["MainPID"]
     changed = not own.is_file() or own.read_text().strip() != pid
     if changed:
-        owner = layout.runtime.stat()
+        owner = own.parent.stat()
         partial = own.with_suffix(".partial")
         partial.unlink(missing_ok=True)
         # The service may write in this directory: root must not follow a link that it planted.
@@ -251,7 +358,8 @@ def point_pidfile(layout: Layout, generation: str) -> bool:
             stream.write(f"{pid}\n")
             os.fchown(stream.fileno(), owner.st_uid, owner.st_gid)
         partial.rename(own)
-    return _link(layout.pidfile, own.name) or changed
+    layout.runtime.mkdir(exist_ok=True)
+    return _link(layout.pidfile, os.path.relpath(own, layout.runtime)) or changed
 
 
 def prune(layout: Layout, new: str | None, old: str | None, keep: int) -> bool:
@@ -272,11 +380,16 @@ def prune(layout: Layout, new: str | None, old: str | None, keep: int) -> bool:
     doomed = others[max(keep, 2) - len(safe) :]
     for name in doomed:
         gen.remove(layout, name)
+    return remove_orphans(layout) or bool(doomed)
+
+
+def remove_orphans(layout: Layout) -> bool:
+    """Remove the releases and environments that no generation which has served names; return whether there were any."""
     manifests = [gen.manifest(layout, name) or {} for name in gen.kept(layout)]
     orphans = [
         path
         for folder, key in ((layout.releases, "release"), (layout.venvs, "venv"))
-        for path in folder.iterdir()
+        for path in folder.glob("*")
         if path.name not in {found.get(key) for found in manifests}
     ]
     for path in orphans:
@@ -284,10 +397,11 @@ def prune(layout: Layout, new: str | None, old: str | None, keep: int) -> bool:
             shutil.rmtree(path)
         else:
             path.unlink()
-    return bool(doomed or orphans)
+    return bool(orphans)
 
 
-def _enabled(layout: Layout) -> list[str]:
+def enabled_generations(layout: Layout) -> list[str]:
+    """Return the generations that start at boot."""
     wants = layout.units / "multi-user.target.wants"
     pattern = re.compile(re.escape(f"{layout.app}@") + r"(.+)\.service")
     names = wants.iterdir() if wants.is_dir() else ()

@@ -41,33 +41,61 @@ def show(unit: str, *properties: str) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+def _states(pattern: str) -> dict[str, str]:
+    """Return the units in systemd's memory that match a pattern, each with its ActiveState."""
+    output = systemctl("list-units", "--all", "--plain", "--no-legend", "--no-pager", pattern)
+    rows = (line.split() for line in output.splitlines())
+    return {row[0]: row[2] for row in rows}
+
+
 def instances(layout: Layout) -> dict[str, str]:
     """Return the generations systemd holds in memory, each with its state.
 
     Returns:
         generation to ActiveState, for instance ``{"3f2a…": "active"}``.
     """
-    output = systemctl("list-units", "--all", "--plain", "--no-legend", "--no-pager", layout.service("*"))
-    states: dict[str, str] = {}
-    for line in output.splitlines():
-        unit, _load, active, *_ = line.split()
-        states[unit.removeprefix(f"{layout.app}@").removesuffix(".service")] = active
-    return states
+    return {_instance(unit): state for unit, state in _states(layout.service("*")).items()}
+
+
+def sockets(layout: Layout) -> dict[str, str]:
+    """Return the addresses whose sockets systemd holds in memory, each with its state."""
+    return {_instance(unit): state for unit, state in _states(layout.socket("*")).items()}
+
+
+def _instance(unit: str) -> str:
+    return unit.partition("@")[2].rpartition(".")[0]
 
 
 def running(layout: Layout) -> list[str]:
     """Return the generations that run, or are about to start or to end."""
-    return [name for name, state in instances(layout).items() if state not in ("inactive", "failed")]
+    return _alive(instances(layout))
 
 
-def journal(unit: str, lines: int = 25, since: str | None = None) -> list[str]:
+def relieving(layout: Layout) -> list[str]:
+    """Return the generations that a relief serves."""
+    return _alive({_instance(unit): state for unit, state in _states(layout.relief("*")).items()})
+
+
+def _alive(states: dict[str, str]) -> list[str]:
+    return [name for name, state in states.items() if state not in ("inactive", "failed")]
+
+
+def cursor() -> str | None:
+    """Return the journal's end, to read later what was logged since: a clock that jumps does not matter."""
+    done = _run("journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=1", "--show-cursor", timeout=30)
+    marks = [line.removeprefix("-- cursor: ") for line in done.stdout.splitlines() if line.startswith("-- cursor: ")]
+    return marks[-1] if marks else None
+
+
+def journal(unit: str, lines: int = 25, after: str | None = None) -> list[str]:
     """Return the last lines a unit logged, without timestamps.
 
     Args:
         unit: the unit's name.
         lines: how many lines at the most.
-        since: a time journalctl understands, such as ``@1700000000``.
+        after: a cursor; what was logged before it is left out.
     """
-    window = ("--since", since) if since else ()
-    done = _run("journalctl", "--unit", unit, "--no-pager", "--output=cat", f"--lines={lines}", *window, timeout=30)
-    return done.stdout.splitlines()
+    # From a cursor on, systemd 252 shows the first lines; with --after-cursor it also skips one of the unit's own.
+    window = ("--cursor", after) if after else (f"--lines={lines}",)
+    done = _run("journalctl", "--unit", unit, "--no-pager", "--output=cat", *window, timeout=30)
+    return done.stdout.splitlines()[-lines:]

@@ -40,6 +40,19 @@ def read_stats(path: Path, timeout: float = 5) -> dict[str, Any]:
     return document
 
 
+def respawns(path: Path) -> int:
+    """Return how often the master had to start a worker; it grows with every worker that died.
+
+    Args:
+        path: the stats server's UNIX socket.
+
+    Raises:
+        OSError: nobody listens there, or it does not answer in time.
+        ValueError: the answer is not JSON.
+    """
+    return sum(worker["respawn_count"] for worker in read_stats(path)["workers"])
+
+
 def health(path: Path, target: str, timeout: float) -> tuple[int, str]:
     """Ask an instance for its health over its private UNIX socket.
 

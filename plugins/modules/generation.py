@@ -61,9 +61,15 @@ path:
   description: The generation's directory.
   type: str
   returned: always
+mended:
+  description: The files of a generation that was there already which somebody had changed by hand.
+  type: list
+  elements: str
+  returned: always
 """
 
 import grp
+import json
 import os
 import shutil
 import subprocess
@@ -74,6 +80,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import explain
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import remove_orphans
 
 
 class InvalidError(Exception):
@@ -96,17 +103,18 @@ def validate_ini(directory: Path) -> None:
         raise InvalidError(explain(output, "", "") or "uWSGI refuses uwsgi.ini: " + " | ".join(output[-3:]))
 
 
-def validate_units(layout: Layout, generation: str) -> None:
+def validate_units(layout: Layout, generation: str, address: str) -> None:
     """Let systemd verify the units before they are installed."""
     with tempfile.TemporaryDirectory() as scratch:
         for target, stored in gen.unit_targets(layout, generation).items():
             copy = Path(scratch) / target.relative_to(layout.units)
             copy.parent.mkdir(exist_ok=True)
             shutil.copyfile(stored, copy)
-        dropin = Path(scratch) / layout.socket_dropin.relative_to(layout.units)
+        dropin = Path(scratch) / layout.socket_dropin(address).relative_to(layout.units)
         dropin.parent.mkdir()
-        dropin.write_text(gen.socket_activates(layout, generation))
-        names = (layout.socket_unit, layout.service(generation), layout.canary(generation))
+        dropin.write_text(gen.socket_activates(layout.service(generation)))
+        # The service brings the socket along, whose name `systemd-analyze` would take for two.
+        names = (unit(generation) for unit in (layout.service, layout.canary, layout.relief))
         done = subprocess.run(
             ["systemd-analyze", "verify", "--man=no", *names],
             env={"SYSTEMD_UNIT_PATH": f"{scratch}:", "PATH": os.environ["PATH"]},
@@ -150,6 +158,7 @@ def main() -> None:
     result = {
         "path": str(final),
         "changed": not whole or bool(edited),
+        "mended": edited,
         "diff": {"prepared": gen.difference(layout, layout.current_generation(), body)},
     }
     if module.check_mode or not result["changed"]:
@@ -165,12 +174,14 @@ def main() -> None:
         (final / "release").symlink_to(f"../../releases/{module.params['release']}")
         (final / "venv").symlink_to(f"../../venvs/{module.params['venv']}")
         validate_ini(final)
-        validate_units(layout, name)
+        validate_units(layout, name, json.loads(files[gen.MANIFEST])["listen"])
         partial = final / f".{gen.MANIFEST}.partial"
         partial.write_text(files[gen.MANIFEST])
         partial.rename(final / gen.MANIFEST)
     except (InvalidError, OSError, subprocess.SubprocessError) as error:
         shutil.rmtree(final, ignore_errors=True)
+        # Its release was unpacked for it alone.
+        remove_orphans(layout)
         module.fail_json(
             msg=f"generation {name} is refused: {error}. Nothing of it remains; the running service was not touched"
         )

@@ -56,7 +56,7 @@ host:
 app:
   description: >-
     The generation that serves, how it drifts from what was deployed, whether the account is there, what is
-    unpacked, and who else holds the port.
+    unpacked, who has reserved the application, and who else holds the port.
   type: dict
   returned: always
 """
@@ -69,7 +69,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import host, service, systemd
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import host, lock, service, systemd
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
 
 
@@ -83,9 +83,8 @@ def known(lookup: Callable[[str], object], name: str) -> bool:
 
 
 def strangers(layout: Layout, bind: str, port: int) -> list[dict[str, Any]]:
-    """Return who holds the port, unless it is the application's own socket unit."""
-    socket = systemd.show(layout.socket_unit, "ActiveState", "Listen")
-    ours = socket["ActiveState"] == "active" and socket["Listen"].partition(" ")[0].endswith(f":{port}")
+    """Return who holds the port, unless it is a socket unit of the application."""
+    ours = any(state == "active" and address.endswith(f":{port}") for address, state in systemd.sockets(layout).items())
     return [] if ours else host.port_holders(bind, port)
 
 
@@ -112,9 +111,12 @@ def main() -> None:
     layout = Layout(module.params["app_name"], Path(module.params["base_dir"]))
     facts = host.facts(layout.base)
     current = layout.current_generation()
+    serving = (gen.manifest(layout, current) if current else None) or {}
     app: dict[str, Any] = {
         "current": current,
-        "mode": ((gen.manifest(layout, current) if current else None) or {}).get("mode"),
+        "mode": serving.get("mode"),
+        "listen": serving.get("listen"),
+        "lock": lock.owner(layout),
         "kept": gen.kept(layout),
         "releases": names(layout.releases),
         "venvs": names(layout.venvs, ".complete"),

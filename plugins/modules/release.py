@@ -93,6 +93,7 @@ def extract(archive: Path, target: Path) -> None:
 def unpack_code(archive: Path, release: Path) -> None:
     """Unpack the code beside its final place, then move it there in one step."""
     partial = release.with_name(f".{release.name}.partial")
+    release.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(partial, ignore_errors=True)
     try:
         extract(archive, partial)
@@ -111,6 +112,7 @@ def install_wheels(archive: Path, venv: Path) -> None:
     tells a whole one from a half-made one.
     """
     wheels = venv.with_name(f".{venv.name}.wheels")
+    venv.parent.mkdir(parents=True, exist_ok=True)
     for stale in (venv, wheels):
         shutil.rmtree(stale, ignore_errors=True)
     try:

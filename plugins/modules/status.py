@@ -32,8 +32,9 @@ EXAMPLES = r"""
 RETURN = r"""
 status:
   description: >-
-    generation, mode, state, since, main_pid, pidfile and whether it is true, workers, cores and threads per
-    worker, requests, listen queue, memory, kept generations, and drift.
+    generation, mode, state, since, restarts, main_pid, pidfile and whether it is true, workers and busy ones, cores
+    and threads per worker, requests in flight (busy) and served, listen queue and backlog, memory of the workers
+    (rss_mb), kept generations, and drift. What only uWSGI knows is absent while its stats do not answer.
   type: dict
   returned: always
 """
@@ -59,6 +60,8 @@ def main() -> None:
     try:
         found = service.status(layout)
         found["drift"] = service.drift(layout)
+        if "stats_error" in found:
+            found["drift"].append(found["stats_error"])
     except (SystemdError, OSError, ValueError) as error:
         module.fail_json(msg=f"the status of {layout.app} cannot be told: {error}")
     module.exit_json(changed=False, status=found)

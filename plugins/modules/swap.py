@@ -12,7 +12,7 @@ description:
   - Tries the generation on a private socket, starts it beside the running one on the same listening socket,
     and stops the running one gracefully once the new one is proven.
   - When the new generation does not serve, the running one has never noticed, and nothing of the new one remains.
-  - A deploy, a change of mode or configuration and a rollback are all this one module.
+  - A deploy, a change of mode or configuration, a rollback and a restart are all this one module.
 options:
   app_name:
     description: The application's name.
@@ -26,10 +26,25 @@ options:
     description: The generation that shall serve. It must be on the host.
     type: str
     required: true
+  how:
+    description: What a later rollback shall know of this move.
+    type: str
+    choices: [deploy, rollback]
+    default: deploy
+  restart:
+    description: Whether to replace the processes of a generation that serves already.
+    type: bool
+    default: false
   canary:
     description: Whether to try the generation off the traffic first.
     type: bool
     default: true
+  run:
+    description: Who asks, as the lookup P(flaskops.uwsgi.run_identity#lookup) returns it.
+    type: dict
+  replace:
+    description: Whose reservation of the application does not count, because he lives no more.
+    type: dict
 """
 
 EXAMPLES = r"""
@@ -54,6 +69,7 @@ import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import lock
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap, SwapError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
@@ -66,25 +82,33 @@ def main() -> None:
             "app_name": {"type": "str", "required": True},
             "base_dir": {"type": "path", "default": "/opt"},
             "generation": {"type": "str", "required": True},
+            "how": {"type": "str", "choices": ["deploy", "rollback"], "default": "deploy"},
+            "restart": {"type": "bool", "default": False},
             "canary": {"type": "bool", "default": True},
+            "run": {"type": "dict"},
+            "replace": {"type": "dict"},
         },
         supports_check_mode=True,
     )
     os.umask(0o022)
-    layout = Layout(module.params["app_name"], Path(module.params["base_dir"]))
-    new, before = module.params["generation"], layout.current_generation()
+    asked = module.params
+    layout = Layout(asked["app_name"], Path(asked["base_dir"]))
+    new, before = asked["generation"], layout.current_generation()
+    diff = {"before": f"{before}\n", "after": f"{new}\n"}
     if module.check_mode:
-        module.exit_json(changed=True, before=before, diff={"before": f"{before}\n", "after": f"{new}\n"})
+        module.exit_json(changed=True, before=before, diff=diff)
     try:
-        swap = Swap(layout, new, canary=module.params["canary"])
-        changed = swap.run()
+        with lock.exclusive(layout, asked["run"], asked["replace"]):
+            swap = Swap(layout, new, how=asked["how"], restart=asked["restart"], canary=asked["canary"])
+            before = swap.old
+            changed = swap.run()
+    except lock.LockedError as error:
+        module.fail_json(msg=str(error))
     except (SwapError, SystemdError) as error:
         serving = layout.current_generation()
         serves = f"Generation {serving} serves." if serving else "Nothing served before, nothing serves now."
         module.fail_json(msg=f"{error}\n{serves}")
-    module.exit_json(
-        changed=changed, before=before, steps=swap.steps, diff={"before": f"{before}\n", "after": f"{new}\n"}
-    )
+    module.exit_json(changed=changed, before=before, steps=swap.steps, diff=diff)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import yaml
 from tests.repo.conftest import ROOT, Ansible
 
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
+PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 LOOKUPS = sorted(path.stem for path in (ROOT / "plugins" / "lookup").glob("*.py"))
 
 
@@ -53,7 +54,11 @@ def test_the_installed_role_judges_settings_and_finds_the_sample_application(
     assert "flask_uwsgi_source" not in output
 
 
-@pytest.mark.parametrize("name", ["deploy", "verify"])
+def test_there_is_a_playbook_for_every_operation() -> None:
+    assert PLAYBOOKS == ["deploy", "logs", "remove", "restart", "rollback", "start", "status", "stop", "verify"]
+
+
+@pytest.mark.parametrize("name", PLAYBOOKS)
 def test_a_stranger_can_run_the_collection_s_playbooks(ansible: Ansible, installed: Path, name: str) -> None:
     ansible("ansible-playbook", "-i", "localhost,", "--syntax-check", f"flaskops.uwsgi.{name}")
 

@@ -30,7 +30,8 @@ def flat(text: str | list[str]) -> list[str]:
 
 
 def options(role: Path) -> dict[str, Any]:
-    return specs(role)["main"].get("options") or {}  # type: ignore[no-any-return]
+    """Return the options of all entry points of a role."""
+    return {name: spec for entry in specs(role).values() for name, spec in (entry.get("options") or {}).items()}
 
 
 def tasks(role: Path) -> Iterator[dict[str, Any]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -32,6 +34,48 @@ def short_path() -> Iterator[Path]:
     """Return a directory whose path is short enough for UNIX sockets, which end at 108 bytes."""
     with tempfile.TemporaryDirectory(prefix="fu-", dir="/tmp") as directory:
         yield Path(directory)
+
+
+class Ended(Exception):
+    """A module's end, with its result."""
+
+    def __init__(self, result: dict[str, Any]) -> None:
+        self.result = result
+
+
+@pytest.fixture
+def call_module(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Run a module of the collection in this process, upon the test's own layout."""
+
+    def call(module: ModuleType, check: bool = False, **arguments: Any) -> dict[str, Any]:
+        class Module:
+            check_mode = check
+
+            def __init__(self, argument_spec: dict[str, Any], supports_check_mode: bool, **_: Any) -> None:
+                assert supports_check_mode
+                given = {"app_name": layout.app, **arguments}
+                assert given.keys() <= argument_spec.keys()
+                assert not [name for name, spec in argument_spec.items() if spec.get("required") and name not in given]
+                self.params = {name: spec.get("default") for name, spec in argument_spec.items()} | given
+
+            def exit_json(self, **result: Any) -> None:
+                raise Ended({"failed": False, **result})
+
+            def fail_json(self, **result: Any) -> None:
+                raise Ended({"failed": True, "changed": False, **result})
+
+        monkeypatch.setattr(module, "AnsibleModule", Module)
+        monkeypatch.setattr(module, "Layout", lambda app, base=None: layout)
+        before = os.umask(0o022)
+        try:
+            module.main()
+        except Ended as end:
+            return end.result
+        finally:
+            os.umask(before)
+        raise AssertionError("the module did not end")
+
+    return call
 
 
 @pytest.fixture

@@ -1,9 +1,16 @@
-"""A host that runs in memory: systemd, its journal and uWSGI's health, as far as a swap sees them.
+"""A host that runs in memory: systemd, its journal, the kernel's sockets and uWSGI's health, as a swap sees them.
 
-It answers the very command lines that ``module_utils.systemd`` runs, and keeps what a real systemd 252
-was seen to do: units are as they were at the last daemon-reload; a listening socket whose address was changed
-by a daemon-reload tells the new address and has lost its descriptor; a socket refuses to start while the
-service it belongs to runs.
+It answers the very command lines that ``module_utils.systemd`` runs, and keeps what a real systemd 252 was seen to do:
+
+- units are as they were at the last daemon-reload;
+- a socket opens a descriptor of its own beside others of the same address, if all of them have ReusePort;
+- a socket refuses to start while the service that it names runs;
+- a service inherits, when it starts, the descriptor of every socket that it names (``Sockets=``) or that names it;
+- where nobody accepts, a connection starts the service that the socket names, also right after that one was stopped;
+- a service with ``Restart=always`` that cannot start is tried again for ever;
+- ``disable`` fails where there is neither a unit file nor a link; ``stop`` fails for a name that no unit file has;
+- ``list-units`` also lists units that others name, although they never ran;
+- ``journalctl --after-cursor`` shows the *first* lines, and where another unit logged the cursor's line, skips one.
 """
 
 from __future__ import annotations
@@ -13,6 +20,8 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,7 +30,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import service, swap, systemd
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import removal, service, swap, systemd
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
 
 ADDRESS = "0.0.0.0:8040"
@@ -37,7 +46,7 @@ class TemporaryLayout(Layout):
     def below(cls, top: Path, app: str) -> TemporaryLayout:
         """Return the layout, with the directories that the role makes before a swap."""
         layout = cls(app, top / "opt", top)
-        for folder in (layout.releases, layout.venvs, layout.generations, layout.units):
+        for folder in (layout.releases, layout.venvs, layout.generations, layout.units, layout.sysctl.parent):
             folder.mkdir(parents=True)
         layout.runtime.parent.mkdir()
         return layout
@@ -51,8 +60,16 @@ class TemporaryLayout(Layout):
         return self.top / "run" / f"{self.app}-canary"
 
     @property
+    def relief_runtime(self) -> Path:
+        return self.top / "run" / f"{self.app}-relief"
+
+    @property
     def lock(self) -> Path:
         return self.top / "lock" / f"{self.app}.deploy"
+
+    @property
+    def sysctl(self) -> Path:
+        return self.top / "sysctl.d" / f"60-{self.app}.conf"
 
     @property
     def units(self) -> Path:
@@ -67,6 +84,29 @@ class Event(NamedTuple):
     pidfile: str | None
 
 
+class Descriptor:
+    """A listening socket of the kernel's; whoever inherits it accepts from the same queue."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        # Called after each sleep.
+        self.tick: Callable[[], object] = lambda: None
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.tick()
+
+
 class FakeHost:
     """See the module.
 
@@ -77,21 +117,35 @@ class FakeHost:
 
     def __init__(self, layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> None:
         self.layout = layout
+        self.clock = Clock()
         self.events: list[Event] = []
+        # Units that run, with their main process; a socket has none.
         self.active: dict[str, int] = {}
         self.failed: set[str] = set()
-        # Units that systemd cannot start, and generations that answer their health check with a problem.
+        # Services that wait to be started once more.
+        self.crashing: set[str] = set()
+        # Units that systemd cannot start, and instances that answer their health check with a problem: `new`,
+        # or only one kind of it, `shop-relief/new`.
         self.refused: set[str] = set()
         self.sick: dict[str, str] = {}
         self.log: dict[str, list[str]] = {}
-        # The listening socket: what systemd holds open, and what each service inherited of it.
-        self.descriptor = ""
-        self.inherited: dict[str, str] = {}
+        # How often each instance had to start a worker, by the path of its stats.
+        self.respawned: dict[Path, int] = {}
+        # What systemd holds open, by unit, and what each service inherited.
+        self.open: dict[str, Descriptor] = {}
+        self.inherited: dict[str, list[Descriptor]] = {}
+        # Addresses on which a client connects after everything that happens, and when nobody was there to accept it.
+        self.clients: set[str] = set()
+        self.waited: list[str] = []
+        self._journal: list[tuple[str, str]] = [("other.service", "logged before")]
         self._loaded: dict[Path, str] = {}
         self._pid = 1000
         monkeypatch.setattr(systemd, "_run", self._run)
         monkeypatch.setattr(swap, "await_health", self._await_health)
-        monkeypatch.setattr(service, "listening", lambda address: address == self.descriptor)
+        monkeypatch.setattr(swap, "respawns", self._respawns)
+        monkeypatch.setattr(swap, "time", self.clock)
+        monkeypatch.setattr(service, "listening", lambda address: bool(self.descriptors(address)))
+        monkeypatch.setattr(removal, "_DATA", tuple(str(layout.top / "var" / name) for name in ("lib", "cache", "log")))
 
     # What a test asks.
 
@@ -104,13 +158,26 @@ class FakeHost:
         """Return the first event of that name."""
         return next(event for event in self.events if event.what == what)
 
+    def descriptors(self, address: str = ADDRESS) -> set[Descriptor]:
+        """Return the listening sockets of an address, whoever holds them."""
+        held = [*self.open.values(), *(one for inherited in self.inherited.values() for one in inherited)]
+        return {descriptor for descriptor in held if descriptor.address == address}
+
     def answering(self, address: str = ADDRESS) -> set[str]:
         """Return the generations that accept connections on an address."""
-        return {self._instance(unit) for unit, inherited in self.inherited.items() if inherited == address}
+        return {
+            self._instance(unit)
+            for unit, inherited in self.inherited.items()
+            if any(descriptor.address == address for descriptor in inherited)
+        }
 
     def running(self) -> set[str]:
-        """Return the generations that run, canaries apart."""
+        """Return the generations that run, canaries and reliefs apart."""
         return {self._instance(unit) for unit in self.active if fnmatch.fnmatch(unit, self.layout.service("*"))}
+
+    def sockets(self) -> set[str]:
+        """Return the addresses whose sockets are active."""
+        return {self._instance(unit) for unit in self.active if unit.endswith(".socket")}
 
     def enabled(self) -> set[str]:
         """Return the units that start at boot."""
@@ -125,6 +192,12 @@ class FakeHost:
         """Return the process id that somebody reads through the application's pidfile."""
         return int(self.layout.pidfile.read_text()) if self.layout.pidfile.exists() else None
 
+    def everything(self) -> tuple[Any, ...]:
+        """Return all that a failure must leave as it was."""
+        inherited = {unit: tuple(descriptors) for unit, descriptors in self.inherited.items()}
+        state = (dict(self.active), set(self.crashing), dict(self.open), inherited)
+        return (self.unit_files(), self.enabled(), *state, self.pidfile_pid(), self.layout.current_generation())
+
     # What a test arranges.
 
     def serve(self, name: str, **more: Any) -> None:
@@ -133,29 +206,70 @@ class FakeHost:
         swap.Swap(self.layout, name).run()
         self.events.clear()
 
-    def crash(self, generation: str) -> None:
-        """End a running generation as a kill -9 of its master would."""
-        unit = self.layout.service(generation)
-        del self.active[unit], self.inherited[unit]
+    def systemctl(self, *arguments: str) -> str:
+        """Do what somebody does by hand."""
+        return self._systemctl(*arguments)
+
+    def crash(self, unit: str) -> None:
+        """End a service as a kill -9 of its master would, and as if it could not be started again so far."""
+        self._end(unit)
+        if "Restart=always" in (self._loaded_text(unit) or ""):
+            self.crashing.add(unit)
+        else:
+            self.failed.add(unit)
+
+    def lose_descriptor(self, address: str = ADDRESS) -> None:
+        """Close a socket's descriptor behind systemd's back; the service that was started since is deaf."""
+        lost = self.open.pop(self.layout.socket(address))
+        for inherited in self.inherited.values():
+            if lost in inherited:
+                inherited.remove(lost)
 
     # What the code under test sees.
 
     def _await_health(self, path: Path, target: str, status: int, timeout: float) -> str | None:
-        self._note(f"health {path.parent.name}/{path.stem}")
-        return self.sick.get(path.stem)
+        instance = f"{path.parent.name}/{path.stem}"
+        self._note(f"health {instance}")
+        if not path.is_socket():
+            return f"GET {target} got no answer: nobody listens"
+        return self.sick.get(instance) or self.sick.get(path.stem)
+
+    def _respawns(self, path: Path) -> int:
+        if not path.is_socket():
+            raise FileNotFoundError(2, "No such file or directory")
+        return self.respawned.get(path, 0)
 
     def _run(self, *command: str, timeout: float) -> subprocess.CompletedProcess[str]:
         assert timeout > 0
         try:
-            if command[0] == "journalctl":
-                output = "\n".join(self.log.get(command[command.index("--unit") + 1], []))
-                self._note(" ".join(("journal", command[command.index("--since") + 1])))
-            else:
-                assert command[0] == "systemctl"
-                output = self._systemctl(*command[1:])
-        except _RefusedError as error:
+            output = {"journalctl": self._journalctl, "systemctl": self._systemctl}[command[0]](*command[1:])
+        except RefusedError as error:
             return subprocess.CompletedProcess(command, 1, "", str(error))
         return subprocess.CompletedProcess(command, 0, output, "")
+
+    def _journalctl(self, *arguments: str) -> str:
+        words = list(arguments)
+        options = {
+            name: words[words.index(name) + 1] for name in ("--unit", "--after-cursor", "--cursor") if name in words
+        }
+        options |= {word.partition("=")[0]: word.partition("=")[2] for word in words if "=" in word}
+        assert options.get("--output") == "cat"
+        limit = int(options["--lines"]) if "--lines" in options else len(self._journal)
+        unit = options.get("--unit")
+        matching = [(at, text) for at, (by, text) in enumerate(self._journal) if unit in (None, by)]
+        mark = options.get("--after-cursor") or options.get("--cursor")
+        if mark:
+            self._note(f"journal of {unit} after {mark}")
+            matching = [(at, text) for at, text in matching if at >= int(mark.removeprefix("i="))]
+            # It skips one line, which need not be the cursor's.
+            shown = (matching[1:] if "--after-cursor" in options else matching)[:limit]
+        else:
+            shown = matching[-limit:]
+        tail = [f"-- cursor: {self._cursor()}"] if "--show-cursor" in words else []
+        return "".join(f"{line}\n" for line in (*(text for _, text in shown), *tail))
+
+    def _cursor(self) -> str:
+        return f"i={len(self._journal) - 1}"
 
     def _systemctl(self, *arguments: str) -> str:
         verb, *words = (word for word in arguments if not word.startswith("--"))
@@ -164,136 +278,241 @@ class FakeHost:
             wanted = [word.removeprefix("--property=") for word in arguments if word.startswith("--property=")]
             return "".join(f"{name}={known[name]}\n" for name in wanted)
         if verb == "list-units":
-            units = sorted({*self.active, *self.failed})
+            units = sorted(self._in_memory())
             return "".join(
                 f"{unit} loaded {self._state(unit)} x a description of words\n"
                 for unit in units
-                if fnmatch.fnmatch(unit, words[0])
+                if any(fnmatch.fnmatch(unit, pattern) for pattern in words)
             )
         self._note(" ".join((verb, *words)))
         verbs: dict[str, Callable[..., None]] = {
             "daemon-reload": self._daemon_reload,
-            "start": self._start,
+            "start": self._start_all,
             "stop": self._stop,
+            "restart": self._restart,
             "reset-failed": self._reset_failed,
             "enable": self._enable,
             "disable": self._disable,
         }
-        verbs[verb](*words)
+        try:
+            verbs[verb](*words)
+        finally:
+            self._connect(" ".join((verb, *words)))
         return ""
 
     def _properties(self, unit: str) -> dict[str, str]:
         text = self._loaded_text(unit)
-        wants = "sockets.target.wants" if unit == self.layout.socket_unit else "multi-user.target.wants"
-        enabled = (self.layout.units / wants / unit).is_symlink()
-        listen = re.search(r"^ListenStream=(.*)$", text or "", re.M)
+        installable = "[Install]" in (text or "")
+        enabled = self._wants(unit).is_symlink()
+        alive = unit in self.active
         return {
             "ActiveState": self._state(unit),
-            "UnitFileState": "" if text is None else "enabled" if enabled else "disabled",
+            "UnitFileState": "" if text is None else "enabled" if enabled else "disabled" if installable else "static",
             "MainPID": str(self.active.get(unit, 0)),
             "NRestarts": "0",
-            "ActiveEnterTimestamp": "Tue 2026-11-24 06:40:46 UTC" if unit in self.active else "",
+            "StateChangeTimestamp": "Tue 2026-11-24 06:40:46 UTC" if alive else "",
             "NeedDaemonReload": "yes" if text is not None and text != self._stored_text(unit) else "no",
-            # As it was loaded, which need not be where anybody listens.
-            "Listen": f"{listen[1]} (Stream)" if listen else "",
         }
 
     def _state(self, unit: str) -> str:
-        return "active" if unit in self.active else "failed" if unit in self.failed else "inactive"
+        if unit in self.active:
+            return "active"
+        return "activating" if unit in self.crashing else "failed" if unit in self.failed else "inactive"
+
+    def _in_memory(self) -> set[str]:
+        units = {*self.active, *self.failed, *self.crashing}
+        return units | {name for unit in units for name in (*self._named_sockets(unit), self._starts(unit)) if name}
 
     def _daemon_reload(self) -> None:
         files = (path for path in self.layout.units.rglob("*") if path.is_file() and not path.is_symlink())
         self._loaded = {path: path.read_text() for path in files}
-        if self.descriptor and f"ListenStream={self.descriptor}\n" not in (
-            self._loaded_text(self.layout.socket_unit) or ""
-        ):
-            self.descriptor = ""
+
+    # Starting.
+
+    def _start_all(self, *units: str) -> None:
+        for unit in units:
+            self._start(unit)
 
     def _start(self, unit: str) -> None:
-        text = self._loaded_text(unit)
-        if text is None:
-            raise _RefusedError(f"Failed to start {unit}: Unit {unit} not found.")
+        if self._loaded_text(unit) is None:
+            raise RefusedError(f"Failed to start {unit}: Unit {unit} not found.")
         if unit in self.active:
             return
         self.failed.discard(unit)
-        if unit == self.layout.socket_unit:
-            self._start_socket()
-            return
-        if "Sockets=" in text:
-            self._start_socket()
-        if unit in self.refused:
+        if unit.endswith(".socket"):
+            self._open(unit)
+        else:
+            self._run_service(unit)
+
+    def _open(self, unit: str) -> None:
+        address = self._instance(unit)
+        text = self._loaded_text(unit) or ""
+        assert "ListenStream=%i\n" in text, text
+        starts = self._starts(unit)
+        if self._loaded_text(starts) is None:
+            raise RefusedError(f"{unit}: Socket service {starts} not loaded, refusing.")
+        if starts in self.active:
+            raise RefusedError(f"{unit}: Socket service {starts} already active, refusing.")
+        if unit in self.refused or (self.descriptors(address) and "ReusePort=yes" not in text):
             self.failed.add(unit)
-            raise _RefusedError(
+            raise RefusedError(f"{unit}: Failed to create listening socket ({address}): Address already in use")
+        self.active[unit] = 0
+        self.open[unit] = Descriptor(address)
+
+    def _run_service(self, unit: str) -> None:
+        text = self._loaded_text(unit) or ""
+        for socket in self._named_sockets(unit):
+            # It only wants them: without, it starts deaf.
+            try:
+                self._start(socket)
+            except RefusedError as error:
+                self._write(socket, str(error))
+        self._write(unit, f"Starting {unit}...")
+        for line in self.log.get(unit, []):
+            self._write(unit, line)
+        if unit in self.refused:
+            self._write(unit, f"{unit}: Main process exited, code=exited, status=22/n/a")
+            self._clean(unit)
+            (self.crashing if "Restart=always" in text else self.failed).add(unit)
+            raise RefusedError(
                 f"Job for {unit} failed because the control process exited with error code.\n"
                 f'See "systemctl status {unit}" and "journalctl -xeu {unit}" for details.\n'
             )
+        self.crashing.discard(unit)
         self._pid += 1
         self.active[unit] = self._pid
-        if "Sockets=" in text:
-            self.inherited[unit] = self.descriptor
-            self.layout.runtime.mkdir(exist_ok=True)
-            (self.layout.runtime / f"{self._instance(unit)}.pid").write_text(f"{self._pid}\n")
+        triggers = {*self._named_sockets(unit), *(socket for socket in self.open if self._starts(socket) == unit)}
+        self.inherited[unit] = [self.open[socket] for socket in sorted(triggers) if socket in self.open]
+        runtime, generation = self._runtime(unit), self._instance(unit)
+        runtime.mkdir(exist_ok=True)
+        (runtime / f"{generation}.pid").write_text(f"{self._pid}\n")
+        for suffix in ("sock", "stats"):
+            (runtime / f"{generation}.{suffix}").unlink(missing_ok=True)
+            os.mknod(runtime / f"{generation}.{suffix}", stat.S_IFSOCK | 0o600)
+        # The unit's ExecStartPost.
+        if runtime == self.layout.runtime and self.layout.current_generation() == generation:
+            self.layout.pidfile.unlink(missing_ok=True)
+            self.layout.pidfile.symlink_to(f"{generation}.pid")
 
-    def _start_socket(self) -> None:
-        unit = self.layout.socket_unit
-        if unit in self.active:
-            return
-        text = self._loaded_text(unit) or ""
-        service = re.search(r"^Service=(.*)$", text, re.M)
-        if not service or self._loaded_text(service[1]) is None:
-            raise _RefusedError(f"Failed to start {unit}: Unit {unit} has a bad unit file setting.")
-        if service[1] in self.active:
-            raise _RefusedError(f"{unit}: Socket service {service[1]} already active, refusing.")
-        self.active[unit] = 0
-        listen = re.search(r"^ListenStream=(.*)$", text, re.M)
-        assert listen
-        self.descriptor = listen[1]
+    def _restart(self, unit: str) -> None:
+        if self._loaded_text(unit) is None:
+            raise RefusedError(f"Failed to restart {unit}: Unit {unit} not found.")
+        self._end(unit)
+        # No connection starts what has a job already.
+        self._connect(f"restart {unit}, halfway", busy=unit)
+        self._start(unit)
+
+    # Stopping.
 
     def _stop(self, *units: str) -> None:
-        for unit in [name for name in self.active if any(fnmatch.fnmatch(name, pattern) for pattern in units)]:
-            del self.active[unit]
-            self.inherited.pop(unit, None)
-            if unit == self.layout.socket_unit:
-                self.descriptor = ""
-                continue
-            # The unit's ExecStopPost.
-            for suffix in ("pid", "sock", "stats"):
-                (self.layout.runtime / f"{self._instance(unit)}.{suffix}").unlink(missing_ok=True)
-            if self.layout.pidfile.is_symlink() and not self.layout.pidfile.exists():
-                self.layout.pidfile.unlink()
+        for name in units:
+            if not re.search(r"[*?[]", name) and name not in self._in_memory() and self._loaded_text(name) is None:
+                raise RefusedError(f"Failed to stop {name}: Unit {name} not loaded.")
+        known = {*self.active, *self.crashing}
+        for unit in [name for name in known if any(fnmatch.fnmatch(name, pattern) for pattern in units)]:
+            self._end(unit)
 
-    def _reset_failed(self, pattern: str) -> None:
-        self.failed = {unit for unit in self.failed if not fnmatch.fnmatch(unit, pattern)}
+    def _end(self, unit: str) -> None:
+        self.active.pop(unit, None)
+        self.crashing.discard(unit)
+        self.inherited.pop(unit, None)
+        self.open.pop(unit, None)
+        if not unit.endswith(".socket"):
+            self._clean(unit)
+
+    def _clean(self, unit: str) -> None:
+        runtime, generation = self._runtime(unit), self._instance(unit)
+        if runtime != self.layout.runtime:
+            # RuntimeDirectoryPreserve=no.
+            shutil.rmtree(runtime, ignore_errors=True)
+            return
+        # The unit's ExecStopPost.
+        for suffix in ("pid", "sock", "stats"):
+            (runtime / f"{generation}.{suffix}").unlink(missing_ok=True)
+        if self.layout.pidfile.is_symlink() and str(self.layout.pidfile.readlink()) == f"{generation}.pid":
+            self.layout.pidfile.unlink()
+
+    def _reset_failed(self, *patterns: str) -> None:
+        self.failed = {unit for unit in self.failed if not any(fnmatch.fnmatch(unit, one) for one in patterns)}
+
+    # Connections.
+
+    def _connect(self, after: str, busy: str = "") -> None:
+        for address in sorted(self.clients):
+            found = self.descriptors(address)
+            if not found:
+                self.waited.append(after)
+            for descriptor in found:
+                if any(descriptor in inherited for inherited in self.inherited.values()):
+                    continue
+                self.waited.append(after)
+                socket = next(unit for unit, held in self.open.items() if held is descriptor)
+                if self._starts(socket) != busy:
+                    self._activate(self._starts(socket))
+
+    def _activate(self, unit: str) -> None:
+        if unit in self.active:
+            return
+        self._note(f"a connection starts {unit}")
+        try:
+            self._start(unit)
+        except RefusedError as error:
+            self._write(unit, str(error))
+
+    # Unit files.
 
     def _wants(self, unit: str) -> Path:
         target = "sockets" if unit.endswith(".socket") else "multi-user"
         return self.layout.units / f"{target}.target.wants" / unit
 
     def _enable(self, unit: str) -> None:
+        if not self._unit_file(unit).is_file():
+            raise RefusedError(f"Failed to enable unit: Unit file {unit} does not exist.")
         link = self._wants(unit)
         link.parent.mkdir(exist_ok=True)
-        link.symlink_to(self._unit_file(unit))
+        if not link.is_symlink():
+            link.symlink_to(self._unit_file(unit))
 
     def _disable(self, unit: str) -> None:
-        self._wants(unit).unlink(missing_ok=True)
+        link = self._wants(unit)
+        if not link.is_symlink() and not self._unit_file(unit).is_file():
+            raise RefusedError(f"Failed to disable unit: Unit file {unit} does not exist.")
+        link.unlink(missing_ok=True)
 
     def _unit_file(self, unit: str) -> Path:
-        return self.layout.units / re.sub(r"@.*\.service$", "@.service", unit)
+        return self.layout.units / re.sub(r"@.*\.(service|socket)$", r"@.\1", unit)
 
-    def _sources(self, unit: str) -> Iterator[Path]:
+    def _sources(self, unit: str, there: Callable[[Path], bool]) -> Iterator[Path]:
         yield self._unit_file(unit)
-        yield self.layout.units / f"{unit}.d" / "generation.conf"
+        folder = self.layout.units / f"{unit}.d"
+        yield from (path for name in ("generation", "listen") if there(path := folder / f"{name}.conf"))
 
     def _loaded_text(self, unit: str) -> str | None:
         if self._unit_file(unit) not in self._loaded:
             return None
-        return "".join(self._loaded.get(path, "") for path in self._sources(unit))
+        return "".join(self._loaded[path] for path in self._sources(unit, self._loaded.__contains__))
 
     def _stored_text(self, unit: str) -> str:
-        return "".join(path.read_text() for path in self._sources(unit) if path.is_file())
+        return "".join(path.read_text() for path in self._sources(unit, Path.is_file) if path.is_file())
+
+    def _named_sockets(self, unit: str) -> list[str]:
+        return re.findall(r"^Sockets=(.*)$", self._loaded_text(unit) or "", re.M)
+
+    def _starts(self, unit: str) -> str:
+        """Return the service that a socket starts; of what is no socket nothing."""
+        if not unit.endswith(".socket"):
+            return ""
+        named = re.findall(r"^Service=(.*)$", self._loaded_text(unit) or "", re.M)
+        return str(named[-1]) if named else unit.replace(".socket", ".service")
+
+    def _runtime(self, unit: str) -> Path:
+        return self.layout.runtime.parent / unit.partition("@")[0]
 
     def _instance(self, unit: str) -> str:
-        return unit.partition("@")[2].removesuffix(".service")
+        return unit.partition("@")[2].rpartition(".")[0]
+
+    def _write(self, unit: str, line: str) -> None:
+        self._journal.append((unit, line))
 
     def _note(self, what: str) -> None:
         pidfile = self.layout.pidfile
@@ -301,13 +520,18 @@ class FakeHost:
             Event(
                 what,
                 self.layout.current_generation(),
-                pidfile.readlink().name if pidfile.is_symlink() else None,
+                str(pidfile.readlink()) if pidfile.is_symlink() else None,
             )
         )
 
 
-class _RefusedError(Exception):
-    pass
+class RefusedError(Exception):
+    """systemd says no."""
+
+
+def unit_file(layout: Layout, name: str, restart: str, install: str = "") -> str:
+    """Return a service's unit file as a generation wants it."""
+    return f"[Service]\n# {layout.app} as {name} wants it\nRestart={restart}\n{install}"
 
 
 def write_generation(
@@ -323,10 +547,12 @@ def write_generation(
     files = {
         "uwsgi.ini": f"[uwsgi]\n# {name}\n",
         "environment": 'TOKEN="hidden"\n',
-        "units/app.socket": f"[Socket]\nListenStream={listen}\n",
-        "units/app@.service": f"[Service]\n# as {name} wants it\nSockets={layout.app}.socket\n",
-        "units/app-canary@.service": f"[Service]\n# as {name} wants it\n",
+        "units/app@.socket": "[Socket]\nListenStream=%i\nReusePort=yes\n[Install]\nWantedBy=sockets.target\n",
+        "units/app@.service": unit_file(layout, name, "always", "[Install]\nWantedBy=multi-user.target\n"),
+        "units/app-canary@.service": unit_file(layout, name, "no"),
+        "units/app-relief@.service": unit_file(layout, name, "no"),
         "units/generation.conf": f"[Service]\n# {name}\n",
+        "units/listen.conf": f"[Service]\nSockets={layout.socket(listen)}\n",
     }
     gen.write(layout.generations / name, files, os.getgid())
     manifest = {
@@ -342,6 +568,7 @@ def write_generation(
         "health": {"path": "/healthz", "status": 200, "timeout": 5},
         "start_timeout": 60,
         "stop_timeout": 30,
+        "settle": 0.0,
         "keep": 3,
         "checksums": {file: hashlib.sha256(content.encode()).hexdigest() for file, content in files.items()},
         **more,

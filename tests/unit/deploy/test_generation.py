@@ -1,5 +1,7 @@
+import json
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -35,24 +37,45 @@ def test_the_layout_is_the_documented_one() -> None:
         "/run/shop/shop.pid",
     ]
     assert Layout("shop").root == Path("/opt/shop")
-    assert layout.socket_unit == "shop.socket"
+    assert (str(layout.canary_runtime), str(layout.relief_runtime)) == ("/run/shop-canary", "/run/shop-relief")
+    assert (str(layout.lock), str(layout.sysctl)) == ("/run/shop.deploy", "/etc/sysctl.d/60-shop.conf")
+    assert layout.socket_template == "shop@.socket"
+    assert layout.socket("0.0.0.0:8040") == "shop@0.0.0.0:8040.socket"
     assert layout.service("g") == "shop@g.service"
     assert layout.canary("g") == "shop-canary@g.service"
+    assert layout.relief("g") == "shop-relief@g.service"
+    units = "/etc/systemd/system"
+    assert str(layout.dropin("shop@g.service")) == f"{units}/shop@g.service.d/generation.conf"
+    assert str(layout.dropin("shop@g.service", "listen")) == f"{units}/shop@g.service.d/listen.conf"
+    assert str(layout.socket_dropin("0.0.0.0:8040")) == f"{units}/shop@0.0.0.0:8040.socket.d/generation.conf"
 
 
 def test_every_unit_file_of_a_generation_has_its_place(layout: TemporaryLayout) -> None:
     stored = layout.generations / "g" / "units"
     assert gen.unit_targets(layout, "g") == {
-        layout.units / "shop.socket": stored / "app.socket",
+        layout.units / "shop@.socket": stored / "app@.socket",
         layout.units / "shop@.service": stored / "app@.service",
         layout.units / "shop-canary@.service": stored / "app-canary@.service",
+        layout.units / "shop-relief@.service": stored / "app-relief@.service",
         layout.units / "shop@g.service.d" / "generation.conf": stored / "generation.conf",
+        layout.units / "shop@g.service.d" / "listen.conf": stored / "listen.conf",
+        layout.units / "shop-canary@g.service.d" / "generation.conf": stored / "generation.conf",
+        layout.units / "shop-relief@g.service.d" / "generation.conf": stored / "generation.conf",
+        layout.units / "shop-relief@g.service.d" / "listen.conf": stored / "listen.conf",
+    }
+
+
+def test_a_canary_has_the_same_settings_and_inherits_no_socket(layout: TemporaryLayout) -> None:
+    stored = layout.generations / "g" / "units"
+    assert gen.canary_targets(layout, "g") == {
+        layout.units / "shop-canary@.service": stored / "app-canary@.service",
         layout.units / "shop-canary@g.service.d" / "generation.conf": stored / "generation.conf",
     }
 
 
 def test_the_socket_starts_the_generation_it_names(layout: TemporaryLayout) -> None:
-    assert gen.socket_activates(layout, "g") == "[Socket]\nService=shop@g.service\n"
+    assert gen.socket_activates(layout.service("g")) == "[Socket]\nService=shop@g.service\n"
+    assert gen.socket_activates(layout.relief("g")) == "[Socket]\nService=shop-relief@g.service\n"
 
 
 def test_current_is_what_the_link_names_and_nothing_before_the_first_deploy(layout: TemporaryLayout) -> None:
@@ -133,9 +156,8 @@ def test_a_value_of_several_lines_is_hidden_as_well(layout: TemporaryLayout) -> 
 def test_kept_are_those_that_served_the_last_one_first(layout: TemporaryLayout) -> None:
     for name in ("a", "b", "c", "never"):
         write_generation(layout, name)
-    for age, name in enumerate(("b", "c", "a")):
+    for name in ("b", "c", "a"):
         gen.mark_served(layout, name)
-        os.utime(layout.generations / name / ".served", (age, age))
     assert gen.kept(layout) == ["a", "c", "b"]
     gen.mark_served(layout, "b")
     assert gen.kept(layout) == ["b", "a", "c"]
@@ -145,12 +167,101 @@ def test_kept_are_those_that_served_the_last_one_first(layout: TemporaryLayout) 
 def test_a_generation_is_removed_with_its_unit_settings_and_nothing_else(layout: TemporaryLayout) -> None:
     for name in ("a", "b"):
         write_generation(layout, name)
-        for dropin in (layout.service_dropin(name), layout.canary_dropin(name)):
-            dropin.parent.mkdir()
-            dropin.write_text("[Service]\n")
+        for unit in (layout.service(name), layout.canary(name), layout.relief(name)):
+            layout.dropin(unit).parent.mkdir()
+            for dropin in (layout.dropin(unit), layout.dropin(unit, "listen")):
+                dropin.write_text("[Service]\n")
     gen.remove(layout, "a")
     gen.remove(layout, "never-there")
     left = [str(path.relative_to(layout.top)) for path in layout.top.rglob("*") if "a" in path.name.partition("@")[2]]
     assert left == []
     assert not (layout.generations / "a").exists()
-    assert gen.manifest(layout, "b") and layout.service_dropin("b").is_file() and layout.canary_dropin("b").is_file()
+    assert gen.manifest(layout, "b")
+    for unit in (layout.service("b"), layout.canary("b"), layout.relief("b")):
+        assert layout.dropin(unit).is_file() and layout.dropin(unit, "listen").is_file()
+
+
+# The history.
+
+
+def serve(layout: TemporaryLayout, *moves: str) -> None:
+    """Note moves in this order; of a rollback the name begins with a minus."""
+    for move in moves:
+        name = move.removeprefix("-")
+        if not (layout.generations / name).is_dir():
+            write_generation(layout, name)
+        gen.mark_served(layout, name, "rollback" if move != name else "deploy")
+
+
+def test_the_history_counts_the_moves_and_tells_how_and_when_they_came(
+    layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gen.time, "gmtime", lambda: time.struct_time((2026, 11, 24, 3, 12, 0, 1, 328, 0)))
+    serve(layout, "a", "b", "-a")
+    assert gen.history(layout) == [
+        gen.Mark(3, "a", "rollback", "2026-11-24T03:12:00Z"),
+        gen.Mark(2, "b", "deploy", "2026-11-24T03:12:00Z"),
+    ]
+    assert json.loads((layout.generations / "a" / ".served").read_text()) == {
+        "number": 3, "how": "rollback", "since": "2026-11-24T03:12:00Z",
+    }  # fmt: skip
+
+
+def test_a_clock_that_goes_backwards_does_not_change_the_order(
+    layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for year, name in ((2026, "a"), (2019, "b"), (1970, "c")):
+        monkeypatch.setattr(gen.time, "gmtime", lambda year=year: time.struct_time((year, 1, 1, 0, 0, 0, 0, 1, 0)))
+        serve(layout, name)
+        # Of the file, too.
+        os.utime(layout.generations / name / ".served", (2050 - year, 2050 - year))
+    assert gen.kept(layout) == ["c", "b", "a"]
+    assert gen.rollback_target(layout) == "b"
+
+
+def test_a_generation_that_was_removed_does_not_make_its_number_come_again(layout: TemporaryLayout) -> None:
+    serve(layout, "a", "b", "c")
+    gen.remove(layout, "b")
+    serve(layout, "d")
+    assert [(mark.number, mark.generation) for mark in gen.history(layout)] == [(4, "d"), (3, "c"), (1, "a")]
+
+
+def test_a_mark_is_whole_or_not_there(layout: TemporaryLayout) -> None:
+    serve(layout, "a")
+    write_generation(layout, "b")
+    (layout.generations / "b" / ".served.partial").write_text('{"number":')
+    assert gen.kept(layout) == ["a"]
+    serve(layout, "b")
+    assert gen.kept(layout) == ["b", "a"]
+    assert not (layout.generations / "b" / ".served.partial").exists()
+
+
+@pytest.mark.parametrize(
+    ("moves", "target"),
+    [
+        ("", None),
+        ("a", None),
+        ("a b", "a"),
+        ("a b c", "b"),
+        # The same one again: the one before it.
+        ("a b a", "b"),
+        # Once it was done, it stays where it is, however often it is asked for.
+        ("a b -a", "a"),
+        ("a b -a -a", "a"),
+        ("a b c -b", "b"),
+        # A named one counts the same.
+        ("a b c -a", "a"),
+        # And forth again by name.
+        ("a b -a -b", "b"),
+        # After a deploy: what served before that.
+        ("a b -a c", "a"),
+        ("a b -a b", "a"),
+        ("a b c -a d", "a"),
+        ("a b -a c d", "c"),
+    ],
+)
+def test_a_rollback_goes_to_what_served_before_the_last_deploy(
+    layout: TemporaryLayout, moves: str, target: str | None
+) -> None:
+    serve(layout, *moves.split())
+    assert gen.rollback_target(layout) == target

@@ -4,18 +4,27 @@ import grp
 import os
 import stat
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import host as host_module
-from ansible_collections.flaskops.uwsgi.plugins.modules import generation, host_state
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import lock, service
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.modules import generation, host_state, serving, status, swap
 
-from tests.unit.deploy.fake_host import FakeHost, TemporaryLayout, write_generation
+from tests.unit.deploy.fake_host import FakeHost, RefusedError, TemporaryLayout, write_generation
 
 RunModule = Callable[..., dict[str, Any]]
+PARTS = ("generations", "releases", "venvs")
+MANIFEST = '{"listen": "0.0.0.0:8040"}\n'
+
+
+US = {"who": "us@controller", "home": "controller", "pid": 6, "start": "1", "since": "now", "what": "deploy"}
+THEM = {"who": "them@controller", "home": "controller", "pid": 7, "start": "2", "since": "then", "what": "deploy"}
 
 
 def program(path: Path, script: str) -> None:
@@ -30,9 +39,12 @@ def program(path: Path, script: str) -> None:
 @pytest.fixture
 def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Put a release, uWSGI and systemd-analyze in place, which find nothing wrong; return the arguments."""
-    (tmp_path / "opt/shop/generations").mkdir(parents=True)
+    for folder in ("generations", "releases/r1"):
+        (tmp_path / "opt/shop" / folder).mkdir(parents=True)
     program(tmp_path / "opt/shop/venvs/v1/bin/uwsgi", 'test -f "$2" && test "$RUNTIME_DIRECTORY" = /nonexistent')
-    program(tmp_path / "bin/systemd-analyze", 'ls "${SYSTEMD_UNIT_PATH%:}" > "$0.seen"')
+    program(
+        tmp_path / "bin/systemd-analyze", 'LC_ALL=C ls "${SYSTEMD_UNIT_PATH%:}" > "$0.seen"; echo "$@" > "$0.asked"'
+    )
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     return {
         "app_name": "shop",
@@ -44,11 +56,13 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
         "files": {
             "uwsgi.ini": "[uwsgi]\n",
             "environment": 'TOKEN="s3cr3t"\n',
-            "units/app.socket": "[Socket]\n",
+            "units/app@.socket": "[Socket]\n",
             "units/app@.service": "[Service]\n",
             "units/app-canary@.service": "[Service]\n",
+            "units/app-relief@.service": "[Service]\n",
             "units/generation.conf": "[Service]\n",
-            "manifest.json": "{}\n",
+            "units/listen.conf": "[Service]\n",
+            "manifest.json": MANIFEST,
         },
     }
 
@@ -64,17 +78,21 @@ def test_a_generation_is_written_once_with_its_links(
     assert result["path"] == str(folder)
     assert (folder / "release").readlink() == Path("../../releases/r1")
     assert (folder / "venv").readlink() == Path("../../venvs/v1")
-    assert (folder / "manifest.json").read_text() == "{}\n"
+    assert (folder / "manifest.json").read_text() == MANIFEST
     assert stat.S_IMODE((folder / "environment").stat().st_mode) == 0o600
     seen = (tmp_path / "bin/systemd-analyze.seen").read_text().split()
     assert seen == [
         "shop-canary@.service",
         "shop-canary@g1.service.d",
-        "shop.socket",
-        "shop.socket.d",
+        "shop-relief@.service",
+        "shop-relief@g1.service.d",
         "shop@.service",
+        "shop@.socket",
+        "shop@0.0.0.0:8040.socket.d",
         "shop@g1.service.d",
     ]
+    asked = (tmp_path / "bin/systemd-analyze.asked").read_text().split()
+    assert asked == ["verify", "--man=no", "shop@g1.service", "shop-canary@g1.service", "shop-relief@g1.service"]
     assert not run_module("generation", **arguments)["changed"]
 
 
@@ -101,7 +119,20 @@ def test_an_ini_that_uwsgi_refuses_leaves_nothing_behind(
     result = run_module("generation", **arguments)
     assert result["failed"] and result["msg"].startswith(message)
     assert result["msg"].endswith("Nothing of it remains; the running service was not touched")
-    assert list((tmp_path / "opt/shop/generations").iterdir()) == []
+    assert [path.name for folder in PARTS for path in (tmp_path / "opt/shop" / folder).iterdir()] == []
+
+
+def test_what_is_refused_takes_nothing_from_a_generation_that_served(
+    run_module: RunModule, arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    layout = Layout("shop", tmp_path / "opt")
+    for name in ("served", "shares"):
+        write_generation(layout, name, release="r0", venv="v0" if name == "served" else "v1")
+        gen.mark_served(layout, name)
+    program(tmp_path / "opt/shop/venvs/v1/bin/uwsgi", "exit 1")
+    assert run_module("generation", **arguments)["failed"]
+    left = {path.name for folder in PARTS for path in (tmp_path / "opt/shop" / folder).iterdir()}
+    assert left == {"served", "shares", "r0", "v0", "v1"}
 
 
 def test_units_that_systemd_complains_of_leave_nothing_behind(
@@ -167,7 +198,9 @@ def test_the_application_s_own_socket_is_no_stranger(
     assert host_state.strangers(layout, "0.0.0.0", 8040) == []
     assert host_state.strangers(layout, "0.0.0.0", 804) != []
     assert host_state.strangers(layout, "0.0.0.0", 40) != []
-    host._systemctl("stop", "shop@g1.service", "shop.socket")
+    # Another address of the same port may be opened beside it.
+    assert host_state.strangers(layout, "127.0.0.1", 8040) == []
+    host.systemctl("stop", "shop@g1.service", "shop@0.0.0.0:8040.socket")
     assert host_state.strangers(layout, "0.0.0.0", 8040) == others
 
 
@@ -211,12 +244,185 @@ def test_a_swap_in_check_mode_says_what_would_serve(
     assert result["diff"] == {"before": f"{before}\n", "after": "g2\n"}
 
 
-def test_a_swap_to_what_is_not_there_says_that_nothing_serves(run_module: RunModule, layout: TemporaryLayout) -> None:
-    result = run_module("swap", app_name="shop", base_dir=str(layout.base), generation="g2")
+def test_a_swap_to_what_is_not_there_says_that_nothing_serves(call_module: RunModule) -> None:
+    result = call_module(swap, generation="g2")
     assert result["failed"]
     assert result["msg"] == (
         "generation g2 is not on this host; kept are: none\nNothing served before, nothing serves now."
     )
+
+
+def test_a_swap_tells_what_served_before_and_how_long_each_step_took(
+    call_module: RunModule, layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("g1")
+    write_generation(layout, "g2")
+    result = call_module(swap, generation="g2", how="rollback")
+    assert (result["failed"], result["changed"], result["before"]) == (False, True, "g1")
+    assert list(result["steps"]) == ["canary", "start", "stop_old"]
+    assert gen.history(layout)[0].how == "rollback"
+    again = call_module(swap, generation="g2")
+    assert (again["changed"], again["before"], again["steps"]) == (False, "g2", {})
+    restarted = call_module(swap, generation="g2", restart=True)
+    assert (restarted["changed"], list(restarted["steps"])) == (True, ["restart", "stop_old"])
+
+
+def test_a_swap_that_fails_says_what_serves(call_module: RunModule, layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("g1")
+    write_generation(layout, "g2")
+    host.refused.add("shop@g2.service")
+    result = call_module(swap, generation="g2", canary=False)
+    assert result["failed"]
+    assert result["msg"].endswith("\nGeneration g1 serves.")
+
+
+def test_a_swap_is_refused_while_another_run_has_reserved_the_application(
+    call_module: RunModule, layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("g1")
+    write_generation(layout, "g2")
+    before = host.everything()
+    lock.reserve(layout, THEM)
+    for arguments in ({}, {"run": US}, {"run": US, "replace": {}}):
+        result = call_module(swap, generation="g2", **arguments)
+        assert result["failed"]
+        assert "deploy by them@controller, pid 7, since then" in result["msg"]
+    assert host.everything() == before
+    assert host.actions == []
+    assert call_module(swap, generation="g2", run=US, replace=THEM)["changed"]
+    # Replaced for once: the reservation itself is the module reservation's.
+    assert lock.owner(layout) == THEM
+    assert call_module(swap, generation="g1", run=THEM)["changed"]
+
+
+def test_what_serves_is_read_when_nobody_else_can_change_it(
+    call_module: RunModule, layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.serve("old")
+    write_generation(layout, "new")
+    exclusive = lock.exclusive
+
+    @contextmanager
+    def wait(*arguments: Any) -> Iterator[None]:
+        host.serve("quicker")
+        with exclusive(*arguments):
+            yield
+
+    monkeypatch.setattr(swap.lock, "exclusive", wait)
+    host.refused.add("shop-canary@new.service")
+    result = call_module(swap, generation="new")
+    assert result["msg"].endswith("\nGeneration quicker serves.")
+    assert host.running() == {"quicker"}
+    assert service.drift(layout) == []
+    host.refused.clear()
+    write_generation(layout, "new")
+    assert call_module(swap, generation="new")["before"] == "quicker"
+
+
+# Start, stop, restart.
+
+
+@pytest.mark.parametrize("state", ["started", "stopped", "restarted"])
+def test_what_was_never_deployed_can_be_neither_started_nor_stopped(
+    call_module: RunModule, layout: TemporaryLayout, host: FakeHost, state: str
+) -> None:
+    for check in (True, False):
+        result = call_module(serving, check=check, state=state)
+        assert result["failed"]
+        assert result["msg"] == f"shop is not deployed below {layout.base} on this host: deploy it first"
+    assert host.actions == []
+
+
+@pytest.mark.parametrize(
+    ("state", "serves", "changes"),
+    [
+        ("started", True, False),
+        ("started", False, True),
+        ("stopped", True, True),
+        ("stopped", False, False),
+        ("restarted", True, True),
+        ("restarted", False, True),
+    ],
+)
+def test_in_check_mode_it_is_told_what_would_change_and_nothing_does(
+    call_module: RunModule, layout: TemporaryLayout, host: FakeHost, state: str, serves: bool, changes: bool
+) -> None:
+    host.serve("g1")
+    if not serves:
+        host.systemctl("stop", "shop@0.0.0.0:8040.socket", "shop@g1.service")
+    host.events.clear()
+    before = host.everything()
+    result = call_module(serving, check=True, state=state)
+    assert result == {"failed": False, "changed": changes, "generation": "g1", "steps": {}}
+    assert host.everything() == before
+    assert host.actions == []
+    assert not layout.lock.exists()
+    assert call_module(serving, state=state)["changed"] is changes
+
+
+def test_what_was_stopped_is_started_again(call_module: RunModule, layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("g1")
+    assert call_module(serving, state="stopped") == {"failed": False, "changed": True, "generation": "g1", "steps": {}}
+    assert (host.active, host.pidfile_pid()) == ({}, None)
+    assert not call_module(serving, state="stopped")["changed"]
+    result = call_module(serving, state="started")
+    assert (result["changed"], list(result["steps"])) == (True, ["canary", "start"])
+    assert service.drift(layout) == []
+    assert not call_module(serving, state="started")["changed"]
+
+
+def test_a_restart_replaces_the_processes(call_module: RunModule, layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("g1")
+    before = host.pidfile_pid()
+    result = call_module(serving, state="restarted")
+    assert (result["changed"], list(result["steps"])) == (True, ["restart", "stop_old"])
+    assert host.pidfile_pid() != before
+    assert service.drift(layout) == []
+
+
+@pytest.mark.parametrize("state", ["started", "stopped", "restarted"])
+def test_nobody_starts_or_stops_what_another_has_reserved(
+    call_module: RunModule, layout: TemporaryLayout, host: FakeHost, state: str
+) -> None:
+    host.serve("g1")
+    lock.reserve(layout, THEM)
+    before = host.everything()
+    result = call_module(serving, state=state, run=US)
+    assert result["failed"] and "pid 7" in result["msg"]
+    assert host.everything() == before
+
+
+def test_a_restart_that_fails_says_why(call_module: RunModule, host: FakeHost) -> None:
+    host.serve("g1")
+    host.sick["shop-relief/g1"] = "GET /healthz answered 500"
+    result = call_module(serving, state="restarted")
+    assert result["failed"] and "generation g1 (gevent) does not serve: GET /healthz answered 500" in result["msg"]
+
+
+# The status.
+
+
+def test_the_status_has_the_drift_and_stats_that_do_not_answer_are_one(
+    call_module: RunModule, layout: TemporaryLayout, host: FakeHost
+) -> None:
+    assert call_module(status)["status"]["drift"] == ["no generation serves"]
+    host.serve("g1")
+    found = call_module(status)["status"]
+    assert found["drift"] == [found["stats_error"]]
+    assert found["generation"] == "g1"
+
+
+def test_a_status_that_cannot_be_told_is_an_error(
+    call_module: RunModule, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(unit: str) -> dict[str, str]:
+        raise RefusedError("Failed to connect to bus")
+
+    monkeypatch.setattr(host, "_properties", refuse)
+    result = call_module(status)
+    assert result["failed"]
+    assert result["msg"].startswith("the status of shop cannot be told: ")
+    assert "Failed to connect to bus" in result["msg"]
 
 
 def test_a_file_that_was_edited_by_hand_is_mended_where_it_is(
@@ -226,7 +432,10 @@ def test_a_file_that_was_edited_by_hand_is_mended_where_it_is(
     folder = tmp_path / "opt/shop/generations/g1"
     inode = folder.stat().st_ino
     (folder / "uwsgi.ini").write_text("edited")
-    assert run_module("generation", **arguments)["changed"]
+    assert run_module("generation", check=True, **arguments)["mended"] == ["uwsgi.ini"]
+    assert (folder / "uwsgi.ini").read_text() == "edited"
+    mended = run_module("generation", **arguments)
+    assert (mended["changed"], mended["mended"]) == (True, ["uwsgi.ini"])
     assert (folder / "uwsgi.ini").read_text() == arguments["files"]["uwsgi.ini"]
     assert folder.stat().st_ino == inode
     assert not run_module("generation", **arguments)["changed"]

@@ -40,7 +40,7 @@ def s(tmp_path: Path) -> dict[str, Any]:
         "user": "shop",
         "group": "shop",
         "environment": {"TOKEN_FILE": "/x", "_a1": ""},
-        "extra_ini": {"harakiri": 60},
+        "extra_ini": {"max-requests": 1000},
         # The numbers that the tests calculate with.
         "mode": "gevent",
         "processes": 4,
@@ -166,6 +166,7 @@ def test_a_text_that_does_not_fit_is_told_with_what_would(
         ("health_path", "/zustand/ä"),
         # The canaries of an app `shop` have the units and the runtime directory of an app `shop-canary`.
         ("app_name", "shop-canary"),
+        ("app_name", "shop-relief"),
     ],
 )
 def test_a_text_that_cannot_work_is_told_before_anything_changes(s: dict[str, Any], name: str, value: str) -> None:
@@ -385,6 +386,6 @@ def test_an_address_that_is_not_the_host_s_is_told_with_those_that_are(s: dict[s
     )
 
 
-@pytest.mark.parametrize("name", ["log_requests", "log_x_forwarded_for", "manage_sysctl"])
+@pytest.mark.parametrize("name", ["break_lock", "log_requests", "log_x_forwarded_for", "manage_sysctl"])
 def test_a_word_that_is_neither_true_nor_false_is_told(s: dict[str, Any], name: str) -> None:
     one(value_problems({**s, name: "perhaps"}), f"flask_uwsgi_{name}=perhaps", "set it to true or false")

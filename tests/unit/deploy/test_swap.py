@@ -1,7 +1,4 @@
 import errno
-import fcntl
-import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +6,23 @@ import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import service
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import swap as swap_module
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap, SwapError, point_pidfile, prune
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import (
+    Swap,
+    SwapError,
+    longest_stop,
+    point_pidfile,
+    prune,
+    stop_all,
+)
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
 
-from tests.unit.deploy.fake_host import ADDRESS, FakeHost, TemporaryLayout, write_generation
+from tests.unit.deploy.fake_host import ADDRESS, FakeHost, RefusedError, TemporaryLayout, write_generation
 
 # What a start that succeeded and a health check look like among the actions.
 CANARY = ["start shop-canary@new.service", "health shop-canary/new", "stop shop-canary@*.service"]
 START = ["start shop@new.service", "health shop/new"]
+SOCKET = f"shop@{ADDRESS}.socket"
+OTHER = "0.0.0.0:9000"
 
 
 def failing(layout: TemporaryLayout, new: str, **options: Any) -> str:
@@ -31,6 +38,13 @@ def in_order(actions: list[str], *wanted: str) -> bool:
     return all(action in rest for action in wanted)
 
 
+def edit_by_hand(layout: TemporaryLayout, host: FakeHost) -> None:
+    """Change a unit that serves, as somebody does who knows better, and have systemd load it."""
+    (layout.units / "shop@.service").write_text("[Service]\nRestart=always\n[Install]\nWantedBy=multi-user.target\n")
+    host.systemctl("daemon-reload")
+    host.events.clear()
+
+
 # A swap that succeeds.
 
 
@@ -39,11 +53,11 @@ def test_the_first_deploy_tries_a_canary_then_serves_and_starts_at_boot(
 ) -> None:
     write_generation(layout, "new")
     assert Swap(layout, "new").run() is True
-    assert in_order(host.actions, *CANARY, *START, "enable shop@new.service", "enable shop.socket")
+    assert in_order(host.actions, *CANARY, *START, "enable shop@new.service", f"enable {SOCKET}")
     assert host.answering() == {"new"}
     assert layout.current_generation() == "new"
     assert host.pidfile_pid() == host.active["shop@new.service"]
-    assert host.enabled() == {"shop@new.service", "shop.socket"}
+    assert host.enabled() == {"shop@new.service", SOCKET}
     assert gen.kept(layout) == ["new"]
 
 
@@ -62,7 +76,7 @@ def test_the_new_generation_is_healthy_before_the_old_one_is_stopped(layout: Tem
     assert Swap(layout, "new").run() is True
     assert in_order(host.actions, *START, "stop shop@old.service")
     assert host.actions.count("stop shop@old.service") == 1
-    assert "stop shop.socket" not in host.actions
+    assert not [action for action in host.actions if action.startswith("stop") and ".socke" in action]
     assert host.answering() == {"new"}
 
 
@@ -79,7 +93,7 @@ def test_the_pointers_name_the_new_generation_before_the_old_one_is_stopped(
         host.actions, "disable shop@old.service", "enable shop@new.service", "daemon-reload", "stop shop@old.service"
     )
     assert host.pidfile_pid() == host.active["shop@new.service"]
-    assert "Service=shop@new.service" in layout.socket_dropin.read_text()
+    assert "Service=shop@new.service" in layout.socket_dropin(ADDRESS).read_text()
 
 
 def test_the_units_that_serve_are_not_touched_before_the_canary_has_answered(
@@ -138,19 +152,17 @@ def test_a_swap_to_what_serves_already_changes_nothing(layout: TemporaryLayout, 
 def test_every_other_generation_that_runs_is_stopped(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("old")
     write_generation(layout, "stray")
-    host._systemctl("daemon-reload")
-    host._systemctl("start", "shop@stray.service")
+    host.systemctl("start", "shop@stray.service")
     write_generation(layout, "new")
     Swap(layout, "new").run()
     assert host.running() == {"new"}
 
 
-def test_a_generation_that_crashed_is_tried_and_started_again(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_generation_that_does_not_run_is_tried_and_started_again(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("same")
-    host.crash("same")
-    host.active.pop("shop.socket")
-    host.descriptor = ""
+    host.systemctl("stop", SOCKET, "shop@same.service")
     assert Swap(layout, "same").run() is True
+    assert in_order(host.actions, "start shop-canary@same.service", f"start {SOCKET}", "start shop@same.service")
     assert host.answering() == {"same"}
     assert host.pidfile_pid() == host.active["shop@same.service"]
 
@@ -180,11 +192,11 @@ def test_a_generation_that_is_not_there_is_refused_and_the_kept_ones_are_named(
 
 def test_a_failing_canary_leaves_the_old_generation_untouched(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("old")
-    before = (host.unit_files(), host.enabled(), dict(host.active), host.pidfile_pid())
+    before = host.everything()
     write_generation(layout, "new", release="r2", venv="v2")
     host.refused.add("shop-canary@new.service")
     failing(layout, "new")
-    assert (host.unit_files(), host.enabled(), dict(host.active), host.pidfile_pid()) == before
+    assert host.everything() == before
     assert layout.current_generation() == "old"
     assert host.answering() == {"old"}
     assert not [action for action in host.actions if action.startswith("stop shop@old")]
@@ -197,8 +209,8 @@ def test_nothing_remains_of_a_generation_that_failed(layout: TemporaryLayout, ho
     host.refused.add(unit)
     failing(layout, "new")
     assert not (layout.generations / "new").exists()
-    assert not layout.service_dropin("new").parent.exists()
-    assert not layout.canary_dropin("new").parent.exists()
+    for own in (layout.service("new"), layout.canary("new"), layout.relief("new")):
+        assert not layout.dropin(own).parent.exists()
     assert [path.name for path in layout.releases.iterdir()] == ["r1"]
     assert [path.name for path in layout.venvs.iterdir()] == ["v1"]
     assert not host.failed
@@ -275,14 +287,22 @@ def test_without_a_known_cause_the_message_is_what_the_health_check_got(
     assert "does not serve: GET /healthz answered 503 instead of 200: warming up" in failing(layout, "new")
 
 
-def test_the_log_is_read_from_the_second_of_the_start_on(
-    layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(time, "time", lambda: 1000.7)
+def test_what_was_logged_before_the_start_is_not_told(layout: TemporaryLayout, host: FakeHost) -> None:
+    write_generation(layout, "new")
+    host._write("shop-canary@new.service", "ValueError: of last week")
+    host._write("other.service", "logged since")
+    host.refused.add("shop-canary@new.service")
+    host.log["shop-canary@new.service"] = ["first", "second"]
+    message = failing(layout, "new")
+    assert "last week" not in message
+    assert message.splitlines()[-2:] == ["    first", "    second"]
+
+
+def test_the_log_that_is_told_is_its_end_however_much_there_is(layout: TemporaryLayout, host: FakeHost) -> None:
     write_generation(layout, "new")
     host.refused.add("shop-canary@new.service")
-    failing(layout, "new")
-    assert host.event("journal @1000")
+    host.log["shop-canary@new.service"] = [f"line {number}" for number in range(500)]
+    assert failing(layout, "new").splitlines()[-1] == "    line 499"
 
 
 def test_a_rollback_target_that_fails_stays_on_the_host(layout: TemporaryLayout, host: FakeHost) -> None:
@@ -296,9 +316,12 @@ def test_a_rollback_target_that_fails_stays_on_the_host(layout: TemporaryLayout,
 
 def test_the_serving_generation_is_not_removed_when_its_repair_fails(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("same")
+    edit_by_hand(layout, host)
+    pid = host.active["shop@same.service"]
     host.sick["same"] = "GET /healthz answered 500 instead of 200"
     failing(layout, "same")
-    assert not [action for action in host.actions if action.startswith("stop")]
+    assert not [action for action in host.actions if action.startswith("stop shop@")]
+    assert host.active["shop@same.service"] == pid
     assert host.answering() == {"same"}
     assert gen.manifest(layout, "same")
 
@@ -313,7 +336,7 @@ def test_a_unit_that_cannot_be_written_is_a_failure_like_others(
     troubles = [OSError(errno.ENOSPC, "No space left on device")]
 
     def full_disk(path: Path, content: str) -> bool:
-        if path == layout.service_dropin("new") and troubles:
+        if path == layout.dropin(layout.service("new")) and troubles:
             raise troubles.pop()
         return put(path, content)
 
@@ -322,72 +345,551 @@ def test_a_unit_that_cannot_be_written_is_a_failure_like_others(
     assert host.unit_files() == before
 
 
-# Another address.
+# A restart.
+
+
+def restart(layout: TemporaryLayout, name: str) -> bool:
+    return Swap(layout, name, restart=True).run()
+
+
+def test_a_relief_serves_while_the_generation_s_own_instance_is_restarted(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("same")
+    before = host.active["shop@same.service"]
+    assert restart(layout, "same") is True
+    assert in_order(
+        host.actions,
+        "start shop-relief@same.service",
+        "health shop-relief/same",
+        "restart shop@same.service",
+        "health shop/same",
+        "stop shop-relief@same.service",
+    )
+    assert host.active["shop@same.service"] > before
+    assert host.answering() == {"same"}
+    assert "shop-relief@same.service" not in host.active
+    assert service.drift(layout) == []
+
+
+def test_the_pidfile_names_whoever_serves_during_a_restart(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    restart(layout, "same")
+    pointed = {event.what: event.pidfile for event in host.events}
+    assert pointed["health shop-relief/same"] == "same.pid"
+    assert pointed["restart shop@same.service"] == "../shop-relief/same.pid"
+    # Its own start points it back, as after a crash.
+    assert pointed["health shop/same"] == pointed["stop shop-relief@same.service"] == "same.pid"
+    assert host.pidfile_pid() == host.active["shop@same.service"]
+
+
+def test_the_pidfile_is_true_while_the_own_instance_is_down(
+    layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.serve("same")
+    seen: list[tuple[int | None, int]] = []
+    connect = host._connect
+
+    def look(after: str, busy: str = "") -> None:
+        if busy:
+            seen.append((host.pidfile_pid(), host.active["shop-relief@same.service"]))
+        connect(after, busy)
+
+    monkeypatch.setattr(host, "_connect", look)
+    restart(layout, "same")
+    assert len(seen) == 1
+    assert seen[0][0] == seen[0][1]
+
+
+def test_at_every_moment_of_a_restart_somebody_accepts(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    host.clients.add(ADDRESS)
+    restart(layout, "same")
+    assert "restart shop@same.service" in host.actions
+    assert host.waited == []
+
+
+def test_at_every_moment_of_a_swap_somebody_accepts(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    host.clients.add(ADDRESS)
+    write_generation(layout, "new")
+    Swap(layout, "new").run()
+    assert host.answering() == {"new"}
+    assert host.waited == []
+
+
+def test_a_restart_has_no_canary_and_its_steps_are_timed(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    swap = Swap(layout, "same", restart=True)
+    swap.run()
+    assert list(swap.steps) == ["restart", "stop_old"]
+    assert not [action for action in host.actions if "canary" in action]
+
+
+def test_a_restart_of_what_does_not_run_is_a_start(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    host.systemctl("stop", SOCKET, "shop@same.service")
+    assert restart(layout, "same") is True
+    assert not [action for action in host.actions if "relief" in action]
+    assert host.answering() == {"same"}
+
+
+@pytest.mark.parametrize("reason", ["systemd", "health"])
+def test_a_relief_that_fails_is_stopped_and_nothing_else_is_touched(
+    layout: TemporaryLayout, host: FakeHost, reason: str
+) -> None:
+    host.serve("same")
+    before = host.everything()
+    if reason == "systemd":
+        host.refused.add("shop-relief@same.service")
+    else:
+        host.sick["shop-relief/same"] = "GET /healthz answered 500 instead of 200"
+    with pytest.raises(SwapError, match=r"generation same .* does not serve"):
+        restart(layout, "same")
+    assert in_order(host.actions, "stop shop-relief@same.service", "reset-failed shop-relief@*.service")
+    assert [action for action in host.actions if action.startswith(("stop", "restart"))] == [
+        "stop shop-relief@same.service"
+    ]
+    assert host.everything() == before
+    assert not host.failed
+
+
+@pytest.mark.parametrize("reason", ["systemd", "health"])
+def test_an_own_instance_that_fails_to_restart_leaves_the_relief_at_work(
+    layout: TemporaryLayout, host: FakeHost, reason: str
+) -> None:
+    host.serve("same")
+    host.clients.add(ADDRESS)
+    if reason == "systemd":
+        host.refused.add("shop@same.service")
+    else:
+        host.sick["shop/same"] = "GET /healthz answered 500 instead of 200"
+    with pytest.raises(SwapError, match=r"generation same .* does not serve"):
+        restart(layout, "same")
+    assert "shop-relief@same.service" in host.active
+    assert host.waited == []
+    assert layout.current_generation() == "same"
+    assert f"{layout.relief('same')} of a broken restart runs" in service.drift(layout)
+    if reason == "systemd":
+        assert host.pidfile_pid() == host.active["shop-relief@same.service"]
+
+
+def test_an_own_instance_that_is_sick_after_its_restart_serves_nobody(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    host.clients.add(ADDRESS)
+    host.sick["shop/same"] = "GET /healthz answered 500 instead of 200"
+    with pytest.raises(SwapError):
+        restart(layout, "same")
+    assert {unit for unit, inherited in host.inherited.items() if inherited} == {"shop-relief@same.service"}
+    assert host.pidfile_pid() == host.active["shop-relief@same.service"]
+    assert host.waited == []
+
+
+def test_after_a_restart_that_broke_the_next_one_ends_what_the_first_began(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("same")
+    host.clients.add(ADDRESS)
+    host.refused.add("shop@same.service")
+    with pytest.raises(SwapError):
+        restart(layout, "same")
+    host.refused.clear()
+    assert Swap(layout, "same").run() is True
+    assert service.drift(layout) == []
+    assert host.answering() == {"same"}
+    assert host.pidfile_pid() == host.active["shop@same.service"]
+    assert host.waited == []
+
+
+def test_another_generation_takes_over_from_a_relief(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    host.clients.add(ADDRESS)
+    host.refused.add("shop@old.service")
+    with pytest.raises(SwapError):
+        restart(layout, "old")
+    write_generation(layout, "new")
+    Swap(layout, "new").run()
+    assert host.answering() == {"new"}
+    assert service.drift(layout) == []
+    assert host.waited == []
+
+
+# A repair.
+
+
+def test_units_that_were_changed_by_hand_are_mended_and_what_was_started_from_them_is_restarted(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("same")
+    units = host.unit_files()
+    host.clients.add(ADDRESS)
+    edit_by_hand(layout, host)
+    swap = Swap(layout, "same")
+    assert swap.run() is True
+    assert list(swap.steps) == ["restart", "stop_old"]
+    assert in_order(host.actions, "daemon-reload", "start shop-relief@same.service", "restart shop@same.service")
+    assert host.unit_files() == units
+    assert service.drift(layout) == []
+    assert host.waited == []
+
+
+def test_a_unit_that_was_not_loaded_is_loaded(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    mine = layout.units / "shop@.service"
+    wanted = mine.read_text()
+    edit_by_hand(layout, host)
+    mine.write_text(wanted)
+    assert service.drift(layout) == ["shop@same.service was changed and not loaded"]
+    Swap(layout, "same").run()
+    assert service.drift(layout) == []
+
+
+def test_an_instance_that_lost_its_private_sockets_is_restarted(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    (layout.runtime / "same.stats").unlink()
+    assert service.drift(layout) == [f"shop@same.service has lost its sockets in {layout.runtime}"]
+    assert Swap(layout, "same").run() is True
+    assert "restart shop@same.service" in host.actions
+    assert service.drift(layout) == []
+
+
+def test_a_repair_of_pointers_restarts_nothing(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    before = dict(host.active)
+    layout.pidfile.unlink()
+    host.systemctl("disable", "shop@same.service")
+    host.systemctl("disable", SOCKET)
+    layout.socket_dropin(ADDRESS).write_text(gen.socket_activates("shop@other.service"))
+    assert Swap(layout, "same").run() is True
+    assert host.active == before
+    assert service.drift(layout) == []
+
+
+def test_a_crash_loop_is_told_and_the_relief_of_it_is_not_left(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    host.crash("shop@same.service")
+    for unit in (layout.canary("same"), layout.relief("same"), layout.service("same")):
+        host.refused.add(unit)
+        host.log[unit] = ["ValueError: no such queue"]
+    assert "ValueError: no such queue" in failing(layout, "same")
+    assert not host.failed
+    host.refused.clear()
+    assert Swap(layout, "same").run() is True
+    assert service.drift(layout) == []
+
+
+def test_a_socket_that_was_stopped_by_hand_is_opened_again_without_stopping_anything(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("same")
+    host.clients.add(ADDRESS)
+    host.systemctl("stop", SOCKET)
+    assert service.drift(layout) == [f"{SOCKET} is inactive and enabled"]
+    host.events.clear()
+    assert Swap(layout, "same").run() is True
+    assert in_order(
+        host.actions, f"start {SOCKET}", "start shop-relief@same.service", "restart shop@same.service",
+        "stop shop-relief@same.service",
+    )  # fmt: skip
+    assert [action for action in host.actions if action.startswith("stop")] == ["stop shop-relief@same.service"]
+    assert host.answering() == {"same"}
+    assert len(host.descriptors()) == 1
+    assert "Service=shop@same.service" in layout.socket_dropin(ADDRESS).read_text()
+    assert service.drift(layout) == []
+    # Whoever connected to what nobody accepted from yet was accepted by the relief.
+    assert set(host.waited) <= {f"start {SOCKET}"}
+
+
+def test_a_socket_that_was_opened_again_is_closed_when_the_relief_fails(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("same")
+    host.systemctl("stop", SOCKET)
+    host.refused.add("shop-relief@same.service")
+    with pytest.raises(SwapError):
+        Swap(layout, "same").run()
+    host.clients.add(ADDRESS)
+    host.systemctl("reset-failed", "nothing")
+    # Otherwise every second connection would wait in a queue from which nobody accepts.
+    assert host.waited == []
+    assert host.answering() == {"same"}
+
+
+# An address.
 
 
 def test_a_new_address_is_listened_on_and_the_old_one_is_left(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("old")
-    write_generation(layout, "new", listen="0.0.0.0:9000")
+    write_generation(layout, "new", listen=OTHER)
+    assert Swap(layout, "new").run() is True
+    assert host.answering(OTHER) == {"new"}
+    assert host.sockets() == {OTHER}
+    assert host.descriptors(ADDRESS) == set()
+    assert host.enabled() == {"shop@new.service", f"shop@{OTHER}.socket"}
+    assert not layout.socket_dropin(ADDRESS).parent.exists()
+    assert service.drift(layout) == []
+
+
+def test_the_old_address_is_served_until_the_new_one_answers(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    host.clients.add(ADDRESS)
+    write_generation(layout, "new", listen=OTHER)
     Swap(layout, "new").run()
-    assert host.answering("0.0.0.0:9000") == {"new"}
-    assert host.descriptor == "0.0.0.0:9000"
-    assert in_order(host.actions, *CANARY, "stop shop.socket shop@old.service", "start shop.socket", *START)
+    closing = [action for action in host.actions if action.startswith(f"stop {SOCKET[:-1]}")]
+    assert len(closing) == 1
+    assert in_order(host.actions, *CANARY, f"start shop@{OTHER}.socket", *START, closing[0])
+    answered = host.actions.index("health shop/new")
+    ended = {closing[0], "stop shop@old.service"}
+    assert set(host.waited) & {*host.actions[: answered + 1]} - ended == set()
+
+
+def test_a_connection_to_the_old_address_does_not_bring_the_old_generation_back(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("old")
+    host.clients.add(ADDRESS)
+    write_generation(layout, "new", listen=OTHER)
+    Swap(layout, "new").run()
+    assert host.running() == {"new"}
+    assert host.descriptors(ADDRESS) == set()
+
+
+def test_another_bind_address_of_the_same_port_is_a_new_address(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    write_generation(layout, "new", listen="127.0.0.1:8040")
+    Swap(layout, "new").run()
+    assert host.answering("127.0.0.1:8040") == {"new"}
+    assert host.sockets() == {"127.0.0.1:8040"}
+    assert service.drift(layout) == []
+
+
+def test_back_to_an_address_that_was_left_is_a_new_address_too(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    host.serve("new", listen=OTHER)
+    assert Swap(layout, "old").run() is True
+    assert host.answering(ADDRESS) == {"old"}
+    assert host.sockets() == {ADDRESS}
+    assert service.drift(layout) == []
 
 
 def test_a_canary_that_fails_leaves_the_old_address_served(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("old")
-    write_generation(layout, "new", listen="0.0.0.0:9000")
+    before = host.everything()
+    write_generation(layout, "new", listen=OTHER)
     host.refused.add("shop-canary@new.service")
     failing(layout, "new")
     assert host.answering(ADDRESS) == {"old"}
-    assert "stop shop.socket shop@old.service" not in host.actions
+    assert host.everything() == before
+    assert not [action for action in host.actions if action.startswith(f"stop {SOCKET[:-1]}")]
 
 
-def test_a_start_on_a_new_address_that_fails_brings_back_the_old_one(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_start_on_a_new_address_that_fails_closes_only_that_one(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("old")
-    write_generation(layout, "new", listen="0.0.0.0:9000")
+    host.clients.add(ADDRESS)
+    before = host.everything()
+    write_generation(layout, "new", listen=OTHER)
     host.refused.add("shop@new.service")
     failing(layout, "new")
     assert host.answering(ADDRESS) == {"old"}
-    assert host.descriptor == ADDRESS
-    assert host.running() == {"old"}
+    assert host.everything() == before
+    assert host.waited == []
 
 
-# One at a time.
-
-
-def test_a_second_swap_at_the_same_time_is_refused_and_names_the_first(
-    layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+def test_a_connection_to_the_new_address_does_not_bring_back_what_failed_there(
+    layout: TemporaryLayout, host: FakeHost
 ) -> None:
-    refusals: list[str] = []
+    host.serve("old")
+    before = host.everything()
+    # Those who wait for it.
+    host.clients.add(OTHER)
+    write_generation(layout, "new", listen=OTHER)
+    host.sick["shop/new"] = "GET /healthz answered 500 instead of 200"
+    failing(layout, "new")
+    assert host.everything() == before
 
-    def meanwhile(path: Path, *_: Any) -> None:
-        refusals.append(failing(layout, "other"))
 
-    monkeypatch.setattr(swap_module, "await_health", meanwhile)
+def test_a_connection_does_not_bring_back_a_first_deploy_that_failed(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.clients.add(ADDRESS)
     write_generation(layout, "new")
-    write_generation(layout, "other")
-    Swap(layout, "new", canary=False).run()
-    assert len(refusals) == 1
-    assert f"another deploy of shop is at work on this host (pid {os.getpid()}, since 20" in refusals[0]
-    assert refusals[0].endswith("wait for it to end, then deploy again")
-    assert host.running() == {"new"}
+    host.sick["shop/new"] = "GET /healthz answered 500 instead of 200"
+    failing(layout, "new")
+    assert host.active == {}
+    assert host.crashing == set()
 
 
-def test_the_swap_that_is_refused_takes_nothing_away(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_connection_does_not_bring_back_what_failed_where_the_application_was_stopped(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("old")
+    stop_all(layout)
+    host.clients.add(ADDRESS)
     write_generation(layout, "new")
-    layout.lock.parent.mkdir()
-    with layout.lock.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        lock.write("pid 4242, since 2026-11-24T06:40:00Z")
-        lock.flush()
-        assert "pid 4242" in failing(layout, "new")
-    assert host.actions == []
-    assert gen.manifest(layout, "new")
+    host.sick["shop/new"] = "GET /healthz answered 500 instead of 200"
+    failing(layout, "new")
+    assert "new" not in host.running()
+    assert layout.current_generation() == "old"
+
+
+def test_an_address_that_cannot_be_opened_leaves_the_old_one_served(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    before = host.everything()
+    write_generation(layout, "new", listen=OTHER)
+    host.refused.add(f"shop@{OTHER}.socket")
+    assert "Address already in use" in failing(layout, "new")
+    assert host.everything() == before
+
+
+def test_an_address_that_could_not_be_opened_is_forgotten(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    write_generation(layout, "new", listen=OTHER)
+    host.refused.add(f"shop@{OTHER}.socket")
+    failing(layout, "new")
+    assert not host.failed
+    assert Swap(layout, "old").run() is False
+
+
+def test_a_socket_that_lost_its_descriptor_is_drift_and_a_repair_opens_it_anew(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("aaa")
+    host.lose_descriptor()
+    assert service.drift(layout) == [f"nobody listens on {ADDRESS}"]
+    Swap(layout, "aaa").run()
+    assert host.answering() == {"aaa"}
+    assert service.drift(layout) == []
+
+
+# What settles.
+
+
+@pytest.fixture
+def settling(layout: TemporaryLayout, host: FakeHost) -> FakeHost:
+    """Write a generation whose canary is looked at for three seconds, beside one that serves."""
+    host.serve("old")
+    write_generation(layout, "new", settle=3.0)
+    return host
+
+
+def test_a_canary_is_looked_at_for_as_long_as_the_manifest_says(layout: TemporaryLayout, settling: FakeHost) -> None:
+    began = settling.clock.now
+    assert Swap(layout, "new").run() is True
+    assert 3 <= settling.clock.now - began < 4
+    assert in_order(
+        settling.actions, "start shop-canary@new.service", "health shop-canary/new", "health shop-canary/new", *START
+    )
+
+
+def test_a_canary_whose_worker_dies_soon_is_refused(layout: TemporaryLayout, settling: FakeHost) -> None:
+    before = settling.everything()
+
+    def die() -> None:
+        if settling.clock.now > 1.9:
+            settling.respawned[layout.canary_runtime / "new.stats"] = 1
+
+    settling.clock.tick = die
+    assert "a worker died 2.0 s after it had become healthy" in failing(layout, "new")
+    assert not [action for action in settling.actions if action.startswith("start shop@new")]
+    assert settling.everything() == before
+
+
+def test_a_worker_that_was_started_before_the_canary_was_healthy_is_no_problem(
+    layout: TemporaryLayout, settling: FakeHost
+) -> None:
+    settling.respawned[layout.canary_runtime / "new.stats"] = 4
     assert Swap(layout, "new").run() is True
 
 
-def test_a_swap_that_failed_does_not_lock_out_the_next(layout: TemporaryLayout, host: FakeHost) -> None:
+@pytest.mark.parametrize("how", ["unit", "stats"])
+def test_a_canary_that_ends_soon_is_refused(layout: TemporaryLayout, settling: FakeHost, how: str) -> None:
+    before = settling.everything()
+
+    def end() -> None:
+        settling.clock.tick = lambda: None
+        if how == "unit":
+            settling.crash("shop-canary@new.service")
+        else:
+            (layout.canary_runtime / "new.stats").unlink()
+
+    settling.clock.tick = end
+    words = {
+        "unit": "it ended 0.2 s after it had become healthy",
+        "stats": "it stopped answering after it had become healthy",
+    }
+    assert words[how] in failing(layout, "new")
+    assert settling.everything() == before
+    assert not settling.failed
+
+
+def test_a_canary_that_is_no_longer_healthy_when_it_has_settled_is_refused(
+    layout: TemporaryLayout, settling: FakeHost
+) -> None:
+    def sicken() -> None:
+        settling.sick["shop-canary/new"] = "GET /healthz answered 500 instead of 200: leak"
+
+    settling.clock.tick = sicken
+    assert "answered 500 instead of 200: leak" in failing(layout, "new")
+    assert settling.answering() == {"old"}
+
+
+# What a swap that was killed leaves.
+
+
+def test_a_generation_that_runs_beside_the_current_one_is_not_trusted_unproven(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("old")
+    write_generation(layout, "new")
+    # Killed between its start and its health.
+    swap = Swap(layout, "new")
+    swap._install("new", gen.unit_targets(layout, "new"))
+    host.systemctl("start", "shop@new.service")
+    host.sick["shop/new"] = "GET /healthz answered 500 instead of 200"
+    failing(layout, "new")
+    assert host.answering() == {"old"}
+    assert layout.current_generation() == "old"
+
+
+def test_a_generation_that_is_ending_is_started_again(
+    layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.serve("first")
+    host.serve("second")
+    host.systemctl("start", "shop@first.service")
+    # As it is while its requests end, for a minute.
+    state = host._state
+    ending = {"shop@first.service"}
+    monkeypatch.setattr(host, "_state", lambda unit: "deactivating" if unit in ending else state(unit))
+
+    def start(*units: str) -> None:
+        for unit in units:
+            if unit in ending:
+                ending.remove(unit)
+                host._end(unit)
+            host._start(unit)
+
+    monkeypatch.setattr(host, "_start_all", start)
+    Swap(layout, "first").run()
+    assert "start shop@first.service" in host.actions
+    assert service.drift(layout) == []
+
+
+def test_a_restart_that_breaks_beside_the_current_generation_leaves_nothing(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("old")
+    before = host.everything()
+    write_generation(layout, "new")
+    swap = Swap(layout, "new", restart=True)
+    swap._install("new", gen.unit_targets(layout, "new"))
+    host.systemctl("start", "shop@new.service")
+    host.sick["shop/new"] = "GET /healthz answered 500 instead of 200"
+    with pytest.raises(SwapError):
+        swap.run()
+    assert host.everything() == before
+
+
+def test_a_swap_that_failed_does_not_hinder_the_next(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
     write_generation(layout, "bad")
     host.refused.add("shop-canary@bad.service")
     failing(layout, "bad")
@@ -395,16 +897,55 @@ def test_a_swap_that_failed_does_not_lock_out_the_next(layout: TemporaryLayout, 
     assert Swap(layout, "new").run() is True
 
 
-def test_what_serves_is_read_when_nobody_else_can_change_it(layout: TemporaryLayout, host: FakeHost) -> None:
-    host.serve("old")
-    write_generation(layout, "new")
-    waiting = Swap(layout, "new")
-    host.serve("quicker")
-    serving = host.unit_files()
-    host.refused.add("shop-canary@new.service")
-    with pytest.raises(SwapError):
-        waiting.run()
-    assert host.unit_files() == serving
+# A stop.
+
+
+def test_everything_is_stopped_in_one_call_the_sockets_first(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    host.systemctl("start", "shop-relief@same.service")
+    # Between two calls a connection would start it again.
+    host.clients.add(ADDRESS)
+    host.events.clear()
+    assert stop_all(layout) is True
+    assert host.actions == [f"stop {SOCKET} shop@same.service shop-relief@same.service"]
+    assert host.active == {}
+    assert host.enabled() == {"shop@same.service", SOCKET}
+    assert stop_all(layout) is False
+    assert len(host.actions) == 1
+
+
+def test_a_stop_waits_as_long_as_the_generation_with_the_longest_patience(
+    layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert longest_stop(layout) == 0
+    host.serve("first", stop_timeout=600)
+    host.serve("second", stop_timeout=30)
+    (layout.generations / "half").mkdir()
+    assert longest_stop(layout) == 600
+    waits: list[float] = []
+    run = host._run
+
+    def listen(*command: str, timeout: float) -> Any:
+        if command[:2] == ("systemctl", "stop"):
+            waits.append(timeout)
+        return run(*command, timeout=timeout)
+
+    monkeypatch.setattr(swap_module.systemd, "_run", listen)
+    stop_all(layout)
+    assert len(waits) == 1 and waits[0] > 600
+
+
+def test_a_stop_that_systemd_refuses_is_an_error(
+    layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.serve("same")
+
+    def refuse(*units: str) -> None:
+        raise RefusedError("Job for shop@same.service canceled.")
+
+    monkeypatch.setattr(host, "_stop", refuse)
+    with pytest.raises(SystemdError, match="canceled"):
+        stop_all(layout)
 
 
 # Pruning.
@@ -412,10 +953,9 @@ def test_what_serves_is_read_when_nobody_else_can_change_it(layout: TemporaryLay
 
 def served(layout: TemporaryLayout, *names: str) -> None:
     """Write generations with a release and an environment each, which served in this order."""
-    for age, name in enumerate(names):
+    for name in names:
         write_generation(layout, name, release=f"r-{name}", venv=f"v-{name}")
         gen.mark_served(layout, name)
-        os.utime(layout.generations / name / ".served", (age, age))
 
 
 def there(layout: TemporaryLayout) -> set[str]:
@@ -445,13 +985,13 @@ def test_prune_after_a_rollback_keeps_new_and_old_although_others_served_later(l
 def test_prune_removes_the_unit_settings_of_what_it_removes(layout: TemporaryLayout) -> None:
     served(layout, "a", "b", "c")
     for name in ("a", "c"):
-        for dropin in (layout.service_dropin(name), layout.canary_dropin(name)):
-            dropin.parent.mkdir()
-            dropin.write_text("[Service]\n")
+        for unit in (layout.service(name), layout.canary(name), layout.relief(name)):
+            layout.dropin(unit).parent.mkdir()
+            layout.dropin(unit).write_text("[Service]\n")
     prune(layout, "c", "b", keep=2)
-    assert not layout.service_dropin("a").parent.exists()
-    assert not layout.canary_dropin("a").parent.exists()
-    assert layout.service_dropin("c").is_file()
+    for unit in (layout.service, layout.canary, layout.relief):
+        assert not layout.dropin(unit("a")).parent.exists()
+        assert layout.dropin(unit("c")).is_file()
 
 
 def test_prune_removes_releases_and_environments_that_no_generation_names(layout: TemporaryLayout) -> None:
@@ -501,13 +1041,25 @@ def test_a_stray_file_among_the_releases_does_not_break_a_deploy(layout: Tempora
 # The pidfile.
 
 
+def point_to(layout: TemporaryLayout, generation: str) -> bool:
+    return point_pidfile(layout, layout.service(generation), layout.runtime / f"{generation}.pid")
+
+
 def test_the_pidfile_tells_the_truth_after_the_master_was_replaced(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("a")
     (layout.runtime / "a.pid").write_text("1\n")
-    assert point_pidfile(layout, "a") is True
+    assert point_to(layout, "a") is True
     assert host.pidfile_pid() == host.active["shop@a.service"]
     assert layout.pidfile.readlink() == Path("a.pid")
-    assert point_pidfile(layout, "a") is False
+    assert point_to(layout, "a") is False
+
+
+def test_the_pidfile_can_name_what_runs_elsewhere(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("a")
+    host.systemctl("start", "shop-relief@a.service")
+    assert point_pidfile(layout, "shop-relief@a.service", layout.relief_runtime / "a.pid") is True
+    assert layout.pidfile.readlink() == Path("../shop-relief/a.pid")
+    assert host.pidfile_pid() == host.active["shop-relief@a.service"]
 
 
 def test_the_pidfile_is_not_written_through_a_link_that_the_service_planted(
@@ -518,7 +1070,7 @@ def test_the_pidfile_is_not_written_through_a_link_that_the_service_planted(
     victim.write_text("precious")
     (layout.runtime / "a.partial").symlink_to(victim)
     (layout.runtime / "a.pid").write_text("1\n")
-    point_pidfile(layout, "a")
+    point_to(layout, "a")
     assert victim.read_text() == "precious"
     assert not (layout.runtime / "a.pid").is_symlink()
 
@@ -534,16 +1086,5 @@ def test_the_pidfile_is_not_written_through_a_link_that_was_planted_at_the_last_
     # As if it were back at once.
     monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: None)
     with pytest.raises(FileExistsError):
-        point_pidfile(layout, "a")
+        point_to(layout, "a")
     assert victim.read_text() == "precious"
-
-
-def test_a_socket_that_lost_its_descriptor_is_drift_and_a_repair_opens_it_anew(
-    layout: TemporaryLayout, host: FakeHost
-) -> None:
-    host.serve("aaa")
-    host.descriptor = ""
-    assert service.drift(layout) == [f"nobody listens on {ADDRESS}"]
-    Swap(layout, "aaa").run()
-    assert host.answering() == {"aaa"}
-    assert service.drift(layout) == []

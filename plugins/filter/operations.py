@@ -1,0 +1,210 @@
+"""Filters that show what was asked of running services: their status and their logs."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import rollback
+
+_COLUMNS = ("host", "mode", "generation", "since", "busy", "flight", "served", "MB", "backlog", "pid")
+_NUMBERS = ("busy", "flight", "served", "MB", "backlog")
+_LEGEND = (
+    "since: by the host's clock; busy: workers with a request in flight, of all; flight: requests in flight; "
+    "served: requests since the start; MB: resident memory of the workers; backlog: connections that wait, of those "
+    "that can; pid: whether the pidfile names the master"
+)
+
+
+def status_report(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Gather what the hosts answered.
+
+    Args:
+        results: of each host, what the module ``flaskops.uwsgi.status`` left registered.
+
+    Returns:
+        of each host its status, or a dictionary whose ``error`` tells why there is none.
+    """
+    return {host: result.get("status") or {"error": _reason(result)} for host, result in results.items()}
+
+
+def _reason(result: Mapping[str, Any]) -> str:
+    said = re.sub(r"^Task failed: (Module failed: )?", "", " ".join(str(result.get("msg", "no message")).split()))
+    return f"cannot be {'reached' if result.get('unreachable') else 'examined'}: {said}"
+
+
+def status_table(report: Mapping[str, Mapping[str, Any]], width: int = 92) -> str:
+    """Show the hosts' statuses as a table, and below it how each host drifted and which generations it keeps.
+
+    Args:
+        report: what :func:`status_report` returned.
+        width: columns that the text may take; host names are cut to keep it.
+
+    Returns:
+        Lines without trailing blanks, so that YAML output shows them as a block.
+    """
+    rows = [_row(host, status) for host, status in report.items()]
+    sizes = [
+        max(len(name), *(len(cells[index]) for cells, _ in rows if index < len(cells)), 0)
+        for index, name in enumerate(_COLUMNS)
+    ]
+    sizes[0] = min(sizes[0], max(8, width - sum(sizes[1:]) - len(sizes[1:])))
+    lines = [_line(_COLUMNS, sizes), " ".join("-" * size for size in sizes)]
+    for cells, sentence in rows:
+        begun = _line(cells, sizes)
+        lines += _wrapped(f"{begun} ", sentence, width) if sentence else [begun]
+    if any(len(cells) == len(_COLUMNS) for cells, _ in rows):
+        lines += ["", *_wrapped("", _LEGEND, width)]
+    drift = [(host, text) for host, status in report.items() if _deployed(status) for text in status["drift"]]
+    lines += [""] if drift else []
+    for host, text in drift:
+        lines += _wrapped(f"DRIFT {host}: ", text, width, indent=4)
+    kept = [(host, status) for host, status in report.items() if _deployed(status)]
+    lines += [""] if kept else []
+    for host, status in kept:
+        text = f"kept {', '.join(status['kept']) or 'none'}; restarted by systemd {_times(status['restarts'])}"
+        lines += _wrapped(f"{host}: ", text, width, indent=4)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _deployed(status: Mapping[str, Any]) -> bool:
+    return status.get("generation") is not None
+
+
+def _row(host: str, status: Mapping[str, Any]) -> tuple[list[str], str]:
+    """Return the cells of a host's row, and the sentence that stands in place of those it lacks."""
+    if "error" in status:
+        return [host], status["error"]
+    if not _deployed(status):
+        return [host], "nothing deployed"
+    cells = [host, status["mode"] or status["configured"]["mode"] or "-", status["generation"]]
+    if status["state"] != "active":
+        return cells, status["state"] + (f" since {status['since']}" if status["since"] else "")
+    numbers = ["-"] * len(_NUMBERS)
+    if "workers" in status:
+        numbers = [
+            f"{status['workers_busy']}/{status['workers']}",
+            str(status["busy"]),
+            str(status["requests"]),
+            f"{status['rss_mb']:.0f}",
+            f"{status['listen_queue']}/{status['backlog']}",
+        ]
+    return [*cells, _short(status["since"]), *numbers, "true" if status["pidfile_true"] else "FALSE"], ""
+
+
+def _short(since: str) -> str:
+    """Shorten systemd's ``Tue 2026-11-24 09:14:01 UTC`` to ``11-24 09:14``."""
+    found = re.search(r"\d{4}-(\d\d-\d\d \d\d:\d\d)", since)
+    return found[1] if found else since
+
+
+def _line(cells: Sequence[str], sizes: Sequence[int]) -> str:
+    named = zip(_COLUMNS, cells, sizes, strict=False)
+    return " ".join(
+        _cut(text, size).rjust(size) if column in _NUMBERS else _cut(text, size).ljust(size)
+        for column, text, size in named
+    )
+
+
+def _cut(text: str, size: int) -> str:
+    return text if len(text) <= size else text[: size - 1] + "~"
+
+
+def _wrapped(begun: str, text: str, width: int, indent: int | None = None) -> list[str]:
+    """Break a text that follows what a line has begun with; below it, or at an indent, it goes on."""
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=begun,
+        subsequent_indent=" " * (len(begun) if indent is None else indent),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
+def logs_page(logs: Mapping[str, Any], host: str, app: str, since: str = "") -> str:
+    """Show what an application logged on a host, its errors first.
+
+    Args:
+        logs: what the module ``flaskops.uwsgi.logs`` returned.
+        host: the host's name.
+        app: the application's name.
+        since: the time before which lines were left out, if any.
+
+    Returns:
+        Lines without trailing blanks, so that YAML output shows them as a block. Times are UTC; what follows is the
+        process id, or ``systemd``.
+    """
+    entries, errors = logs["lines"], logs["errors"]
+    when = f" since {since}" if since else ""
+    if not entries:
+        if not logs["deployed"]:
+            return f"{host}: {app} was never deployed here, or was removed, and the journal has no line of it{when}"
+        return f"{host}: the journal has no line of {app}{when}"
+    found = _count(len(errors), "error") if errors else "no error"
+    lines = [f"{host}: {found} in {app}'s last {_count(len(entries), 'line')}{when}"]
+    lines += [f"from {entries[0]['at']} to {entries[-1]['at']}", ""]
+    if errors:
+        lines += [f"errors ({len(errors)}):"]
+        for error in errors:
+            first, *below = error["lines"]
+            lines += [f"{error['at']} [{error['by']}] {first}", *(f"    {line}" for line in below)]
+        lines += [""]
+    lines += [f"last {_count(len(entries), 'line')}:"]
+    lines += [f"{entry['at']} [{entry['by']}] {entry['text']}" for entry in entries]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def serving_summary(done: Mapping[str, Any], state: str) -> str:
+    """Tell what a start, a stop or a restart came to.
+
+    Args:
+        done: what the module ``flaskops.uwsgi.serving`` returned.
+        state: the state that was asked of it.
+    """
+    what = f"{state}" if done["changed"] else f"was {state} already"
+    return f"generation {done['generation']} {what}{seconds(done.get('steps') or {})}"
+
+
+def rollback_summary(plan: Mapping[str, Any], swap: Mapping[str, Any]) -> str:
+    """Tell what a rollback came to, and how to go forth again.
+
+    Args:
+        plan: what :func:`rollback.plan` returned.
+        swap: what the module ``flaskops.uwsgi.swap`` returned, or that it was skipped.
+    """
+    if plan["settled"] or plan["before"] == plan["to"]:
+        return f"{plan['to']} serves"
+    moved = f"{plan['before']} -> {plan['to']}{seconds(swap.get('steps') or {})}"
+    return f"{moved}; forth again with -e to={plan['before']}, or with the next deploy"
+
+
+def seconds(steps: Mapping[str, float]) -> str:
+    """Return how long the steps of a swap took, in brackets; empty where there were none."""
+    told = ", ".join(f"{step.replace('_', ' ')} {taken:.1f} s" for step, taken in steps.items())
+    return f" [{told}]" if told else ""
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+class FilterModule:
+    """Named as Ansible expects."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return the filters by name."""
+        return {
+            "logs_page": logs_page,
+            "rollback": rollback.plan,
+            "rollback_summary": rollback_summary,
+            "serving_summary": serving_summary,
+            "status_report": status_report,
+            "status_table": status_table,
+        }

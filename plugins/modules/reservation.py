@@ -1,0 +1,78 @@
+#!/usr/bin/python
+"""Module: reserve an application for one run of Ansible."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: reservation
+short_description: Reserve an application on a host for one run of Ansible
+version_added: 0.1.0
+author: The flaskops maintainers
+description:
+  - While a run has an application reserved, every other one that would change it is refused and told whose it is.
+  - A reservation lives in C(/run), so it does not outlive a reboot.
+options:
+  app_name:
+    description: The application's name.
+    type: str
+    required: true
+  state:
+    description: V(present) reserves, V(absent) gives back; another's reservation is left alone.
+    type: str
+    choices: [present, absent]
+    default: present
+  run:
+    description: Who asks, as the lookup P(flaskops.uwsgi.run_identity#lookup) returns it.
+    type: dict
+    required: true
+  replace:
+    description: Whose reservation does not count, because he lives no more.
+    type: dict
+"""
+
+EXAMPLES = r"""
+- name: Application is reserved
+  flaskops.uwsgi.reservation:
+    app_name: aiops_flask
+    run: "{{ lookup('flaskops.uwsgi.run_identity', 'deploy') }}"
+"""
+
+RETURN = r"""
+reserved_by:
+  description: Whose the application is from now on, or null.
+  type: dict
+  returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import lock
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "app_name": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "run": {"type": "dict", "required": True},
+            "replace": {"type": "dict"},
+        },
+        supports_check_mode=True,
+    )
+    layout, run = Layout(module.params["app_name"]), module.params["run"]
+    try:
+        if module.check_mode:
+            pass
+        elif module.params["state"] == "present":
+            lock.reserve(layout, run, module.params["replace"])
+        else:
+            lock.release(layout, run)
+    except lock.LockedError as error:
+        module.fail_json(msg=str(error))
+    # Nothing that outlives the run.
+    module.exit_json(changed=False, reserved_by=lock.owner(layout))
+
+
+if __name__ == "__main__":
+    main()

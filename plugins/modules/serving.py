@@ -1,0 +1,105 @@
+#!/usr/bin/python
+"""Module: start, stop or restart what is deployed."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: serving
+short_description: Start, stop or restart a deployed application
+version_added: 0.1.0
+author: The flaskops maintainers
+description:
+  - Acts on the generation that was deployed last; which one that is does not change.
+  - A restart replaces every process without a failed request.
+  - A stop lets the requests in flight end. It does not outlive a reboot.
+options:
+  app_name:
+    description: The application's name.
+    type: str
+    required: true
+  base_dir:
+    description: The directory that holds one directory per application.
+    type: path
+    default: /opt
+  state:
+    description: What shall be. V(restarted) starts what is stopped.
+    type: str
+    choices: [started, stopped, restarted]
+    required: true
+  run:
+    description: Who asks, as the lookup P(flaskops.uwsgi.run_identity#lookup) returns it.
+    type: dict
+  replace:
+    description: Whose reservation of the application does not count, because he lives no more.
+    type: dict
+"""
+
+EXAMPLES = r"""
+- name: Processes are new
+  flaskops.uwsgi.serving:
+    app_name: aiops_flask
+    state: restarted
+"""
+
+RETURN = r"""
+generation:
+  description: The generation that was acted on.
+  type: str
+  returned: always
+steps:
+  description: The seconds each step took.
+  type: dict
+  returned: when something was started
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import lock, service
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap, SwapError, stop_all
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "app_name": {"type": "str", "required": True},
+            "base_dir": {"type": "path", "default": "/opt"},
+            "state": {"type": "str", "choices": ["started", "stopped", "restarted"], "required": True},
+            "run": {"type": "dict"},
+            "replace": {"type": "dict"},
+        },
+        supports_check_mode=True,
+    )
+    os.umask(0o022)
+    layout = Layout(module.params["app_name"], Path(module.params["base_dir"]))
+    state, current = module.params["state"], layout.current_generation() or ""
+    if not current:
+        module.fail_json(msg=f"{layout.app} is not deployed below {layout.base} on this host: deploy it first")
+    result: dict[str, Any] = {"generation": current, "steps": {}}
+    try:
+        if module.check_mode:
+            wanted = {
+                "started": bool(service.drift(layout)),
+                "stopped": bool(service.open_units(layout)),
+                "restarted": True,
+            }
+            module.exit_json(changed=wanted[state], **result)
+        with lock.exclusive(layout, module.params["run"], module.params["replace"]):
+            if state == "stopped":
+                changed = stop_all(layout)
+            else:
+                swap = Swap(layout, current, restart=state == "restarted")
+                changed = swap.run()
+                result["steps"] = swap.steps
+    except (SwapError, SystemdError, lock.LockedError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=changed, **result)
+
+
+if __name__ == "__main__":
+    main()

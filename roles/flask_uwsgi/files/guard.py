@@ -1,0 +1,103 @@
+"""Looks after the workers of one uWSGI instance, whose master runs this beside them.
+
+uWSGI's own ``harakiri`` cannot: it has one clock for all requests of a worker, and with ``post-buffering`` it kills
+workers that are well (2.0.31, ``core/reader.c``: ``inc_harakiri`` of a clock that stands at 0). Its ``reload-on-rss``
+looks only when a request ends.
+
+    python guard.py STATS_SOCKET HANG_SECONDS MEMORY_MB
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Hang:
+    """Knows since when each worker has had requests of which none has ended.
+
+    Args:
+        limit: seconds that this may last; 0 for ever.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self._since: dict[int, tuple[int, float]] = {}
+
+    def found(self, workers: Iterable[dict[str, Any]], now: float) -> list[int]:
+        """Return the process ids of the workers that hang.
+
+        Args:
+            workers: as uWSGI's stats tell them.
+            now: seconds of a monotonic clock.
+        """
+        busy = {
+            worker["pid"]: worker["requests"]
+            for worker in workers
+            if worker["pid"] > 0 and any(core["in_request"] for core in worker["cores"])
+        }
+        self._since = {
+            pid: self._since[pid] if self._since.get(pid, (-1,))[0] == requests else (requests, now)
+            for pid, requests in busy.items()
+        }
+        return [pid for pid, (_, since) in self._since.items() if self.limit and now - since >= self.limit]
+
+
+def stats(path: str) -> list[dict[str, Any]]:
+    """Return the workers as uWSGI's stats tell them; none while it starts or ends."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(path)
+            document = json.loads(b"".join(iter(lambda: connection.recv(1 << 16), b"")))
+    except (OSError, ValueError):
+        return []
+    workers: list[dict[str, Any]] = document["workers"]
+    return workers
+
+
+def resident_mb(pid: int) -> float:
+    """Return the resident memory of a process; 0 for one that has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE / 2**20
+    except (OSError, IndexError):
+        return 0.0
+
+
+def kill(pid: int, reason: str) -> None:
+    """End a worker, whose master then starts another."""
+    print(f"guard: worker with pid {pid} is killed and replaced: {reason}", flush=True)
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def watch(path: str, hang: Hang, memory_mb: float) -> None:
+    """Watch for ever."""
+    # The stats of thousands of cores cost milliseconds; memory is cheap to read, and can grow fast.
+    period = max(1.0, hang.limit / 10) if hang.limit else 10.0
+    pids: list[int] = []
+    looked = float("-inf")
+    while True:
+        now = time.monotonic()
+        if now - looked >= period:
+            looked, workers = now, stats(path)
+            pids = [worker["pid"] for worker in workers if worker["pid"] > 0]
+            for pid in hang.found(workers, now):
+                kill(pid, f"it has requests, and none has ended for {hang.limit:.0f} s (flask_uwsgi_hang_timeout)")
+        for pid in pids if memory_mb else []:
+            if (used := resident_mb(pid)) > memory_mb:
+                kill(pid, f"it holds {used:.0f} MB, {memory_mb:.0f} are the most (flask_uwsgi_worker_memory_mb)")
+        time.sleep(1.0 if memory_mb else period)
+
+
+if __name__ == "__main__":
+    watch(sys.argv[1], Hang(float(sys.argv[2])), float(sys.argv[3]))
