@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 HOSTS := app1:bookworm build1:bookworm:build
 URL := http://127.0.0.1:8040
 
-.PHONY: help deploy verify test test-quick setup packages sandbox lock clean distclean
+.PHONY: help deploy verify test test-full test-quick setup packages sandbox lock clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -23,6 +23,9 @@ verify: setup ## load-test what serves, and leave the evidence in reports/verify
 
 test: setup ## everything: lint, unit tests, real hosts
 	@python -m tools.check lint unit hosts
+
+test-full: setup ## the same, in both modes on both distributions, and docs/OPERATIONS.md from it
+	@python -m tools.check lint unit hosts matrix
 
 test-quick: setup ## lint and unit tests, under two minutes
 	@python -m tools.check lint unit

@@ -48,6 +48,13 @@ class Service:
         return self.run(f"systemctl show {unit} --property={name} --value")
 
     @property
+    def status(self) -> dict[str, Any]:
+        """What the product says of it; only for what nobody else knows, such as the order of the generations."""
+        result = self.host.ansible("flaskops.uwsgi.status", f"app_name={APP}", check=False, become=True)
+        document: dict[str, Any] = result["status"]
+        return document
+
+    @property
     def stats(self) -> dict[str, Any]:
         """What uWSGI's stats server says."""
         reader = (
@@ -96,6 +103,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = yield
     host = getattr(item, "funcargs", {}).get("host")
     if report.failed and host is not None:
-        journal = host.run(f"journalctl --no-pager --lines 80 --unit '{APP}*'")
+        journal = host.run(f"journalctl --no-pager --lines 2000 --unit '{APP}*' | grep -v '\" 200 ' | tail -n 60")
         report.sections.append((f"journal of {APP}", journal.stdout + journal.stderr))
     return report

@@ -1,12 +1,14 @@
 """Runs the project's checks stage by stage: one line each while they run, the output only of what failed.
 
-``python -m tools.check lint unit`` is `make test-quick`; with ``hosts`` it is `make test`.
+``python -m tools.check lint unit`` is `make test-quick`; with ``hosts`` it is `make test`, and with ``matrix`` as well
+`make test-full`.
 """
 
 from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / "reports" / "test"
-PYTHON_FOLDERS = "app plugins sandbox tests tools docs molecule"
+PYTHON_FOLDERS = "app plugins roles sandbox tests tools docs molecule"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,20 @@ STAGES = {
         Stage("molecule gevent (Debian 12)", "molecule test --scenario-name gevent"),
         Stage("molecule threads (Debian 13)", "molecule test --scenario-name threads"),
         Stage("molecule must_fail", "molecule test --scenario-name must_fail"),
+        Stage("molecule faults", "molecule test --scenario-name faults"),
+    ),
+    # What `hosts` leaves out: every operation in the other mode, and each mode on the other distribution.
+    "matrix": (
+        Stage("molecule threads (Debian 13, all)", "env FLASKOPS_FULL=1 molecule test --scenario-name threads"),
+        Stage(
+            "molecule gevent (Debian 13)",
+            "env FLASKOPS_FULL=1 FLASKOPS_SUITE=trixie molecule test --scenario-name gevent",
+        ),
+        Stage(
+            "molecule threads (Debian 12)",
+            "env FLASKOPS_FULL=1 FLASKOPS_SUITE=bookworm molecule test --scenario-name threads",
+        ),
+        Stage("table of operations", "python docs/operations.py"),
     ),
 }
 
@@ -54,7 +70,7 @@ def run(stage: Stage) -> bool:
     """Run a stage, show how it went, and return whether it passed."""
     LOGS.mkdir(parents=True, exist_ok=True)
     log = LOGS / (stage.name.replace(" ", "-").replace(",", "") + ".log")
-    print(f"{stage.name:<32} ", end="", flush=True)
+    print(f"{stage.name:<34} ", end="", flush=True)
     started = time.monotonic()
     with log.open("w") as output:
         done = subprocess.run(
@@ -81,6 +97,8 @@ def tail(log: Path, lines: int = 80) -> str:
 def main() -> int:
     """Run the groups named on the command line."""
     groups = sys.argv[1:] or list(STAGES)
+    # What an earlier run left is no evidence of this one.
+    shutil.rmtree(ROOT / "reports" / "operations", ignore_errors=True)
     started = time.monotonic()
     results = [run(stage) for group in groups for stage in STAGES[group]]
     print(f"\n{time.monotonic() - started:.0f} s in all; the logs are in {LOGS.relative_to(ROOT)}/")

@@ -1,0 +1,177 @@
+"""What an operator does to a service that 200 clients are using; none of them may notice."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.witness import Report, Witness
+
+APP = "aiops_flask"
+ROOT = Path(__file__).resolve().parents[3]
+CLIENTS = 200
+# An earlier version of a dependency, as a lock names it.
+OLDER = """\
+itsdangerous==2.1.2 \\
+    --hash=sha256:2c2349112351b88699d8d4b6b075022c0808887cb7ad10069318a8b0bc88db44
+"""
+# `make test-full` runs every operation in both modes; `make test` all of them in one, and these few in the other.
+FULL = bool(os.environ.get("FLASKOPS_FULL"))
+OTHER = {"gevent": "threads", "threads": "gevent"}
+
+everywhere = pytest.mark.skipif(
+    not FULL and os.environ["MOLECULE_SCENARIO_NAME"] != "gevent", reason="make test-full runs it in this mode, too"
+)
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def witness(host: Any) -> Iterator[Witness]:
+    address = host.ansible.get_variables()["ansible_host"]
+    with Witness(f"http://{address}:8040", clients=CLIENTS) as witness:
+        yield witness
+
+
+@pytest.fixture(scope="module")
+def evidence(host: Any) -> Iterator[dict[str, Report]]:
+    """Reports by operation, written at the end for the table in docs/OPERATIONS.md."""
+    reports: dict[str, Report] = {}
+    yield reports
+    release = host.check_output(". /etc/os-release && echo $NAME $VERSION_ID").split()
+    mode = os.environ["MOLECULE_SCENARIO_NAME"]
+    name = f"Debian {release[-1]}"
+    folder = ROOT / "reports" / "operations"
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {"mode": mode, "distribution": name, "operations": [report.as_dict() for report in reports.values()]}
+    (folder / f"{mode}-{name.replace(' ', '-').lower()}.json").write_text(json.dumps(document, indent=2) + "\n")
+
+
+@pytest.fixture
+def unnoticed(service: Any, witness: Witness, evidence: dict[str, Report], play: Any) -> Callable[..., str]:
+    """Run a playbook under load, hold what the clients saw against the promise, and return the generation."""
+
+    def run(name: str, playbook: str, *arguments: str) -> str:
+        with witness.window(name) as window:
+            done = play(playbook, *arguments)
+        assert done.returncode == 0, done.stdout
+        report = evidence[name] = window.report()
+        print(report.describe())
+        generation = service.generation
+        assert report.failures == {}, report.examples
+        assert report.requests > 0
+        assert report.longest_gap_s < 0.5
+        assert report.during.max_ms < 3 * report.before.p99_ms, report.describe()
+        assert any(answered.startswith(generation) for answered in report.answered), report.answered
+        return str(generation)
+
+    return run
+
+
+@pytest.fixture
+def deploy(mode: str, unnoticed: Callable[..., str]) -> Callable[..., str]:
+    def run(name: str, *arguments: str, to: str = mode) -> str:
+        return unnoticed(name, "deploy", "-e", f"mode={to}", *arguments)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def found(host: Any) -> str:
+    """The generation that the scenario has deployed."""
+    return str(host.check_output(f"readlink /opt/{APP}/current").rpartition("/")[2])
+
+
+def variables(**values: Any) -> list[str]:
+    return ["-e", json.dumps(values)]
+
+
+@pytest.fixture(scope="module")
+def application(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a copy of the sample application whose code is new."""
+
+    def copy(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name) / "app"
+        shutil.copytree(ROOT / "app", folder, ignore=shutil.ignore_patterns("tests", "__pycache__"))
+        with (folder / "run.py").open("a") as source:
+            source.write(f"\n# {name}\n")
+        return folder
+
+    return copy
+
+
+def test_new_code(found: str, deploy: Any, application: Any) -> None:
+    assert deploy("new code", *variables(flask_uwsgi_source=str(application("new code")))) != found
+
+
+@everywhere
+def test_new_dependencies(service: Any, deploy: Any, play: Any, application: Any) -> None:
+    folder = application("new dependencies")
+    lock = folder / "requirements.txt"
+    lock.write_text(re.sub(r"^itsdangerous==[^#]*?(?=^\S|^    #)", OLDER, lock.read_text(), flags=re.M))
+    assert OLDER in lock.read_text()
+    chosen = variables(flask_uwsgi_source=str(folder))
+    # Compiling takes the two cores that server and clients share; it happens once, and off the host that serves.
+    built = play("../molecule/resources/build", *chosen)
+    assert built.returncode == 0, built.stdout
+    before = service.run(f"readlink -f /opt/{APP}/current/venv")
+    deploy("new dependencies", *chosen)
+    assert service.run(f"readlink -f /opt/{APP}/current/venv") != before
+
+
+@everywhere
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("processes", {"flask_uwsgi_processes": 3}),
+        ("wait", {"flask_uwsgi_wait": 0.15}),
+        ("environment", {"flask_uwsgi_environment": {"APP_LOG_LEVEL": "WARNING"}}),
+        ("unit content", {"flask_uwsgi_unit_overrides": {"OOMScoreAdjust": 10}}),
+    ],
+)
+def test_changed_configuration(deploy: Any, name: str, values: dict[str, Any]) -> None:
+    deploy(name, *variables(**values))
+
+
+def test_another_mode_and_back(deploy: Any, mode: str, found: str) -> None:
+    deploy(f"{mode} to {OTHER[mode]}", to=OTHER[mode])
+    assert deploy(f"{OTHER[mode]} to {mode}") == found, "the same configuration is the same generation"
+
+
+def test_rollbacks(service: Any, unnoticed: Any, play: Any, mode: str) -> None:
+    newest, previous, older = service.status["kept"][:3]
+    assert unnoticed("rollback to the previous", "rollback") == previous
+    again = play("rollback")
+    assert "changed=0" in again.stdout and service.generation == previous, "repeated, it goes no further"
+    assert unnoticed("rollback of a rollback", "rollback", "-e", f"to={newest}") == newest
+    if FULL or mode == "gevent":
+        assert unnoticed("rollback to a named one", "rollback", "-e", f"to={older}") == older
+
+
+def test_a_restart_replaces_every_process(service: Any, unnoticed: Any) -> None:
+    generation = service.generation
+    before = {service.show(service.unit, "MainPID"), *(worker["pid"] for worker in service.stats["workers"])}
+    assert unnoticed("restart", "restart") == generation
+    after = {service.show(service.unit, "MainPID"), *(worker["pid"] for worker in service.stats["workers"])}
+    assert not before & after
+    assert service.run(f"cat /run/{APP}/{APP}.pid") == service.show(service.unit, "MainPID")
+    assert service.host.run(f"systemctl is-active '{APP}-relief@*'").stdout.strip() in ("", "inactive")
+
+
+def test_pruning(service: Any, deploy: Any, found: str) -> None:
+    deploy("pruning", *variables(flask_uwsgi_keep_releases=2))
+    assert len(service.status["kept"]) == len(service.run(f"ls /opt/{APP}/generations").split()) == 2
+    named = service.run(f"readlink -f /opt/{APP}/generations/*/release | sort -u | wc -l")
+    assert service.run(f"ls /opt/{APP}/releases | wc -l") == named
+    assert deploy("back to the configuration") == found
+
+
+def test_the_witness_saw_no_failure_between_the_operations_either(witness: Witness, evidence: Any) -> None:
+    assert len(evidence) >= 8
+    assert not [report.name for report in witness.reports().values() if report.failures]

@@ -1,0 +1,193 @@
+"""What the playbooks status and logs tell, held against systemd, uWSGI and the journal; they change nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+APP = "aiops_flask"
+UNIT_FILE = f"/etc/systemd/system/{APP}@.service"
+
+
+@pytest.fixture
+def name(service: Any) -> str:
+    return str(service.host.ansible.get_variables()["inventory_hostname"])
+
+
+@pytest.fixture
+def status(play: Any, name: str, tmp_path: Path) -> Any:
+    """Ask for the host's status as programs do."""
+
+    def ask(*arguments: str) -> dict[str, Any]:
+        done = play("status", "-e", "output=json", "-e", f"flask_uwsgi_status_dir={tmp_path}", *arguments)
+        assert done.returncode == 0, done.stdout
+        assert set(re.findall(r"changed=(\d+)", done.stdout)) == {"0"}
+        document = (tmp_path / "status.json").read_text()
+        # It is printed, too.
+        assert "".join(document.split()) in "".join(done.stdout.split())
+        found: dict[str, Any] = json.loads(document)[name]
+        return found
+
+    return ask
+
+
+@pytest.fixture
+def table(play: Any) -> Any:
+    """Ask for the status as people do; return the lines, words apart by one blank."""
+
+    def ask(*arguments: str, code: int = 0) -> list[str]:
+        done = play("status", *arguments)
+        assert done.returncode == code, done.stdout
+        assert set(re.findall(r"changed=(\d+)", done.stdout)) == {"0"}
+        return [" ".join(line.split()) for line in done.stdout.splitlines()]
+
+    return ask
+
+
+@contextmanager
+def stopped(service: Any) -> Iterator[None]:
+    unit = service.unit
+    service.run(f"systemctl stop '{APP}*.socket' '{APP}@*.service'")
+    try:
+        yield
+    finally:
+        service.run(f"systemctl start {unit}")
+
+
+def test_the_table_names_generation_mode_and_a_true_pidfile(table: Any, service: Any, mode: str, name: str) -> None:
+    lines = table()
+    row = next(line for line in lines if line.startswith(f"{name} {mode} {service.generation} "))
+    assert row.endswith(" true")
+    assert " 0/4 0 " in row, "no worker is busy"
+    assert any(line.startswith(f"{name}: kept {service.generation}") for line in lines)
+    assert not any(line.startswith("DRIFT") for line in lines)
+
+
+def test_the_document_says_what_systemd_and_uwsgi_say(status: Any, service: Any, mode: str) -> None:
+    found, stats = status(), service.stats
+    main_pid = int(service.show(service.unit, "MainPID"))
+    assert (found["generation"], found["mode"], found["state"]) == (service.generation, mode, "active")
+    assert (found["main_pid"], found["pidfile_pid"], found["pidfile_true"]) == (main_pid, main_pid, True)
+    assert found["since"] == service.show(service.unit, "StateChangeTimestamp")
+    assert found["restarts"] == int(service.show(service.unit, "NRestarts"))
+    workers = stats["workers"]
+    assert (found["workers"], found["workers_busy"], found["busy"]) == (len(workers), 0, 0)
+    assert found["requests"] == sum(worker["requests"] for worker in workers)
+    # The kernel's own number for the public socket.
+    assert str(found["backlog"]) == service.run("ss --no-header -ltn 'sport = :8040'").split()[2]
+    resident = sum(int(service.run(f"ps -o rss= -p {worker['pid']}")) for worker in workers) / 1024
+    assert found["rss_mb"] == pytest.approx(resident, rel=0.2)
+    assert found["kept"][0] == service.generation
+    assert found["drift"] == []
+
+
+def test_a_request_in_flight_is_seen(status: Any, service: Any) -> None:
+    address = urlsplit(service.url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as client:
+        # Its body never comes.
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+        found = status()
+    assert (found["workers_busy"], found["busy"]) == (1, 1)
+
+
+def test_a_stopped_service_is_shown_and_is_no_failure(table: Any, service: Any, mode: str, name: str) -> None:
+    generation = service.generation
+    with stopped(service):
+        lines = table("--limit", name)
+    assert any(line.startswith(f"{name} {mode} {generation} inactive since ") for line in lines)
+    assert f"DRIFT {name}: {APP}@{generation}.service is inactive" in lines
+
+
+def test_a_unit_that_was_edited_is_told_as_drift(table: Any, service: Any, name: str) -> None:
+    service.run(f"cp -p {UNIT_FILE} {UNIT_FILE}.before && sed -i s/KillMode=mixed/KillMode=process/ {UNIT_FILE}")
+    try:
+        lines = table("--check")
+    finally:
+        service.run(f"mv {UNIT_FILE}.before {UNIT_FILE} && systemctl daemon-reload")
+    assert f"DRIFT {name}: {UNIT_FILE} is not what the generation wants" in lines
+
+
+def test_stats_that_do_not_answer_leave_the_rest_to_be_told(
+    status: Any, table: Any, service: Any, mode: str, name: str
+) -> None:
+    path = f"/run/{APP}/{service.generation}.stats"
+    service.run(f"mv {path} {path}.away")
+    try:
+        found, lines = status(), table()
+    finally:
+        service.run(f"mv {path}.away {path}")
+    assert (found["state"], found["pidfile_true"], found.get("workers")) == ("active", True, None)
+    assert found["drift"] == [f"uWSGI's stats do not answer: No such file or directory ({path})"]
+    assert any(line.startswith(f"{name} {mode} {service.generation} ") and line.endswith(" true") for line in lines)
+
+
+def test_a_host_that_cannot_be_reached_is_in_the_table_and_fails_at_the_end(
+    table: Any, service: Any, name: str, tmp_path: Path
+) -> None:
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("all: {hosts: {gone: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n")
+    lines = table("--inventory", str(inventory), code=2)
+    told = next(number for number, line in enumerate(lines) if line.startswith("gone cannot be reached: "))
+    assert any(line.startswith(f"{name} ") and service.generation in line for line in lines)
+    assert next(number for number, line in enumerate(lines) if line.startswith("fatal: [gone]: FAILED!")) > told
+
+
+def test_an_application_that_is_not_there_is_told_so(table: Any, play: Any, name: str) -> None:
+    other = ("-e", "flask_uwsgi_app_name=nowhere")
+    assert f"{name} nothing deployed" in table(*other)
+    done = play("logs", *other)
+    assert done.returncode == 0, done.stdout
+    assert f"{name}: nowhere was never deployed here, or was removed" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("playbook", "option", "told"),
+    [
+        ("status", "output=xml", "flask_uwsgi_status_output=xml is not valid: set it (or output, on the command line)"),
+        ("logs", "lines=0", "flask_uwsgi_log_lines=0 is not valid: set it (or lines, on the command line)"),
+        ("logs", "lines=x", "flask_uwsgi_log_lines=x is not valid: set it (or lines, on the command line)"),
+        ("logs", "since=soon", "flask_uwsgi_log_since=soon is not valid (Failed to parse timestamp: soon): set it to"),
+    ],
+)
+def test_a_bad_option_is_told_with_the_remedy(play: Any, playbook: str, option: str, told: str) -> None:
+    done = play(playbook, "-e", option)
+    assert done.returncode == 2
+    assert told in " ".join(done.stdout.split())
+
+
+def test_the_logs_show_a_traceback_first_and_whole(play: Any, service: Any, name: str) -> None:
+    program = "import sys; sys.stderr.write(chr(27) + chr(10)); raise RuntimeError(str(6 * 7))"
+    service.host.run(f"systemd-cat -t {APP} python3 -c '{program}'; logger -t {APP} later; journalctl --sync")
+    done = play("logs", "--check", "--limit", name, "-e", "lines=40", "-e", "since=-10min")
+    assert done.returncode == 0, done.stdout
+    assert set(re.findall(r"changed=(\d+)", done.stdout)) == {"0"}
+    assert f"{name}: " in done.stdout
+    errors, _, last = done.stdout.partition("last ")[2].partition(" lines:\n")
+    assert re.search(
+        r"errors \(\d+\):\n(?s:.*)Z \[\d+\] Traceback \(most recent call last\):\n"
+        r'\s+File "<string>", line 1, in <module>\n(?:\s+.*\n){0,2}\s+RuntimeError: 42\n',
+        errors,
+    ), done.stdout
+    assert re.search(r"Z \[\d+\] later\n", last)
+    assert r"\x1b" in last, "a terminal obeys nothing of it"
+
+
+def test_the_logs_hold_systemd_s_word_on_the_units(play: Any, service: Any) -> None:
+    with stopped(service):
+        done = play("logs", "-e", "lines=60")
+    assert done.returncode == 0, done.stdout
+    assert f"[systemd] Stopped {service.unit}" in done.stdout
+
+
+def test_the_lines_are_the_last_ones_also_after_a_given_time(play: Any, service: Any) -> None:
+    service.run(f"for n in 1 2 3 4 5; do echo number $n | systemd-cat -t {APP}; done; journalctl --sync")
+    done = play("logs", "-e", "lines=2", "-e", "since=-1h")
+    assert re.findall(r"\] number (\d)\n", done.stdout) == ["4", "5"], done.stdout
