@@ -25,7 +25,7 @@ test: setup ## everything: lint, unit tests, real hosts
 	@python -m tools.check lint unit hosts
 
 test-full: setup ## the same, in both modes on both distributions, and docs/OPERATIONS.md from it
-	@python -m tools.check lint unit hosts matrix
+	@FLASKOPS_FULL=1 python -m tools.check lint unit hosts matrix
 
 test-quick: setup ## lint and unit tests, under two minutes
 	@python -m tools.check lint unit

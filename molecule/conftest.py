@@ -66,6 +66,16 @@ class Service:
         return document
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what only `make test-full` has the time for."""
+    if os.environ.get("FLASKOPS_FULL"):
+        return
+    left_out = {"full", "once"} if os.environ.get("MOLECULE_SCENARIO_NAME") == "threads" else {"full"}
+    for item in items:
+        if any(item.get_closest_marker(name) for name in left_out):
+            item.add_marker(pytest.mark.skip(reason="run by `make test-full`"))
+
+
 @pytest.fixture
 def service(host: Any) -> Service:
     """The service on the host under test."""

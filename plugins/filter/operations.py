@@ -161,14 +161,15 @@ def logs_page(logs: Mapping[str, Any], host: str, app: str, since: str = "") -> 
     return "\n".join(line.rstrip() for line in lines)
 
 
-def serving_summary(done: Mapping[str, Any], state: str) -> str:
+def serving_summary(done: Mapping[str, Any], state: str, check: bool = False) -> str:
     """Tell what a start, a stop or a restart came to.
 
     Args:
         done: what the module ``flaskops.uwsgi.serving`` returned.
         state: the state that was asked of it.
+        check: whether it was only asked what it would do.
     """
-    what = f"{state}" if done["changed"] else f"was {state} already"
+    what = f"{'would be ' if check else ''}{state}" if done["changed"] else f"was {state} already"
     return f"generation {done['generation']} {what}{seconds(done.get('steps') or {})}"
 
 

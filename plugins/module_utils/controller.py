@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import multiprocessing
 import os
 import platform
 from collections.abc import Mapping
@@ -17,7 +18,9 @@ def identity() -> dict[str, Any]:
 
     To be called in one of Ansible's workers, whose parent is the run's own process.
     """
-    pid = os.getppid()
+    # A worker outlives a run that is killed. The kernel would call its new parent, which always lives, the run.
+    parent = multiprocessing.parent_process()
+    pid = (parent and parent.pid) or os.getppid()
     return {"who": f"{getpass.getuser()}@{platform.node()}", "home": _home(), "pid": pid, "start": _start(pid)}
 
 
@@ -27,7 +30,7 @@ def lives(run: Mapping[str, Any]) -> bool:
     Args:
         run: what :func:`identity` returned then.
     """
-    return run.get("home") != _home() or _start(int(run.get("pid", 0))) == run.get("start")
+    return run.get("home") != _home() or _start(int(run.get("pid", 0))) == run.get("start") != ""
 
 
 def _home() -> str:

@@ -140,11 +140,10 @@ def main() -> None:
             "release": {"type": "str", "required": True},
             "venv": {"type": "str", "required": True},
             "group": {"type": "str", "required": True},
-            "files": {"type": "dict", "required": True},
+            # They hold the application's environment: neither a terminal (-vvv) nor systemd's journal need.
+            "files": {"type": "dict", "required": True, "no_log": True},
         },
         supports_check_mode=True,
-        # The files hold the application's environment: systemd's journal need not.
-        no_log=True,
     )
     os.umask(0o022)
     layout = Layout(module.params["app_name"], Path(module.params["base_dir"]))

@@ -50,6 +50,15 @@ def test_a_process_that_ended_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not controller.lives(run)
 
 
+def test_a_worker_that_outlives_its_run_takes_no_other_process_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen(["true"]) as process:
+        pass
+    monkeypatch.setattr(controller.multiprocessing, "parent_process", lambda: process)
+    run = controller.identity()
+    assert run["pid"] == process.pid
+    assert not controller.lives(run)
+
+
 @pytest.mark.usefixtures("worker")
 def test_a_process_that_has_the_id_of_one_that_ended_is_not_that_one() -> None:
     run = controller.identity()
