@@ -1,0 +1,52 @@
+"""How an application can misbehave, on request. The test adds it to a copy of the sample application."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+from flask import Blueprint, request
+
+# Without it the application does not start.
+Path(os.environ["FAULT_NEEDS"]).read_text()
+
+blueprint = Blueprint("app_faults", __name__, url_prefix="/fault")
+hoard = []
+
+
+@blueprint.get("/cpu")
+def cpu():
+    """Compute for ever."""
+    while True:
+        pass
+
+
+@blueprint.get("/block")
+def block():
+    """Wait for what never happens, if this is the worker that was meant."""
+    if os.getpid() == int(request.args["pid"]):
+        threading.Event().wait()
+    return {}
+
+
+@blueprint.get("/keep")
+def keep():
+    """Leak some memory."""
+    hoard.append(b"x" * (int(request.args["mb"]) << 20))
+    return {"pid": os.getpid()}
+
+
+@blueprint.get("/grow")
+def grow():
+    """Take memory without end; well, up to an end that spares the machine."""
+    taken = []
+    while len(taken) < 60:
+        taken.append(b"x" * (50 << 20))
+        time.sleep(0.1)
+    return {"mb": 50 * len(taken)}
+
+
+@blueprint.get("/clock")
+def clock():
+    """Tell the time."""
+    return {"time": time.time()}

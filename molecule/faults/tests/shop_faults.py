@@ -1,0 +1,32 @@
+"""What can go wrong in an application, on request. The test adds it to a copy of the sample application."""
+
+import fcntl
+import json
+from pathlib import Path
+
+from flask import Blueprint
+
+blueprint = Blueprint("faults", __name__)
+hoard = []
+
+
+@blueprint.get("/orders")
+def orders():
+    """Answer what the release brought along."""
+    return json.loads(Path(__file__).with_name("orders.json").read_text())
+
+
+@blueprint.get("/leak")
+def leak():
+    """Keep 200 MB of this worker for ever."""
+    hoard.append(b"x" * (200 << 20))
+    return {}
+
+
+@blueprint.get("/hang")
+def hang():
+    """Wait for ever for a lock that this very request holds, in a call that gevent does not replace."""
+    with open("/tmp/lock", "w") as first, open("/tmp/lock", "w") as second:  # noqa: PTH123
+        fcntl.flock(first, fcntl.LOCK_EX)
+        fcntl.flock(second, fcntl.LOCK_EX)
+    return {}

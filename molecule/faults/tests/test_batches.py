@@ -1,0 +1,229 @@
+"""Deploys and rollbacks of two hosts: a bad one ends at the first, and what holds for one holds for all.
+
+The tests run in this order, and each goes on from where the one before it ended; the last one ends where the first
+began.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import controller
+
+ROOT = Path(__file__).resolve().parents[3]
+APP = "aiops_flask"
+INVENTORY = os.environ["SANDBOX_INVENTORY"]
+FIRST, SECOND = yaml.safe_load(Path(INVENTORY).read_text())["all"]["children"]["flask"]["hosts"]
+RESERVATION = f"/run/{APP}.deploy"
+# All that a deploy writes on a host, the units that are not just inactive, and the process that serves.
+TRACES = (
+    f"find /opt/{APP} -mindepth 1 -maxdepth 2; find /etc/systemd/system /run/{APP}* -path '*/{APP}*';"
+    f" systemctl list-units --plain --no-legend '{APP}*' | awk '{{print $1, $3}}';"
+    f" cat /run/{APP}/{APP}.pid; readlink /opt/{APP}/current"
+)
+CANARIES = f"journalctl --quiet --no-pager --unit '{APP}-canary@*' | wc -l"
+ELSEWHERE = {"what": "deploy", "who": "jane@elsewhere", "home": "elsewhere", "pid": 4711, "start": "1",
+             "since": "2026-11-24T03:12:00Z"}  # fmt: skip
+
+pytestmark = pytest.mark.timeout(180)
+
+
+class Fleet:
+    """The two hosts, asked without the product's help."""
+
+    def __init__(self, host: Any) -> None:
+        self.hosts = {
+            name: host.get_host(f"ansible://{name}", ansible_inventory=INVENTORY, sudo=True) for name in (FIRST, SECOND)
+        }
+
+    def ask(self, command: str) -> dict[str, str]:
+        """Run a command on both."""
+        return {name: str(host.check_output(command)) for name, host in self.hosts.items()}
+
+    @property
+    def traces(self) -> set[str]:
+        """What is where."""
+        return {f"{name}: {line}" for name, found in self.ask(TRACES).items() for line in found.splitlines()}
+
+    @property
+    def serving(self) -> dict[str, str]:
+        """Which generations answer, as a visitor sees it."""
+        found = {}
+        for name, host in self.hosts.items():
+            url = f"http://{host.ansible.get_variables()['ansible_host']}:8040/healthz"
+            found[name] = str(requests.get(url, timeout=10).json()["generation"])
+        return found
+
+    def reserve(self, name: str, owner: dict[str, Any]) -> None:
+        """Leave a reservation on one host."""
+        self.hosts[name].check_output(f"echo %s > {RESERVATION}", json.dumps(owner))
+
+    @property
+    def reservations(self) -> dict[str, str]:
+        """Who has reserved the application; empty for nobody."""
+        return self.ask(f"cat {RESERVATION}")
+
+
+NOBODY = {FIRST: "", SECOND: ""}
+
+
+@pytest.fixture(scope="module")
+def fleet(host: Any) -> Fleet:
+    return Fleet(host)
+
+
+@pytest.fixture(scope="module")
+def found(fleet: Fleet) -> str:
+    """The generation that the scenario has deployed on both."""
+    (generation,) = set(fleet.serving.values())
+    return generation
+
+
+@pytest.fixture
+def unchanged(fleet: Fleet) -> Iterator[None]:
+    """Nothing changes on either host."""
+    before = fleet.traces
+    yield
+    assert fleet.traces ^ before == set()
+    assert fleet.reservations == NOBODY
+
+
+@pytest.fixture(scope="module")
+def application(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], list[str]]:
+    """Copy the sample application, add code to it, and return the arguments that deploy the copy."""
+
+    def copy(name: str, code: str = "") -> list[str]:
+        folder = tmp_path_factory.mktemp(name) / "app"
+        shutil.copytree(ROOT / "app", folder, ignore=shutil.ignore_patterns("tests", "__pycache__"))
+        with (folder / "run.py").open("a") as source:
+            source.write(f"\n# {folder}\n{code}\n")
+        return ["-e", f"flask_uwsgi_source={folder}"]
+
+    return copy
+
+
+@pytest.fixture(scope="module")
+def new(application: Any) -> list[str]:
+    """A release that is good and new."""
+    return list(application("new"))
+
+
+@pytest.fixture
+def run(play: Callable[..., Any]) -> Callable[..., str]:
+    """Run a playbook and return what it says, as one line of single spaces."""
+
+    def said(playbook: str, *arguments: str, code: int = 0) -> str:
+        done = play(playbook, *arguments)
+        assert done.returncode == code, done.stdout + done.stderr
+        return " ".join(done.stdout.split())
+
+    return said
+
+
+def changes(said: str) -> dict[str, int]:
+    """Return how much changed on each host, from the recap."""
+    return {name: int(changed) for name, changed in re.findall(r"(\S+) : ok=\d+ changed=(\d+)", said)}
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_a_bad_release_ends_at_the_canary_host_and_the_other_is_not_touched(
+    fleet: Fleet, run: Any, application: Any
+) -> None:
+    canaries = fleet.ask(CANARIES)
+    said = run("deploy", *application("bad", 'raise RuntimeError("the data base is away")'), code=2)
+    assert "flask_uwsgi_wsgi_file=run.py raised while it was loaded: RuntimeError: the data base is away" in said
+    assert f"Not touched: {SECOND} " in said
+    now = fleet.ask(CANARIES)
+    assert now[FIRST] != canaries[FIRST]
+    assert now[SECOND] == canaries[SECOND]
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_a_host_that_is_down_is_told_before_any_other_is_changed(run: Any, new: list[str], tmp_path: Path) -> None:
+    inventory = tmp_path / "more.yml"
+    inventory.write_text("flask: {hosts: {mol-faults-down: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n")
+    said = run("deploy", *new, "--inventory", str(inventory), code=2)
+    assert re.search(r"fatal: \[mol-faults-down\]: FAILED! .* ansible_host=127.0.0.1 cannot be reached over SSH", said)
+    assert "Nothing was changed." in said
+    assert "TASK [flaskops.uwsgi.flask_uwsgi : Application is reserved]" not in said
+
+
+def test_a_reservation_on_one_host_refuses_all_until_it_is_broken(
+    fleet: Fleet, run: Any, new: list[str], found: str
+) -> None:
+    before = fleet.traces
+    fleet.reserve(SECOND, ELSEWHERE)
+    said = run("deploy", *new, code=2)
+    assert "being changed on this host: deploy by jane@elsewhere, pid 4711, since 2026-11-24T03:12:00Z" in said
+    assert "run again with -e flask_uwsgi_break_lock=true Nothing was changed." in said
+    assert f"fatal: [{SECOND}]" in said and f"fatal: [{FIRST}]" not in said
+    assert fleet.traces ^ before == set()
+    reserved = fleet.reservations
+    assert reserved[FIRST] == "" and json.loads(reserved[SECOND]) == ELSEWHERE
+    said = run("deploy", *new, "-e", "flask_uwsgi_break_lock=true", "--limit", SECOND)
+    assert FIRST not in changes(said)
+    now = fleet.serving
+    assert now[FIRST] == found != now[SECOND]
+    assert fleet.reservations == NOBODY
+
+
+def test_batches_of_one_reach_one_host_after_the_other(fleet: Fleet, run: Any, application: Any, found: str) -> None:
+    run("deploy", *application("newer"), "-e", '{"batches": [1, 1]}')
+    (newer,) = set(fleet.serving.values())
+    assert newer != found
+    begun = fleet.ask(f"systemctl show {APP}@{newer}.service --property=ActiveEnterTimestampMonotonic --value")
+    tried = fleet.ask(
+        f"journalctl --quiet --no-pager --unit {APP}-canary@{newer}.service --output=short-monotonic"
+        " | sed -En 's/^\\[ *([0-9]+)\\.([0-9]+)\\].*/\\1\\2/p' | head -n 1"
+    )
+    assert int(tried[FIRST]) < int(begun[FIRST]) < int(tried[SECOND]) < int(begun[SECOND])
+    assert fleet.reservations == NOBODY
+
+
+def test_a_rollback_to_different_generations_is_refused_until_one_is_named(fleet: Fleet, run: Any, found: str) -> None:
+    before, serving = fleet.traces, fleet.serving
+    said = run("rollback", code=2)
+    other = re.search(rf"not the same on every host \({FIRST}: {found}, {SECOND}: ([0-9a-f]{{12}})\)", said)
+    assert other and other[1] != found, said
+    assert fleet.traces ^ before == set()
+    run("rollback", "-e", f"to={found}", "--limit", FIRST)
+    assert fleet.serving == {FIRST: found, SECOND: serving[SECOND]}
+    assert changes(run("rollback", "-e", f"to={found}")) == {FIRST: 0, SECOND: 1}
+    assert fleet.serving == {FIRST: found, SECOND: found}
+    assert fleet.reservations == NOBODY
+
+
+def test_a_reservation_of_a_run_that_died_here_is_taken_over(
+    fleet: Fleet, run: Any, new: list[str], found: str
+) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    fleet.reserve(FIRST, {**ELSEWHERE, **controller.identity(), "pid": ended.pid, "start": "1"})
+    run("deploy", *new)
+    (generation,) = set(fleet.serving.values())
+    assert generation != found
+    assert fleet.reservations == NOBODY
+
+
+def test_a_rollback_takes_both_hosts_back_and_a_second_one_changes_nothing(fleet: Fleet, run: Any, found: str) -> None:
+    assert changes(run("rollback")) == {FIRST: 1, SECOND: 1}
+    assert fleet.serving == {FIRST: found, SECOND: found}
+    assert changes(run("rollback")) == {FIRST: 0, SECOND: 0}
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_the_status_document_has_both_hosts(run: Any, found: str, tmp_path: Path) -> None:
+    run("status", "-e", "output=json", "-e", f"flask_uwsgi_status_dir={tmp_path}")
+    document = json.loads((tmp_path / "status.json").read_text())
+    assert {name: status["generation"] for name, status in document.items()} == {FIRST: found, SECOND: found}
+    assert [status["drift"] for status in document.values()] == [[], []]

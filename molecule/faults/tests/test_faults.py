@@ -1,0 +1,784 @@
+"""What breaks on a host while 100 clients use the service: what they notice, what the operator sees, how it mends.
+
+A disk that is full is in the scenario must_fail, which has a small one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.witness import Report, Window, Witness
+from tests.witness.samples import Sample
+
+APP = "aiops_flask"
+ROOT = Path(__file__).resolve().parents[3]
+HOST = "mol-faults-1"
+CLIENTS = 100
+HANG_S = 3
+THREADS = 8
+MEMORY_MB = 300
+# Without this file the application does not start.
+NEEDED = f"/etc/{APP}-needed"
+# How a client sees that the process which had its request is gone.
+IN_FLIGHT = {"reset", "empty", "other"}
+# Far above what is measured: it must mend by itself, and soon.
+SOON_S = 60
+
+gevent = pytest.mark.parametrize("served", ["gevent"], indirect=True)
+in_threads = pytest.param("threads", marks=pytest.mark.full)
+both = pytest.mark.parametrize("served", ["gevent", in_threads], indirect=True)
+threads = pytest.mark.parametrize("served", [in_threads], indirect=True)
+pytestmark = pytest.mark.timeout(180)
+
+
+# Prints the process ids of the workers.
+STATS = (
+    "import json,socket,sys;s=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1]);"
+    "d=json.loads(b''.join(iter(lambda:s.recv(65536),b'')));print([w['pid'] for w in d['workers']])"
+)
+
+
+def variables(**values: Any) -> list[str]:
+    return ["-e", json.dumps(values)]
+
+
+def wait(condition: Callable[[], Any], what: str, seconds: float = SOON_S) -> Any:
+    """Return what a condition returns once that is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
+        time.sleep(0.05)
+    return found
+
+
+def pause(seconds: float) -> None:
+    """Let nothing happen for as long as something could."""
+    time.sleep(seconds)
+
+
+class Run:
+    """A playbook that runs meanwhile."""
+
+    def __init__(self, playbook: str, *arguments: str) -> None:
+        inventory = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [
+                *("ansible-playbook", f"playbooks/{playbook}.yml", "-e", f"target={HOST}"),
+                *("--inventory", str(inventory), "--inventory", os.environ["SANDBOX_INVENTORY"]),
+                *arguments,
+            ],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={
+                **os.environ,
+                "ANSIBLE_FORCE_COLOR": "0",
+                "ANSIBLE_NOCOLOR": "1",
+                # Otherwise a task is named when it has ended.
+                "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "1",
+            },
+            # A group of its own, to be killed whole.
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        self.lines.extend(iter(self.process.stdout.readline, ""))
+
+    @property
+    def output(self) -> str:
+        return "".join(self.lines)
+
+    @property
+    def said(self) -> str:
+        """The output on one line."""
+        return " ".join(self.output.split())
+
+    def reached(self, task: str) -> bool:
+        assert self.process.poll() is None, self.output
+        return re.search(rf"^TASK \[(.* : )?{task}\]", self.output, re.M) is not None
+
+    def kill(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def end(self) -> Run:
+        self.process.wait()
+        self._reader.join()
+        return self
+
+    def succeeded(self) -> Run:
+        self.end()
+        assert self.process.returncode == 0, self.output
+        return self
+
+
+class Scene:
+    """Something happens while clients keep asking."""
+
+    def __init__(self, fault: str, witness: Witness, window: Window) -> None:
+        self.fault = fault
+        self._witness = witness
+        self._window = window
+        self.since = window.start
+        self._mended = window.start
+
+    def begins(self) -> None:
+        """The fault is now; of one that lasts, the end of its cause, or the begin of its repair."""
+        self.since = time.monotonic()
+
+    def mends(self, condition: Callable[[], Any], what: str) -> None:
+        wait(condition, what)
+        self._mended = time.monotonic()
+
+    def report(self) -> Report:
+        return self._window.report()
+
+    def samples(self) -> list[Sample]:
+        """Return what became of the requests that ended since the window began."""
+        return [one for one in self._witness.samples_before(time.monotonic()) if one.ended > self._window.start]
+
+    def recovery_s(self) -> float:
+        """Seconds until all was well: for systemd and uWSGI, and for the clients."""
+        samples = self.samples()
+        assert self._window.end
+        failed = [one.ended for one in samples if one.failure and self.since <= one.ended <= self._window.end + 1]
+        answered = min(one.ended for one in samples if not one.failure and one.begun >= self.since)
+        return max(self._mended, answered, *failed, self.since) - self.since
+
+
+class Site:
+    """The host, its service and its operator."""
+
+    def __init__(self, host: Any, folder: Path) -> None:
+        self.host = host
+        self.folder = folder
+        self.url = f"http://{host.ansible.get_variables()['ansible_host']}:8040"
+        self.mode = "gevent"
+        self._copies = itertools.count()
+        self.source = self.code()
+
+    # The application.
+
+    def code(self) -> str:
+        """Return a new release of the application."""
+        number = next(self._copies)
+        copy = self.folder / str(number) / "app"
+        shutil.copytree(ROOT / "app", copy, ignore=shutil.ignore_patterns("tests", "__pycache__"))
+        shutil.copy(Path(__file__).with_name("app_faults.py"), copy / "faults.py")
+        with (copy / "run.py").open("a") as source:
+            source.write(f"\nimport faults\n\napp.register_blueprint(faults.blueprint)\n# release {number}\n")
+        return str(copy)
+
+    def values(self, **values: Any) -> list[str]:
+        environment = {"FAULT_NEEDS": NEEDED} | values.pop("environment", {})
+        chosen = {
+            "mode": self.mode,
+            "flask_uwsgi_source": self.source,
+            "flask_uwsgi_environment": environment,
+            "flask_uwsgi_hang_timeout": HANG_S,
+            "flask_uwsgi_worker_memory_mb": MEMORY_MB,
+            "flask_uwsgi_threads": THREADS,
+            # Most of the clients wait for an answer at any time, and the machine has time left.
+            "flask_uwsgi_wait": 0.5,
+            "flask_uwsgi_canary_seconds": 0.5,
+            "flask_uwsgi_stop_timeout": 10,
+        }
+        return variables(**(chosen | values))
+
+    def deploy(self, *arguments: str, **values: Any) -> Run:
+        return Run("deploy", *self.values(**values), *arguments)
+
+    def drift(self) -> list[str]:
+        """Return what the status playbook reports."""
+        Run("status", *variables(output="json", flask_uwsgi_status_dir=str(self.folder / "status"))).succeeded()
+        found: list[str] = json.loads((self.folder / "status/status.json").read_text())[HOST]["drift"]
+        return found
+
+    # The host.
+
+    def run(self, command: str) -> str:
+        return str(self.host.check_output(command))
+
+    @property
+    def generation(self) -> str:
+        return self.run(f"readlink /opt/{APP}/current").rpartition("/")[2]
+
+    @property
+    def unit(self) -> str:
+        return f"{APP}@{self.generation}.service"
+
+    def show(self, unit: str, name: str) -> str:
+        return self.run(f"systemctl show '{unit}' --property={name} --value")
+
+    @property
+    def master(self) -> int:
+        return int(self.show(self.unit, "MainPID"))
+
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers, sorted; none while nobody tells."""
+        try:
+            found = self.run(f'python3 -c "{STATS}" /run/{APP}/{self.generation}.stats')
+        except AssertionError:
+            return []
+        return sorted(pid for pid in json.loads(found) if pid > 0)
+
+    def replaced(self, pids: list[int], number: int = 4) -> bool:
+        """Tell whether all workers are there, and none of these."""
+        now = self.workers()
+        return len(now) == number and not set(now) & set(pids)
+
+    def cursor(self) -> str:
+        return self.run("journalctl --lines=1 --show-cursor --quiet | tail -n 1").removeprefix("-- cursor: ")
+
+    def logged(self, cursor: str, pattern: str) -> str:
+        """Return the first line since then that matches, once it is there."""
+
+        def found() -> str | None:
+            lines = self.run(f"journalctl --unit='{APP}*' --output=cat --after-cursor='{cursor}'").splitlines()
+            return next((line for line in lines if re.search(pattern, line)), None)
+
+        return str(wait(found, f"{pattern!r} in the journal")).strip()
+
+    def answer(self, path: str = "/healthz", timeout: float = 60) -> requests.Response:
+        return requests.get(self.url + path, timeout=timeout)
+
+    def stuck(self, pool: ThreadPoolExecutor, path: str, over: threading.Event | None = None) -> Future[str]:
+        """Ask until a request hangs, and return the failure that ends it; or an empty one when all is over."""
+
+        def ask() -> str:
+            while not (over and over.is_set()):
+                try:
+                    self.answer(path).raise_for_status()
+                except requests.RequestException as error:
+                    return type(error).__name__
+            return ""
+
+        return pool.submit(ask)
+
+    def reserved(self) -> str:
+        """Return whose the application is."""
+        return self.run(f"cat /run/{APP}.deploy")
+
+    def left_over(self) -> str:
+        """Return what a deploy must not leave behind."""
+        return self.run(
+            f"cd /opt/{APP};"
+            " ls -d incoming */.*.partial */*/.*.partial */.*.wheels 2>/dev/null;"
+            " for name in generations/*; do test -f $name/manifest.json -a -f $name/.served || echo $name; done;"
+            " for name in releases/*; do readlink -f generations/*/release | grep -q /$name$ || echo $name; done;"
+            f" systemctl list-units --plain --no-legend '{APP}*' | awk '{{print $1, $3}}'"
+            f"  | grep -vxE '{APP}@({self.generation}.service|0.0.0.0:8040.socket) active|system-{APP}.*.slice active';"
+            " true"
+        )
+
+
+@pytest.fixture(scope="module")
+def site(host: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The host with an application that misbehaves on request; at the end with what it had."""
+    site = Site(host, tmp_path_factory.mktemp("faults"))
+    before = site.generation
+    site.run(f"touch {NEEDED}")
+    yield site
+    Run("deploy").succeeded()
+    assert site.generation == before
+    site.run(f"rm {NEEDED}")
+
+
+@pytest.fixture(scope="module")
+def witness(site: Site) -> Iterator[Witness]:
+    with Witness(site.url, clients=CLIENTS) as witness:
+        yield witness
+
+
+@pytest.fixture(scope="module")
+def rows(host: Any) -> Iterator[list[dict[str, Any]]]:
+    """What became of each fault, written at the end for the documentation."""
+    rows: list[dict[str, Any]] = []
+    yield rows
+    release = host.check_output(". /etc/os-release && echo $NAME $VERSION_ID").split()
+    name = f"Debian {release[-1]}"
+    folder = ROOT / "reports" / "operations"
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {"distribution": name, "clients": CLIENTS, "faults": rows}
+    (folder / f"faults-{name.replace(' ', '-').lower()}.json").write_text(json.dumps(document, indent=2) + "\n")
+
+
+@pytest.fixture(scope="module")
+def served(site: Site, request: pytest.FixtureRequest) -> str:
+    """The mode that serves."""
+    site.mode = request.param
+    site.deploy().succeeded()
+    return str(request.param)
+
+
+class Faults:
+    """Makes faults happen under load, and keeps what they cost."""
+
+    def __init__(self, site: Site, witness: Witness, rows: list[dict[str, Any]]) -> None:
+        self._site = site
+        self._witness = witness
+        self._rows = rows
+
+    @contextlib.contextmanager
+    def __call__(self, fault: str) -> Iterator[Scene]:
+        with self._witness.window(f"{fault} ({self._site.mode})", steady=1.0) as window:
+            scene = Scene(fault, self._witness, window)
+            yield scene
+
+    def note(self, scene: Scene, operator_sees: str) -> Report:
+        report, recovery_s = scene.report(), scene.recovery_s()
+        print(f"{report.describe()}; mended after {recovery_s:.1f} s; {operator_sees}")
+        self._rows.append(
+            {
+                "fault": scene.fault,
+                "mode": self._site.mode,
+                "operator_sees": operator_sees,
+                "requests": report.requests,
+                "failed": sum(report.failures.values()),
+                "failures": report.failures,
+                "recovery_s": round(recovery_s, 2),
+                "longest_gap_s": round(report.longest_gap_s, 2),
+            }
+        )
+        assert report.requests > 0
+        assert recovery_s < SOON_S
+        return report
+
+    def none_failed(self, scene: Scene, operator_sees: str) -> Report:
+        report = self.note(scene, operator_sees)
+        assert report.failures == {}, report.examples
+        return report
+
+    def in_flight_lost(self, scene: Scene, operator_sees: str) -> Report:
+        """Hold that those requests failed at the most that the killed process had: one of each client."""
+        report = self.note(scene, operator_sees)
+        assert set(report.failures) <= IN_FLIGHT, report.examples
+        assert sum(report.failures.values()) <= CLIENTS, report.describe()
+        return report
+
+
+@pytest.fixture
+def fault(site: Site, witness: Witness, rows: list[dict[str, Any]], served: str) -> Faults:
+    # The mode is deployed first.
+    return Faults(site, witness, rows)
+
+
+# Processes that die.
+
+
+@both
+def test_a_killed_worker_costs_what_it_had_in_flight(site: Site, fault: Faults, served: str) -> None:
+    workers, cursor = site.workers(), site.cursor()
+    with fault("kill -9 of a worker") as scene:
+        site.run(f"kill -9 {workers[0]}")
+        scene.mends(lambda: site.replaced(workers[:1]), "a new worker")
+    fault.in_flight_lost(scene, "journal: " + site.logged(cursor, "worker .* died"))
+    assert set(workers[1:]) < set(site.workers()), "the others went on"
+
+
+@both
+def test_a_killed_master_costs_what_was_in_flight(site: Site, fault: Faults, served: str) -> None:
+    generation, master, cursor = site.generation, site.master, site.cursor()
+    with fault("kill -9 of the master") as scene:
+        site.run(f"kill -9 {master}")
+        scene.mends(lambda: site.master not in (0, master) and len(site.workers()) == 4, "a new master")
+    fault.in_flight_lost(scene, "journal: " + site.logged(cursor, "Main process exited|Scheduled restart"))
+    assert site.generation == generation
+    assert site.run(f"cat /run/{APP}/{APP}.pid") == str(site.master)
+
+
+@both
+def test_all_processes_killed_cost_what_was_in_flight(site: Site, fault: Faults, served: str) -> None:
+    master, cursor = site.master, site.cursor()
+    with fault("kill -9 of every process") as scene:
+        site.run(f"systemctl kill --signal=KILL {site.unit}")
+        scene.mends(lambda: site.master not in (0, master) and len(site.workers()) == 4, "new processes")
+    fault.in_flight_lost(scene, "journal: " + site.logged(cursor, "Scheduled restart"))
+    assert site.drift() == []
+
+
+# Workers that hang or grow.
+
+
+@gevent
+def test_a_worker_that_loops_for_ever_is_replaced(site: Site, fault: Faults, served: str) -> None:
+    workers, cursor = site.workers(), site.cursor()
+    with ThreadPoolExecutor() as pool, fault("endless loop in a request") as scene:
+        looping = site.stuck(pool, "/fault/cpu")
+        scene.mends(lambda: looping.done() and site.workers() != workers and len(site.workers()) == 4, "a new worker")
+    report = fault.in_flight_lost(scene, "journal: " + site.logged(cursor, "guard: .* is killed"))
+    assert report.longest_gap_s < 1, "the other workers go on"
+    assert len(set(workers) & set(site.workers())) == 3, "and live"
+
+
+@threads
+def test_threads_that_block_for_ever_cost_themselves_until_all_of_a_worker_do(
+    site: Site, fault: Faults, served: str
+) -> None:
+    workers, cursor = site.workers(), site.cursor()
+    victim, over = workers[0], threading.Event()
+    path = f"/fault/block?pid={victim}"
+    with ThreadPoolExecutor(32) as pool:
+        with fault("a thread that blocks for ever") as scene:
+            blocked = [site.stuck(pool, path)]
+            # Twice as long as a worker may hang.
+            pause(2 * HANG_S)
+        fault.none_failed(scene, "nothing: a request that takes its time")
+        assert not blocked[0].done() and site.workers() == workers
+        with fault("all threads of a worker block for ever") as scene:
+            blocked += [site.stuck(pool, path, over) for _ in range(24)]
+            try:
+                scene.mends(lambda: site.replaced([victim]), "a new worker")
+            finally:
+                over.set()
+    assert sum(bool(one.result()) for one in blocked) == THREADS
+    report = fault.in_flight_lost(scene, "journal: " + site.logged(cursor, "guard: .* is killed"))
+    assert report.longest_gap_s < 1, "the other workers go on"
+    assert set(workers) - {victim} < set(site.workers()), "and live"
+
+
+@both
+def test_a_worker_that_grows_with_each_request_is_replaced_gracefully(site: Site, fault: Faults, served: str) -> None:
+    workers, cursor = site.workers(), site.cursor()
+    with fault("memory grows with each request") as scene:
+        grown: Counter[int] = Counter()
+        # Above four fifths of what a worker may hold, and below all of it.
+        while max(grown.values(), default=0) < 8:
+            grown[site.answer("/fault/keep?mb=25").json()["pid"]] += 1
+        scene.begins()
+        scene.mends(lambda: site.workers() != workers and len(site.workers()) == 4, "a new worker")
+    fault.none_failed(scene, "journal: " + site.logged(cursor, r"(?i)rss|worker .* (died|killed|exited)|Seeya"))
+
+
+@both
+def test_a_worker_that_grows_within_a_request_is_killed(site: Site, fault: Faults, served: str) -> None:
+    workers, cursor = site.workers(), site.cursor()
+    with ThreadPoolExecutor() as pool, fault("memory grows within one request") as scene:
+        growing = site.stuck(pool, "/fault/grow")
+        scene.mends(lambda: growing.done() and site.workers() != workers and len(site.workers()) == 4, "a new worker")
+    fault.in_flight_lost(scene, "journal: " + site.logged(cursor, r"guard: .* holds \d+ MB"))
+    assert len(set(workers) & set(site.workers())) == 3, "the others went on"
+
+
+# The service and its host.
+
+
+@gevent
+def test_a_crash_loop_ends_by_itself_when_its_cause_goes(site: Site, fault: Faults, served: str) -> None:
+    generation, cursor = site.generation, site.cursor()
+    restarts = int(site.show(site.unit, "NRestarts"))
+    with ThreadPoolExecutor() as pool, fault("crash loop (mended: after its cause went)") as scene:
+        site.run(f"mv {NEEDED} {NEEDED}.away && kill -9 {site.master}")
+        killed = time.monotonic()
+        try:
+            # More than systemd would try by default: 5 starts in 10 s.
+            wait(lambda: int(site.show(site.unit, "NRestarts")) > restarts + 6, "a crash loop")
+            late = [pool.submit(site.answer) for _ in range(20)]
+            drift = site.drift()
+            assert not any(one.done() for one in late), "they wait"
+        finally:
+            site.run(f"mv {NEEDED}.away {NEEDED}")
+        scene.begins()
+        assert all(one.result().json()["generation"] == generation for one in late)
+        scene.mends(lambda: site.drift() == [], "a service as deployed")
+    assert any(re.search(rf"{APP}@{generation}.service is (activating|deactivating|failed|inactive)", text)
+               for text in drift), drift  # fmt: skip
+    report = fault.in_flight_lost(scene, f"status.yml: {drift[0]}; journal: {site.logged(cursor, 'FileNotFoundError')}")
+    lost = [one.begun for one in scene.samples() if one.failure]
+    assert all(begun < killed for begun in lost), "nobody who came later"
+    assert report.answered
+
+
+@gevent
+def test_a_rebooted_host_serves_the_same_generation(site: Site, fault: Faults, served: str) -> None:
+    generation, socket = site.generation, f"{APP}@0.0.0.0:8040.socket"
+    with fault("host reboot") as scene:
+        subprocess.run([sys.executable, "-m", "sandbox", "reboot", HOST], cwd=ROOT, check=True, capture_output=True)
+        scene.mends(lambda: site.answer().json()["generation"] == generation, "the generation")
+        scene.mends(lambda: site.drift() == [], "a service as deployed")
+    opened, ready = (int(site.show(unit, "ActiveEnterTimestampMonotonic")) / 1e6 for unit in (socket, site.unit))
+    fault.note(
+        scene,
+        f"journal: connections wait from {ready - opened:.1f} s before the service is ready; status.yml: no drift",
+    )
+    assert opened < ready
+    # Containers share the machine's clock.
+    waited = [one for one in scene.samples() if opened + 0.1 < one.begun < ready]
+    assert waited and not [one for one in waited if one.failure], waited
+    assert site.run("ss -Hltn sport = :8040 | awk '{print $3}'") == "16384"
+
+
+# What somebody did by hand.
+
+
+@gevent
+def test_a_foreign_pidfile_misleads_nobody(site: Site, fault: Faults, served: str) -> None:
+    generation, master = site.generation, site.master
+    site.run("systemd-run --unit=innocent sleep infinity")
+    innocent = site.show("innocent", "MainPID")
+    lie = f"echo {innocent} > /run/{APP}/{generation}.pid"
+    try:
+        with fault("pidfile names another process") as scene:
+            site.run(lie)
+            drift = site.drift()
+            scene.begins()
+            site.deploy().succeeded()
+            scene.mends(lambda: site.run(f"cat /run/{APP}/{APP}.pid") == str(master), "a true pidfile")
+            site.run(lie)
+            Run("restart").succeeded()
+        fault.none_failed(scene, f"status.yml: {drift[0]}")
+        assert drift == [f"/run/{APP}/{APP}.pid does not name the serving master"]
+        assert site.master != master
+        site.run(lie)
+        Run("stop").succeeded()
+        # The stop has removed it.
+        site.run(f"runuser -u {APP} -- sh -c '{lie}'")
+        Run("start").succeeded()
+        assert site.drift() == []
+        assert site.show("innocent", "MainPID") == innocent
+        assert site.show("innocent", "ActiveState") == "active"
+    finally:
+        site.run("systemctl stop innocent")
+
+
+@gevent
+def test_a_deleted_runtime_directory_is_repaired_gracefully(site: Site, fault: Faults, served: str) -> None:
+    generation, master = site.generation, site.master
+    with fault(f"/run/{APP} deleted") as scene:
+        site.run(f"rm -rf /run/{APP}")
+        drift = site.drift()
+        planned = site.deploy("--check").succeeded().said
+        scene.begins()
+        site.deploy().succeeded()
+        scene.mends(lambda: site.master != master and len(site.workers()) == 4, "new processes")
+    for text in (
+        f"{site.unit} has lost its sockets in /run/{APP}",
+        f"/run/{APP}/{APP}.pid does not name the serving master",
+    ):
+        assert text in drift and text in planned
+    fault.none_failed(scene, f"status.yml: {'; '.join(drift)}")
+    assert site.generation == generation and site.drift() == []
+
+
+@gevent
+def test_a_unit_stopped_by_hand_is_started_by_the_next_connection(site: Site, fault: Faults, served: str) -> None:
+    master, cursor = site.master, site.cursor()
+    with fault("systemctl stop of the unit alone") as scene:
+        site.run(f"systemctl stop {site.unit}")
+        scene.mends(lambda: site.master not in (0, master) and len(site.workers()) == 4, "new processes")
+    fault.none_failed(scene, "journal: " + site.logged(cursor, "Stopped"))
+    assert site.drift() == []
+
+
+@gevent
+def test_a_service_stopped_by_hand_is_repaired_by_a_deploy(site: Site, fault: Faults, served: str) -> None:
+    generation, socket = site.generation, f"{APP}@0.0.0.0:8040.socket"
+    with fault("systemctl stop of socket and unit") as scene:
+        site.run(f"systemctl stop {socket} {site.unit}")
+        drift = site.drift()
+        scene.begins()
+        site.deploy().succeeded()
+        scene.mends(lambda: len(site.workers()) == 4, "four workers")
+    report = fault.note(scene, f"status.yml: {'; '.join(drift)}")
+    assert f"{APP}@{generation}.service is inactive" in drift
+    assert f"{socket} is inactive and enabled" in drift
+    assert set(report.failures) <= IN_FLIGHT | {"refused"}, report.examples
+    assert site.generation == generation
+
+
+@gevent
+def test_hand_edited_configuration_is_repaired_down_to_the_processes(site: Site, fault: Faults, served: str) -> None:
+    template = f"/etc/systemd/system/{APP}@.service"
+    site.run(f"sed -i s/KillMode=mixed/KillMode=process/ {template} && systemctl daemon-reload")
+    site.run(f"sed -i 's/^processes = .*/processes = 2/' /opt/{APP}/current/uwsgi.ini")
+    site.run(f"systemctl restart {site.unit}")
+    wait(lambda: len(site.workers()) == 2, "what was edited")
+    with fault("unit and uwsgi.ini edited and restarted") as scene:
+        drift = site.drift()
+        planned = site.deploy("--check").succeeded().said
+        scene.begins()
+        site.deploy().succeeded()
+        scene.mends(lambda: len(site.workers()) == 4, "four workers")
+    assert {"uwsgi.ini was changed by hand", f"{template} is not what the generation wants"} <= set(drift)
+    assert all(text in planned for text in drift)
+    fault.none_failed(scene, f"status.yml: {'; '.join(drift)}")
+    assert site.show(site.unit, "KillMode") == "mixed"
+    assert site.drift() == []
+
+
+# Ansible that dies, or meets another.
+
+_MODULE = f'for fd in /proc/[0-9]*/fd/*; do test "$(readlink $fd)" = /run/{APP}.deploy && echo $fd; done | cut -d/ -f3'
+
+
+@gevent
+@pytest.mark.parametrize(
+    ("task", "unit", "module_too"),
+    [
+        ("Release is unpacked", "", False),
+        ("Generation serves", f"{APP}-canary@*", True),
+        ("Generation serves", f"{APP}@*", True),
+        *(
+            pytest.param(*stage, marks=pytest.mark.full)
+            for stage in (
+                ("Application is reserved", "", False),
+                ("Generation is written", "", False),
+                ("Generation serves", f"{APP}-canary@*", False),
+                ("Generation serves", f"{APP}@*", False),
+                ("Reservation is given back", "", False),
+            )
+        ),
+    ],
+)
+def test_a_deploy_that_was_killed_is_completed_by_the_next(
+    site: Site, fault: Faults, served: str, task: str, unit: str, module_too: bool
+) -> None:
+    before, own = site.generation, site.unit
+    # From now on what the operator wants.
+    site.source = site.code()
+    where = {"": "", f"{APP}-canary@*": ", canary", f"{APP}@*": ", start"}[unit]
+    with fault(f"kill -9 of {'Ansible and its module' if module_too else 'Ansible'} at {task!r}{where}") as scene:
+        first = site.deploy()
+        wait(lambda: first.reached(task), task)
+        if unit:
+            # There and then, on the host: a step can be over before another command gets there.
+            kill = f"kill -9 $({_MODULE})" if module_too else "true"
+            found = f"systemctl list-units --plain --no-legend '{unit}.service' | grep -v ^{own}"
+            site.run(f'timeout {SOON_S} sh -c "until {found}; do sleep 0.02; done" && {kill}')
+        scene.begins()
+        first.kill()
+        after = site.answer().json()["generation"]
+        again = site.deploy().succeeded()
+    report = fault.none_failed(scene, "the next deploy: " + told(again))
+    new_generation = site.generation
+    assert new_generation != before and after in (before, new_generation)
+    assert {name.split()[0] for name in report.answered} <= {before, new_generation}
+    assert site.left_over() == ""
+    # A deploy that has nothing to do reserves nothing, and leaves the dead run's reservation to the next that has.
+    assert "nothing to do" in again.said or site.reserved() == ""
+    assert site.drift() == []
+
+
+def told(deploy: Run) -> str:
+    """Return what a deploy planned."""
+    found = re.search(r"Plan is told\] \*+ ok: \[\S+\] => msg: (?:\|-? )?(.*?) (?:TASK|PLAY) \[", deploy.said)
+    assert found, deploy.output
+    return found[1].strip("'")
+
+
+@gevent
+def test_a_second_deploy_is_refused_and_told_whose_the_first_is(site: Site, fault: Faults, served: str) -> None:
+    before = site.generation
+    with fault("two deploys at the same time") as scene:
+        first = site.deploy(flask_uwsgi_canary_seconds=5)
+        wait(lambda: first.reached("Generation is written"), "the first deploy at work")
+        began = time.monotonic()
+        second = site.deploy(flask_uwsgi_stop_timeout=11).end()
+        took = time.monotonic() - began
+        assert first.process.poll() is None, "the first one still runs"
+        first.succeeded()
+    said = re.search(r"the application is being changed on this host: deploy by \S+, pid (\d+), since [\dT:-]+Z",
+                     second.said)  # fmt: skip
+    assert second.process.returncode != 0 and said, second.output
+    assert int(said[1]) == first.process.pid
+    assert took < 10
+    fault.none_failed(scene, f"the second deploy: {said[0]}")
+    assert site.generation != before and site.left_over() == site.reserved() == ""
+    site.deploy().succeeded()
+    assert site.generation == before
+
+
+# Clocks that jump.
+
+
+@pytest.fixture(scope="module")
+def faketime(site: Site) -> str:
+    """The library that lies about the time."""
+    site.run("dpkg --status faketime >/dev/null 2>&1 || (apt-get update && apt-get install --yes faketime)")
+    return site.run("dpkg --listfiles libfaketime | grep /libfaketime.so.1$")
+
+
+@pytest.mark.full
+@gevent
+def test_a_clock_that_jumps_is_not_noticed(site: Site, fault: Faults, served: str, faketime: str) -> None:
+    jump = "/etc/faketime"
+    site.run(f"echo +0 > {jump}")
+    lying = {
+        "LD_PRELOAD": faketime,
+        "FAKETIME_TIMESTAMP_FILE": jump,
+        "FAKETIME_NO_CACHE": "1",
+        # Setting a clock does not move this one.
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    site.deploy(environment=lying).succeeded()
+    workers = site.workers()
+
+    def is_off_by(seconds: float) -> Callable[[], bool]:
+        return lambda: abs(site.answer("/fault/clock").json()["time"] - time.time() - seconds) < 60
+
+    for offset, seconds in (("+1h", 3600), ("-1h", -3600)):
+        with fault(f"clock jumps to {offset}") as scene:
+            site.run(f"echo {offset} > {jump}")
+            scene.mends(is_off_by(seconds), "another time")
+            # As long as a worker may hang, and some more.
+            pause(HANG_S + 1)
+        fault.none_failed(scene, "nothing")
+    assert site.workers() == workers
+    site.deploy().succeeded()
+
+
+@pytest.mark.full
+@gevent
+def test_a_wrong_clock_misleads_no_deploy_rollback_or_restart(
+    site: Site, fault: Faults, served: str, faketime: str
+) -> None:
+    first = site.generation
+    inventory = site.folder / "clock.yml"
+
+    def clock(offset: str) -> list[str]:
+        # An inventory for this host alone.
+        python = f"/usr/local/bin/python{offset}"
+        site.run(
+            f"printf '#!/bin/sh\\nexec faketime -f {offset} /usr/bin/python3 \"$@\"\\n' > {python}; chmod +x {python}"
+        )
+        inventory.write_text(json.dumps({"all": {"hosts": {HOST: {"ansible_python_interpreter": python}}}}))
+        return ["--inventory", str(inventory)]
+
+    with fault("deploy, rollback and restart with a wrong clock") as scene:
+        site.deploy(*clock("-2d"), flask_uwsgi_stop_timeout=11).succeeded()
+        second = site.generation
+        site.deploy(*clock("-4d"), flask_uwsgi_stop_timeout=12).succeeded()
+        third = site.generation
+        rollback = Run("rollback", *clock("+2d")).succeeded()
+        assert site.generation == second
+        Run("restart", *clock("-6d")).succeeded()
+        assert site.generation == second
+    assert len({first, second, third}) == 3
+    assert f"{third} -> {second}" in rollback.said
+    fault.none_failed(scene, f"rollback.yml: {third} -> {second}, the generation before the last deploy")
+    assert site.drift() == []
+    site.deploy().succeeded()
+    assert site.generation == first

@@ -1,0 +1,216 @@
+"""Bad releases under load: each is refused with the application's own words, and no client notices."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.witness import Witness
+
+ROOT = Path(__file__).resolve().parents[3]
+APP = "aiops_flask"
+CLIENTS = 100
+# The longest any of them may take to be refused. They take a quarter of it.
+BOUND_S = 60
+
+pytestmark = pytest.mark.timeout(180)
+
+AFTER_HEALTH = """
+import os, signal, threading, time
+
+@app.after_request
+def dies_soon(response):
+    def die():
+        time.sleep(0.5)
+        print("the licence is void", flush=True)
+        {how}
+    threading.Thread(target=die, daemon=True).start()
+    return response
+"""
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release that must never serve.
+
+    Args:
+        name: what is wrong with it.
+        told: what the message has to begin with after the generation's name.
+        logged: a line of the application that the message has to quote; empty where it is refused before it runs.
+        code: what is added to run.py.
+        settings: variables of the deploy.
+    """
+
+    name: str
+    told: str
+    logged: str
+    code: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def change(self, app: Path) -> None:
+        """Spoil a copy of the application."""
+        with (app / "run.py").open("a") as source:
+            source.write(f"\n# {self.name}\n{self.code}\n")
+
+
+RAISED = "flask_uwsgi_wsgi_file=run.py raised while it was loaded: "
+RELEASES = (
+    Release(
+        "import error",
+        rf"{RAISED}ImportError: cannot import name 'Flusk' from 'flask' \(.*\)\. Mend the application",
+        "ImportError: cannot import name 'Flusk' from 'flask'",
+        "from flask import Flusk",
+    ),
+    Release(
+        "exception in the factory",
+        rf"{RAISED}RuntimeError: no such tenant\. Mend the application",
+        "RuntimeError: no such tenant",
+        'def create_app(settings):\n    raise RuntimeError("no such tenant")\n\napp = create_app(settings)',
+    ),
+    Release(
+        "missing dependency",
+        r"ModuleNotFoundError: No module named 'numpy': add the package that brings it to the lock",
+        "import numpy",
+        "import numpy",
+    ),
+    Release(
+        "health answers 500",
+        r"GET /healthz answered 500 instead of 200: ",
+        "RuntimeError: the data base is away",
+        '@app.before_request\ndef ask():\n    raise RuntimeError("the data base is away")',
+        {"flask_uwsgi_health_timeout": 2},
+    ),
+    Release(
+        "health hangs",
+        r"GET /healthz got no answer: timed out",
+        "waiting for the data base",
+        'import time\n\n@app.before_request\ndef ask():\n    print("waiting for the data base", flush=True)\n'
+        "    time.sleep(600)",
+        {"flask_uwsgi_health_timeout": 2},
+    ),
+    Release(
+        "a thread ends every worker a moment after the start",
+        r"a worker died \d\.\d s after it had become healthy",
+        "the licence is void",
+        AFTER_HEALTH.format(how="os._exit(1)"),
+        {"flask_uwsgi_canary_seconds": 3},
+    ),
+    Release(
+        "the process ends by itself a moment after the start",
+        r"it ended \d\.\d s after it had become healthy",
+        "the licence is void",
+        AFTER_HEALTH.format(how="os.kill(os.getppid(), signal.SIGKILL)"),
+        {"flask_uwsgi_canary_seconds": 3},
+    ),
+    Release(
+        "starts in threads mode alone",
+        rf"{RAISED}RuntimeError: this application needs real threads\. Mend the application",
+        "RuntimeError: this application needs real threads",
+        "import sys\n\nmonkey = sys.modules.get('gevent.monkey')\n"
+        "if monkey and monkey.is_module_patched('threading'):\n"
+        '    raise RuntimeError("this application needs real threads")',
+    ),
+    Release(
+        "an ini that uWSGI refuses",
+        r"flask_uwsgi_extra_ini has the key enable-teleport, which uWSGI does not know\. Correct or remove it",
+        "",
+        settings={"flask_uwsgi_extra_ini": {"enable-teleport": True}},
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def witness(host: Any) -> Iterator[Witness]:
+    with Witness(f"http://{host.ansible.get_variables()['ansible_host']}:8040", clients=CLIENTS) as witness:
+        yield witness
+
+
+@pytest.fixture(scope="module")
+def evidence(host: Any) -> Iterator[list[dict[str, Any]]]:
+    """Rows for the operator's documentation, written at the end."""
+    rows: list[dict[str, Any]] = []
+    yield rows
+    version = host.check_output(". /etc/os-release && echo $VERSION_ID")
+    folder = ROOT / "reports" / "operations"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"bad-releases-debian-{version}.json").write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def message(output: str) -> list[str]:
+    """Return the lines of the last message of a playbook that failed."""
+    last = re.findall(r"^fatal: .*\n(?:    .*\n)*?    msg: (?:\|-)?\n?((?:.+\n)+)", output, flags=re.M)[-1]
+    return [line.strip() for line in str(last).splitlines()]
+
+
+@pytest.mark.parametrize("release", RELEASES, ids=lambda release: release.name)
+def test_a_bad_release_is_refused_and_no_client_notices(
+    release: Release,
+    serving: str,
+    host: Any,
+    play: Callable[..., Any],
+    application: Any,
+    witness: Witness,
+    evidence: list[dict[str, Any]],
+) -> None:
+    variables = {"flask_uwsgi_source": application(release.change), **release.settings}
+    with witness.window(release.name, steady=0.5) as window:
+        started = time.monotonic()
+        done = play("deploy", "-e", json.dumps(variables))
+        seconds = time.monotonic() - started
+    report = window.report()
+    assert done.returncode == 2, done.stdout
+    told = message(done.stdout)
+    print(*told, sep="\n")
+    assert re.search(release.told, told[0]), told
+    if release.logged:
+        assert any(release.logged in line for line in told[told.index("Its last log lines:") :]), told
+        assert f"Generation {serving} serves." in told
+    else:
+        assert "the running service was not touched" in told[0]
+    assert seconds < BOUND_S
+    assert report.failures == {}, report.examples
+    assert report.requests > 0
+    assert set(report.answered) == {f"{serving} (gevent)"}
+    # The lock alone stays, and names nobody.
+    assert host.file(f"/run/{APP}.deploy").content == b""
+    assert host.check_output(f"systemctl list-units --failed --plain --no-legend '{APP}*'") == ""
+    evidence.append(
+        {
+            "release": release.name,
+            "requests": report.requests,
+            "failures": sum(report.failures.values()),
+            "seconds": round(seconds, 1),
+            "message": told[0],
+        }
+    )
+
+
+def test_a_good_release_after_them_serves_and_the_way_back_is_as_smooth(
+    host: Any, run: Any, application: Any, witness: Witness
+) -> None:
+    def deployed(name: str, variables: dict[str, Any]) -> str:
+        with witness.window(name, steady=0.5) as window:
+            status, output = run(variables)
+        assert status == 0, output[-3000:]
+        report = window.report()
+        assert report.failures == {}, report.examples
+        generation = str(host.check_output(f"readlink /opt/{APP}/current").rpartition("/")[2])
+        assert f"{generation} (gevent)" in report.answered
+        return generation
+
+    found = host.check_output(f"readlink /opt/{APP}/current").rpartition("/")[2]
+    source = application(lambda app: (app / "release.txt").write_text("a good one"))
+    assert deployed("a good release", {"flask_uwsgi_source": source}) != found
+    assert deployed("back to the one before", {}) == found
+
+
+def test_the_witness_saw_no_failure_between_the_deploys_either(witness: Witness) -> None:
+    reports = witness.reports().values()
+    assert not [report.name for report in reports if report.failures]

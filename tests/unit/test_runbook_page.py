@@ -1,0 +1,177 @@
+"""The runbook can be read as a program, and what would go untested in it is refused."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tools import runbook
+
+ROOT = Path(__file__).resolve().parents[2]
+
+GOOD = """
+# Runbook
+
+| You see | Go to |
+|---|---|
+| nothing | [Site down](#site-down) |
+
+| Write | For |
+|---|---|
+| `HOST` | a host |
+
+## Site down
+
+Look, then act:
+
+```console
+$ status --host HOST
+host  state
+web1  down since 12:30:01
+[…]
+# journalctl -t app  # fails while the journal is empty
+```
+
+### For good
+
+```yaml
+# inventory/production/hosts.yml
+all: {hosts: {HOST: {}}}
+```
+"""
+
+
+def page(text: str) -> runbook.Page:
+    return runbook.parse(textwrap.dedent(text))
+
+
+def test_a_page_is_its_sections_with_commands_settings_and_what_is_shown() -> None:
+    found = page(GOOD)
+    assert [(section.level, section.title, len(section.steps)) for section in found.sections] == [
+        (1, "Runbook", 0),
+        (2, "Site down", 2),
+        (3, "For good", 1),
+    ]
+    status, journal, hosts = found.steps
+    assert isinstance(status, runbook.Command) and isinstance(journal, runbook.Command)
+    assert (status.prompt, status.text, status.fails) == ("$ ", "status --host HOST", False)
+    assert status.shown == ("host  state", "web1  down since 12:30:01")
+    assert (journal.prompt, journal.fails, journal.shown) == ("# ", True, ())
+    assert hosts == runbook.Setting(26, "inventory/production/hosts.yml", "all: {hosts: {HOST: {}}}\n")
+    assert found.placeholders == {"HOST"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("all: {hosts: {HOST: {}}}\n```", "all: {}"), ":26: this block is not closed"),
+        (("while the journal is empty\n```", "\n```console"), ":16: this block is not closed"),
+        (("# journalctl -t app  # fails while the journal is empty\n```", ""), ":16: this block is not closed"),
+        (("```console\n$ status", "```sh\n$ status"), ":16: a block of sh is neither console nor yaml"),
+        (("```console\n$ status", "```\n$ status"), ":16: a block of no language is neither"),
+        (("```console\n$ status", "```console\nstatus"), ":16: the first line of this block has to be a command"),
+        (("# inventory/production/hosts.yml\n", ""), ":26: the first line of this block has to be a comment"),
+        (("--host HOST", "--host PERSON"), ":17: no table of the page tells what to put for PERSON"),
+        (("all: {hosts: {HOST: {}}}", "all: {hosts: {NODE: {}}}"), ":26: no table of the page tells .* NODE"),
+        (("### For good", "### Site down"), ":24: there are two sections 'Site down'"),
+        (("### For good", "## Empty\n\n## For good"), ":24: the section 'Empty' tells nobody what to run"),
+        (("Look, then act", "Look with `status --all`, then act"), ":14: `status --all` is a command outside a block"),
+        (("(#site-down)", "(#site-up)"), ":6: there is no section #site-up"),
+        (("# Runbook", "```console\n$ status\n```\n# Runbook"), ":2: this block is in no section"),
+    ],
+)
+def test_a_page_that_is_not_whole_is_refused_with_the_line(change: tuple[str, str], said: str) -> None:
+    assert change[0] in GOOD
+    with pytest.raises(runbook.PageError, match=said):
+        page(GOOD.replace(*change, 1))
+
+
+@pytest.mark.parametrize(
+    ("shown", "output", "lacking"),
+    [
+        ("web1  down since 12:30:01", "web1 down since 7:5:59", False),
+        ("dcf077cdf43b (gevent)", "web1: 8a86caa78b93\n   (gevent) serves", False),
+        ("dcf077cdf43b", "8a86caa78b9", True),
+        ("stopped …: start it", "stopped by root (pid 3): start it", False),
+        ("[…] 3 MB free […]", "has 2 MB free, but", False),
+        ("200 OK", "200 ok", True),
+        ("a+b", "aab", True),
+    ],
+)
+def test_what_the_page_shows_may_differ_in_numbers_ids_and_line_breaks_alone(
+    shown: str, output: str, lacking: bool
+) -> None:
+    assert bool(runbook.unseen([shown], output)) is lacking
+
+
+class Machine:
+    """Runs commands that it was told the answer of, as a shell would: 127 for the others."""
+
+    def __init__(self, **answers: tuple[int, str]) -> None:
+        self.answers = answers
+        self.ran: list[str] = []
+
+    def __call__(self, command: str) -> tuple[int, str]:
+        self.ran.append(command)
+        return self.answers.get(command.split()[0], (127, "command not found"))
+
+
+def run(section: runbook.Section, machine: Machine, **values: str) -> list[runbook.Step]:
+    shells = {runbook.CONTROLLER: machine, runbook.HOST: machine}
+    return list(runbook.run(section, values, shells, lambda file, text: machine.ran.append(f"{file}: {text}")))
+
+
+SEEN = (0, "host state\nweb1 down since 1:2:3")
+
+
+def test_a_section_is_run_word_for_word_with_the_placeholders_put() -> None:
+    machine = Machine(status=SEEN, journalctl=(1, ""))
+    sections = page(GOOD).sections
+    done = [step for section in sections for step in run(section, machine, HOST="web1")]
+    assert done == page(GOOD).steps
+    assert machine.ran == [
+        "status --host web1",
+        "journalctl -t app  # fails while the journal is empty",
+        "inventory/production/hosts.yml: all: {hosts: {web1: {}}}\n",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        # A program that is not there has not failed as the page says, but was never asked.
+        ({"status": SEEN}, ":21: `journalctl .*` ended with 127, the page says another"),
+        ({"journalctl": (1, "")}, ":17: `status --host web1` ended with 127, the page says 0"),
+        ({"status": SEEN, "journalctl": (0, "")}, ":21: `journalctl .*` ended with 0, the page says another"),
+        ({"status": (0, "host state"), "journalctl": (1, "")}, r":17: .* did not say \['web1  down since"),
+    ],
+)
+def test_a_command_that_does_not_do_what_the_page_says_is_told_with_its_line(
+    answers: dict[str, tuple[int, str]], said: str
+) -> None:
+    with pytest.raises(runbook.PageError, match=said):
+        run(page(GOOD).sections[1], Machine(**answers), HOST="web1")
+
+
+def test_a_placeholder_without_a_value_is_told() -> None:
+    with pytest.raises(runbook.PageError, match="the test has no value for HOST"):
+        run(page(GOOD).sections[1], Machine(status=SEEN))
+
+
+def test_the_runbook_names_no_variable_that_does_not_exist() -> None:
+    named = set(re.findall(r"\bflask_uwsgi_\w+", (ROOT / runbook.PAGE).read_text()))
+    defaults = (ROOT / "roles/flask_uwsgi/defaults/main.yml").read_text()
+    assert named - set(re.findall(r"^(flask_uwsgi_\w+):", defaults, re.MULTILINE)) == set()
+
+
+def test_the_runbook_itself_is_whole() -> None:
+    text = (ROOT / runbook.PAGE).read_text()
+    found = runbook.parse(text)
+    assert len(found.steps) > 50
+    assert found.placeholders
+    for line, link in found.links:
+        target = link.partition("#")[0]
+        assert not target or (ROOT / "docs" / target).exists(), f"{runbook.PAGE}:{line}: {link}"
