@@ -96,8 +96,9 @@ def page() -> str:
         text += FAULTS + "\n" + table(head, ([row[name] for name in names] for row in faults))
     releases = [row for found in documents("bad-releases-*.json") for row in found["releases"]]
     if releases:
-        names = ("release", "requests", "failed", "seconds", "message")
-        text += BAD + "\n" + table(names, ([row[name] for name in names] for row in releases))
+        head = ("release", "requests", "failed", "seconds", "what the operator is told")
+        names = ("release", "requests", "failures", "seconds", "message")
+        text += BAD + "\n" + table(head, ([row[name] for name in names] for row in releases))
     return text
 
 

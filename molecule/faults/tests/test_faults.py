@@ -16,7 +16,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -464,11 +463,10 @@ def test_threads_that_block_for_ever_cost_themselves_until_all_of_a_worker_do(
 def test_a_worker_that_grows_with_each_request_is_replaced_gracefully(site: Site, fault: Faults, served: str) -> None:
     workers, cursor = site.workers(), site.cursor()
     with fault("memory grows with each request") as scene:
-        grown: Counter[int] = Counter()
-        # Above four fifths of what a worker may hold, and below all of it.
-        while max(grown.values(), default=0) < 8:
-            grown[site.answer("/fault/keep?mb=25").json()["pid"]] += 1
-        scene.begins()
+        seen = set(workers)
+        # Until a worker answers that was not there before. A step is less than a fifth of what a worker may hold.
+        while len(seen) == len(workers):
+            seen.add(site.answer(f"/fault/keep?mb={MEMORY_MB // 8}").json()["pid"])
         scene.mends(lambda: site.workers() != workers and len(site.workers()) == 4, "a new worker")
     fault.none_failed(scene, "journal: " + site.logged(cursor, r"(?i)rss|worker .* (died|killed|exited)|Seeya"))
 

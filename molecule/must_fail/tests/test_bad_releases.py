@@ -17,7 +17,7 @@ from tests.witness import Witness
 ROOT = Path(__file__).resolve().parents[3]
 APP = "aiops_flask"
 CLIENTS = 100
-# The longest any of them may take to be refused. They take a quarter of it.
+# The longest any of them may take to be refused; a third of it is usual.
 BOUND_S = 60
 
 pytestmark = pytest.mark.timeout(180)
@@ -104,7 +104,8 @@ RELEASES = (
     ),
     Release(
         "the process ends by itself a moment after the start",
-        r"it ended \d\.\d s after it had become healthy",
+        # The stats of a master that was killed can be gone before systemd has noticed.
+        r"it (ended \d\.\d s|stopped answering) after it had become healthy",
         "the licence is void",
         AFTER_HEALTH.format(how="os.kill(os.getppid(), signal.SIGKILL)"),
         {"flask_uwsgi_canary_seconds": 3},
@@ -140,7 +141,7 @@ def evidence(host: Any) -> Iterator[list[dict[str, Any]]]:
     version = host.check_output(". /etc/os-release && echo $VERSION_ID")
     folder = ROOT / "reports" / "operations"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"bad-releases-debian-{version}.json").write_text(json.dumps(rows, indent=2) + "\n")
+    (folder / f"bad-releases-debian-{version}.json").write_text(json.dumps({"releases": rows}, indent=2) + "\n")
 
 
 def message(output: str) -> list[str]:
