@@ -36,7 +36,7 @@ def test_swagger_ui_is_at_the_root(service: Any) -> None:
 def test_systemd_owns_socket_and_service_and_starts_both_at_boot(service: Any) -> None:
     assert service.show("--all", "Version") != ""
     assert service.run("ps -p 1 -o comm=") == "systemd"
-    for unit in (service.unit, f"{APP}.socket"):
+    for unit in (service.unit, f"{APP}@0.0.0.0:8040.socket"):
         assert service.show(unit, "ActiveState") == "active"
         assert service.show(unit, "UnitFileState") == "enabled"
     assert service.show(service.unit, "Type") == "notify"
