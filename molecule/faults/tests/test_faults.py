@@ -544,6 +544,7 @@ def test_a_rebooted_host_serves_the_same_generation(site: Site, fault: Faults, s
 # What somebody did by hand.
 
 
+@pytest.mark.full
 @gevent
 def test_a_foreign_pidfile_misleads_nobody(site: Site, fault: Faults, served: str) -> None:
     generation, master = site.generation, site.master
@@ -593,6 +594,7 @@ def test_a_deleted_runtime_directory_is_repaired_gracefully(site: Site, fault: F
     assert site.generation == generation and site.drift() == []
 
 
+@pytest.mark.full
 @gevent
 def test_a_unit_stopped_by_hand_is_started_by_the_next_connection(site: Site, fault: Faults, served: str) -> None:
     master, cursor = site.master, site.cursor()
@@ -649,7 +651,6 @@ _MODULE = f'for fd in /proc/[0-9]*/fd/*; do test "$(readlink $fd)" = /run/{APP}.
     ("task", "unit", "module_too"),
     [
         ("Release is unpacked", "", False),
-        ("Generation serves", f"{APP}-canary@*", True),
         ("Generation serves", f"{APP}@*", True),
         *(
             pytest.param(*stage, marks=pytest.mark.full)
@@ -657,6 +658,7 @@ _MODULE = f'for fd in /proc/[0-9]*/fd/*; do test "$(readlink $fd)" = /run/{APP}.
                 ("Application is reserved", "", False),
                 ("Generation is written", "", False),
                 ("Generation serves", f"{APP}-canary@*", False),
+                ("Generation serves", f"{APP}-canary@*", True),
                 ("Generation serves", f"{APP}@*", False),
                 ("Reservation is given back", "", False),
             )

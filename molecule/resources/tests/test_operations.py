@@ -125,8 +125,8 @@ def test_new_dependencies(service: Any, deploy: Any, play: Any, application: Any
     ("name", "values"),
     [
         ("processes", {"flask_uwsgi_processes": 3}),
-        ("wait", {"flask_uwsgi_wait": 0.15}),
-        ("environment", {"flask_uwsgi_environment": {"APP_LOG_LEVEL": "WARNING"}}),
+        pytest.param("wait", {"flask_uwsgi_wait": 0.15}, marks=pytest.mark.full),
+        pytest.param("environment", {"flask_uwsgi_environment": {"APP_LOG_LEVEL": "WARNING"}}, marks=pytest.mark.full),
         ("unit content", {"flask_uwsgi_unit_overrides": {"OOMScoreAdjust": 10}}),
     ],
 )

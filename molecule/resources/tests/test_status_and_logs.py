@@ -127,7 +127,10 @@ def test_stats_that_do_not_answer_leave_the_rest_to_be_told(
     finally:
         service.run(f"mv {path}.away {path}")
     assert (found["state"], found["pidfile_true"], found.get("workers")) == ("active", True, None)
-    assert found["drift"] == [f"uWSGI's stats do not answer: No such file or directory ({path})"]
+    assert found["drift"] == [
+        f"{service.unit} has lost its sockets in /run/{APP}",
+        f"uWSGI's stats do not answer: No such file or directory ({path})",
+    ]
     assert any(line.startswith(f"{name} {mode} {service.generation} ") and line.endswith(" true") for line in lines)
 
 
