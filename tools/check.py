@@ -12,7 +12,9 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,7 +30,8 @@ class Stage:
     command: str
 
 
-STAGES = {
+# Stages in parentheses of their own run at the same time.
+STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
     "lint": (
         Stage("ruff", f"ruff check {PYTHON_FOLDERS}"),
         Stage("ruff format", f"ruff format --check {PYTHON_FOLDERS}"),
@@ -47,8 +50,11 @@ STAGES = {
         Stage("sandbox on real hosts", "pytest sandbox -m host"),
         Stage("molecule gevent (Debian 12)", "molecule test --scenario-name gevent"),
         Stage("molecule threads (Debian 13)", "molecule test --scenario-name threads"),
-        Stage("molecule must_fail", "molecule test --scenario-name must_fail"),
-        Stage("molecule faults", "molecule test --scenario-name faults"),
+        # Neither measures, and most of their time Ansible waits: at the same time they take little longer than one.
+        (
+            Stage("molecule must_fail", "molecule test --scenario-name must_fail"),
+            Stage("molecule faults", "molecule test --scenario-name faults"),
+        ),
     ),
     # Each mode on the other distribution.
     "matrix": (
@@ -59,11 +65,17 @@ STAGES = {
 }
 
 
-def run(stage: Stage) -> bool:
-    """Run a stage, show how it went, and return whether it passed."""
+def run(stage: Stage, *, alone: bool = True) -> bool:
+    """Run a stage, show how it went, and return whether it passed.
+
+    Args:
+        stage: what to run.
+        alone: whether its line may begin before it ends.
+    """
     LOGS.mkdir(parents=True, exist_ok=True)
     log = LOGS / (stage.name.replace(" ", "-").replace(",", "") + ".log")
-    print(f"{stage.name:<34} ", end="", flush=True)
+    begun = f"{stage.name:<34} "
+    print(begun if alone else "", end="", flush=True)
     started = time.monotonic()
     with log.open("w") as output:
         done = subprocess.run(
@@ -76,10 +88,16 @@ def run(stage: Stage) -> bool:
             check=False,
         )
     passed = done.returncode == 0
-    print(f"{'ok' if passed else 'FAILED':<8} {time.monotonic() - started:6.1f} s", flush=True)
+    print(f"{'' if alone else begun}{'ok' if passed else 'FAILED':<8} {time.monotonic() - started:6.1f} s", flush=True)
     if not passed:
         print(f"\n--- {stage.command}\n{tail(log)}\n--- all of it: {log.relative_to(ROOT)}\n", flush=True)
     return passed
+
+
+def together(stages: tuple[Stage, ...]) -> list[bool]:
+    """Run stages at the same time, and return whether each passed."""
+    with ThreadPoolExecutor(len(stages)) as pool:
+        return list(pool.map(partial(run, alone=False), stages))
 
 
 def tail(log: Path, lines: int = 80) -> str:
@@ -93,7 +111,9 @@ def main() -> int:
     # What an earlier run left is no evidence of this one.
     shutil.rmtree(ROOT / "reports" / "operations", ignore_errors=True)
     started = time.monotonic()
-    results = [run(stage) for group in groups for stage in STAGES[group]]
+    results: list[bool] = []
+    for stage in (stage for group in groups for stage in STAGES[group]):
+        results += together(stage) if isinstance(stage, tuple) else [run(stage)]
     print(f"\n{time.monotonic() - started:.0f} s in all; the logs are in {LOGS.relative_to(ROOT)}/")
     print(f"{results.count(True)} passed, {results.count(False)} failed")
     return 0 if all(results) else 1
