@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import controller, lock, preflight
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import digest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.deploy_show import seconds
 
 
 def environment_file(variables: dict[str, Any]) -> str:
@@ -56,8 +57,7 @@ def deploy_summary(hosts: list[dict[str, Any]]) -> str:
         else:
             before = f"{app['current']} ({app['mode']})" if app["current"] else "nothing"
             what = f"{before} -> {named['id']} ({mode})"
-        seconds = [f"{step.replace('_', ' ')} {taken:.1f} s" for step, taken in swap.get("steps", {}).items()]
-        lines.append(f"{host['inventory_hostname']}: {what}" + (f" [{', '.join(seconds)}]" if seconds else ""))
+        lines.append(f"{host['inventory_hostname']}: {what}{seconds(swap.get('steps', {}))}")
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import rollback
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.deploy_show import seconds
 
 _COLUMNS = ("host", "mode", "generation", "since", "busy", "flight", "served", "MB", "backlog", "pid")
 _NUMBERS = ("busy", "flight", "served", "MB", "backlog")
@@ -184,12 +185,6 @@ def rollback_summary(plan: Mapping[str, Any], swap: Mapping[str, Any]) -> str:
         return f"{plan['to']} serves"
     moved = f"{plan['before']} -> {plan['to']}{seconds(swap.get('steps') or {})}"
     return f"{moved}; forth again with -e to={plan['before']}, or with the next deploy"
-
-
-def seconds(steps: Mapping[str, float]) -> str:
-    """Return how long the steps of a swap took, in brackets; empty where there were none."""
-    told = ", ".join(f"{step.replace('_', ' ')} {taken:.1f} s" for step, taken in steps.items())
-    return f" [{told}]" if told else ""
 
 
 def _count(number: int, what: str) -> str:

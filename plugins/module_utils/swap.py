@@ -139,25 +139,24 @@ class Swap:
             raise
 
     def _prove(self) -> None:
-        health, end = self.manifest["health"], systemd.cursor()
-        problem = await_health(
-            self.layout.runtime / f"{self.new}.sock", health["path"], int(health["status"]), float(health["timeout"])
-        )
-        if problem:
+        end = systemd.cursor()
+        if problem := self._health_problem(self.layout.runtime):
             self._refuse(self.layout.service(self.new), end, problem)
+
+    def _health_problem(self, runtime: Path) -> str | None:
+        health = self.manifest["health"]
+        return await_health(
+            runtime / f"{self.new}.sock", health["path"], int(health["status"]), float(health["timeout"])
+        )
 
     def _bring_up(self, unit: str, runtime: Path, *, verb: str = "start", settle: float = 0) -> None:
         end = systemd.cursor()
-        health = self.manifest["health"]
-        path, patience = runtime / f"{self.new}.sock", float(health["timeout"])
         longest = _GRACE + self._seconds("start_timeout") + (self._seconds("stop_timeout") if verb != "start" else 0)
         try:
             systemd.systemctl(verb, unit, timeout=longest)
-            problem = await_health(path, health["path"], int(health["status"]), patience)
+            problem = self._health_problem(runtime)
             if settle and not problem:
-                problem = self._watch(unit, runtime / f"{self.new}.stats", settle) or await_health(
-                    path, health["path"], int(health["status"]), patience
-                )
+                problem = self._watch(unit, runtime / f"{self.new}.stats", settle) or self._health_problem(runtime)
         except systemd.SystemdError as error:
             problem = str(error).partition("\n")[0]
         if problem:
@@ -288,7 +287,7 @@ class Swap:
         return bool(others)
 
     def _stop(self, units: Iterable[str]) -> None:
-        systemd.systemctl("stop", *units, timeout=_GRACE + longest_stop(self.layout))
+        stop(self.layout, units)
 
     def _seconds(self, timeout: str) -> float:
         return float(self.manifest[timeout])
@@ -305,8 +304,13 @@ def stop_all(layout: Layout) -> bool:
     """
     units = service.open_units(layout)
     if units:
-        systemd.systemctl("stop", *units, timeout=_GRACE + longest_stop(layout))
+        stop(layout, units)
     return bool(units)
+
+
+def stop(layout: Layout, units: Iterable[str]) -> None:
+    """Stop units gracefully, and wait for that."""
+    systemd.systemctl("stop", *units, timeout=_GRACE + longest_stop(layout))
 
 
 def longest_stop(layout: Layout) -> float:

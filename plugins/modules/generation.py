@@ -8,20 +8,14 @@ module: generation
 short_description: Write a generation beside the running one, validated
 version_added: 0.1.0
 author: The flaskops maintainers
+extends_documentation_fragment:
+  - flaskops.uwsgi.application
 description:
   - Writes configuration, environment and units of a generation into a directory of its own.
   - The uWSGI configuration is checked with uWSGI itself and the units with C(systemd-analyze verify) before
     the generation counts as there; one that fails leaves nothing behind.
   - The diff is against the generation that serves; values of the environment are not shown.
 options:
-  app_name:
-    description: The application's name.
-    type: str
-    required: true
-  base_dir:
-    description: The directory that holds one directory per application.
-    type: path
-    default: /opt
   generation:
     description: The generation's id.
     type: str
@@ -77,6 +71,7 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import explain
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
@@ -133,9 +128,8 @@ def validate_units(layout: Layout, generation: str, address: str) -> None:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={
-            "app_name": {"type": "str", "required": True},
-            "base_dir": {"type": "path", "default": "/opt"},
+        argument_spec=arguments.APPLICATION
+        | {
             "generation": {"type": "str", "required": True},
             "release": {"type": "str", "required": True},
             "venv": {"type": "str", "required": True},
@@ -146,7 +140,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     os.umask(0o022)
-    layout = Layout(module.params["app_name"], Path(module.params["base_dir"]))
+    layout = arguments.layout(module.params)
     name = module.params["generation"]
     files: dict[str, str] = module.params["files"]
     final = layout.generations / name

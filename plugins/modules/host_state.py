@@ -8,18 +8,12 @@ module: host_state
 short_description: Tell all that a deploy must know of a host in one round trip
 version_added: 0.1.0
 author: The flaskops maintainers
+extends_documentation_fragment:
+  - flaskops.uwsgi.application
 description:
   - Returns platform, limits, who holds the port, and what of the application is there, serves and drifts.
   - Changes nothing.
 options:
-  app_name:
-    description: The application's name.
-    type: str
-    required: true
-  base_dir:
-    description: The directory that holds one directory per application.
-    type: path
-    default: /opt
   bind:
     description: The address the application shall listen on.
     type: str
@@ -68,8 +62,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, host, lock, service, systemd
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import host, lock, service, systemd
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
 
 
@@ -98,9 +92,8 @@ def names(folder: Path, marker: str = "") -> list[str]:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={
-            "app_name": {"type": "str", "required": True},
-            "base_dir": {"type": "path", "default": "/opt"},
+        argument_spec=arguments.APPLICATION
+        | {
             "bind": {"type": "str", "default": "0.0.0.0"},
             "port": {"type": "int", "required": True},
             "user": {"type": "str", "required": True},
@@ -108,7 +101,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    layout = Layout(module.params["app_name"], Path(module.params["base_dir"]))
+    layout = arguments.layout(module.params)
     facts = host.facts(layout.base)
     current = layout.current_generation()
     serving = (gen.manifest(layout, current) if current else None) or {}

@@ -8,20 +8,14 @@ module: logs
 short_description: Read what an application logged last, with its errors apart
 version_added: 0.1.0
 author: The flaskops maintainers
+extends_documentation_fragment:
+  - flaskops.uwsgi.application
 description:
   - >-
     Reads the journal: the lines of the application, of uWSGI, and of systemd about their units, of this boot and of
     earlier ones, as far back as the journal reaches.
   - Changes nothing.
 options:
-  app_name:
-    description: The application's name.
-    type: str
-    required: true
-  base_dir:
-    description: The directory that holds one directory per application.
-    type: path
-    default: /opt
   lines:
     description: How many lines to look at, at least 1.
     type: int
@@ -61,25 +55,22 @@ errors:
   returned: success
 """
 
-from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import logs
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, logs
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={
-            "app_name": {"type": "str", "required": True},
-            "base_dir": {"type": "path", "default": "/opt"},
+        argument_spec=arguments.APPLICATION
+        | {
             "lines": {"type": "int", "default": 200},
             "since": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
-    layout = Layout(module.params["app_name"], Path(module.params["base_dir"]))
+    layout = arguments.layout(module.params)
     lines, since = module.params["lines"], module.params["since"]
     try:
         entries = logs.read(layout.app, lines, since)

@@ -8,18 +8,12 @@ module: release
 short_description: Unpack an artifact into a read-only release with its virtual environment
 version_added: 0.1.0
 author: The flaskops maintainers
+extends_documentation_fragment:
+  - flaskops.uwsgi.application
 description:
   - Checks the shipped archives against their checksums, unpacks the code, and installs the wheels offline.
   - Each appears whole or not at all; what failed half-way is removed.
 options:
-  app_name:
-    description: The application's name.
-    type: str
-    required: true
-  base_dir:
-    description: The directory that holds one directory per application.
-    type: path
-    default: /opt
   artifact:
     description: The artifact's description, as the lookup P(flaskops.uwsgi.artifact#lookup) returns it.
     type: dict
@@ -60,8 +54,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import sha256
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
 
 
 class ReleaseError(Exception):
@@ -146,16 +140,15 @@ def _run(*command: str) -> None:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={
-            "app_name": {"type": "str", "required": True},
-            "base_dir": {"type": "path", "default": "/opt"},
+        argument_spec=arguments.APPLICATION
+        | {
             "artifact": {"type": "dict", "required": True},
             "incoming": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )
     os.umask(0o022)
-    layout = Layout(module.params["app_name"], Path(module.params["base_dir"]))
+    layout = arguments.layout(module.params)
     artifact, incoming = module.params["artifact"], Path(module.params["incoming"])
     release = layout.releases / artifact["id"]
     venv = layout.venvs / artifact["wheelhouse"]["id"]

@@ -8,30 +8,19 @@ module: serving
 short_description: Start, stop or restart a deployed application
 version_added: 0.1.0
 author: The flaskops maintainers
+extends_documentation_fragment:
+  - flaskops.uwsgi.application
+  - flaskops.uwsgi.application.reserved
 description:
   - Acts on the generation that was deployed last; which one that is does not change.
   - A restart replaces every process without a failed request.
   - A stop lets the requests in flight end. It does not outlive a reboot.
 options:
-  app_name:
-    description: The application's name.
-    type: str
-    required: true
-  base_dir:
-    description: The directory that holds one directory per application.
-    type: path
-    default: /opt
   state:
     description: What shall be. V(restarted) starts what is stopped.
     type: str
     choices: [started, stopped, restarted]
     required: true
-  run:
-    description: Who asks, as the lookup P(flaskops.uwsgi.run_identity#lookup) returns it.
-    type: dict
-  replace:
-    description: Whose reservation of the application does not count, because he lives no more.
-    type: dict
 """
 
 EXAMPLES = r"""
@@ -53,12 +42,10 @@ steps:
 """
 
 import os
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import lock, service
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, lock, service
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap, SwapError, stop_all
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
 
@@ -66,17 +53,15 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import Syst
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={
-            "app_name": {"type": "str", "required": True},
-            "base_dir": {"type": "path", "default": "/opt"},
+        argument_spec=arguments.APPLICATION
+        | arguments.RESERVED
+        | {
             "state": {"type": "str", "choices": ["started", "stopped", "restarted"], "required": True},
-            "run": {"type": "dict"},
-            "replace": {"type": "dict"},
         },
         supports_check_mode=True,
     )
     os.umask(0o022)
-    layout = Layout(module.params["app_name"], Path(module.params["base_dir"]))
+    layout = arguments.layout(module.params)
     state, current = module.params["state"], layout.current_generation() or ""
     if not current:
         module.fail_json(msg=f"{layout.app} is not deployed below {layout.base} on this host: deploy it first")

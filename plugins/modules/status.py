@@ -8,18 +8,11 @@ module: status
 short_description: Tell what serves of an application on a host
 version_added: 0.1.0
 author: The flaskops maintainers
+extends_documentation_fragment:
+  - flaskops.uwsgi.application
 description:
   - Asks systemd, uWSGI's stats and the kernel; never believes the configuration or the pidfile.
   - Changes nothing.
-options:
-  app_name:
-    description: The application's name.
-    type: str
-    required: true
-  base_dir:
-    description: The directory that holds one directory per application.
-    type: path
-    default: /opt
 """
 
 EXAMPLES = r"""
@@ -39,24 +32,19 @@ status:
   returned: always
 """
 
-from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import service
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, service
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={
-            "app_name": {"type": "str", "required": True},
-            "base_dir": {"type": "path", "default": "/opt"},
-        },
+        argument_spec=arguments.APPLICATION,
         supports_check_mode=True,
     )
-    layout = Layout(module.params["app_name"], Path(module.params["base_dir"]))
+    layout = arguments.layout(module.params)
     try:
         found = service.status(layout)
         found["drift"] = service.drift(layout)

@@ -8,20 +8,15 @@ module: swap
 short_description: Move an application's traffic to a generation without losing a request
 version_added: 0.1.0
 author: The flaskops maintainers
+extends_documentation_fragment:
+  - flaskops.uwsgi.application
+  - flaskops.uwsgi.application.reserved
 description:
   - Tries the generation on a private socket, starts it beside the running one on the same listening socket,
     and stops the running one gracefully once the new one is proven.
   - When the new generation does not serve, the running one has never noticed, and nothing of the new one remains.
   - A deploy, a change of mode or configuration, a rollback and a restart are all this one module.
 options:
-  app_name:
-    description: The application's name.
-    type: str
-    required: true
-  base_dir:
-    description: The directory that holds one directory per application.
-    type: path
-    default: /opt
   generation:
     description: The generation that shall serve. It must be on the host.
     type: str
@@ -39,12 +34,6 @@ options:
     description: Whether to try the generation off the traffic first.
     type: bool
     default: true
-  run:
-    description: Who asks, as the lookup P(flaskops.uwsgi.run_identity#lookup) returns it.
-    type: dict
-  replace:
-    description: Whose reservation of the application does not count, because he lives no more.
-    type: dict
 """
 
 EXAMPLES = r"""
@@ -66,11 +55,9 @@ steps:
 """
 
 import os
-from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import lock
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, lock
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap, SwapError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
 
@@ -78,21 +65,19 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import Syst
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={
-            "app_name": {"type": "str", "required": True},
-            "base_dir": {"type": "path", "default": "/opt"},
+        argument_spec=arguments.APPLICATION
+        | arguments.RESERVED
+        | {
             "generation": {"type": "str", "required": True},
             "how": {"type": "str", "choices": ["deploy", "rollback"], "default": "deploy"},
             "restart": {"type": "bool", "default": False},
             "canary": {"type": "bool", "default": True},
-            "run": {"type": "dict"},
-            "replace": {"type": "dict"},
         },
         supports_check_mode=True,
     )
     os.umask(0o022)
     asked = module.params
-    layout = Layout(asked["app_name"], Path(asked["base_dir"]))
+    layout = arguments.layout(asked)
     new, before = asked["generation"], layout.current_generation()
     diff = {"before": f"{before}\n", "after": f"{new}\n"}
     if module.check_mode:

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments as arguments_module
 
 from tests.unit.deploy.fake_host import FakeHost, TemporaryLayout
 from tests.unit.loadtest.conftest import run_module
@@ -65,7 +66,9 @@ def call_module(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> Cal
                 raise Ended({"failed": True, "changed": False, **result})
 
         monkeypatch.setattr(module, "AnsibleModule", Module)
-        monkeypatch.setattr(module, "Layout", lambda app, base=None: layout)
+        # The module's own where it has one, and the one that modules share.
+        for place in (module, arguments_module):
+            monkeypatch.setattr(place, "Layout", lambda app, base=None: layout, raising=place is arguments_module)
         before = os.umask(0o022)
         try:
             module.main()

@@ -1,0 +1,11 @@
+"""How what a swap did is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def seconds(steps: Mapping[str, float]) -> str:
+    """Return how long the steps of a swap took, in brackets; empty where there were none."""
+    told = ", ".join(f"{step.replace('_', ' ')} {taken:.1f} s" for step, taken in steps.items())
+    return f" [{told}]" if told else ""
