@@ -107,6 +107,20 @@ def play() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
+@pytest.fixture(scope="module")
+def publish(host: Any) -> Callable[..., None]:
+    """Write what was measured on the host to where docs/operations.py looks for it."""
+    version = host.check_output(". /etc/os-release && echo $VERSION_ID")
+
+    def write(name: str, **measured: Any) -> None:
+        folder = ROOT / "reports" / "operations"
+        folder.mkdir(parents=True, exist_ok=True)
+        document = {"distribution": f"Debian {version}", **measured}
+        (folder / f"{name}-debian-{version}.json").write_text(json.dumps(document, indent=2) + "\n")
+
+    return write
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Show the service's journal with every failure."""

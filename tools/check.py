@@ -43,7 +43,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
     ),
     "unit": (
         Stage("app", "pytest app"),
-        Stage("plugins and repository", "pytest tests"),
+        Stage("plugins and repository", "pytest tests --numprocesses 4 --dist worksteal"),
         Stage("sandbox", "pytest sandbox -m 'not host'"),
     ),
     "hosts": (

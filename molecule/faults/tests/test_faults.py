@@ -323,16 +323,11 @@ def witness(site: Site) -> Iterator[Witness]:
 
 
 @pytest.fixture(scope="module")
-def rows(host: Any) -> Iterator[list[dict[str, Any]]]:
+def rows(publish: Any) -> Iterator[list[dict[str, Any]]]:
     """What became of each fault, written at the end for the documentation."""
     rows: list[dict[str, Any]] = []
     yield rows
-    release = host.check_output(". /etc/os-release && echo $NAME $VERSION_ID").split()
-    name = f"Debian {release[-1]}"
-    folder = ROOT / "reports" / "operations"
-    folder.mkdir(parents=True, exist_ok=True)
-    document = {"distribution": name, "clients": CLIENTS, "faults": rows}
-    (folder / f"faults-{name.replace(' ', '-').lower()}.json").write_text(json.dumps(document, indent=2) + "\n")
+    publish("faults", clients=CLIENTS, faults=rows)
 
 
 @pytest.fixture(scope="module")

@@ -38,17 +38,11 @@ def witness(host: Any) -> Iterator[Witness]:
 
 
 @pytest.fixture(scope="module")
-def evidence(host: Any) -> Iterator[dict[str, Report]]:
+def evidence(publish: Any, mode: str) -> Iterator[dict[str, Report]]:
     """Reports by operation, written at the end for the table in docs/OPERATIONS.md."""
     reports: dict[str, Report] = {}
     yield reports
-    release = host.check_output(". /etc/os-release && echo $NAME $VERSION_ID").split()
-    mode = os.environ["MOLECULE_SCENARIO_NAME"]
-    name = f"Debian {release[-1]}"
-    folder = ROOT / "reports" / "operations"
-    folder.mkdir(parents=True, exist_ok=True)
-    document = {"mode": mode, "distribution": name, "operations": [report.as_dict() for report in reports.values()]}
-    (folder / f"{mode}-{name.replace(' ', '-').lower()}.json").write_text(json.dumps(document, indent=2) + "\n")
+    publish(mode, mode=mode, operations=[report.as_dict() for report in reports.values()])
 
 
 @pytest.fixture
