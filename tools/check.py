@@ -37,7 +37,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
         Stage("ruff format", f"ruff format --check {PYTHON_FOLDERS}"),
         Stage("mypy plugins", "mypy -p ansible_collections.flaskops.uwsgi.plugins"),
         Stage("mypy app", "env MYPYPATH=app mypy app"),
-        Stage("mypy sandbox, tools", "mypy -p sandbox -p tools"),
+        Stage("mypy sandbox, tools, witness", "mypy -p sandbox -p tools -p tests.witness"),
         Stage("yamllint", "yamllint --strict ."),
         Stage("ansible-lint", "ansible-lint --offline --strict"),
     ),
@@ -47,11 +47,11 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
         Stage("sandbox", "pytest sandbox -m 'not host'"),
     ),
     "hosts": (
-        Stage("sandbox on real hosts", "pytest sandbox -m host"),
         Stage("molecule gevent (Debian 12)", "molecule test --scenario-name gevent"),
         Stage("molecule threads (Debian 13)", "molecule test --scenario-name threads"),
-        # Neither measures, and most of their time Ansible waits: at the same time they take little longer than one.
+        # None of them measures, and most of their time Ansible waits: together they take little longer than one.
         (
+            Stage("sandbox on real hosts", "pytest sandbox -m host"),
             Stage("molecule must_fail", "molecule test --scenario-name must_fail"),
             Stage("molecule faults", "molecule test --scenario-name faults"),
         ),

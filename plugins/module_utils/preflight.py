@@ -110,7 +110,8 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
             yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to {remedy}"
     for name in ("environment", "extra_ini", "unit_overrides"):
         if not isinstance(s[name], Mapping):
-            yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to a dictionary"
+            shown = f"={s[name]}" if name != "environment" else ", whose value may be a secret,"
+            yield f"flask_uwsgi_{name}{shown} is not valid: set it to a dictionary"
     for key in _dictionary(s["extra_ini"]):
         if key in MANAGED_KEYS:
             yield f"flask_uwsgi_extra_ini has {key!r}, which has a variable: set {MANAGED_KEYS[key]} instead"

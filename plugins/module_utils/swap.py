@@ -163,15 +163,14 @@ class Swap:
             self._refuse(unit, end, problem)
 
     def _watch(self, unit: str, stats: Path, seconds: float) -> str | None:
-        """Look for a while whether an instance stays as healthy as it was when it had just started."""
+        """Look for a while whether an instance that was just started stays healthy, and each of its workers lives."""
         started = time.monotonic()
         try:
-            before = respawns(stats)
             while (past := time.monotonic() - started) < seconds:
                 if systemd.show(unit, "ActiveState")["ActiveState"] != "active":
                     return f"it ended {past:.1f} s after it had become healthy"
-                if respawns(stats) != before:
-                    return f"a worker died {past:.1f} s after it had become healthy"
+                if respawns(stats):
+                    return f"a worker died, at the latest {past:.1f} s after the first good answer"
                 time.sleep(0.2)
         except (OSError, ValueError) as error:
             return f"it stopped answering after it had become healthy: {error}"

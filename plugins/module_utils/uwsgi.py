@@ -41,7 +41,7 @@ def read_stats(path: Path, timeout: float = 5) -> dict[str, Any]:
 
 
 def respawns(path: Path) -> int:
-    """Return how often the master had to start a worker; it grows with every worker that died.
+    """Return how often the master had to start a worker anew because one had died.
 
     Args:
         path: the stats server's UNIX socket.
@@ -50,7 +50,8 @@ def respawns(path: Path) -> int:
         OSError: nobody listens there, or it does not answer in time.
         ValueError: the answer is not JSON.
     """
-    return sum(worker["respawn_count"] for worker in read_stats(path)["workers"])
+    # uWSGI counts the first start as well.
+    return sum(max(0, worker["respawn_count"] - 1) for worker in read_stats(path)["workers"])
 
 
 def health(path: Path, target: str, timeout: float) -> tuple[int, str]:

@@ -100,7 +100,7 @@ RELEASES = (
     ),
     Release(
         "a thread ends every worker a moment after the start",
-        r"a worker died \d\.\d s after it had become healthy",
+        r"a worker died, at the latest \d\.\d s after the first good answer",
         "the licence is void",
         AFTER_HEALTH.format(how="os._exit(1)"),
         {"flask_uwsgi_canary_seconds": 3},

@@ -173,10 +173,15 @@ def test_a_text_that_cannot_work_is_told_before_anything_changes(s: dict[str, An
     one(value_problems({**s, name: value}), f"flask_uwsgi_{name}={value}")
 
 
-@pytest.mark.parametrize("name", ["environment", "extra_ini", "unit_overrides"])
+@pytest.mark.parametrize("name", ["extra_ini", "unit_overrides"])
 @pytest.mark.parametrize("value", ["a=1", ["a"], None, ""])
 def test_a_dictionary_must_be_one(s: dict[str, Any], name: str, value: Any) -> None:
     one(value_problems({**s, name: value}), f"flask_uwsgi_{name}={value} is not valid: set it to a dictionary")
+
+
+def test_an_environment_that_is_no_dictionary_is_not_shown(s: dict[str, Any]) -> None:
+    told = "flask_uwsgi_environment, whose value may be a secret, is not valid: set it to a dictionary"
+    one(value_problems({**s, "environment": "TOKEN=hunter2"}), told)
 
 
 def test_all_that_are_no_dictionaries_are_told(s: dict[str, Any]) -> None:

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.uwsgi import await_health, health, read_stats
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.uwsgi import (
+    await_health,
+    health,
+    read_stats,
+    respawns,
+)
 
 # What one connection gets; the request, if any was sent, is passed in.
 Answer = Callable[[socket.socket], None]
@@ -203,3 +208,9 @@ def test_an_instance_that_hangs_is_given_up_after_the_timeout(serve: Serve) -> N
 def test_a_long_answer_is_told_by_its_beginning(serve: Serve) -> None:
     problem = await_health(serve(http("500 Error", b"y" * 5000)), "/", 200, 0.05)
     assert problem and len(problem) < 400
+
+
+@pytest.mark.parametrize(("starts", "died"), [([1, 1], 0), ([0, 1], 0), ([1, 2], 1), ([3, 2], 3)])
+def test_a_worker_s_first_start_is_no_respawn(serve: Serve, starts: list[int], died: int) -> None:
+    document = {"workers": [{"respawn_count": count} for count in starts]}
+    assert respawns(serve(says(json.dumps(document).encode()))) == died
