@@ -76,7 +76,7 @@ class Fleet:
                 checks.before_up(fresh, running, self._layout)
                 self._prepare()
                 image.ensure([images[suite] for suite in {spec.suite for spec in fresh}], self._podman)
-                with step(f"starting {', '.join(spec.name for spec in fresh)}"):
+                with step(f"starting {', '.join(spec.name for spec in fresh)}"), self._network.claimed():
                     for record in [self._create(spec, images[spec.suite].name) for spec in fresh]:
                         self._wait(record)
             known = records(self._layout)

@@ -1,11 +1,13 @@
 """The bridge that hosts share, on a subnet nobody else uses."""
 
+import fcntl
 import hashlib
 import ipaddress
 import json
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sandbox.errors import SandboxError
@@ -75,6 +77,13 @@ class Network:
 
     def _is_up(self) -> bool:
         return Path("/sys/class/net", self.interface).exists()
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Let one sandbox of the machine at a time choose a subnet: it is taken once its first host has started."""
+        with Path("/run/flaskops-networks.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def ensure(self) -> ipaddress.IPv4Network:
         """Write podman's configuration of the network, with a subnet that is free here and now.

@@ -49,7 +49,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
     "hosts": (
         Stage("molecule gevent (Debian 12)", "molecule test --scenario-name gevent"),
         Stage("molecule threads (Debian 13)", "molecule test --scenario-name threads"),
-        # None of them measures, and most of their time Ansible waits: together they take little longer than one.
+        # None of them measures, and most of their time they wait: together they take little longer than one.
         (
             Stage("sandbox on real hosts", "pytest sandbox -m host"),
             Stage("molecule must_fail", "molecule test --scenario-name must_fail"),
