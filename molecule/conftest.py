@@ -84,8 +84,9 @@ def service(host: Any) -> Service:
 
 @pytest.fixture(scope="session")
 def mode() -> str:
-    """The mode the scenario deploys: scenarios are named after it."""
-    return os.environ["MOLECULE_SCENARIO_NAME"]
+    """The mode the scenario deploys: two scenarios are named after it."""
+    name = os.environ["MOLECULE_SCENARIO_NAME"]
+    return name if name in ("gevent", "threads") else os.environ.get("FLASKOPS_MODE", "gevent")
 
 
 @pytest.fixture(scope="session")

@@ -52,14 +52,20 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
         # None of them measures, and most of their time they wait: together they take little longer than one.
         (
             Stage("sandbox on real hosts", "pytest sandbox -m host"),
+            Stage("molecule life", "molecule test --scenario-name life"),
             Stage("molecule must_fail", "molecule test --scenario-name must_fail"),
             Stage("molecule faults", "molecule test --scenario-name faults"),
+            Stage("molecule runbook", "molecule test --scenario-name runbook"),
         ),
     ),
     # Each mode on the other distribution.
     "matrix": (
         Stage("molecule gevent (Debian 13)", "env FLASKOPS_SUITE=trixie molecule test --scenario-name gevent"),
         Stage("molecule threads (Debian 12)", "env FLASKOPS_SUITE=bookworm molecule test --scenario-name threads"),
+        Stage(
+            "molecule life (threads, Debian 13)",
+            "env FLASKOPS_MODE=threads FLASKOPS_SUITE=trixie molecule test --scenario-name life",
+        ),
         Stage("table of operations", "python docs/operations.py"),
     ),
 }

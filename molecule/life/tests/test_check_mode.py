@@ -24,7 +24,7 @@ TRACES = (
     " sysctl net.core.somaxconn"
 )
 
-pytestmark = [pytest.mark.once, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(autouse=True)

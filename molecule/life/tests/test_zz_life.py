@@ -18,7 +18,7 @@ LEFT = (
 )
 ACCOUNT = f"getent passwd {APP}; getent group {APP}"
 
-pytestmark = [pytest.mark.once, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture

@@ -46,7 +46,6 @@ def test_the_pidfile_is_gone_while_the_service_is_stopped(service: Any) -> None:
     assert service.run(f"cat /run/{APP}/{APP}.pid") == service.show(service.unit, "MainPID")
 
 
-@pytest.mark.once
 def test_a_foreign_pidfile_misleads_nobody_and_is_mended(service: Any, deploy: Any) -> None:
     generation, master = service.generation, service.show(service.unit, "MainPID")
     service.run(f"echo 1 > /run/{APP}/{generation}.pid")
@@ -86,7 +85,6 @@ def test_a_deploy_with_nothing_to_do_costs_few_round_trips(
     assert 0 < len(trips) <= 10, trips
 
 
-@pytest.mark.once
 def test_a_longer_backlog_reaches_the_open_socket_without_a_new_one(service: Any, mode: str, deploy: Any) -> None:
     def backlog() -> int:
         return max(int(socket["max_queue"]) for socket in service.stats["sockets"])
@@ -127,7 +125,6 @@ def asked(*urls: str) -> Iterator[list[str | None]]:
         thread.join()
 
 
-@pytest.mark.once
 def test_the_service_moves_to_another_port_and_back_and_one_of_them_always_answers(
     service: Any, mode: str, deploy: Any
 ) -> None:
@@ -146,7 +143,6 @@ def test_the_service_moves_to_another_port_and_back_and_one_of_them_always_answe
         )
 
 
-@pytest.mark.once
 def test_the_service_moves_to_an_address_that_only_the_host_reaches_and_back(
     service: Any, mode: str, deploy: Any
 ) -> None:
@@ -165,7 +161,6 @@ def test_the_service_moves_to_an_address_that_only_the_host_reaches_and_back(
     assert service.generation == before
 
 
-@pytest.mark.once
 def test_a_changed_unit_is_reported_and_repaired(service: Any, mode: str, deploy: Any) -> None:
     service.run(f"sed -i s/KillMode=mixed/KillMode=process/ /etc/systemd/system/{APP}@.service")
     service.run(f"echo '# by hand' >> /opt/{APP}/current/uwsgi.ini")

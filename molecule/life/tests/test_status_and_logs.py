@@ -16,8 +16,6 @@ import pytest
 APP = "aiops_flask"
 UNIT_FILE = f"/etc/systemd/system/{APP}@.service"
 
-pytestmark = pytest.mark.once
-
 
 @pytest.fixture
 def name(service: Any) -> str:
