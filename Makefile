@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 HOSTS := app1:bookworm build1:bookworm:build
 URL := http://127.0.0.1:8040
 
-.PHONY: help deploy verify test test-full test-quick setup packages sandbox lock clean distclean
+.PHONY: help deploy verify compare test test-full test-quick setup packages sandbox lock clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -20,6 +20,10 @@ deploy: sandbox ## set up, start the sandbox host, deploy (MODE=gevent or thread
 
 verify: setup ## load-test what serves, and leave the evidence in reports/verify
 	@ansible-playbook playbooks/verify.yml
+
+compare: sandbox ## gevent, threads and threads = 3000 side by side on the sandbox host (about ten minutes)
+	@ansible-playbook deploy.yml -e mode=$(MODE)
+	@ansible-playbook playbooks/compare.yml
 
 test: setup ## everything: lint, unit tests, real hosts
 	@python -m tools.check lint unit hosts
