@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,15 +64,16 @@ def extend(layout: Layout, who: Mapping[str, Any], seconds: float) -> str:
     return str(found)
 
 
-def end(layout: Layout, who: Mapping[str, Any] | None) -> bool:
+def end(layout: Layout, who: Mapping[str, Any] | None, *, overdue: bool = False) -> bool:
     """Bring back the generation that was found, and remove those that were tried.
 
     Args:
         layout: the application's paths.
         who: the run of Ansible that tried.
+        overdue: whether to end it only if its time is over.
 
     Returns:
-        whether there was a trial.
+        whether there was a trial to be ended.
 
     Raises:
         LockedError: somebody else changes the application.
@@ -79,7 +81,7 @@ def end(layout: Layout, who: Mapping[str, Any] | None) -> bool:
     """
     with lock.exclusive(layout, who):
         state = _state(layout)
-        if not state:
+        if not state or (overdue and time.monotonic() < state["until"]):
             return False
         found = str(state["found"])
         Swap(layout, found, canary=False, trial=True).run()
@@ -102,9 +104,10 @@ def watch(layout: Layout, who: Mapping[str, Any]) -> bool:
         whether it had to be ended.
     """
     while (state := _state(layout)) and lock.same(state["who"], who):
-        if time.monotonic() >= state["until"]:
-            ended = end(layout, who)
-            lock.release(layout, who)
-            return ended
+        # A step that is still at work has the lock; the trial may be extended behind it.
+        with suppress(lock.LockedError):
+            if time.monotonic() >= state["until"] and end(layout, who, overdue=True):
+                lock.release(layout, who)
+                return True
         time.sleep(_LOOK_S)
     return False

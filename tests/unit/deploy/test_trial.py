@@ -106,3 +106,20 @@ def test_two_runs_cannot_try_at_the_same_time(layout: TemporaryLayout, tried: Fa
 def test_where_nothing_is_deployed_nothing_can_be_tried(layout: TemporaryLayout, host: FakeHost) -> None:
     with pytest.raises(trial.TrialError, match="deploy it first"):
         trial.extend(layout, ME, 60)
+
+
+def test_the_watchman_waits_for_a_step_that_is_at_work(
+    layout: TemporaryLayout, tried: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exclusive = lock.exclusive
+    held = exclusive(layout, ME)
+    held.__enter__()
+
+    def let_go() -> None:
+        if tried.clock.now == 100:
+            held.__exit__(None, None, None)
+
+    tried.clock.tick = let_go
+    monkeypatch.setattr(lock, "exclusive", lambda *who: exclusive(*who, patience=0))
+    assert trial.watch(layout, ME) is True
+    assert 100 <= tried.clock.now < 102
