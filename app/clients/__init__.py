@@ -1,1 +1,1 @@
-"""Two load clients, gevent with requests and asyncio with aiohttp."""
+"""Two load clients, gevent with requests and asyncio with aiohttp, and their comparison."""

@@ -1,4 +1,4 @@
-"""Both clients as processes against a server that can do everything wrong."""
+"""Both clients, and their comparison, as processes against a server that can do everything wrong."""
 
 import itertools
 import json
@@ -295,3 +295,40 @@ import clients.gevent_client
 print(len(patched) > 2, all(patched), "aiohttp" in sys.modules)
 """
     assert run("-c", script).output.strip() == "True True False"
+
+
+def test_the_clients_are_compared_in_turns(server: Server, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    ended = run("compare", server.url, "--requests", "6", "--concurrency", "3", "--rounds", "1", f"--output={folder}")
+
+    assert ended.status == 0, ended.said
+    # The warm-up and the round of each.
+    assert len(server.seen) == 2 * 2 * 6
+    document = json.loads((folder / "clients.json").read_text())
+    assert (document["format"], document["error"]) == (1, None)
+    assert document["url"] == f"{server.url}/user_manage/user/login"
+    assert set(document["machine"]) == {"cores", "kernel", "python"}
+    assert [(result["round"], result["client"]) for result in document["rounds"]] == [
+        (1, "gevent"),
+        (1, "asyncio"),
+    ]
+    assert all((result["requests"], result["concurrency"]) == (6, 3) for result in document["rounds"])
+    for client in CLIENTS:
+        assert document["summary"][client]["duration_s"]["median"] > 0
+        assert document["summary"][client]["lines"] > 0
+    assert document["verdict"].startswith("No verdict: how far rounds lie apart")
+    assert document["verdict"] in ended.output
+    assert "peak memory (MB)" in ended.output
+    assert "warm-up: asyncio ... " in ended.said
+
+
+def test_a_comparison_with_nobody_there_ends_and_says_so(refusing: str, tmp_path: Path) -> None:
+    ended = run("compare", refusing, "--requests", "2", f"--output={tmp_path}")
+
+    assert ended.status == 1
+    assert ended.output == ""
+    document = json.loads((tmp_path / "clients.json").read_text())
+    assert (document["rounds"], document["summary"]) == ([], {})
+    assert document["error"].startswith("asyncio (warm-up) had no answer: 2 failed: refused 2 (")
+    assert document["verdict"] == f"No verdict: {document['error']}."
+    assert document["verdict"] in ended.said
