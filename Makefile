@@ -45,8 +45,9 @@ packages:
 	    apt-get install --yes --no-install-recommends $$missing; }
 
 browser: packages
-	@command -v chromium >/dev/null || tools/step "apt: chromium (for the tests of the pages)" \
-	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium
+	@command -v chromium >/dev/null || { tools/step "apt: package lists" $(SUDO) apt-get update && \
+	  tools/step "apt: chromium, to look at the pages" $(SUDO) env DEBIAN_FRONTEND=noninteractive \
+	    apt-get install --yes --no-install-recommends chromium; }
 
 .venv/.complete: requirements/dev.txt | packages
 	@rm -rf .venv
