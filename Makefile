@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 HOSTS := app1:bookworm build1:bookworm:build
 URL := http://127.0.0.1:8040
 
-.PHONY: help deploy verify compare test test-full test-quick setup packages browser sandbox lock clean distclean
+.PHONY: help deploy verify compare compare-clients test test-full test-quick setup packages browser sandbox lock clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -24,6 +24,10 @@ verify: setup ## load-test what serves, and leave the evidence in reports/verify
 compare: sandbox ## gevent, threads and threads = 3000 side by side on the sandbox host (about ten minutes)
 	@ansible-playbook deploy.yml -e mode=$(MODE)
 	@ansible-playbook playbooks/compare.yml
+
+compare-clients: sandbox ## a gevent client against an asyncio client, in turns
+	@ansible-playbook deploy.yml -e mode=$(MODE)
+	@ansible-playbook playbooks/compare_clients.yml
 
 test: setup browser ## everything: lint, unit tests, real hosts
 	@python -m tools.check lint unit hosts

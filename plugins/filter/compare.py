@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import compare, compare_show
 
 
-def compare_page(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Gather what the page of a comparison shows.
+def compare_page(folder: str) -> dict[str, Any]:
+    """Gather what the page of a folder of measurements shows.
 
     Args:
-        document: what :func:`compare.document` made.
+        folder: where compare.json or clients.json is, or both.
 
     Returns:
         The page's data, see :func:`compare_show.page`.
 
     Raises:
-        AnsibleFilterError: matplotlib is missing on the controller, or the document is of another format.
+        AnsibleFilterError: matplotlib is missing on the controller, or a document cannot be shown.
     """
     try:
-        return compare_show.page(document)
+        return compare_show.page(*(_document(Path(folder, name)) for name in ("compare.json", "clients.json")))
     except ImportError as error:
         raise AnsibleFilterError(
             f"{error}: the page's charts need matplotlib where Ansible runs: pip install matplotlib"
         ) from error
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from error
+
+
+def _document(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        document = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON ({error}): remove it, and measure again") from error
+    if not isinstance(document, dict):
+        raise ValueError(f"{path} is no document of a comparison: remove it, and measure again")
+    return document
 
 
 class FilterModule:

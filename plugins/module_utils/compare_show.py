@@ -58,25 +58,34 @@ def _aligned(column: str, text: str, width: int) -> str:
     return text.ljust(width) if column == "variant" else text.rjust(width)
 
 
-def page(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Gather what the page of a comparison shows.
+def page(document: Mapping[str, Any], clients: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Gather what the page shows.
 
     Args:
-        document: what :func:`compare.document` made.
+        document: what :func:`compare.document` made; empty if that was not measured.
+        clients: what ``clients.compare`` of the sample application wrote; empty or None if that was not measured.
 
     Returns:
         the document, with ``columns``, ``rows`` and ``charts``: lists of ``caption`` and ``svg`` by subject. A chart
-        without a single number is left out.
+        without a single number is left out. ``clients`` has ``rows`` and ``charts`` of its own.
 
     Raises:
         ImportError: matplotlib is missing.
-        ValueError: the document is of another format.
+        ValueError: a document is of another format.
     """
-    if document.get("format") != compare.FORMAT:
-        raise ValueError(
-            f"the comparison is of format {document.get('format')}, and this page shows format {compare.FORMAT}: "
-            "run playbooks/compare.yml again"
-        )
+    for found, name, remedy in (
+        (document, "compare.json", "playbooks/compare.yml"),
+        (clients, "clients.json", "playbooks/compare_clients.yml"),
+    ):
+        if found and found.get("format") != compare.FORMAT:
+            raise ValueError(
+                f"{name} is of format {found.get('format')}, and this page shows format {compare.FORMAT}: "
+                f"run {remedy} again"
+            )
+    return {**(_served(document) if document else {}), "clients": _clients(clients) if clients else {}}
+
+
+def _served(document: Mapping[str, Any]) -> dict[str, Any]:
     drawn = {"throughput": _throughput(document), "latency": _latency(document), "failures": _failures(document)}
     drawn["footprint"] = [
         *_footprint(document, "rss_mb", "MB", "Memory of the workers, the most of any run"),
@@ -91,6 +100,39 @@ def _names(document: Mapping[str, Any]) -> list[str]:
 
 def _entries(document: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     return [entry for entry in document["summary"] if entry["variant"] == name]
+
+
+# What is told of the clients: key, name, unit, digits.
+_OF_CLIENTS = (
+    ("duration_s", "time", "s", 2),
+    ("p50_ms", "p50", "ms", 0),
+    ("p99_ms", "p99", "ms", 0),
+    ("cpu_s", "CPU", "s", 2),
+    ("peak_memory_mb", "peak memory", "MB", 0),
+)
+
+
+def _clients(document: Mapping[str, Any]) -> dict[str, Any]:
+    summary = document["summary"]
+    rows = [
+        {"figure": f"{name} ({unit})"}
+        | {
+            client: f"{figure['median']:,.{digits}f} ({figure['min']:,.{digits}f}–{figure['max']:,.{digits}f})"
+            for client, measured in summary.items()
+            if (figure := measured[key])
+        }
+        for key, name, unit, digits in _OF_CLIENTS
+    ]
+    rows.append({"figure": "lines of code"} | {client: str(one["lines"]) for client, one in summary.items()})
+    rows.append(
+        {"figure": "failed"} | {client: f"{one['failed']:,} of {one['requests']:,}" for client, one in summary.items()}
+    )
+    charts = []
+    for key, name, unit, _ in _OF_CLIENTS:
+        values = {client: one[key]["median"] for client, one in summary.items() if one[key]}
+        if values and key in ("duration_s", "cpu_s", "peak_memory_mb"):
+            charts += _bars(values, unit, f"{name[0].upper()}{name[1:]}, median of the rounds")
+    return {**document, "rows": rows, "charts": charts}
 
 
 def _throughput(document: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -151,7 +193,7 @@ def _footprint(document: Mapping[str, Any], figure: str, unit: str, caption: str
 def _bars(values: Mapping[str, float], unit: str, caption: str) -> list[dict[str, str]]:
     from ansible_collections.flaskops.uwsgi.plugins.plugin_utils import charts
 
-    words = "; ".join(f"{name}: {value:,.0f} {unit}".strip() for name, value in values.items())
+    words = "; ".join(f"{name}: {charts.number(value)} {unit}".strip() for name, value in values.items())
     return [{"caption": caption, "svg": charts.bars(values, unit, f"{caption}. {words}")}]
 
 

@@ -72,8 +72,9 @@ def _inline(text: str, words: str) -> str:
     return text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(words)}" ', 1)
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1 else f"{value:g}"
+def number(value: float) -> str:
+    """Return a number with as many digits as people read."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2f}".rstrip("0").rstrip(".")
 
 
 def _short(value: float, _position: int = 0) -> str:
@@ -189,7 +190,7 @@ def bars(values: Mapping[str, float], unit: str, words: str) -> str:
         names = list(values)
         colours = [_SERIES[number % len(_SERIES)] for number in range(len(names))]
         drawn = axes.barh(names, list(values.values()), color=colours, height=0.55)
-        axes.bar_label(drawn, [f"{_number(value)} {unit}".strip() for value in values.values()], color=_INK, padding=4)
+        axes.bar_label(drawn, [f"{number(value)} {unit}".strip() for value in values.values()], color=_INK, padding=4)
         axes.invert_yaxis()
         axes.margins(x=0.3)
         axes.xaxis.set_visible(False)

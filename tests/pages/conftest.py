@@ -11,9 +11,9 @@ import jinja2
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.unit.compare.conftest import made
+from tests.unit.compare.conftest import clients, made
 
-__all__ = ["made"]
+__all__ = ["clients", "made"]
 
 ROOT = Path(__file__).resolve().parents[2]
 

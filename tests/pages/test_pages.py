@@ -58,6 +58,14 @@ def test_a_comparison_in_which_every_run_failed(show: Show, made: Made, width: i
 
 
 @everywhere
+def test_a_comparison_of_clients(show: Show, clients: dict[str, Any], width: int, scheme: str) -> None:
+    page = show("compare.html.j2", width, scheme, compare_page=compare_show.page({}, clients))
+    # Time, CPU, memory.
+    sound(page, charts=3)
+    assert "Indistinguishable in time." in page.inner_text(".answer")
+
+
+@everywhere
 def test_a_verification(show: Show, width: int, scheme: str) -> None:
     report = loadtest.missing_report("app1", "not measured: it was unreachable")
     page = show("verify.html.j2", width, scheme, loadtest_page=loadtest_show.page([report]))

@@ -57,6 +57,7 @@ def test_the_installed_role_judges_settings_and_finds_the_sample_application(
 def test_there_is_a_playbook_for_every_operation() -> None:
     assert PLAYBOOKS == [
         "compare",
+        "compare_clients",
         "deploy",
         "logs",
         "remove",

@@ -51,3 +51,25 @@ def made() -> Callable[..., dict[str, Any]]:
         return compare.document(FACTS | facts, [one for one in VARIANTS if one["name"] in rates], runs)
 
     return make
+
+
+def _of_client(seconds: float, lines: int) -> dict[str, Any]:
+    names = ("duration_s", "p50_ms", "p99_ms", "cpu_s", "peak_memory_mb")
+    figures = {name: {"median": seconds, "min": seconds - 0.1, "max": seconds + 0.1} for name in names}
+    return {"requests": 1500, "failed": 0, **figures, "lines": lines, "libraries": {}}
+
+
+@pytest.fixture
+def clients() -> dict[str, Any]:
+    """Return what the package ``clients`` of the sample application writes."""
+    return {
+        "format": 1,
+        "started_at": "2026-11-24T14:00:00+00:00",
+        "url": "http://10.0.0.1:8040/user_manage/user/login",
+        "machine": {"cores": 2, "kernel": "Linux 6.1", "python": "3.11.2"},
+        "settings": {"rounds": 5, "requests": 300, "concurrency": 300, "timeout_s": 60},
+        "error": None,
+        "rounds": [],
+        "summary": {"gevent": _of_client(0.9, 24), "asyncio": _of_client(0.8, 21)},
+        "verdict": "Indistinguishable in time.",
+    }

@@ -62,7 +62,7 @@ def test_failed_requests_have_a_chart_of_their_own(made: Made) -> None:
 
 
 def test_a_document_of_another_format_is_refused(made: Made) -> None:
-    with pytest.raises(ValueError, match=r"is of format 0, and this page shows format 1: run playbooks/compare\.yml"):
+    with pytest.raises(ValueError, match=r"compare\.json is of format 0, .* run playbooks/compare\.yml again"):
         compare_show.page(made(RATES) | {"format": 0})
 
 
@@ -81,3 +81,22 @@ def test_the_summary_has_a_line_for_each_figure_the_reasons_and_the_verdict(made
 
 def test_a_summary_of_nothing_is_a_sentence() -> None:
     assert compare_show.summary({"summary": [], "verdict": ["Nothing can be compared."]}, "x").startswith("\nNothing")
+
+
+def test_the_clients_have_a_table_and_charts(clients: dict[str, Any]) -> None:
+    page = compare_show.page({}, clients)
+    assert "variants" not in page
+    rows = page["clients"]["rows"]
+    assert rows[0] == {"figure": "time (s)", "gevent": "0.90 (0.80–1.00)", "asyncio": "0.80 (0.70–0.90)"}
+    assert {"figure": "lines of code", "gevent": "24", "asyncio": "21"} in rows
+    assert "gevent: 0.9 s; asyncio: 0.8 s" in page["clients"]["charts"][0]["svg"]
+
+
+def test_clients_that_were_cut_off_have_no_chart(clients: dict[str, Any]) -> None:
+    page = compare_show.page({}, clients | {"summary": {}, "error": "stopped by Ctrl-C"})
+    assert page["clients"]["charts"] == []
+
+
+def test_a_page_of_what_was_not_measured_says_how_to(made: Made, clients: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"clients\.json is of format 0.*run playbooks/compare_clients\.yml again"):
+        compare_show.page(made(RATES), clients | {"format": 0})
