@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 HOSTS := app1:bookworm build1:bookworm:build
 URL := http://127.0.0.1:8040
 
-.PHONY: help deploy verify test test-full test-quick setup packages sandbox lock clean distclean
+.PHONY: help deploy verify compare compare-clients test test-full test-quick setup packages browser sandbox lock clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -21,13 +21,21 @@ deploy: sandbox ## set up, start the sandbox host, deploy (MODE=gevent or thread
 verify: setup ## load-test what serves, and leave the evidence in reports/verify
 	@ansible-playbook playbooks/verify.yml
 
-test: setup ## everything: lint, unit tests, real hosts
+compare: sandbox ## gevent, threads and threads = 3000 side by side on the sandbox host (about ten minutes)
+	@ansible-playbook deploy.yml -e mode=$(MODE)
+	@ansible-playbook playbooks/compare.yml
+
+compare-clients: sandbox ## a gevent client against an asyncio client, in turns
+	@ansible-playbook deploy.yml -e mode=$(MODE)
+	@ansible-playbook playbooks/compare_clients.yml
+
+test: setup browser ## everything: lint, unit tests, real hosts
 	@python -m tools.check lint unit hosts
 
-test-full: setup ## the same, in both modes on both distributions, and docs/OPERATIONS.md from it
+test-full: setup browser ## the same, in both modes on both distributions, and docs/OPERATIONS.md from it
 	@FLASKOPS_FULL=1 python -m tools.check lint unit hosts matrix
 
-test-quick: setup ## lint and unit tests, under two minutes
+test-quick: setup browser ## lint and unit tests, under two minutes
 	@python -m tools.check lint unit
 
 setup: packages .venv/.complete
@@ -39,6 +47,11 @@ packages:
 	  tools/step "apt: package lists" $(SUDO) apt-get update && \
 	  tools/step "apt: $$missing" $(SUDO) env DEBIAN_FRONTEND=noninteractive \
 	    apt-get install --yes --no-install-recommends $$missing; }
+
+browser: packages
+	@command -v chromium >/dev/null || { tools/step "apt: package lists" $(SUDO) apt-get update && \
+	  tools/step "apt: chromium, to look at the pages" $(SUDO) env DEBIAN_FRONTEND=noninteractive \
+	    apt-get install --yes --no-install-recommends chromium; }
 
 .venv/.complete: requirements/dev.txt | packages
 	@rm -rf .venv

@@ -69,6 +69,11 @@ class Layout:
         return Path("/run") / f"{self.app}.deploy"
 
     @property
+    def trial(self) -> Path:
+        """Names the generation to go back to while others serve for a while."""
+        return Path("/run") / f"{self.app}.trial"
+
+    @property
     def sysctl(self) -> Path:
         """Raises the kernel's bound of the backlog, where the operator wants that."""
         return Path("/etc/sysctl.d") / f"60-{self.app}.conf"

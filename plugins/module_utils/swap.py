@@ -43,10 +43,19 @@ class Swap:
         how: ``deploy`` or ``rollback``: what a later rollback shall know of this move.
         restart: whether to replace the processes of a generation that serves already.
         canary: whether to try a generation that does not run off the traffic first.
+        trial: whether the move is one of a trial (see ``trial``): the history of the host does not know of it, and
+            nothing is pruned. Any other move ends a trial.
     """
 
     def __init__(
-        self, layout: Layout, new: str, *, how: str = "deploy", restart: bool = False, canary: bool = True
+        self,
+        layout: Layout,
+        new: str,
+        *,
+        how: str = "deploy",
+        restart: bool = False,
+        canary: bool = True,
+        trial: bool = False,
     ) -> None:
         found = gen.manifest(layout, new)
         if found is None:
@@ -57,6 +66,7 @@ class Swap:
         self.how = how
         self.restart = restart
         self.with_canary = canary
+        self.trial = trial
         self.manifest: dict[str, Any] = found
         self.address = str(found["listen"])
         self.old = layout.current_generation()
@@ -96,6 +106,9 @@ class Swap:
         # First: a connection to a socket whose generation was just stopped would start it again.
         changed |= self._close_other_sockets()
         changed |= self._stop_others()
+        if self.trial:
+            return changed
+        self.layout.trial.unlink(missing_ok=True)
         return prune(self.layout, self.new, self.old, int(self.manifest["keep"])) or changed
 
     def _timed(self, step: str, action: Callable[[], None]) -> None:
@@ -243,18 +256,21 @@ class Swap:
         if not old:
             for target in gen.unit_targets(self.layout, self.new):
                 target.unlink(missing_ok=True)
-        if not gen.served(self.layout, self.new):
-            gen.remove(self.layout, self.new)
-        prune(self.layout, self.old, None, int(self.manifest["keep"]))
+        if not self.trial:
+            if not gen.served(self.layout, self.new):
+                gen.remove(self.layout, self.new)
+            prune(self.layout, self.old, None, int(self.manifest["keep"]))
         systemd.systemctl("daemon-reload")
 
     def _point(self) -> bool:
         """Make the pidfile, `current`, the boot and the socket name the new generation."""
         unit, socket = self.layout.service(self.new), self.layout.socket(self.address)
         changed = point_pidfile(self.layout, unit, self.layout.runtime / f"{self.new}.pid")
-        if _link(self.layout.current, f"generations/{self.new}") or not gen.served(self.layout, self.new):
+        moved = _link(self.layout.current, f"generations/{self.new}")
+        if not self.trial and (moved or not gen.served(self.layout, self.new)):
             gen.mark_served(self.layout, self.new, self.how)
             changed = True
+        changed |= moved
         enabled = set(enabled_generations(self.layout))
         for name in enabled - {self.new}:
             systemd.systemctl("--no-reload", "disable", self.layout.service(name))
@@ -366,7 +382,7 @@ def point_pidfile(layout: Layout, unit: str, own: Path) -> bool:
 
 
 def prune(layout: Layout, new: str | None, old: str | None, keep: int) -> bool:
-    """Remove generations beyond those to keep, then the releases and environments nobody names.
+    """Remove generations that never served or are beyond those to keep, and the releases and environments nobody names.
 
     Args:
         layout: the application's paths.
@@ -377,10 +393,13 @@ def prune(layout: Layout, new: str | None, old: str | None, keep: int) -> bool:
     Returns:
         whether anything was removed.
     """
-    safe = {name for name in (new, old) if name}
+    # What was only tried (see ``trial``) is no target of a rollback.
+    safe = {name for name in (new, old if old and gen.served(layout, old) else None) if name}
     others = [name for name in gen.kept(layout) if name not in safe]
     # What serves and the one before it: a rollback needs two.
     doomed = others[max(keep, 2) - len(safe) :]
+    there = {path.name for path in layout.generations.glob("[!.]*")}
+    doomed += sorted(there - safe - set(others))
     for name in doomed:
         gen.remove(layout, name)
     return remove_orphans(layout) or bool(doomed)

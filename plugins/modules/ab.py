@@ -71,6 +71,16 @@ options:
       - Path without extension of the files that keep the raw output, C(.txt) and C(.csv). Without it none
         are kept.
     type: path
+  keep_requests:
+    description:
+      - Whether one line for each request is kept, too, as C(.tsv) (C(ab -g)).
+    type: bool
+    default: false
+  keep_going:
+    description:
+      - Whether a lost connection is counted as a failed request (C(ab -r)). By default C(ab) gives up.
+    type: bool
+    default: false
   executable:
     description:
       - Name or path of C(ab).
@@ -206,7 +216,9 @@ _FILES_BESIDE_CONNECTIONS = 16
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
-def command_line(params: dict[str, Any], ab: str, requests: int, concurrency: int, csv: str) -> list[str]:
+def command_line(
+    params: dict[str, Any], ab: str, requests: int, concurrency: int, csv: str, each: str = ""
+) -> list[str]:
     """Build the command of one run.
 
     Args:
@@ -215,6 +227,7 @@ def command_line(params: dict[str, Any], ab: str, requests: int, concurrency: in
         requests: requests in all.
         concurrency: requests in flight.
         csv: path for the percentiles; empty for none.
+        each: path for one line a request; empty for none.
 
     Returns:
         The words of the command.
@@ -224,6 +237,10 @@ def command_line(params: dict[str, Any], ab: str, requests: int, concurrency: in
         command += ["-p", params["data_file"], "-T", params["content_type"]]
     if csv:
         command += ["-e", csv]
+    if each:
+        command += ["-g", each]
+    if params["keep_going"]:
+        command.append("-r")
     return [*command, params["url"]]
 
 
@@ -353,14 +370,20 @@ def measure(module: AnsibleModule, ab: str) -> dict[str, Any]:
             warmup = command_line(params, ab, params["warmup_requests"], params["warmup_concurrency"], "")
             result, _raw = run_ab(warmup, params["time_limit_s"])
             found["warmup"] = {"complete": result.complete, "error": str(result.error or "")}
-        command = command_line(params, ab, params["requests"], params["concurrency"], str(csv))
+        each = Path(folder) / "requests.tsv"
+        kept = str(each) if params["keep_requests"] else ""
+        command = command_line(params, ab, params["requests"], params["concurrency"], str(csv), kept)
         found["command"] = command
         found["started_at"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         result, raw = run_ab(command, params["time_limit_s"])
-        curve = csv.read_text(encoding="ascii", errors="replace") if csv.is_file() else ""
+        curve, lines = (
+            path.read_text(encoding="ascii", errors="replace") if path.is_file() else "" for path in (csv, each)
+        )
     if prefix:
         Path(prefix).parent.mkdir(parents=True, exist_ok=True)
-        for name, extension, text in (("output", "txt", raw), ("percentiles", "csv", curve)):
+        for name, extension, text in (
+            ("output", "txt", raw), ("percentiles", "csv", curve), ("requests", "tsv", lines)
+        ):  # fmt: skip
             path = Path(f"{prefix}.{extension}")
             # Nothing of an earlier run may stand beside the output of this one.
             path.unlink(missing_ok=True)
@@ -405,6 +428,8 @@ def main() -> None:
             "warmup_concurrency": {"type": "int", "default": 50},
             "capacity": {"type": "int", "default": 0},
             "raw_prefix": {"type": "path"},
+            "keep_requests": {"type": "bool", "default": False},
+            "keep_going": {"type": "bool", "default": False},
             "executable": {"type": "str", "default": "ab"},
         },
         supports_check_mode=True,

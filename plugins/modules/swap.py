@@ -34,6 +34,10 @@ options:
     description: Whether to try the generation off the traffic first.
     type: bool
     default: true
+  trial:
+    description: Whether the move belongs to a trial (M(flaskops.uwsgi.trial)). Any other move ends one.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -72,6 +76,7 @@ def main() -> None:
             "how": {"type": "str", "choices": ["deploy", "rollback"], "default": "deploy"},
             "restart": {"type": "bool", "default": False},
             "canary": {"type": "bool", "default": True},
+            "trial": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -84,7 +89,8 @@ def main() -> None:
         module.exit_json(changed=True, before=before, diff=diff)
     try:
         with lock.exclusive(layout, asked["run"], asked["replace"]):
-            swap = Swap(layout, new, how=asked["how"], restart=asked["restart"], canary=asked["canary"])
+            options = {name: asked[name] for name in ("how", "restart", "canary", "trial")}
+            swap = Swap(layout, new, **options)
             before = swap.old
             changed = swap.run()
     except lock.LockedError as error:

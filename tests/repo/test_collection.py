@@ -55,7 +55,19 @@ def test_the_installed_role_judges_settings_and_finds_the_sample_application(
 
 
 def test_there_is_a_playbook_for_every_operation() -> None:
-    assert PLAYBOOKS == ["deploy", "logs", "remove", "restart", "rollback", "start", "status", "stop", "verify"]
+    assert PLAYBOOKS == [
+        "compare",
+        "compare_clients",
+        "deploy",
+        "logs",
+        "remove",
+        "restart",
+        "rollback",
+        "start",
+        "status",
+        "stop",
+        "verify",
+    ]
 
 
 @pytest.mark.parametrize("name", PLAYBOOKS)

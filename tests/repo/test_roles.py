@@ -44,7 +44,7 @@ def tasks(role: Path) -> Iterator[dict[str, Any]]:
 
 
 def test_there_are_roles() -> None:
-    assert {role.name for role in ROLES} >= {"flask_uwsgi", "artifact", "loadtest"}
+    assert {role.name for role in ROLES} >= {"flask_uwsgi", "artifact", "loadtest", "compare"}
     assert sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir()) == ROLES
 
 
@@ -149,6 +149,7 @@ def test_every_variable_of_the_role_that_is_used_is_defined(role: Path) -> None:
         known |= {str(task["register"])} if "register" in task else set()
         known |= (task.get("ansible.builtin.set_fact") or {}).keys()
         known |= (task.get("vars") or {}).keys()
+        known |= {str((task.get("loop_control") or {}).get("loop_var", "item"))}
     used = set(re.findall(rf"(?<![\w.'/])(?:__)?{role.name}_\w+", uses(role)))
     files = {path.name.partition(".")[0] for path in role.rglob("*")}
     assert sorted(used - known - files - filters()) == []

@@ -68,6 +68,10 @@ class TemporaryLayout(Layout):
         return self.top / "lock" / f"{self.app}.deploy"
 
     @property
+    def trial(self) -> Path:
+        return self.top / "run" / f"{self.app}.trial"
+
+    @property
     def sysctl(self) -> Path:
         return self.top / "sysctl.d" / f"60-{self.app}.conf"
 

@@ -1,0 +1,61 @@
+"""Filters for the comparison of several ways to serve."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import compare, compare_show
+
+
+def compare_page(folder: str) -> dict[str, Any]:
+    """Gather what the page of a folder of measurements shows.
+
+    Args:
+        folder: where compare.json or clients.json is, or both.
+
+    Returns:
+        The page's data, see :func:`compare_show.page`.
+
+    Raises:
+        AnsibleFilterError: matplotlib is missing on the controller, or a document cannot be shown.
+    """
+    try:
+        return compare_show.page(*(_document(Path(folder, name)) for name in ("compare.json", "clients.json")))
+    except ImportError as error:
+        raise AnsibleFilterError(
+            f"{error}: the page's charts need matplotlib where Ansible runs: pip install matplotlib"
+        ) from error
+    except ValueError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+def _document(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        document = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON ({error}): remove it, and measure again") from error
+    if not isinstance(document, dict):
+        raise ValueError(f"{path} is no document of a comparison: remove it, and measure again")
+    return document
+
+
+class FilterModule:
+    """The filters by name."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by the names that templates use."""
+        return {
+            "compare_problems": compare.problems,
+            "compare_schedule": compare.schedule,
+            "compare_machine": compare.machine,
+            "compare_run": compare.run,
+            "compare_document": compare.document,
+            "compare_summary": compare_show.summary,
+            "compare_page": compare_page,
+        }

@@ -1,0 +1,244 @@
+"""What a comparison of several ways to serve measures, in which order, and what its figures mean.
+
+Pure functions over plain data. :func:`document` makes what is written to ``reports/compare/compare.json``.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+# Medians nearer than this are the same, whatever the rounds say: the clock of ab and two shared cores blur as much.
+_ALIKE = 0.05
+# What is reached of a bound from which on one can say that the bound is the reason.
+_NEAR = 0.85
+_FIGURES = ("requests_per_second", "p50_ms", "p95_ms", "p99_ms", "max_ms", "rss_mb", "threads")
+
+
+def requests_for(concurrency: int, per_client: int, most: int) -> int:
+    """Return how many requests one run makes.
+
+    Args:
+        concurrency: requests in flight.
+        per_client: requests that each client makes …
+        most: … as long as that is no more in all. Each client makes at least one.
+    """
+    return max(concurrency, min(concurrency * per_client, most))
+
+
+def schedule(
+    variants: Sequence[Mapping[str, Any]], ladder: Sequence[int], rounds: int, per_client: int, most: int
+) -> list[dict[str, Any]]:
+    """Return the turns of a comparison: one variant each, with its runs.
+
+    Every round begins with another variant, so that none is always the first on a machine that has rested.
+
+    Args:
+        variants: each with a ``name``.
+        ladder: requests in flight, one number for each run.
+        rounds: how often each variant has its turn.
+        per_client: see :func:`requests_for`.
+        most: see :func:`requests_for`.
+    """
+    runs = [{"concurrency": c, "requests": requests_for(c, per_client, most)} for c in sorted(set(ladder))]
+    count = len(variants)
+    return [
+        {"round": number + 1, "variant": variants[(place + number) % count]["name"], "runs": runs}
+        for number in range(rounds)
+        for place in range(count)
+    ]
+
+
+def problems(settings: Mapping[str, Any], hosts: Sequence[str]) -> list[str]:
+    """Return what is wrong with the settings of a comparison, each with its remedy.
+
+    Args:
+        settings: the role's variables without their prefix, as they were given.
+        hosts: the hosts of the play.
+    """
+    found = []
+    if len(hosts) != 1:
+        found.append(f"a comparison loads one host, and the play has {len(hosts)}: name it with -e target=HOST")
+    for name, low, high in (("rounds", 1, 100), ("requests_per_client", 1, 10**6), ("requests_max", 1, 10**7),
+                            ("time_limit_s", 5, 3600)):  # fmt: skip
+        if not _whole(settings[name], low, high):
+            found.append(f"compare_{name}={settings[name]} is not valid: set it to a whole number, {low} to {high}")
+    ladder = settings["concurrency"]
+    if not isinstance(ladder, list) or not ladder or not all(_whole(c, 1, 10**6) for c in ladder):
+        found.append(f"compare_concurrency={ladder} is not valid: set it to a list of whole numbers, such as [1, 100]")
+    variants = settings["variants"]
+    if not isinstance(variants, list) or not variants or not all(isinstance(one, Mapping) for one in variants):
+        return [*found, f"compare_variants={variants} is not valid: set it to a list of dictionaries"]
+    names = [one.get("name") for one in variants]
+    if len(set(names)) < len(names):
+        found.append(f"compare_variants has names twice ({', '.join(map(str, names))}): give each a name of its own")
+    for one in variants:
+        told = f"compare_variants has {dict(one)}"
+        if not str(one.get("name") or "").replace("-", "").isalnum():
+            found.append(f"{told}: give it a name of letters, digits and -")
+        if one.get("mode") not in ("gevent", "threads"):
+            found.append(f"{told}: set its mode to gevent or threads")
+        if not _whole(one.get("cores"), 1, 100000):
+            found.append(f"{told}: set its cores (greenlets or threads per worker) to a whole number")
+    return found
+
+
+def _whole(value: Any, low: int, high: int) -> bool:
+    try:
+        return low <= int(str(value)) <= high
+    except ValueError:
+        return False
+
+
+def machine(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of Ansible's facts what a reader of figures asks for."""
+    processor = [str(part) for part in facts.get("ansible_processor", [])]
+    names = ("distribution", "distribution_version")
+    return {
+        "cores": facts.get("ansible_processor_nproc") or facts.get("ansible_processor_vcpus"),
+        "processor": processor[2] if len(processor) > 2 else "",
+        "memory_mb": facts.get("ansible_memtotal_mb"),
+        "distribution": " ".join(str(facts.get(f"ansible_{name}", "")) for name in names),
+        "kernel": facts.get("ansible_kernel"),
+    }
+
+
+def run(turn: Mapping[str, Any], ab: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the record of one run.
+
+    Args:
+        turn: variant, round, concurrency and requests.
+        ab: what the module ``flaskops.uwsgi.ab`` returned as ``ab``.
+        status: what the module ``flaskops.uwsgi.status`` returned after the run; empty where the host did not tell.
+    """
+    record = {**turn, "outcome": ab.get("outcome", "failed"), "reason": ab.get("reason", "")}
+    names = ("complete", "failed", "failures", "non_2xx", "duration_s", "requests_per_second", "p50_ms", "p95_ms",
+             "p99_ms", "max_ms", "curve_ms", "started_at", "command", "files")  # fmt: skip
+    record |= {name: ab.get(name) for name in names}
+    record["files"] = {kind: f"raw/{Path(path).name}" for kind, path in (record["files"] or {}).items()}
+    complete = record["complete"] or 0
+    # ab counts a lost request under up to three kinds.
+    lost = min(record["failed"] or 0, complete) + (record["non_2xx"] or 0)
+    record["answered"] = max(0, complete - lost)
+    if record["outcome"] == "measured" and not record["answered"]:
+        record |= {"outcome": "failed", "reason": f"none of {complete} requests got a good answer"}
+    threads = status.get("threads_per_worker")
+    record["threads"] = threads * status["workers"] if threads else None
+    record["rss_mb"] = status.get("rss_mb")
+    record["generation"] = status.get("generation")
+    return record
+
+
+def document(
+    facts: Mapping[str, Any], variants: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Make the whole document of a comparison.
+
+    Args:
+        facts: what was asked and on what machines; kept as they are. ``wait_s`` is the endpoint's wait in seconds, or
+            None where it is not known.
+        variants: name, mode, cores and processes of each.
+        runs: the records of :func:`run`.
+    """
+    ladder = sorted({run["concurrency"] for run in runs})
+    summary = [_summary(one["name"], c, runs) for one in variants for c in ladder]
+    found = {"format": FORMAT, **facts, "variants": list(variants), "runs": list(runs), "summary": summary}
+    return found | {"verdict": verdict(found)}
+
+
+def _summary(variant: str, concurrency: int, all_runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    runs = [run for run in all_runs if (run["variant"], run["concurrency"]) == (variant, concurrency)]
+    measured = [run for run in runs if run["outcome"] == "measured"]
+    found: dict[str, Any] = {
+        "variant": variant,
+        "concurrency": concurrency,
+        "rounds": len(measured),
+        "requests": sum(run["complete"] or 0 for run in runs),
+        "failed": sum((run["complete"] or 0) - run["answered"] for run in runs),
+        "reasons": sorted({run["reason"] for run in runs if run["reason"]}),
+    }
+    for name in _FIGURES:
+        values = [run[name] for run in measured if run.get(name) is not None]
+        found[name] = {"median": statistics.median(values), "min": min(values), "max": max(values)} if values else None
+    return found
+
+
+def ideal(concurrency: int, wait_s: float | None) -> float | None:
+    """Return the requests per second that so many clients can get at the most: each waits for its answer."""
+    return concurrency / wait_s if wait_s else None
+
+
+def verdict(found: Mapping[str, Any]) -> list[str]:
+    """Say in sentences what the figures mean, and why.
+
+    Args:
+        found: variants, summary and the facts.
+    """
+    rows = {(row["variant"], row["concurrency"]): row for row in found["summary"]}
+    ladder = sorted({row["concurrency"] for row in found["summary"]})
+    names = [one["name"] for one in found["variants"]]
+    sentences = []
+    whole = [c for c in ladder if all(rows[name, c]["requests_per_second"] for name in names)]
+    same = [c for c in whole if alike([rows[name, c]["requests_per_second"] for name in names])]
+    if same:
+        top = max(same)
+        rate = statistics.median(rows[name, top]["requests_per_second"]["median"] for name in names)
+        limit = ideal(top, found.get("wait_s"))
+        reason = (
+            f", since {top} clients that wait {found['wait_s']} s can ask no more than {limit:,.0f} times a second"
+            if limit and rate >= _NEAR * limit
+            else ""
+        )
+        sentences.append(f"At {top} concurrent all serve {rate:,.0f} req/s: indistinguishable{reason}.")
+    apart = [c for c in whole if c not in same]
+    if apart:
+        at = 1000 if 1000 in apart else max(apart)
+        ranked = sorted(names, key=lambda name: -rows[name, at]["requests_per_second"]["median"])
+        best, last = ranked[0], ranked[-1]
+        rates = {name: rows[name, at]["requests_per_second"]["median"] for name in ranked}
+        list_of = ", ".join(f"{name} {rates[name]:,.0f}" for name in ranked)
+        ratio = rates[best] / rates[last] if rates[last] else float("inf")
+        reason = why(found, rows[last, at], last, at)
+        sentences.append(f"At {at} concurrent (req/s): {list_of}; {best} serves {ratio:.1f} × {last}{reason}.")
+    lost = [
+        f"{name} lost {row['failed']:,} of {row['requests']:,} at {c}"
+        for c in ladder
+        for name in names
+        if (row := rows[name, c])["failed"]
+    ]
+    if lost:
+        sentences.append(f"Failed requests: {'; '.join(lost)}.")
+    elif whole:
+        sentences.append("No request failed.")
+    missing = [f"{name} at {c}" for c in ladder for name in names if not rows[name, c]["requests_per_second"]]
+    if missing:
+        sentences.append(f"Not measured: {', '.join(missing)}; the table has the reasons.")
+    if not whole:
+        sentences.insert(0, "Nothing can be compared: at no concurrency were all variants measured.")
+    return sentences
+
+
+def alike(spreads: Iterable[Mapping[str, float]]) -> bool:
+    """Tell whether medians differ by no more than the rounds of one variant do, or by very little."""
+    found = list(spreads)
+    medians = [one["median"] for one in found]
+    if max(medians) - min(medians) <= _ALIKE * max(medians):
+        return True
+    return max(one["min"] for one in found) <= min(one["max"] for one in found)
+
+
+def why(found: Mapping[str, Any], row: Mapping[str, Any], name: str, concurrency: int) -> str:
+    """Return the reason why a variant serves less than the others, as far as the figures tell one."""
+    variant = next(one for one in found["variants"] if one["name"] == name)
+    slots = variant["cores"] * variant["processes"]
+    wait = found.get("wait_s")
+    rate = row["requests_per_second"]["median"]
+    if wait and slots < concurrency and rate >= _NEAR * slots / wait:
+        return f", whose {slots:,} {'threads' if variant['mode'] == 'threads' else 'greenlets'} are all busy"
+    threads = (row["threads"] or {}).get("median")
+    if variant["mode"] == "threads" and threads and threads > concurrency:
+        return f", each of whose {threads:,.0f} threads the kernel has to consider for every connection"
+    return ""

@@ -1,0 +1,113 @@
+"""Lets other generations serve for a while, and brings back the one that was found, also when nobody asks any more.
+
+Whoever tries has to say again and again that he still does: each time the trial is good for some more seconds. When
+they are over, a watchman on the host ends it: a controller that was killed, or lost its network, cannot.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from . import generation as gen
+from . import lock
+from .layout import Layout
+from .swap import Swap, remove_orphans
+
+_LOOK_S = 1.0
+
+
+class TrialError(Exception):
+    """A trial cannot begin, or is over."""
+
+
+def _state(layout: Layout) -> dict[str, Any] | None:
+    try:
+        document: dict[str, Any] = json.loads(layout.trial.read_text())
+    except (OSError, ValueError):
+        return None
+    return document
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(document))
+    partial.rename(path)
+
+
+def extend(layout: Layout, who: Mapping[str, Any], seconds: float) -> str:
+    """Begin a trial, or let it last some more seconds from now.
+
+    Args:
+        layout: the application's paths.
+        who: the run of Ansible that tries; it holds the application's reservation.
+        seconds: how long the trial is good for.
+
+    Returns:
+        the generation that was found, and comes back.
+
+    Raises:
+        TrialError: nothing is deployed that could come back, or somebody else tries.
+    """
+    state = _state(layout)
+    if state and not lock.same(state["who"], who):
+        raise TrialError(f"{layout.app} is being tried by another run: {lock.describe(state['who'])}")
+    found = state["found"] if state else layout.current_generation()
+    if not found:
+        raise TrialError(f"{layout.app} is not deployed below {layout.base} on this host: deploy it first")
+    # Seconds since the boot, which /run does not outlive either: a clock that jumps ends no trial.
+    _write(layout.trial, {"found": found, "who": dict(who), "until": time.monotonic() + seconds})
+    return str(found)
+
+
+def end(layout: Layout, who: Mapping[str, Any] | None, *, overdue: bool = False) -> bool:
+    """Bring back the generation that was found, and remove those that were tried.
+
+    Args:
+        layout: the application's paths.
+        who: the run of Ansible that tried.
+        overdue: whether to end it only if its time is over.
+
+    Returns:
+        whether there was a trial to be ended.
+
+    Raises:
+        LockedError: somebody else changes the application.
+        SwapError: the generation that was found serves no more. What was tried last does.
+    """
+    with lock.exclusive(layout, who):
+        state = _state(layout)
+        if not state or (overdue and time.monotonic() < state["until"]):
+            return False
+        found = str(state["found"])
+        Swap(layout, found, canary=False, trial=True).run()
+        for path in layout.generations.glob("[!.]*"):
+            if path.name != found and not gen.served(layout, path.name):
+                gen.remove(layout, path.name)
+        remove_orphans(layout)
+        layout.trial.unlink()
+        return True
+
+
+def watch(layout: Layout, who: Mapping[str, Any]) -> bool:
+    """Wait until a trial has ended, and end it when its time is over.
+
+    Args:
+        layout: the application's paths.
+        who: the run of Ansible that tries.
+
+    Returns:
+        whether it had to be ended.
+    """
+    while (state := _state(layout)) and lock.same(state["who"], who):
+        # A step that is still at work has the lock; the trial may be extended behind it.
+        with suppress(lock.LockedError):
+            if time.monotonic() >= state["until"] and end(layout, who, overdue=True):
+                lock.release(layout, who)
+                return True
+        time.sleep(_LOOK_S)
+    return False

@@ -1,0 +1,98 @@
+#!/usr/bin/python
+"""Module: let other generations serve for a while."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: trial
+short_description: Let other generations serve for a while, and bring back the one that was found
+version_added: 0.1.0
+author: The flaskops maintainers
+extends_documentation_fragment:
+  - flaskops.uwsgi.application
+description:
+  - While a trial lasts, the module M(flaskops.uwsgi.swap) with O(flaskops.uwsgi.swap#module:trial=true) moves the
+    traffic to generations that were written on the host and that its history shall not know of.
+  - A trial has to be extended again and again. When its seconds are over, the watchman on the host brings back the
+    generation that was found, whatever became of the controller.
+options:
+  state:
+    description:
+      - V(present) begins a trial or extends it.
+      - V(watched) waits until the trial has ended, and ends it when its seconds are over. To be run with C(async).
+      - V(absent) brings back the generation that was found, and removes those that were tried.
+    type: str
+    choices: [present, watched, absent]
+    default: present
+  seconds:
+    description: How long the trial is good for, from now on.
+    type: int
+    default: 120
+  run:
+    description: Who tries, as the lookup P(flaskops.uwsgi.run_identity#lookup) returns it.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Trial begins
+  flaskops.uwsgi.trial:
+    app_name: aiops_flask
+    seconds: 120
+    run: "{{ lookup('flaskops.uwsgi.run_identity', 'compare') }}"
+
+- name: Host goes back by itself when nobody extends the trial
+  flaskops.uwsgi.trial:
+    app_name: aiops_flask
+    state: watched
+    run: "{{ lookup('flaskops.uwsgi.run_identity', 'compare') }}"
+  async: 7200
+  poll: 0
+"""
+
+RETURN = r"""
+found:
+  description: The generation that comes back at the end.
+  type: str
+  returned: with O(state=present)
+"""
+
+import os
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, lock, trial
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import SwapError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec=arguments.APPLICATION
+        | {
+            "state": {"type": "str", "choices": ["present", "watched", "absent"], "default": "present"},
+            "seconds": {"type": "int", "default": 120},
+            "run": {"type": "dict", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    os.umask(0o022)
+    layout, run = arguments.layout(module.params), module.params["run"]
+    result: dict[str, Any] = {"changed": False}
+    try:
+        if module.check_mode:
+            pass
+        elif module.params["state"] == "present":
+            result["found"] = trial.extend(layout, run, module.params["seconds"])
+        elif module.params["state"] == "watched":
+            result["changed"] = trial.watch(layout, run)
+        else:
+            result["changed"] = trial.end(layout, run)
+    except (trial.TrialError, lock.LockedError, SwapError, SystemdError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import compare_show, loadtest, loadtest_show
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+Show = Callable[..., Page]
+Made = Callable[..., dict[str, Any]]
+
+RATES: dict[str, dict[int, list[float | str]]] = {
+    "gevent": {10: [49.0] * 3, 1000: [3900.0, 3800.0, 4000.0], 10000: [2900.0] * 3},
+    "threads": {
+        10: [49.0] * 3,
+        1000: [3100.0, 3000.0, 3200.0],
+        10000: ["ab was not done after 60 s and was ended"] * 3,
+    },
+}
+EMPTY: dict[str, dict[int, list[float | str]]] = {"gevent": {10: ["refused"]}, "threads": {10: ["refused"]}}
+
+everywhere = pytest.mark.parametrize(
+    ("width", "scheme"), [(1280, "light"), (1280, "dark"), (360, "light"), (360, "dark")]
+)
+
+
+def sound(page: Page, charts: int) -> None:
+    """Hold that a page fits its window, has its charts, and can be used by everybody."""
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    drawn = page.evaluate(
+        "[...document.querySelectorAll('svg')].map(svg => [svg.getBoundingClientRect().height,"
+        " [...svg.querySelectorAll('path, polyline')].filter(path => path.getBoundingClientRect().width > 0).length])"
+    )
+    assert len(drawn) == charts
+    assert all(height > 60 and paths >= 2 for height, paths in drawn), drawn
+    found = Axe().run(page).response["violations"]
+    serious = [(one["id"], one["nodes"][0]["html"][:200]) for one in found if one["impact"] in ("serious", "critical")]
+    assert serious == []
+
+
+@everywhere
+def test_a_comparison(show: Show, made: Made, width: int, scheme: str) -> None:
+    page = show("compare.html.j2", width, scheme, compare_page=compare_show.page(made(RATES)))
+    # Throughput, latency at three concurrencies, memory, threads.
+    sound(page, charts=6)
+    assert "gevent 3,900, threads 3,100" in page.inner_text(".answer")
+    assert "ab was not done after 60 s" in page.inner_text(".warnings")
+
+
+@everywhere
+def test_a_comparison_in_which_every_run_failed(show: Show, made: Made, width: int, scheme: str) -> None:
+    document = made(EMPTY, incomplete="app1 was lost at gevent, 10 at a time, round 1")
+    page = show("compare.html.j2", width, scheme, compare_page=compare_show.page(document))
+    sound(page, charts=0)
+    assert "Nothing can be compared" in page.inner_text(".answer")
+    assert "app1 was lost" in page.inner_text(".misses")
+    assert "No run has measured anything." in page.inner_text("main")
+
+
+@everywhere
+def test_a_comparison_of_clients(show: Show, clients: dict[str, Any], width: int, scheme: str) -> None:
+    page = show("compare.html.j2", width, scheme, compare_page=compare_show.page({}, clients))
+    # Time, CPU, memory.
+    sound(page, charts=3)
+    assert "Indistinguishable in time." in page.inner_text(".answer")
+
+
+@everywhere
+def test_a_verification(show: Show, width: int, scheme: str) -> None:
+    report = loadtest.missing_report("app1", "not measured: it was unreachable")
+    page = show("verify.html.j2", width, scheme, loadtest_page=loadtest_show.page([report]))
+    sound(page, charts=0)
+    assert "not measured: it was unreachable" in page.inner_text(".misses")
+
+
+def test_the_numbers_can_be_reached_by_keyboard(show: Show, made: Made) -> None:
+    page = show("compare.html.j2", 1280, "light", compare_page=compare_show.page(made(RATES)))
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.tagName") == "SUMMARY":
+            break
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.querySelector('details').open")

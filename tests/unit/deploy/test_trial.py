@@ -1,0 +1,125 @@
+import json
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import lock, trial
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap, SwapError
+
+from tests.unit.deploy.fake_host import FakeHost, TemporaryLayout, write_generation
+
+ME = {"home": "here", "pid": 1, "start": "1", "what": "compare", "who": "me@here", "since": "now"}
+OTHER = {**ME, "pid": 2, "who": "you@here"}
+
+
+@pytest.fixture
+def tried(layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
+    """Serve a generation that is being tried, on a host where ``found`` came after ``old``."""
+    monkeypatch.setattr(trial, "time", host.clock)
+    for name in ("old", "found"):
+        write_generation(layout, name)
+        Swap(layout, name).run()
+    lock.reserve(layout, ME)
+    assert trial.extend(layout, ME, 60) == "found"
+    write_generation(layout, "tried")
+    Swap(layout, "tried", trial=True).run()
+    assert host.answering() == {"tried"}
+    return host
+
+
+def test_the_history_does_not_know_of_a_trial(layout: TemporaryLayout, tried: FakeHost) -> None:
+    assert gen.kept(layout) == ["found", "old"]
+    assert gen.rollback_target(layout) == "old"
+    assert trial.end(layout, ME) is True
+    assert gen.kept(layout) == ["found", "old"]
+    assert gen.rollback_target(layout) == "old"
+
+
+def test_after_a_trial_the_host_is_as_it_was(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("found")
+    before = host.unit_files(), host.enabled(), set(host.active), dict(host.open)
+    assert trial.extend(layout, ME, 60) == "found"
+    for name in ("one", "two"):
+        write_generation(layout, name)
+        Swap(layout, name, trial=True).run()
+    trial.end(layout, ME)
+    assert host.answering() == {"found"}
+    # Its process is another one.
+    assert (host.unit_files(), host.enabled(), set(host.active), dict(host.open)) == before
+    assert host.pidfile_pid() == host.active["shop@found.service"]
+
+
+def test_a_trial_that_is_over_is_ended_without_its_owner(layout: TemporaryLayout, tried: FakeHost) -> None:
+    assert trial.watch(layout, ME) is True
+    assert 60 <= tried.clock.now < 62
+    assert tried.answering() == {"found"}
+    assert not (layout.generations / "tried").exists()
+    assert lock.owner(layout) is None, "and nobody has to break his lock"
+
+
+def test_a_trial_that_is_extended_goes_on(layout: TemporaryLayout, tried: FakeHost) -> None:
+    def extend() -> None:
+        if tried.clock.now == 50:
+            trial.extend(layout, ME, 60)
+
+    tried.clock.tick = extend
+    assert trial.watch(layout, ME) is True
+    assert 110 <= tried.clock.now < 112
+
+
+def test_the_watchman_goes_when_the_trial_has_ended(layout: TemporaryLayout, tried: FakeHost) -> None:
+    tried.clock.tick = lambda: trial.end(layout, ME)
+    assert trial.watch(layout, ME) is False
+    assert tried.clock.now == 1
+
+
+def test_a_deploy_after_a_trial_that_was_cut_off_ends_it(layout: TemporaryLayout, tried: FakeHost) -> None:
+    write_generation(layout, "new")
+    Swap(layout, "new").run()
+    assert tried.answering() == {"new"}
+    assert not (layout.generations / "tried").exists()
+    assert gen.kept(layout) == ["new", "found", "old"]
+    assert trial.watch(layout, ME) is False
+    assert trial.end(layout, ME) is False
+    assert tried.answering() == {"new"}
+
+
+def test_a_generation_that_fails_its_trial_costs_nothing(layout: TemporaryLayout, tried: FakeHost) -> None:
+    write_generation(layout, "bad")
+    tried.sick["bad"] = "GET /healthz answered 500 instead of 200: no"
+    with pytest.raises(SwapError):
+        Swap(layout, "bad", trial=True).run()
+    assert tried.answering() == {"tried"}
+    assert gen.kept(layout) == ["found", "old"]
+    trial.end(layout, ME)
+    assert tried.answering() == {"found"}
+    assert sorted(path.name for path in layout.generations.iterdir()) == ["found", "old"]
+
+
+def test_two_runs_cannot_try_at_the_same_time(layout: TemporaryLayout, tried: FakeHost) -> None:
+    with pytest.raises(trial.TrialError, match="is being tried by another run: compare by me@here"):
+        trial.extend(layout, OTHER, 60)
+    with pytest.raises(lock.LockedError):
+        trial.end(layout, OTHER)
+    assert json.loads(layout.trial.read_text())["who"] == ME
+
+
+def test_where_nothing_is_deployed_nothing_can_be_tried(layout: TemporaryLayout, host: FakeHost) -> None:
+    with pytest.raises(trial.TrialError, match="deploy it first"):
+        trial.extend(layout, ME, 60)
+
+
+def test_the_watchman_waits_for_a_step_that_is_at_work(
+    layout: TemporaryLayout, tried: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exclusive = lock.exclusive
+    held = exclusive(layout, ME)
+    held.__enter__()
+
+    def let_go() -> None:
+        if tried.clock.now == 100:
+            held.__exit__(None, None, None)
+
+    tried.clock.tick = let_go
+    monkeypatch.setattr(lock, "exclusive", lambda *who: exclusive(*who, patience=0))
+    assert trial.watch(layout, ME) is True
+    assert 100 <= tried.clock.now < 102
