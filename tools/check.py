@@ -42,7 +42,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
         Stage("ansible-lint", "ansible-lint --offline --strict"),
     ),
     "unit": (
-        Stage("app", "pytest app"),
+        Stage("app", "pytest app --numprocesses 4"),
         Stage("plugins and repository", "pytest tests --numprocesses 4 --dist worksteal"),
         Stage("sandbox", "pytest sandbox -m 'not host'"),
     ),

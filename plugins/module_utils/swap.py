@@ -108,7 +108,7 @@ class Swap:
         changed |= self._stop_others()
         if self.trial:
             return changed
-        self.layout.trial.unlink(missing_ok=True)
+        forget_trial(self.layout, self.new)
         return prune(self.layout, self.new, self.old, int(self.manifest["keep"])) or changed
 
     def _timed(self, step: str, action: Callable[[], None]) -> None:
@@ -381,8 +381,18 @@ def point_pidfile(layout: Layout, unit: str, own: Path) -> bool:
     return _link(layout.pidfile, os.path.relpath(own, layout.runtime)) or changed
 
 
+def forget_trial(layout: Layout, serving: str) -> None:
+    """Remove what a trial has left (see ``trial``): the generations that were only tried, and that there was one."""
+    if not layout.trial.exists():
+        return
+    for path in layout.generations.glob("[!.]*"):
+        if path.name != serving and not gen.served(layout, path.name):
+            gen.remove(layout, path.name)
+    layout.trial.unlink()
+
+
 def prune(layout: Layout, new: str | None, old: str | None, keep: int) -> bool:
-    """Remove generations that never served or are beyond those to keep, and the releases and environments nobody names.
+    """Remove generations beyond those to keep, then the releases and environments nobody names.
 
     Args:
         layout: the application's paths.
@@ -398,8 +408,6 @@ def prune(layout: Layout, new: str | None, old: str | None, keep: int) -> bool:
     others = [name for name in gen.kept(layout) if name not in safe]
     # What serves and the one before it: a rollback needs two.
     doomed = others[max(keep, 2) - len(safe) :]
-    there = {path.name for path in layout.generations.glob("[!.]*")}
-    doomed += sorted(there - safe - set(others))
     for name in doomed:
         gen.remove(layout, name)
     return remove_orphans(layout) or bool(doomed)

@@ -13,10 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from . import generation as gen
 from . import lock
 from .layout import Layout
-from .swap import Swap, remove_orphans
+from .swap import Swap, forget_trial, remove_orphans
 
 _LOOK_S = 1.0
 
@@ -85,11 +84,8 @@ def end(layout: Layout, who: Mapping[str, Any] | None, *, overdue: bool = False)
             return False
         found = str(state["found"])
         Swap(layout, found, canary=False, trial=True).run()
-        for path in layout.generations.glob("[!.]*"):
-            if path.name != found and not gen.served(layout, path.name):
-                gen.remove(layout, path.name)
+        forget_trial(layout, found)
         remove_orphans(layout)
-        layout.trial.unlink()
         return True
 
 
