@@ -718,6 +718,65 @@ def test_a_second_deploy_is_refused_and_told_whose_the_first_is(site: Site, faul
     assert site.generation == before
 
 
+# Comparisons.
+
+
+def comparison(site: Site, folder: Path) -> list[str]:
+    """Return the arguments of a small comparison."""
+    chosen: dict[str, Any] = json.loads(site.values()[1])
+    # The variants say these.
+    del chosen["mode"], chosen["flask_uwsgi_threads"]
+    small = {
+        "compare_variants": [
+            {"name": "gevent", "mode": "gevent", "cores": 500},
+            {"name": "threads", "mode": "threads", "cores": THREADS},
+        ],
+        "compare_concurrency": [1, 20],
+        "compare_rounds": 2,
+        "compare_requests_max": 40,
+        "compare_time_limit_s": 10,
+        "compare_report_dir": str(folder),
+    }
+    return variables(**(chosen | small))
+
+
+@gevent
+def test_a_comparison_measures_and_leaves_the_host_as_it_was(
+    site: Site, fault: Faults, served: str, tmp_path: Path
+) -> None:
+    found, history = site.generation, site.run(f"cat /opt/{APP}/generations/*/.served")
+    with fault("comparison of ways to serve") as scene:
+        Run("compare", *comparison(site, tmp_path)).succeeded()
+    fault.none_failed(scene, "playbooks/compare.yml: the figures of each")
+    document = json.loads((tmp_path / "compare.json").read_text())
+    assert [run["outcome"] for run in document["runs"]] == ["measured"] * 8
+    assert {run["answered"] for run in document["runs"]} == {20, 40}
+    threads = {run["variant"]: run["threads"] for run in document["runs"]}
+    assert threads["threads"] >= 4 * THREADS > threads["gevent"]
+    assert (tmp_path / "index.html").read_text().count("<svg") >= 4
+    assert len(list((tmp_path / "raw").iterdir())) == 8 * 3
+    assert site.generation == found and site.run(f"cat /opt/{APP}/generations/*/.served") == history
+    assert site.left_over() == site.reserved() == "" and site.drift() == []
+
+
+@pytest.mark.full
+@gevent
+def test_a_comparison_that_was_killed_is_ended_by_the_host(
+    site: Site, fault: Faults, served: str, tmp_path: Path
+) -> None:
+    found, history = site.generation, site.run(f"cat /opt/{APP}/generations/*/.served")
+    with fault("kill -9 of Ansible in a comparison") as scene:
+        run = Run("compare", *comparison(site, tmp_path))
+        wait(lambda: site.generation != found, "what is compared")
+        scene.begins()
+        run.kill()
+        scene.mends(lambda: site.generation == found and not site.reserved(), "what was found")
+        run.bury()
+    fault.none_failed(scene, "nothing: the host goes back by itself")
+    assert site.run(f"cat /opt/{APP}/generations/*/.served") == history
+    assert site.left_over() == "" and site.drift() == []
+
+
 # Clocks that jump.
 
 
