@@ -5,7 +5,7 @@ Pure functions over the reports that :mod:`loadtest` makes.
 
 from __future__ import annotations
 
-import math
+import importlib.util
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -176,58 +176,32 @@ def _line(texts: Iterable[str], widths: Sequence[int], gap: str) -> str:
     return gap.join(aligned).rstrip()
 
 
-def plot(curve_ms: Sequence[float]) -> dict[str, Any]:
-    """Lay out a latency curve for an SVG: percentiles to the right, milliseconds upwards.
-
-    The axis to the right is stretched towards 100 %, since the slowest requests are what one looks for:
-    the distance from 0 to 90 % is that from 90 to 99 %.
+def charts(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Draw the latencies of one host's runs; none where matplotlib is missing, which a load test does not need.
 
     Args:
-        curve_ms: milliseconds at each percent, from 0 to 99 or 100.
+        runs: of the report.
 
     Returns:
-        ``points`` (an SVG point list), ``marks`` (name, ms, x, y), ``ticks`` (of the ms axis: ms, y),
-        ``words`` for those who cannot see it, and ``width`` and ``height`` in SVG units; empty when there is
-        no curve.
+        ``caption`` and ``svg`` of each run that measured a whole curve.
     """
-    if len(curve_ms) < 100:
-        return {}
-    width, height = 300.0, 120.0
-    top = _round_up(max(curve_ms))
-    last = len(curve_ms) - 1
+    curves = [(run, run["curve_ms"]) for run in runs if len(run["curve_ms"]) >= 100]
+    if not curves or importlib.util.find_spec("matplotlib") is None:
+        return []
+    from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.charts import latency
 
-    def x(percent: int) -> float:
-        # log10(100 / (100 - p)) without its infinity: 100 % is drawn a third of a decade after 99 %.
-        reach = 2.33 if last == 100 else 2.0
-        shift = 2.33 if percent >= 100 else -math.log10((100 - percent) / 100)
-        return round(width * shift / reach, 1)
-
-    def y(ms: float) -> float:
-        return round(height - height * ms / top, 1)
-
-    return {
-        "width": width,
-        "height": height,
-        "points": " ".join(f"{x(percent)},{y(ms)}" for percent, ms in enumerate(curve_ms)),
-        "marks": [
-            {"name": name, "ms": round(curve_ms[percent]), "x": x(percent), "y": y(curve_ms[percent])}
-            for name, percent in (("min", 0), ("p50", 50), ("p90", 90), ("p99", 99), ("max", 100))
-            if percent <= last
-        ],
-        "words": "Rising curve of latencies: "
-        + ", ".join(
-            f"{percent} % of the requests within {curve_ms[percent]:.0f} ms"
+    everything = [ms for _, curve in curves for ms in curve]
+    drawn = []
+    for run, curve in curves:
+        caption = f"{run['name']}: {run['requests']} requests, {run['concurrency']} at a time"
+        words = ", ".join(
+            f"{percent} % of the requests within {curve[percent]:.0f} ms"
             for percent in (50, 90, 99, 100)
-            if percent <= last
-        ),
-        "ticks": [{"ms": round(top * part / 2), "y": y(top * part / 2)} for part in range(3)],
-    }
-
-
-def _round_up(ms: float) -> float:
-    """Return the next of 1, 2, 4, 6, 8 times a power of ten: the half of each is a round number too."""
-    unit = 10.0 ** math.floor(math.log10(ms)) if ms > 0 else 1.0
-    return next((unit * step for step in (1, 2, 4, 6, 8, 10) if unit * step >= ms), 10 * unit)
+            if percent < len(curve)
+        )
+        svg = latency({str(run["name"]): curve}, (min(everything), max(everything)), f"{caption}. {words}")
+        drawn.append({"caption": caption, "svg": svg})
+    return drawn
 
 
 def page(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -238,7 +212,7 @@ def page(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Returns:
         ``outcome`` (a sentence), ``passed`` (bool), ``started_at`` (the first host's), ``columns``, and
-        ``hosts``: each the report with an ``index``, its ``rows`` and the ``plots`` of its runs.
+        ``hosts``: each the report with an ``index``, its ``rows`` and the ``charts`` of its runs.
     """
     return {
         "outcome": outcome(reports),
@@ -250,16 +224,7 @@ def page(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 **one,
                 "index": index,
                 "rows": rows(one),
-                "plots": [
-                    {
-                        "name": run["name"],
-                        "requests": run["requests"],
-                        "concurrency": run["concurrency"],
-                        **drawn,
-                    }
-                    for run in one["runs"]
-                    if (drawn := plot(run["curve_ms"]))
-                ],
+                "charts": charts(one["runs"]),
             }
             for index, one in enumerate(reports, 1)
         ],

@@ -31,7 +31,7 @@ _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "flaskops",
     "font.family": "sans-serif",
-    "font.size": 9,
+    "font.size": 10,
     "axes.edgecolor": _LINE,
     "axes.labelcolor": _INK,
     "axes.spines.top": False,
@@ -48,7 +48,7 @@ _names = itertools.count(1)
 
 def _draw(paint: Callable[[Axes], None], words: str, height: float = 3.1) -> str:
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(4.8, height), layout="constrained")
+        figure = Figure(figsize=(4.4, height), layout="constrained")
         figure.patch.set_visible(False)
         axes = figure.add_subplot()
         axes.patch.set_visible(False)
@@ -91,6 +91,7 @@ def _log(axes: Axes, which: str, ticks: Sequence[float]) -> None:
 
 def _round_ticks(low: float, high: float) -> list[float]:
     """Return 1, 2 and 5 times the powers of ten, or these alone where they would be many, around two numbers."""
+    high = max(high, 1.01 * low)
     steps = (1, 2, 5) if high / low < 50 else (1,)
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [step * 10.0**exponent for exponent in exponents for step in steps]
@@ -128,13 +129,13 @@ def ladder(
         axes.grid(True, axis="y")
         if ideal:
             axes.plot(*zip(*ideal, strict=True), color=_QUIET, linewidth=1, label="ideal: c ÷ wait", zorder=1)
-        for number, (name, points) in enumerate(series.items()):
+        for row, (name, points) in enumerate(series.items()):
             x, middle, low, high = zip(*points, strict=True)
             spread = [
                 [a - b for a, b in zip(middle, low, strict=True)],
                 [a - b for a, b in zip(high, middle, strict=True)],
             ]
-            axes.errorbar(x, middle, spread, label=name, capsize=3, elinewidth=1, **_style(number))
+            axes.errorbar(x, middle, spread, label=name, capsize=3, elinewidth=1, **_style(row))
         _log(axes, "x", sorted({point[0] for points in series.values() for point in points}))
         rates = [rate for points in series.values() for _, *figures in points for rate in figures if rate > 0]
         _log(axes, "y", _round_ticks(min(rates), max([*rates, *(limit for _, limit in ideal)])))
@@ -161,18 +162,22 @@ def latency(series: Mapping[str, Sequence[float]], limits: tuple[float, float], 
 
     def paint(axes: Axes) -> None:
         axes.grid(True, axis="y")
-        for number, (name, curve) in enumerate(series.items()):
-            style = _style(number) | {"markevery": [mark for mark in marks if mark < len(curve)]}
-            axes.plot(
-                [place(percent) for percent in range(len(curve))], [max(ms, 0.1) for ms in curve], label=name, **style
-            )
+        for row, (name, curve) in enumerate(series.items()):
+            style = _style(row) | {"markevery": [mark for mark in marks if mark < len(curve)]}
+            places = [place(percent) for percent in range(len(curve))]
+            # A logarithm has no zero.
+            axes.plot(places, [max(ms, 0.1) for ms in curve], label=name, **style)
+            for mark in style["markevery"] if len(series) == 1 else ():
+                at = (places[mark], max(curve[mark], 0.1))
+                axes.annotate(number(curve[mark]), at, xytext=(0, 6), textcoords="offset points", ha="center")
         axes.set_xticks([place(percent) for percent in marks], list(marks.values()))
         ticks = _round_ticks(max(limits[0], 0.1), max(limits[1], 0.2))
         _log(axes, "y", ticks)
         axes.set_ylim(ticks[0], ticks[-1])
         axes.set_xlabel("percent of the requests served within")
         axes.set_ylabel("milliseconds")
-        axes.legend(loc="best")
+        if len(series) > 1:
+            axes.legend(loc="best")
 
     return _draw(paint, words)
 
@@ -188,7 +193,7 @@ def bars(values: Mapping[str, float], unit: str, words: str) -> str:
 
     def paint(axes: Axes) -> None:
         names = list(values)
-        colours = [_SERIES[number % len(_SERIES)] for number in range(len(names))]
+        colours = [_SERIES[row % len(_SERIES)] for row in range(len(names))]
         drawn = axes.barh(names, list(values.values()), color=colours, height=0.55)
         axes.bar_label(drawn, [f"{number(value)} {unit}".strip() for value in values.values()], color=_INK, padding=4)
         axes.invert_yaxis()

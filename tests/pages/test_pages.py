@@ -6,6 +6,8 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils import compare_show
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+from tests.unit.loadtest.test_judgement import measured, results
+
 Show = Callable[..., Page]
 Made = Callable[..., dict[str, Any]]
 
@@ -65,10 +67,14 @@ def test_a_comparison_of_clients(show: Show, clients: dict[str, Any], width: int
 
 @everywhere
 def test_a_verification(show: Show, width: int, scheme: str) -> None:
-    report = loadtest.missing_report("app1", "not measured: it was unreachable")
-    page = show("verify.html.j2", width, scheme, loadtest_page=loadtest_show.page([report]))
-    sound(page, charts=0)
-    assert "not measured: it was unreachable" in page.inner_text(".misses")
+    reports = [
+        loadtest.report(measured(host="app1")),
+        loadtest.report(measured(host="app2", results=results(p99_ms=6200))),
+        loadtest.missing_report("app3", "not measured: it was unreachable"),
+    ]
+    page = show("verify.html.j2", width, scheme, loadtest_page=loadtest_show.page(reports))
+    sound(page, charts=4)
+    assert "not measured: it was unreachable" in page.inner_text("#host-3 .misses")
 
 
 def test_the_numbers_can_be_reached_by_keyboard(show: Show, made: Made) -> None:

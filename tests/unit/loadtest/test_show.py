@@ -96,33 +96,31 @@ def test_checks_that_belong_to_no_run_have_a_row() -> None:
     assert (row["run"], row["failed"], row["verdict"]) == ("checks", "1", "FAIL")
 
 
-def test_the_plot_rises_to_the_right_and_names_its_marks() -> None:
-    plot = loadtest_show.plot([float(ms) for ms in range(100, 201)])
-    points = [tuple(map(float, point.split(","))) for point in plot["points"].split()]
-    assert len(points) == 101
-    assert points == sorted(points, key=lambda point: point[0])
-    assert points[0][0] == 0 and points[-1][0] == plot["width"]
-    assert all(0 <= y <= plot["height"] for _x, y in points)
-    assert [(mark["name"], mark["ms"]) for mark in plot["marks"]] == [
-        ("min", 100),
-        ("p50", 150),
-        ("p90", 190),
-        ("p99", 199),
-        ("max", 200),
-    ]
-    assert [tick["ms"] for tick in plot["ticks"]] == [0, 100, 200]
-    assert "99 % of the requests within 199 ms" in plot["words"]
+def run(curve: list[float]) -> dict[str, Any]:
+    return {"name": "article", "requests": 1000, "concurrency": 100, "curve_ms": curve}
+
+
+def test_the_chart_says_in_words_what_it_shows() -> None:
+    (chart,) = loadtest_show.charts([run([float(ms) for ms in range(100, 201)])])
+    assert chart["caption"] == "article: 1000 requests, 100 at a time"
+    words = "50 % of the requests within 150 ms, 90 % of the requests within 190 ms, 99 % of the requests within 199 ms"
+    assert words in chart["svg"]
+    assert ">199<" in chart["svg"]
 
 
 @pytest.mark.parametrize("curve", [[], [1.0] * 99])
 def test_half_a_curve_is_not_drawn(curve: list[float]) -> None:
-    assert loadtest_show.plot(curve) == {}
+    assert loadtest_show.charts([run(curve)]) == []
 
 
 @pytest.mark.parametrize("ms", [0.0, 0.3, 1.0, 9.9, 10.0, 61000.0])
-def test_any_latency_fits_the_plot(ms: float) -> None:
-    plot = loadtest_show.plot([ms] * 100)
-    assert all(0 <= mark["y"] <= plot["height"] for mark in plot["marks"])
+def test_any_latency_fits_the_chart(ms: float) -> None:
+    assert "<svg" in loadtest_show.charts([run([ms] * 100)])[0]["svg"]
+
+
+def test_without_matplotlib_there_is_a_page_without_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loadtest_show.importlib.util, "find_spec", lambda name: None)
+    assert loadtest_show.page([passed()])["hosts"][0]["charts"] == []
 
 
 def test_the_page_gathers_all_hosts() -> None:
@@ -130,4 +128,4 @@ def test_the_page_gathers_all_hosts() -> None:
     assert page["passed"] is False
     assert page["started_at"] == "2026-11-24T06:00:00+00:00"
     assert [host["index"] for host in page["hosts"]] == [1, 2, 3]
-    assert [len(host["plots"]) for host in page["hosts"]] == [2, 2, 0]
+    assert [len(host["charts"]) for host in page["hosts"]] == [2, 2, 0]
