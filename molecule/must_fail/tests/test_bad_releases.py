@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.witness import Witness
 
@@ -149,8 +151,10 @@ def evidence(publish: Any) -> Iterator[list[dict[str, Any]]]:
 
 def message(output: str) -> list[str]:
     """Return the lines of the first message of a playbook that failed; the last one names the hosts it spared."""
-    last = re.findall(r"^fatal: .*\n(?:    .*\n)*?    msg: (?:\|-)?\n?((?:.+\n)+)", output, flags=re.M)[0]
-    return [line.strip() for line in str(last).splitlines()]
+    # A long line is folded as YAML does, which a search for words would stumble over.
+    failures = re.findall(r"^fatal: .*\n((?:(?:    .*)?\n)+)", output, flags=re.M)
+    told = next(found["msg"] for block in failures if "msg" in (found := yaml.safe_load(textwrap.dedent(block))))
+    return [line.strip() for line in str(told).splitlines()]
 
 
 @pytest.mark.parametrize(
