@@ -414,6 +414,7 @@ def test_a_killed_master_costs_what_was_in_flight(site: Site, fault: Faults, ser
     assert site.run(f"cat /run/{APP}/{APP}.pid") == str(site.master)
 
 
+@pytest.mark.full
 @both
 def test_all_processes_killed_cost_what_was_in_flight(site: Site, fault: Faults, served: str) -> None:
     master, cursor = site.master, site.cursor()
@@ -570,6 +571,7 @@ def test_a_foreign_pidfile_misleads_nobody(site: Site, fault: Faults, served: st
         site.run("systemctl stop innocent")
 
 
+@pytest.mark.full
 @gevent
 def test_a_deleted_runtime_directory_is_repaired_gracefully(site: Site, fault: Faults, served: str) -> None:
     generation, master = site.generation, site.master
@@ -645,12 +647,12 @@ _MODULE = f'for fd in /proc/[0-9]*/fd/*; do test "$(readlink $fd)" = /run/{APP}.
 @pytest.mark.parametrize(
     ("task", "unit", "module_too"),
     [
-        ("Release is unpacked", "", False),
         ("Generation serves", f"{APP}@*", True),
         *(
             pytest.param(*stage, marks=pytest.mark.full)
             for stage in (
                 ("Application is reserved", "", False),
+                ("Release is unpacked", "", False),
                 ("Generation is written", "", False),
                 ("Generation serves", f"{APP}-canary@*", False),
                 ("Generation serves", f"{APP}-canary@*", True),

@@ -46,6 +46,7 @@ def test_the_pidfile_is_gone_while_the_service_is_stopped(service: Any) -> None:
     assert service.run(f"cat /run/{APP}/{APP}.pid") == service.show(service.unit, "MainPID")
 
 
+@pytest.mark.full
 def test_a_foreign_pidfile_misleads_nobody_and_is_mended(service: Any, deploy: Any) -> None:
     generation, master = service.generation, service.show(service.unit, "MainPID")
     service.run(f"echo 1 > /run/{APP}/{generation}.pid")
@@ -143,6 +144,7 @@ def test_the_service_moves_to_another_port_and_back_and_one_of_them_always_answe
         )
 
 
+@pytest.mark.full
 def test_the_service_moves_to_an_address_that_only_the_host_reaches_and_back(
     service: Any, mode: str, deploy: Any
 ) -> None:
@@ -161,6 +163,7 @@ def test_the_service_moves_to_an_address_that_only_the_host_reaches_and_back(
     assert service.generation == before
 
 
+@pytest.mark.full
 def test_a_changed_unit_is_reported_and_repaired(service: Any, mode: str, deploy: Any) -> None:
     service.run(f"sed -i s/KillMode=mixed/KillMode=process/ /etc/systemd/system/{APP}@.service")
     service.run(f"echo '# by hand' >> /opt/{APP}/current/uwsgi.ini")

@@ -20,38 +20,17 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("serving")]
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"mode": "geven"}, "flask_uwsgi_mode=geven is no mode: set it to gevent or threads"),
-        ({"flask_uwsgi_processes": 0}, "flask_uwsgi_processes=0 is not valid: set it to a whole number from 1 to"),
-        ({"flask_uwsgi_processes": -1}, "flask_uwsgi_processes=-1 is not valid: set it to a whole number from 1 to"),
-        (
-            {"flask_uwsgi_processes": "abc"},
-            "flask_uwsgi_processes=abc is not valid: set it to a whole number from 1 to",
-        ),
-        ({"flask_uwsgi_port": 0}, "flask_uwsgi_port=0 is not valid: set it to a whole number from 1 to 65535"),
-        ({"flask_uwsgi_port": 70000}, "flask_uwsgi_port=70000 is not valid: set it to a whole number from 1 to 65535"),
-        ({"flask_uwsgi_port": 22}, r"flask_uwsgi_port=22 is taken by sshd \(pid \d+\): stop that program or choose"),
-        (
-            {"flask_uwsgi_backlog": 60000},
-            r"flask_uwsgi_backlog=60000 is above net.core.somaxconn=\d+ .* lower it, or set",
-        ),
-        (
-            {"flask_uwsgi_gevent": 90000},
-            r"flask_uwsgi_gevent=90000 needs \d+ open files .* allows \d+: set it to \d+ or",
-        ),
         (
             {"mode": "threads", "flask_uwsgi_threads": 3000, "flask_uwsgi_processes": 500},
             "flask_uwsgi_processes=500 .* flask_uwsgi_threads=3000 needs .* lower one of them",
         ),
-        ({"flask_uwsgi_source": "/nowhere"}, "flask_uwsgi_source=/nowhere is not a directory on the controller: set"),
         ({"flask_uwsgi_wsgi_file": "walk.py"}, "flask_uwsgi_wsgi_file=walk.py does not exist in .* set it to the file"),
         (
             {"flask_uwsgi_callable": "nobody"},
             "flask_uwsgi_callable=nobody: no such name in flask_uwsgi_wsgi_file=run.py",
         ),
         ({"flask_uwsgi_extra_ini": {"processess": 4}}, "flask_uwsgi_extra_ini has the key processess, .* Correct or"),
-        ({"flask_uwsgi_extra_ini": {"threads": 4}}, "flask_uwsgi_extra_ini has 'threads', which has a variable: set"),
         ({"flask_uwsgi_unit_overrides": {"NoSuch": 1}}, "flask_uwsgi_unit_overrides.*Unknown key.*NoSuch"),
-        ({"flask_uwsgi_min_free_mb": 10**6}, r"flask_uwsgi_base_dir=/opt has \d+ MB free, .* free space there or"),
         ({"flask_uwsgi_health_path": "/nothing"}, "GET /nothing answered 404 instead of 200"),
         ({"ansible_port": 1}, r"ansible_host=\S+ cannot be reached over SSH .* Check that the host is up"),
         ({"ansible_user": "nosudo"}, r"ansible_user=nosudo on ansible_host=\S+ cannot become root: .* use sudo"),
@@ -62,6 +41,43 @@ def test_a_bad_setting_is_refused_and_named(variables: dict[str, Any], said: str
     status, output = run(variables)
     assert status != 0
     assert re.search(said, output), output[-3000:]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {
+            ("mode", "geven"): "flask_uwsgi_mode=geven is no mode: set it to gevent or threads",
+            (
+                "flask_uwsgi_processes",
+                "abc",
+            ): "flask_uwsgi_processes=abc is not valid: set it to a whole number from 1 to",
+            (
+                "flask_uwsgi_port",
+                70000,
+            ): "flask_uwsgi_port=70000 is not valid: set it to a whole number from 1 to 65535",
+            ("flask_uwsgi_source", "/nowhere"): "flask_uwsgi_source=/nowhere is not a directory on the controller: set",
+        },
+        {
+            ("flask_uwsgi_port", 22): r"flask_uwsgi_port=22 is taken by sshd \(pid \d+\): stop that program or choose",
+            (
+                "flask_uwsgi_backlog",
+                60000,
+            ): r"flask_uwsgi_backlog=60000 is above net.core.somaxconn=\d+ .* lower it, or",
+            (
+                "flask_uwsgi_gevent",
+                90000,
+            ): r"flask_uwsgi_gevent=90000 needs \d+ open files .* allows \d+: set it to \d+",
+            ("flask_uwsgi_min_free_mb", 10**6): r"flask_uwsgi_base_dir=/opt has \d+ MB free, .* free space there or",
+        },
+    ],
+    ids=["settings", "host"],
+)
+def test_all_that_is_wrong_is_told_at_once(said: dict[tuple[str, Any], str], run: Any) -> None:
+    status, output = run(dict(said))
+    assert status != 0
+    assert [text for text in said.values() if not re.search(text, output)] == [], output[-3000:]
+    assert "Nothing was changed." in output
 
 
 def test_an_application_that_raises_on_import_is_refused_with_its_own_words(application: Any, run: Any) -> None:
