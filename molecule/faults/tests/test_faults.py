@@ -274,11 +274,18 @@ class Site:
     def answer(self, path: str = "/healthz", timeout: float = 60) -> requests.Response:
         return requests.get(self.url + path, timeout=timeout)
 
-    def stuck(self, pool: ThreadPoolExecutor, path: str, over: threading.Event | None = None) -> Future[str]:
-        """Ask until a request hangs, and return the failure that ends it; or an empty one when all is over."""
+    def stuck(
+        self, pool: ThreadPoolExecutor, path: str, over: threading.Event | None = None, begun: list[float] | None = None
+    ) -> Future[str]:
+        """Ask until a request hangs, and return the failure that ends it; or an empty one when all is over.
+
+        When each request began is added to ``begun``.
+        """
 
         def ask() -> str:
             while not (over and over.is_set()):
+                if begun is not None:
+                    begun.append(time.monotonic())
                 try:
                     self.answer(path).raise_for_status()
                 except requests.RequestException as error:
@@ -448,9 +455,10 @@ def test_threads_that_block_for_ever_cost_themselves_until_all_of_a_worker_do(
     path = f"/fault/block?pid={victim}"
     with ThreadPoolExecutor(32) as pool:
         with fault("a thread that blocks for ever") as scene:
-            blocked = [site.stuck(pool, path)]
-            # Twice as long as a worker may hang.
-            pause(2 * HANG_S)
+            begun: list[float] = []
+            blocked = [site.stuck(pool, path, over, begun)]
+            # Twice as long as a worker may hang, and far longer than any waits for its turn.
+            wait(lambda: begun and time.monotonic() - begun[-1] > 2 * HANG_S, "a request that hangs")
         fault.none_failed(scene, "nothing: a request that takes its time")
         assert not blocked[0].done() and site.workers() == workers
         with fault("all threads of a worker block for ever") as scene:
