@@ -74,7 +74,7 @@ def test_a_bad_setting_is_refused_and_named(variables: dict[str, Any], said: str
     ids=["settings", "host"],
 )
 def test_all_that_is_wrong_is_told_at_once(said: dict[tuple[str, Any], str], run: Any) -> None:
-    status, output = run(dict(said))
+    status, output = run(dict(said.keys()))
     assert status != 0
     assert [text for text in said.values() if not re.search(text, output)] == [], output[-3000:]
     assert "Nothing was changed." in output
