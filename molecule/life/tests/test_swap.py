@@ -86,6 +86,7 @@ def test_a_deploy_with_nothing_to_do_costs_few_round_trips(
     assert 0 < len(trips) <= 10, trips
 
 
+@pytest.mark.full
 def test_a_longer_backlog_reaches_the_open_socket_without_a_new_one(service: Any, mode: str, deploy: Any) -> None:
     def backlog() -> int:
         return max(int(socket["max_queue"]) for socket in service.stats["sockets"])
