@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
+
+from .loadtest import run_record
 
 FORMAT = 1
 # Medians nearer than this are the same, whatever the rounds say: the clock of ab and two shared cores blur as much.
@@ -106,19 +107,15 @@ def machine(facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def run(turn: Mapping[str, Any], ab: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
+def run(turn: Mapping[str, Any], result: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
     """Make the record of one run.
 
     Args:
         turn: variant, round, concurrency and requests.
-        ab: what the module ``flaskops.uwsgi.ab`` returned as ``ab``.
+        result: the registered result of the module ``flaskops.uwsgi.ab``.
         status: what the module ``flaskops.uwsgi.status`` returned after the run; empty where the host did not tell.
     """
-    record = {**turn, "outcome": ab.get("outcome", "failed"), "reason": ab.get("reason", "")}
-    names = ("complete", "failed", "failures", "non_2xx", "duration_s", "requests_per_second", "p50_ms", "p95_ms",
-             "p99_ms", "max_ms", "curve_ms", "started_at", "command", "files")  # fmt: skip
-    record |= {name: ab.get(name) for name in names}
-    record["files"] = {kind: f"raw/{Path(path).name}" for kind, path in (record["files"] or {}).items()}
+    record = {**run_record(turn["variant"], turn["requests"], turn["concurrency"], result), **turn}
     complete = record["complete"] or 0
     # ab counts a lost request under up to three kinds.
     lost = min(record["failed"] or 0, complete) + (record["non_2xx"] or 0)

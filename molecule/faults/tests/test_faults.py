@@ -754,12 +754,25 @@ def comparison(site: Site, folder: Path) -> list[str]:
     return variables(**(chosen | small))
 
 
+@pytest.fixture
+def as_it_was(site: Site, served: str) -> Iterator[None]:
+    """Whatever a test does, the host serves what it served, and its history knows of nothing."""
+
+    def seen() -> tuple[str, str]:
+        return site.generation, site.run(f"cat /opt/{APP}/generations/*/.served")
+
+    before = seen()
+    yield
+    assert seen() == before
+    assert site.left_over() == site.reserved() == "" and site.drift() == []
+
+
 @pytest.mark.full
+@pytest.mark.usefixtures("as_it_was")
 @gevent
 def test_a_comparison_measures_and_leaves_the_host_as_it_was(
     site: Site, fault: Faults, served: str, tmp_path: Path
 ) -> None:
-    found, history = site.generation, site.run(f"cat /opt/{APP}/generations/*/.served")
     with fault("comparison of ways to serve") as scene:
         Run("compare", *comparison(site, tmp_path)).succeeded()
     fault.none_failed(scene, "playbooks/compare.yml: the figures of each")
@@ -770,16 +783,15 @@ def test_a_comparison_measures_and_leaves_the_host_as_it_was(
     assert threads["threads"] >= 4 * THREADS > threads["gevent"]
     assert (tmp_path / "index.html").read_text().count("<svg") >= 4
     assert len(list((tmp_path / "raw").iterdir())) == 4 * 3
-    assert site.generation == found and site.run(f"cat /opt/{APP}/generations/*/.served") == history
-    assert site.left_over() == site.reserved() == "" and site.drift() == []
 
 
 @pytest.mark.full
+@pytest.mark.usefixtures("as_it_was")
 @gevent
 def test_a_comparison_that_was_killed_is_ended_by_the_host(
     site: Site, fault: Faults, served: str, tmp_path: Path
 ) -> None:
-    found, history = site.generation, site.run(f"cat /opt/{APP}/generations/*/.served")
+    found = site.generation
     with fault("kill -9 of Ansible in a comparison") as scene:
         run = Run("compare", *comparison(site, tmp_path))
         wait(lambda: site.generation != found, "what is compared")
@@ -788,8 +800,6 @@ def test_a_comparison_that_was_killed_is_ended_by_the_host(
         scene.mends(lambda: site.generation == found and not site.reserved(), "what was found")
         run.bury()
     fault.none_failed(scene, "nothing: the host goes back by itself")
-    assert site.run(f"cat /opt/{APP}/generations/*/.served") == history
-    assert site.left_over() == "" and site.drift() == []
 
 
 # Clocks that jump.

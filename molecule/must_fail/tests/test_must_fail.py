@@ -44,39 +44,48 @@ def test_a_bad_setting_is_refused_and_named(variables: dict[str, Any], said: str
 
 
 @pytest.mark.parametrize(
-    "said",
+    "wrong",
     [
-        {
-            ("mode", "geven"): "flask_uwsgi_mode=geven is no mode: set it to gevent or threads",
+        [
+            ("mode", "geven", "flask_uwsgi_mode=geven is no mode: set it to gevent or threads"),
             (
                 "flask_uwsgi_processes",
                 "abc",
-            ): "flask_uwsgi_processes=abc is not valid: set it to a whole number from 1 to",
+                "flask_uwsgi_processes=abc is not valid: set it to a whole number from 1 to",
+            ),
             (
                 "flask_uwsgi_port",
                 70000,
-            ): "flask_uwsgi_port=70000 is not valid: set it to a whole number from 1 to 65535",
-            ("flask_uwsgi_source", "/nowhere"): "flask_uwsgi_source=/nowhere is not a directory on the controller: set",
-        },
-        {
-            ("flask_uwsgi_port", 22): r"flask_uwsgi_port=22 is taken by sshd \(pid \d+\): stop that program or choose",
+                "flask_uwsgi_port=70000 is not valid: set it to a whole number from 1 to 65535",
+            ),
+            ("flask_uwsgi_source", "/nowhere", "flask_uwsgi_source=/nowhere is not a directory on the controller: set"),
+            ("flask_uwsgi_extra_ini", {"threads": 4}, "flask_uwsgi_extra_ini has 'threads', which has a variable: set"),
+        ],
+        [
+            ("flask_uwsgi_processes", 0, "flask_uwsgi_processes=0 is not valid: set it to a whole number from 1 to"),
+            ("flask_uwsgi_port", 0, "flask_uwsgi_port=0 is not valid: set it to a whole number from 1 to 65535"),
+        ],
+        [
+            ("flask_uwsgi_port", 22, r"flask_uwsgi_port=22 is taken by sshd \(pid \d+\): stop that program or choose"),
             (
                 "flask_uwsgi_backlog",
                 60000,
-            ): r"flask_uwsgi_backlog=60000 is above net.core.somaxconn=\d+ .* lower it, or",
+                r"flask_uwsgi_backlog=60000 is above net.core.somaxconn=\d+ .* lower it, or set",
+            ),
             (
                 "flask_uwsgi_gevent",
                 90000,
-            ): r"flask_uwsgi_gevent=90000 needs \d+ open files .* allows \d+: set it to \d+",
-            ("flask_uwsgi_min_free_mb", 10**6): r"flask_uwsgi_base_dir=/opt has \d+ MB free, .* free space there or",
-        },
+                r"flask_uwsgi_gevent=90000 needs \d+ open files .* allows \d+: set it to \d+ or",
+            ),
+            ("flask_uwsgi_min_free_mb", 10**6, r"flask_uwsgi_base_dir=/opt has \d+ MB free, .* free space there or"),
+        ],
     ],
-    ids=["settings", "host"],
+    ids=["settings", "zeros", "host"],
 )
-def test_all_that_is_wrong_is_told_at_once(said: dict[tuple[str, Any], str], run: Any) -> None:
-    status, output = run(dict(said.keys()))
+def test_all_that_is_wrong_is_told_at_once(wrong: list[tuple[str, Any, str]], run: Any) -> None:
+    status, output = run({name: value for name, value, _ in wrong})
     assert status != 0
-    assert [text for text in said.values() if not re.search(text, output)] == [], output[-3000:]
+    assert [said for _, _, said in wrong if not re.search(said, output)] == [], output[-3000:]
     assert "Nothing was changed." in output
 
 

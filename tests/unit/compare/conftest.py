@@ -47,7 +47,7 @@ def made() -> Callable[..., dict[str, Any]]:
                     turn = {"variant": name, "round": number, "concurrency": concurrency, "requests": 1000}
                     said = ab(rate) if isinstance(rate, float) else {"outcome": "failed", "reason": rate}
                     status = {"threads_per_worker": THREADS[name], "workers": 4, "rss_mb": 210.0}
-                    runs.append(compare.run(turn, said, status))
+                    runs.append(compare.run(turn, {"ab": said}, status))
         return compare.document(FACTS | facts, [one for one in VARIANTS if one["name"] in rates], runs)
 
     return make

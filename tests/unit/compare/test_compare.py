@@ -66,18 +66,23 @@ def test_a_comparison_is_of_one_host(hosts: list[str]) -> None:
     [({}, 1000), ({"non_2xx": 10}, 990), ({"failed": 30}, 970), ({"failed": 1500, "non_2xx": 0}, 0)],
 )
 def test_what_was_lost_is_no_answer(said: dict[str, int], answered: int) -> None:
-    assert compare.run(TURN, ab(49.0, **said), {})["answered"] == answered
+    assert compare.run(TURN, {"ab": ab(49.0, **said)}, {})["answered"] == answered
 
 
 def test_a_run_without_a_good_answer_has_measured_nothing() -> None:
-    record = compare.run(TURN, ab(49.0, non_2xx=1000), {})
+    record = compare.run(TURN, {"ab": ab(49.0, non_2xx=1000)}, {})
     assert record["outcome"] == "failed"
     assert record["reason"] == "none of 1000 requests got a good answer"
 
 
 def test_a_run_that_ab_could_not_make_has_no_numbers() -> None:
-    record = compare.run(TURN, {"outcome": "failed", "reason": "refused"}, {})
+    record = compare.run(TURN, {"ab": {"outcome": "failed", "reason": "refused"}}, {})
     assert record["requests_per_second"] is record["threads"] is record["rss_mb"] is None
+
+
+def test_a_run_whose_module_broke_says_how() -> None:
+    record = compare.run(TURN, {"failed": True, "msg": "MODULE FAILURE"}, {})
+    assert (record["outcome"], record["reason"], record["answered"]) == ("failed", "MODULE FAILURE", 0)
 
 
 def test_figures_are_medians_with_their_spread(made: Made) -> None:
