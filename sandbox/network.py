@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import ipaddress
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
@@ -81,9 +82,13 @@ class Network:
     @contextmanager
     def claimed(self) -> Iterator[None]:
         """Let one sandbox of the machine at a time choose a subnet: it is taken once its first host has started."""
-        with Path("/run/flaskops-networks.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        # A directory that every machine has: a file would be a trace that nobody may remove.
+        descriptor = os.open("/run", os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(descriptor)
 
     def ensure(self) -> ipaddress.IPv4Network:
         """Write podman's configuration of the network, with a subnet that is free here and now.

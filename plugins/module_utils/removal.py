@@ -50,6 +50,7 @@ def remove(layout: Layout, *, data: bool) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    layout.lock.unlink(missing_ok=True)
+    for path in (layout.lock, layout.trial):
+        path.unlink(missing_ok=True)
     systemd.systemctl("daemon-reload")
     systemd.systemctl("reset-failed", layout.service("*"), layout.canary("*"), layout.relief("*"), layout.socket("*"))

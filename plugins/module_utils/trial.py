@@ -38,8 +38,8 @@ def _write(path: Path, document: Mapping[str, Any]) -> None:
     partial.rename(path)
 
 
-def extend(layout: Layout, who: Mapping[str, Any], seconds: float) -> str:
-    """Begin a trial, or let it last some more seconds from now.
+def begin(layout: Layout, who: Mapping[str, Any], seconds: float) -> str:
+    """Begin a trial; where this run has begun it already, let it last some more seconds from now.
 
     Args:
         layout: the application's paths.
@@ -51,16 +51,36 @@ def extend(layout: Layout, who: Mapping[str, Any], seconds: float) -> str:
 
     Raises:
         TrialError: nothing is deployed that could come back, or somebody else tries.
+        LockedError: somebody else changes the application.
     """
-    state = _state(layout)
-    if state and not lock.same(state["who"], who):
-        raise TrialError(f"{layout.app} is being tried by another run: {lock.describe(state['who'])}")
-    found = state["found"] if state else layout.current_generation()
-    if not found:
+    return _prolong(layout, who, seconds, begins=True)
+
+
+def extend(layout: Layout, who: Mapping[str, Any], seconds: float) -> str:
+    """Let a trial last some more seconds from now, as :func:`begin` does, but begin none.
+
+    Raises:
+        TrialError: it is over, and nobody would end another one.
+    """
+    return _prolong(layout, who, seconds, begins=False)
+
+
+def _prolong(layout: Layout, who: Mapping[str, Any], seconds: float, *, begins: bool) -> str:
+    tried = _state(layout)
+    if tried and not lock.same(tried["who"], who):
+        raise TrialError(f"{layout.app} is being tried by another run: {lock.describe(tried['who'])}")
+    current = layout.current_generation()
+    if not current:
         raise TrialError(f"{layout.app} is not deployed below {layout.base} on this host: deploy it first")
-    # Seconds since the boot, which /run does not outlive either: a clock that jumps ends no trial.
-    _write(layout.trial, {"found": found, "who": dict(who), "until": time.monotonic() + seconds})
-    return str(found)
+    with lock.exclusive(layout, who):
+        # Read again: the watchman may just have ended it.
+        state = _state(layout)
+        if not state and not begins:
+            raise TrialError(f"the trial of {layout.app} is over: its time ran out, or somebody deployed. Try again")
+        found = str(state["found"] if state else current)
+        # Seconds since the boot, which /run does not outlive either: a clock that jumps ends no trial.
+        _write(layout.trial, {"found": found, "who": dict(who), "until": time.monotonic() + seconds})
+        return found
 
 
 def end(layout: Layout, who: Mapping[str, Any] | None, *, overdue: bool = False) -> bool:

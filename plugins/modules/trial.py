@@ -18,11 +18,12 @@ description:
 options:
   state:
     description:
-      - V(present) begins a trial or extends it.
+      - V(present) begins a trial.
+      - V(extended) lets it last on, and fails where it is over.
       - V(watched) waits until the trial has ended, and ends it when its seconds are over. To be run with C(async).
       - V(absent) brings back the generation that was found, and removes those that were tried.
     type: str
-    choices: [present, watched, absent]
+    choices: [present, extended, watched, absent]
     default: present
   seconds:
     description: How long the trial is good for, from now on.
@@ -54,7 +55,7 @@ RETURN = r"""
 found:
   description: The generation that comes back at the end.
   type: str
-  returned: with O(state=present)
+  returned: with O(state=present) and O(state=extended)
 """
 
 import os
@@ -71,7 +72,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=arguments.APPLICATION
         | {
-            "state": {"type": "str", "choices": ["present", "watched", "absent"], "default": "present"},
+            "state": {"type": "str", "choices": ["present", "extended", "watched", "absent"], "default": "present"},
             "seconds": {"type": "int", "default": 120},
             "run": {"type": "dict", "required": True},
         },
@@ -84,6 +85,8 @@ def main() -> None:
         if module.check_mode:
             pass
         elif module.params["state"] == "present":
+            result["found"] = trial.begin(layout, run, module.params["seconds"])
+        elif module.params["state"] == "extended":
             result["found"] = trial.extend(layout, run, module.params["seconds"])
         elif module.params["state"] == "watched":
             result["changed"] = trial.watch(layout, run)

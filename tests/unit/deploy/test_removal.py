@@ -226,3 +226,9 @@ def test_the_module_removes_nothing_that_another_has_reserved(
 
 def test_data_are_where_systemd_puts_them(monkeypatch: pytest.MonkeyPatch) -> None:
     assert removal_utils._DATA == ("/var/lib", "/var/cache", "/var/log")
+
+
+def test_a_trial_does_not_outlive_the_application(layout: TemporaryLayout, deployed: FakeHost) -> None:
+    layout.trial.write_text("{}")
+    remove(layout, data=False)
+    assert not layout.trial.exists()

@@ -19,7 +19,7 @@ def tried(layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPat
         write_generation(layout, name)
         Swap(layout, name).run()
     lock.reserve(layout, ME)
-    assert trial.extend(layout, ME, 60) == "found"
+    assert trial.begin(layout, ME, 60) == "found"
     write_generation(layout, "tried")
     Swap(layout, "tried", trial=True).run()
     assert host.answering() == {"tried"}
@@ -37,7 +37,7 @@ def test_the_history_does_not_know_of_a_trial(layout: TemporaryLayout, tried: Fa
 def test_after_a_trial_the_host_is_as_it_was(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("found")
     before = host.unit_files(), host.enabled(), set(host.active), dict(host.open)
-    assert trial.extend(layout, ME, 60) == "found"
+    assert trial.begin(layout, ME, 60) == "found"
     for name in ("one", "two"):
         write_generation(layout, name)
         Swap(layout, name, trial=True).run()
@@ -105,7 +105,7 @@ def test_two_runs_cannot_try_at_the_same_time(layout: TemporaryLayout, tried: Fa
 
 def test_where_nothing_is_deployed_nothing_can_be_tried(layout: TemporaryLayout, host: FakeHost) -> None:
     with pytest.raises(trial.TrialError, match="deploy it first"):
-        trial.extend(layout, ME, 60)
+        trial.begin(layout, ME, 60)
 
 
 def test_the_watchman_waits_for_a_step_that_is_at_work(
@@ -123,3 +123,10 @@ def test_the_watchman_waits_for_a_step_that_is_at_work(
     monkeypatch.setattr(lock, "exclusive", lambda *who: exclusive(*who, patience=0))
     assert trial.watch(layout, ME) is True
     assert 100 <= tried.clock.now < 102
+
+
+def test_a_trial_that_is_over_is_not_begun_anew_without_a_watchman(layout: TemporaryLayout, tried: FakeHost) -> None:
+    trial.end(layout, ME)
+    with pytest.raises(trial.TrialError, match="the trial of shop is over: its time ran out, or somebody deployed"):
+        trial.extend(layout, ME, 60)
+    assert not layout.trial.exists()
