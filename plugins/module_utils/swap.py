@@ -178,16 +178,20 @@ class Swap:
     def _watch(self, unit: str, stats: Path, seconds: float) -> str | None:
         """Look for a while whether an instance that was just started stays healthy, and each of its workers lives."""
         started = time.monotonic()
-        try:
-            while (past := time.monotonic() - started) < seconds:
-                if systemd.show(unit, "ActiveState")["ActiveState"] != "active":
-                    return f"it ended {past:.1f} s after it had become healthy"
+        # uWSGI opens its stats only once its workers run: on a busy host the first answer can come before that.
+        unheard: Exception | None = None
+        patience = seconds + float(self.manifest["health"]["timeout"])
+        while (past := time.monotonic() - started) < (patience if unheard else seconds):
+            if systemd.show(unit, "ActiveState")["ActiveState"] != "active":
+                return f"it ended {past:.1f} s after it had become healthy"
+            try:
                 if respawns(stats):
                     return f"a worker died, at the latest {past:.1f} s after the first good answer"
-                time.sleep(0.2)
-        except (OSError, ValueError) as error:
-            return f"it stopped answering after it had become healthy: {error}"
-        return None
+                unheard = None
+            except (OSError, ValueError) as error:
+                unheard = error
+            time.sleep(0.2)
+        return f"its stats do not answer: {unheard}" if unheard else None
 
     def _refuse(self, unit: str, after: str | None, problem: str) -> None:
         logged = systemd.journal(unit, 100, after)

@@ -797,6 +797,24 @@ def test_a_worker_that_died_before_the_first_look_is_seen_too(layout: TemporaryL
     assert "a worker died, at the latest 0.0 s after" in failing(layout, "new")
 
 
+def test_a_canary_that_answers_before_uwsgi_has_opened_its_stats_is_waited_for(
+    layout: TemporaryLayout, settling: FakeHost
+) -> None:
+    stats, hidden = layout.canary_runtime / "new.stats", layout.canary_runtime / "hidden"
+    began = settling.clock.now
+
+    def hide() -> None:
+        # From the first look on, until the canary has been watched long enough.
+        if stats.exists() and settling.clock.now < began + 5:
+            stats.rename(hidden)
+        elif hidden.exists() and settling.clock.now >= began + 5:
+            hidden.rename(stats)
+
+    settling.clock.tick = hide
+    assert Swap(layout, "new").run() is True
+    assert settling.clock.now - began > 5
+
+
 @pytest.mark.parametrize("how", ["unit", "stats"])
 def test_a_canary_that_ends_soon_is_refused(layout: TemporaryLayout, settling: FakeHost, how: str) -> None:
     before = settling.everything()
@@ -811,7 +829,7 @@ def test_a_canary_that_ends_soon_is_refused(layout: TemporaryLayout, settling: F
     settling.clock.tick = end
     words = {
         "unit": "it ended 0.2 s after it had become healthy",
-        "stats": "it stopped answering after it had become healthy",
+        "stats": "its stats do not answer: [Errno 2] No such file or directory",
     }
     assert words[how] in failing(layout, "new")
     assert settling.everything() == before
