@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import loadtest, loadtest_show
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import load, loadtest, loadtest_show
 
 
 def loadtest_report(measured: Any) -> dict[str, Any]:
@@ -67,6 +67,28 @@ def loadtest_page(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return loadtest_show.page(reports)
 
 
+def loadtest_shares(hosts: Sequence[str], requests: int, concurrency: int, warmup: int) -> list[dict[str, Any]]:
+    """Divide a run among load hosts, see :func:`load.shares`."""
+    return load.shares(hosts, int(requests), int(concurrency), int(warmup))
+
+
+def loadtest_sent(
+    orders: Sequence[Mapping[str, Any]], ended: Sequence[Mapping[str, Any]]
+) -> dict[str, Mapping[str, Any]]:
+    """Return by load host what is known of its share, see :func:`load.sent`."""
+    return load.sent(orders, ended)
+
+
+def loadtest_merge(senders: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """Make one result of those of several load hosts, see :func:`load.merge`.
+
+    Args:
+        senders: the registered result of each host by its name.
+        name: of the files with the raw data, before the host's name.
+    """
+    return load.merge(senders) | {"files": {host: f"{name}-{host}.json" for host in senders}}
+
+
 class FilterModule:
     """The filters by name."""
 
@@ -77,4 +99,7 @@ class FilterModule:
             "loadtest_missing": loadtest_missing,
             "loadtest_summary": loadtest_summary,
             "loadtest_page": loadtest_page,
+            "loadtest_shares": loadtest_shares,
+            "loadtest_sent": loadtest_sent,
+            "loadtest_merge": loadtest_merge,
         }

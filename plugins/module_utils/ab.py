@@ -347,3 +347,27 @@ def parse_percentiles_csv(text: str) -> list[float]:
         except ValueError:
             return []
     return curve
+
+
+def parse_requests_tsv(text: str) -> dict[int, int]:
+    """Read the file that ``ab -g`` writes, a line for each request, in no order of time.
+
+    Args:
+        text: the file's content.
+
+    Returns:
+        Requests by whole milliseconds, as ab writes them (``ttime``); empty when the text is not such a file.
+
+    Raises:
+        ValueError: a line is not like the others.
+    """
+    head, *lines = text.splitlines() or [""]
+    columns = head.split("\t")
+    if "ttime" not in columns:
+        return {}
+    place = columns.index("ttime")
+    found: dict[int, int] = {}
+    for line in lines:
+        ms = int(line.split("\t")[place])
+        found[ms] = found.get(ms, 0) + 1
+    return found

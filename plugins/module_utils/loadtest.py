@@ -33,6 +33,7 @@ _TOP_LEVEL = (
     "p99_ms",
     "max_ms",
     "duration_s",
+    "engine",
     "ab_version",
     "started_at",
 )
@@ -116,7 +117,7 @@ def _show(value: Any) -> str:
 
 
 def run_record(name: str, requests: int, concurrency: int, result: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the record of one run from what the module ``flaskops.uwsgi.ab`` returned.
+    """Make the record of one run from what the module ``flaskops.uwsgi.ab``, or ``wrk``, returned.
 
     Args:
         name: the run's name: ``article``, ``crowd``.
@@ -125,7 +126,7 @@ def run_record(name: str, requests: int, concurrency: int, result: Mapping[str, 
         result: the task's registered result; empty or ``skipped`` when the task did not run.
 
     Returns:
-        The numbers of ``ab``, with ``name``, ``outcome`` (``measured``, ``failed``, ``skipped`` or
+        The module's numbers, with ``name``, ``outcome`` (``measured``, ``failed``, ``skipped`` or
         ``unsent``, for a host that did not answer) and the ``reason`` of all but the first.
     """
     record: dict[str, Any] = {
@@ -138,7 +139,7 @@ def run_record(name: str, requests: int, concurrency: int, result: Mapping[str, 
         "curve_ms": [],
         "files": {},
     }
-    measured = result.get("ab")
+    measured = result.get("ab") or result.get("wrk")
     if isinstance(measured, Mapping):
         record.update(measured)
         # Relative to the report, which may be moved and shown elsewhere.
@@ -191,8 +192,9 @@ def check_run(
             f"loadtest_{name}_requests_per_second_min",
         ),
     ]
-    if body_bytes is not None:
-        checks.append(Check(name, "body_bytes", record.get("document_length_bytes"), "==", body_bytes))
+    # wrk does not tell the length of what it got.
+    if body_bytes is not None and "document_length_bytes" in record:
+        checks.append(Check(name, "body_bytes", record["document_length_bytes"], "==", body_bytes))
     return checks
 
 
@@ -385,8 +387,9 @@ def report(measured: Mapping[str, Any]) -> dict[str, Any]:
         record = run_record(run["name"], run["requests"], run["concurrency"], result)
         runs.append(record)
         checks += check_run(record, run["p99_ms_max"], run["requests_per_second_min"], body_bytes)
-        if record["outcome"] == "skipped" and "ab" in result:
+        if record["outcome"] == "skipped":
             warnings.append(f"{run['name']} skipped: {record['reason']}")
+        warnings += [f"{run['name']}: {text}" for text in (record.get("senders") and record["warnings"]) or ()]
     keepalive = measured["keepalive"].get("keepalive") or {}
     if keepalive:
         checks += check_keepalive(keepalive)

@@ -81,6 +81,21 @@ options:
       - Whether a lost connection is counted as a failed request (C(ab -r)). By default C(ab) gives up.
     type: bool
     default: false
+  body:
+    description:
+      - The body itself, in place of O(data_file), for a host that does not have the file.
+    type: str
+  start_at:
+    description:
+      - Moment, in seconds since the epoch, at which the run begins after its warm-up, so that several hosts begin
+        together. V(0) for at once; a moment more than a minute away is not waited for.
+    type: float
+    default: 0
+  histogram:
+    description:
+      - Whether RV(ab.histogram_ms) and RV(ab.raw) are returned, from which runs of several hosts are merged.
+    type: bool
+    default: false
   executable:
     description:
       - Name or path of C(ab).
@@ -173,6 +188,18 @@ ab:
     ab_version:
       description: Version of C(ab).
       type: str
+    engine:
+      description: Name and version of what sent the load, such as V(ab 2.3).
+      type: str
+    began_s:
+      description: When the run began by this host's clock, seconds since the epoch.
+      type: float
+    histogram_ms:
+      description: With O(histogram), how many requests took how many milliseconds.
+      type: dict
+    raw:
+      description: With O(histogram), what C(ab) printed.
+      type: str
     files:
       description: Paths of the raw output that was kept, C(output) and C(percentiles).
       type: dict
@@ -193,15 +220,11 @@ ab:
 """
 
 import datetime
-import os
-import resource
-import shlex
 import shutil
-import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.ab import (
@@ -209,11 +232,16 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.ab import (
     AbResult,
     parse,
     parse_percentiles_csv,
+    parse_requests_tsv,
 )
-
-# Beside its connections ab has its three standard files, the poll set, its data and result files open.
-_FILES_BESIDE_CONNECTIONS = 16
-_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import (
+    execute,
+    keep,
+    shortage,
+    target_mistakes,
+    transcript,
+    wait_until,
+)
 
 
 def command_line(
@@ -244,50 +272,6 @@ def command_line(
     return [*command, params["url"]]
 
 
-def open_files_shortage(concurrency: int) -> str:
-    """Raise this process's limit of open files as far as the run needs, or say why that cannot be.
-
-    Args:
-        concurrency: requests in flight.
-
-    Returns:
-        Empty when there are enough, else limit, need and remedy.
-    """
-    need = concurrency + _FILES_BESIDE_CONNECTIONS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= need:
-        return ""
-    if hard == resource.RLIM_INFINITY or hard >= need:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
-        return ""
-    return (
-        f"{concurrency} concurrent requests need {need} open files, but the limit here is {hard}: raise it "
-        f"in the shell that starts ansible-playbook with 'ulimit -n {need}' (as root, or in "
-        "/etc/security/limits.conf)"
-    )
-
-
-def ports_shortage(concurrency: int) -> str:
-    """Say why there are not enough local ports for so many connections to one address.
-
-    Args:
-        concurrency: requests in flight.
-
-    Returns:
-        Empty when there are enough or the system does not tell, else range, need and remedy.
-    """
-    try:
-        low, high = (int(word) for word in _PORT_RANGE.read_text(encoding="ascii").split())
-    except (OSError, ValueError):
-        return ""
-    if high - low + 1 >= concurrency:
-        return ""
-    return (
-        f"{concurrency} concurrent requests need as many local ports, but net.ipv4.ip_local_port_range is "
-        f"{low} to {high}: widen it with 'sysctl -w net.ipv4.ip_local_port_range=\"15000 65000\"'"
-    )
-
-
 def mistakes(params: dict[str, Any]) -> str:
     """Say what is wrong with the parameters before ``ab`` answers with its whole usage text.
 
@@ -302,12 +286,7 @@ def mistakes(params: dict[str, Any]) -> str:
             return f"{concurrency} is {params[concurrency]}: it must be 1 to {requests} ({params[requests]})"
     if params["requests"] < 1:
         return "requests must be at least 1"
-    url = urlsplit(params["url"])
-    if url.scheme not in ("http", "https") or not url.hostname or not url.path:
-        return f"url is {params['url']!r}: it must begin with http:// or https:// and have a path, if only /"
-    if params["data_file"] and not os.access(params["data_file"], os.R_OK):
-        return f"data_file {params['data_file']} cannot be read on the host that runs ab"
-    return ""
+    return target_mistakes(params["url"], params["data_file"])
 
 
 def run_ab(command: list[str], time_limit_s: int) -> tuple[AbResult, str]:
@@ -320,34 +299,16 @@ def run_ab(command: list[str], time_limit_s: int) -> tuple[AbResult, str]:
     Returns:
         The result, and the raw output with the command above it.
     """
-    # The messages that the parser knows are those of the C locale.
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        env={**os.environ, "LC_ALL": "C"},
-    )
-    late = False
-    try:
-        stdout, stderr = process.communicate(timeout=time_limit_s)
-    except subprocess.TimeoutExpired:
-        late = True
-        process.kill()
-        stdout, stderr = process.communicate()
-    result = parse(stdout, stderr, process.returncode)
-    if late:
+    stdout, stderr, returncode = execute(command, time_limit_s)
+    result = parse(stdout, stderr, returncode or 0)
+    if returncode is None:
         progress = [line for line in stderr.splitlines() if line.startswith("Completed ")]
         done = f" ({progress[-1].lower()})" if progress else ""
         result = AbResult(
-            returncode=process.returncode,
             ab_version=result.ab_version,
             error=AbError("time_limit", f"ab was not done after {time_limit_s} s{done} and was ended"),
         )
-    raw = f"$ {shlex.join(command)}\n{stdout}\n--- standard error\n{stderr}\n--- exit status {process.returncode}\n"
-    return result, raw
+    return result, transcript(command, stdout, stderr, returncode)
 
 
 def measure(module: AnsibleModule, ab: str) -> dict[str, Any]:
@@ -365,52 +326,40 @@ def measure(module: AnsibleModule, ab: str) -> dict[str, Any]:
     prefix = params["raw_prefix"]
     with tempfile.TemporaryDirectory(dir=module.tmpdir) as folder:
         csv = Path(folder) / "percentiles.csv"
+        if params["body"] is not None:
+            body = Path(folder) / "body"
+            body.write_text(params["body"], encoding="utf-8")
+            params = {**params, "data_file": str(body)}
         if params["warmup_requests"]:
             # A warm-up that fails is no verdict: the run after it meets the same fault, and that one counts.
             warmup = command_line(params, ab, params["warmup_requests"], params["warmup_concurrency"], "")
             result, _raw = run_ab(warmup, params["time_limit_s"])
             found["warmup"] = {"complete": result.complete, "error": str(result.error or "")}
         each = Path(folder) / "requests.tsv"
-        kept = str(each) if params["keep_requests"] else ""
+        kept = str(each) if params["keep_requests"] or params["histogram"] else ""
         command = command_line(params, ab, params["requests"], params["concurrency"], str(csv), kept)
         found["command"] = command
+        wait_until(params["start_at"])
+        found["began_s"] = round(time.time(), 3)
         found["started_at"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         result, raw = run_ab(command, params["time_limit_s"])
         curve, lines = (
             path.read_text(encoding="ascii", errors="replace") if path.is_file() else "" for path in (csv, each)
         )
     if prefix:
-        Path(prefix).parent.mkdir(parents=True, exist_ok=True)
-        for name, extension, text in (
-            ("output", "txt", raw), ("percentiles", "csv", curve), ("requests", "tsv", lines)
-        ):  # fmt: skip
-            path = Path(f"{prefix}.{extension}")
-            # Nothing of an earlier run may stand beside the output of this one.
-            path.unlink(missing_ok=True)
-            if text:
-                path.write_text(text, encoding="utf-8")
-                found["files"][name] = str(path)
+        kept_lines = lines if params["keep_requests"] else ""
+        texts = {"output": ("txt", raw), "percentiles": ("csv", curve), "requests": ("tsv", kept_lines)}
+        found["files"] = keep(prefix, texts)
+    if params["histogram"]:
+        found |= {"histogram_ms": parse_requests_tsv(lines), "raw": raw}
     numbers = result.to_dict()
+    numbers["engine"] = f"ab {result.ab_version}" if result.ab_version else "ab"
     numbers["curve_ms"] = parse_percentiles_csv(curve)
     numbers["concurrency"] = params["concurrency"]
     numbers["requests"] = params["requests"]
     if result.error:
         found.update(outcome="failed", reason=str(result.error))
     return {**numbers, **found}
-
-
-def capacity_shortage(concurrency: int, capacity: int) -> str:
-    """Say what is missing for the target to hold all requests at once; empty when it can, or it is not known.
-
-    Connections beyond that find the listening socket's queue full: the kernel drops or resets them, which tells
-    of the queue and nothing of the application.
-    """
-    if not capacity or capacity >= concurrency:
-        return ""
-    return (
-        f"the target holds {capacity} requests at once (its cores and its backlog): to have {concurrency} in flight, "
-        f"set flask_uwsgi_backlog to {concurrency} or more with flask_uwsgi_manage_sysctl=true, and deploy"
-    )
 
 
 def main() -> None:
@@ -430,8 +379,12 @@ def main() -> None:
             "raw_prefix": {"type": "path"},
             "keep_requests": {"type": "bool", "default": False},
             "keep_going": {"type": "bool", "default": False},
+            "body": {"type": "str"},
+            "start_at": {"type": "float", "default": 0},
+            "histogram": {"type": "bool", "default": False},
             "executable": {"type": "str", "default": "ab"},
         },
+        mutually_exclusive=[("data_file", "body")],
         supports_check_mode=True,
     )
     params = module.params
@@ -454,11 +407,7 @@ def main() -> None:
             ab={**nothing, "outcome": "failed", "reason": str(missing), "error": vars(missing)},
         )
         return
-    if short := (
-        open_files_shortage(params["concurrency"])
-        or ports_shortage(params["concurrency"])
-        or capacity_shortage(params["concurrency"], params["capacity"])
-    ):
+    if short := shortage(params["concurrency"], params["capacity"]):
         module.warn(f"ab -c {params['concurrency']} skipped: {short}")
         module.exit_json(changed=False, msg=short, ab={**nothing, "outcome": "skipped", "reason": short})
     try:

@@ -192,3 +192,66 @@ def test_defaults_and_argument_specs_agree() -> None:
 
 def test_the_role_brings_the_article_s_body() -> None:
     assert (ROLE / "files" / "data.txt").read_bytes() == b'{"a": "1", "b": "2", "c": 200}'
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not here: apt install wrk")
+def test_wrk_is_judged_and_shown_as_ab_is(server: Server, verify: Verify) -> None:
+    done = verify({"good": {"loadtest_port": server.port}}, loadtest_engine="wrk", loadtest_wrk_duration_s=1)
+    assert done.returncode == 0, done.output
+    report = done.report("good")
+    assert report["engine"].startswith("wrk 4") and report["ab_version"] is None
+    assert report["complete"] == report["requests"] > 0
+    assert (done.reports / "raw" / "good-article.txt").stat().st_size > 0
+    assert report["engine"] in (done.reports / "index.html").read_text(encoding="utf-8")
+
+
+def test_load_hosts_share_a_run_and_their_raw_data_is_merged(server: Server, verify: Verify) -> None:
+    done = verify(
+        {"good": {"loadtest_port": server.port}, "load1": {}, "load2": {}},
+        "-e",
+        "target=good",
+        loadtest_from=["load1", "load2"],
+    )
+    assert done.returncode == 0, done.output
+    report = done.report("good")
+    article = report["runs"][0]
+    assert (article["complete"], article["concurrency"]) == (60, 20)
+    assert [sender["complete"] for sender in article["senders"].values()] == [30, 30]
+    begins = [sender["began_s"] for sender in article["senders"].values()]
+    assert max(begins) - min(begins) < 0.5
+    took: dict[str, int] = {}
+    for name in ("load1", "load2"):
+        raw = json.loads((done.reports / "raw" / f"good-article-{name}.json").read_text(encoding="utf-8"))
+        assert raw["ab"]["raw"].startswith("$ ")
+        for ms, count in raw["ab"]["histogram_ms"].items():
+            took[ms] = took.get(ms, 0) + count
+    assert sum(took.values()) == 60
+    assert article["max_ms"] == max(map(float, took))
+    page = (done.reports / "index.html").read_text(encoding="utf-8")
+    assert "sent by load1, load2 together" in page and 'href="raw/good-article-load1.json"' in page
+
+
+def test_a_load_host_that_cannot_send_fails_the_run_in_words(server: Server, verify: Verify) -> None:
+    lost = {"ansible_connection": "ssh", "ansible_port": 1, "ansible_ssh_common_args": "-o ConnectTimeout=2"}
+    done = verify(
+        {"good": {"loadtest_port": server.port}, "load1": {}, "load2": lost},
+        "-e",
+        "target=good",
+        loadtest_from=["load1", "load2"],
+        loadtest_crowd=False,
+    )
+    assert done.returncode == 2
+    misses = done.report("good")["misses"]
+    assert len(misses) == 1 and misses[0].startswith("article: load2: "), misses
+    assert done.report("good")["runs"][0]["p99_ms"] is not None
+
+
+def test_a_load_host_that_is_nowhere_and_an_engine_that_is_none_are_refused(server: Server, verify: Verify) -> None:
+    good = {"good": {"loadtest_port": server.port}}
+    done = verify(good, loadtest_from=["load9"])
+    assert done.returncode == 2
+    assert "loadtest_from names load9, which the inventory does not have" in " ".join(done.output.split())
+    done = verify(good, loadtest_engine="jmeter")
+    assert done.returncode == 2
+    assert "value of loadtest_engine must be one of: ab, wrk, got: jmeter" in done.output
+    assert server.seen == 0

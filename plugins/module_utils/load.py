@@ -1,0 +1,306 @@
+"""What every load generator needs: limits of the machine that sends, a common start, results as one form and merged.
+
+A *result* is the dictionary that the modules ``ab`` and ``wrk`` return: see their documentation. Its ``histogram_ms``
+is the raw data: how many requests took how many milliseconds. Several are merged from it alone, since percentiles
+cannot be averaged.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shlex
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+# Beside its connections a generator has its three standard files, the poll set, its data and result files open.
+_FILES_BESIDE_CONNECTIONS = 16
+_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+# Seconds by which the runs of several machines may begin apart without a word about it.
+_TOGETHER_S = 0.5
+
+
+def open_files_shortage(concurrency: int) -> str:
+    """Raise this process's limit of open files as far as the run needs, or say why that cannot be.
+
+    Args:
+        concurrency: requests in flight.
+
+    Returns:
+        Empty when there are enough, else limit, need and remedy.
+    """
+    need = concurrency + _FILES_BESIDE_CONNECTIONS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= need:
+        return ""
+    if hard == resource.RLIM_INFINITY or hard >= need:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
+        return ""
+    return (
+        f"{concurrency} concurrent requests need {need} open files, but the limit here is {hard}: raise it "
+        f"in the shell that starts ansible-playbook with 'ulimit -n {need}' (as root, or in "
+        "/etc/security/limits.conf)"
+    )
+
+
+def ports_shortage(concurrency: int) -> str:
+    """Say why there are not enough local ports for so many connections to one address.
+
+    Args:
+        concurrency: requests in flight.
+
+    Returns:
+        Empty when there are enough or the system does not tell, else range, need and remedy.
+    """
+    try:
+        low, high = (int(word) for word in _PORT_RANGE.read_text(encoding="ascii").split())
+    except (OSError, ValueError):
+        return ""
+    if high - low + 1 >= concurrency:
+        return ""
+    return (
+        f"{concurrency} concurrent requests need as many local ports, but net.ipv4.ip_local_port_range is "
+        f"{low} to {high}: widen it with 'sysctl -w net.ipv4.ip_local_port_range=\"15000 65000\"'"
+    )
+
+
+def capacity_shortage(concurrency: int, capacity: int) -> str:
+    """Say what is missing for the target to hold all requests at once; empty when it can, or it is not known.
+
+    Connections beyond that find the listening socket's queue full: the kernel drops or resets them, which tells
+    of the queue and nothing of the application.
+    """
+    if not capacity or capacity >= concurrency:
+        return ""
+    return (
+        f"the target holds {capacity} requests at once (its cores and its backlog): to have {concurrency} in flight, "
+        f"set flask_uwsgi_backlog to {concurrency} or more with flask_uwsgi_manage_sysctl=true, and deploy"
+    )
+
+
+def shortage(concurrency: int, capacity: int) -> str:
+    """Say what this machine or the target lacks for so many requests in flight; empty when nothing.
+
+    Args:
+        concurrency: requests in flight.
+        capacity: requests that the target holds at once; 0 when it is not known.
+    """
+    return open_files_shortage(concurrency) or ports_shortage(concurrency) or capacity_shortage(concurrency, capacity)
+
+
+def execute(command: Sequence[str], time_limit_s: int) -> tuple[str, str, int | None]:
+    """Run a generator, in the C locale: the messages that the parsers know are those.
+
+    Args:
+        command: its words.
+        time_limit_s: seconds after which it is ended.
+
+    Returns:
+        standard output, standard error, and the exit status; None for one that was ended at the limit.
+    """
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env={**os.environ, "LC_ALL": "C"},
+    )
+    try:
+        stdout, stderr = process.communicate(timeout=time_limit_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return (*process.communicate(), None)
+    return stdout, stderr, process.returncode
+
+
+def transcript(command: Sequence[str], stdout: str, stderr: str, returncode: int | None) -> str:
+    """Return all that a run printed, with its command above it."""
+    status = "ended at the time limit" if returncode is None else f"exit status {returncode}"
+    return f"$ {shlex.join(command)}\n{stdout}\n--- standard error\n{stderr}\n--- {status}\n"
+
+
+def keep(prefix: str, texts: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """Write a run's raw output, and remove what an earlier run left and this one does not have.
+
+    Args:
+        prefix: path without extension.
+        texts: extension and text by name; an empty text is not kept.
+
+    Returns:
+        the paths of what was kept, by name.
+    """
+    Path(prefix).parent.mkdir(parents=True, exist_ok=True)
+    kept = {}
+    for name, (extension, text) in texts.items():
+        path = Path(f"{prefix}.{extension}")
+        path.unlink(missing_ok=True)
+        if text:
+            path.write_text(text, encoding="utf-8")
+            kept[name] = str(path)
+    return kept
+
+
+def target_mistakes(url: str, data_file: str | None) -> str:
+    """Say what is wrong with where the requests go and with what they carry; empty when nothing is."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not parts.path:
+        return f"url is {url!r}: it must begin with http:// or https:// and have a path, if only /"
+    if data_file and not os.access(data_file, os.R_OK):
+        return f"data_file {data_file} cannot be read on the host that sends the load"
+    return ""
+
+
+def wait_until(start_at: float, patience_s: float = 60) -> None:
+    """Wait for a moment, so that several machines begin together.
+
+    Args:
+        start_at: seconds since the epoch; 0, or a moment that has passed, for none.
+        patience_s: the longest wait; a clock that is further off is not waited for.
+    """
+    ahead = start_at - time.time()
+    if 0 < ahead <= patience_s:
+        time.sleep(ahead)
+
+
+def percentile(histogram: Mapping[float, int], percent: float) -> float:
+    """Return the milliseconds within which so many percent of the requests were served, as ``ab`` reckons it.
+
+    Args:
+        histogram: requests by milliseconds; not empty.
+        percent: 0 to 100.
+    """
+    place = min(sum(histogram.values()) - 1, int(sum(histogram.values()) * percent / 100))
+    passed = 0
+    for ms, count in sorted(histogram.items()):
+        passed += count
+        if passed > place:
+            return ms
+    raise ValueError("the histogram is empty")
+
+
+def figures(histogram: Mapping[float, int]) -> dict[str, Any]:
+    """Return what a histogram tells: ``p50_ms``, ``p95_ms``, ``p99_ms``, ``max_ms`` and the whole ``curve_ms``.
+
+    Args:
+        histogram: requests by milliseconds; of an empty one nothing is known.
+    """
+    names = {"p50_ms": 50, "p95_ms": 95, "p99_ms": 99, "max_ms": 100}
+    if not histogram:
+        return {**dict.fromkeys(names), "curve_ms": []}
+    told: dict[str, Any] = {name: round(percentile(histogram, percent)) for name, percent in names.items()}
+    return told | {"curve_ms": [percentile(histogram, percent) for percent in range(101)]}
+
+
+def merge(senders: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Make one result of those of several machines that sent together.
+
+    Args:
+        senders: the registered result of each machine by its name: ``ab``, the result, or what kept it from one.
+
+    Returns:
+        a result; measured only if every machine measured. The time is from the first begin to the last end.
+        ``senders`` tells of each, ``warnings`` of begins that were apart.
+    """
+    results = {name: _result(registered) for name, registered in senders.items()}
+    measured = [one for one in results.values() if one["outcome"] == "measured"]
+    reasons = [f"{name}: {one['reason']}" for name, one in results.items() if one["outcome"] != "measured"]
+    histogram: Counter[float] = Counter()
+    for one in measured:
+        histogram.update({float(ms): count for ms, count in one["histogram_ms"].items()})
+    begins = [one["began_s"] for one in measured]
+    seconds = max((one["began_s"] + one["duration_s"] for one in measured), default=0) - min(begins, default=0)
+    complete = _sum(measured, "complete")
+    failures: Counter[str] = Counter()
+    for one in measured:
+        failures.update(one["failures"])
+    lengths = {one["document_length_bytes"] for one in measured if "document_length_bytes" in one}
+    apart = max(begins, default=0) - min(begins, default=0)
+    outcomes = {one["outcome"] for one in results.values()}
+    return {
+        "outcome": "measured" if outcomes == {"measured"} else "skipped" if outcomes == {"skipped"} else "failed",
+        "reason": "; ".join(reasons),
+        "engine": ", ".join(sorted({str(one["engine"]) for one in measured})),
+        "ab_version": next((one["ab_version"] for one in measured if one.get("ab_version")), None),
+        "started_at": min((one["started_at"] for one in measured), default=None),
+        "requests": _sum(results.values(), "requests"),
+        "concurrency": _sum(results.values(), "concurrency"),
+        "complete": complete,
+        "failed": _sum(measured, "failed"),
+        "failures": dict(failures),
+        "non_2xx": _sum(measured, "non_2xx"),
+        "duration_s": round(seconds, 3),
+        "requests_per_second": round(complete / seconds, 2) if seconds else None,
+        **figures(histogram),
+        "senders": {
+            name: {key: one.get(key) for key in ("complete", "failed", "requests_per_second", "began_s", "command")}
+            for name, one in results.items()
+        },
+        "warnings": [f"the load hosts began {apart:.1f} s apart: are their clocks right?"]
+        if apart > _TOGETHER_S
+        else [],
+        "files": {},
+        **({"document_length_bytes": lengths.pop() if len(lengths) == 1 else None} if lengths else {}),
+    }
+
+
+def _result(registered: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the result of a registered task; of a task that has none, why."""
+    found = registered.get("ab") or registered.get("wrk")
+    if isinstance(found, Mapping):
+        return found
+    reason = " ".join(str(registered.get("msg") or "it gave no result").split())
+    return {"outcome": "failed", "reason": reason, "requests": 0, "concurrency": 0}
+
+
+def _sum(results: Iterable[Mapping[str, Any]], name: str) -> int:
+    return sum(one.get(name) or 0 for one in results)
+
+
+def shares(hosts: Sequence[str], requests: int, concurrency: int, warmup: int) -> list[dict[str, Any]]:
+    """Divide a run among hosts, the first ones getting one more where it does not go even.
+
+    Args:
+        hosts: names; those that would have no request in flight are left out.
+        requests: requests in all.
+        concurrency: requests in flight.
+        warmup: requests of the warm-up.
+    """
+
+    def share(total: int, place: int) -> int:
+        least, more = divmod(total, len(hosts))
+        return least + (place < more)
+
+    return [
+        {
+            "host": host,
+            "requests": share(requests, place),
+            "concurrency": share(concurrency, place),
+            "warmup": share(warmup, place),
+        }
+        for place, host in enumerate(hosts)
+        if share(concurrency, place)
+    ]
+
+
+def sent(orders: Sequence[Mapping[str, Any]], ended: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return by load host what is known of its share: the result, or what kept it from one.
+
+    Args:
+        orders: the registered results of the tasks that were left to run, each with its ``__loadtest_share``.
+        ended: what was found at their end, in the same order; skipped where there was nothing to wait for.
+    """
+    return {
+        order["__loadtest_share"]["host"]: _said(order if end.get("skipped") else end)
+        for order, end in zip(orders, ended, strict=True)
+    }
+
+
+def _said(registered: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: registered[key] for key in ("ab", "wrk", "msg", "unreachable") if key in registered}

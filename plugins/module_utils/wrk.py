@@ -1,0 +1,119 @@
+"""What wrk said, as numbers: the script that makes it tell them, and how they are read.
+
+wrk 4.1 hands its script a summary and the latencies, value by value: src/script.c and SCRIPTING of wg/wrk.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from . import load
+
+_MARK = "FLASKOPS "
+# Lua's %q is a string that Lua reads back, which is what the body needs; the numbers are printed as JSON.
+_SCRIPT = """\
+wrk.method = {method}
+wrk.body = {body}
+wrk.headers["Content-Type"] = {content_type}
+function done(summary, latency, requests)
+  local e = summary.errors
+  local told = {{}}
+  for i = 1, #latency do
+    local value, count = latency(i)
+    told[#told + 1] = string.format('"%d":%d', value, count)
+  end
+  io.write("{mark}", string.format('{{"duration_us":%d,"requests":%d,"bytes":%d,', summary.duration, summary.requests,
+    summary.bytes), string.format('"connect":%d,"read":%d,"write":%d,"status":%d,"timeout":%d,', e.connect, e.read,
+    e.write, e.status, e.timeout), '"latency_us":{{', table.concat(told, ","), "}}}}\\n")
+end
+"""
+# A part of a line of wrk's → kind, remedy.
+_ERRORS = (
+    ("Connection refused", "refused", "nothing listens there: does the service run, is the port right?"),
+    ("unable to resolve", "unknown_host", "the host's name does not resolve on the host that runs wrk"),
+    ("No route to host", "unreachable", "no packet gets there: routing, or a firewall that rejects"),
+    ("unable to connect", "unreachable", "no connection: is the service running?"),
+    ("Too many open files", "open_files", "raise the limit of open files: ulimit -n, or LimitNOFILE="),
+)
+
+
+def script(body: str | None, content_type: str) -> str:
+    """Return the Lua script of a run.
+
+    Args:
+        body: what is posted; None to GET.
+        content_type: of the body.
+    """
+    return _SCRIPT.format(
+        method=_lua("GET" if body is None else "POST"),
+        body="nil" if body is None else _lua(body),
+        content_type=_lua(content_type),
+        mark=_MARK,
+    )
+
+
+def _lua(text: str) -> str:
+    """Quote a string for Lua: every byte that is not plain as its number."""
+    plain = {*range(32, 127)} - {ord('"'), ord("\\")}
+    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03d}" for byte in text.encode()) + '"'
+
+
+def version(printed: str) -> str | None:
+    """Return the version from what ``wrk -v`` prints, such as ``4.1.0``."""
+    words = printed.split()
+    if len(words) < 2 or words[0] != "wrk":
+        return None
+    return words[1].removeprefix("debian/").partition("-")[0]
+
+
+def parse(stdout: str, stderr: str, returncode: int) -> dict[str, Any]:
+    """Read what one run of wrk printed.
+
+    Args:
+        stdout: its standard output, with the line of :func:`script`.
+        stderr: its standard error.
+        returncode: its exit status; negative for a signal.
+
+    Returns:
+        numbers under the names that ``ab``'s result has, and ``error``: None, or kind, message and remedy.
+    """
+    line = next((line for line in stdout.splitlines() if line.startswith(_MARK)), None)
+    if returncode != 0 or line is None:
+        return {"error": _error(stdout, stderr, returncode)}
+    told = json.loads(line.removeprefix(_MARK))
+    histogram: dict[float, int] = {}
+    for us, count in told["latency_us"].items():
+        # To a tenth of a millisecond: a histogram of microseconds would have a line for every request.
+        ms = round(int(us) / 1000, 1)
+        histogram[ms] = histogram.get(ms, 0) + count
+    failures = {name: told[name] for name in ("connect", "read", "write", "timeout")}
+    seconds = told["duration_us"] / 1e6
+    return {
+        "error": None,
+        "complete": told["requests"],
+        "failed": sum(failures.values()),
+        "failures": failures,
+        "non_2xx": told["status"],
+        "duration_s": round(seconds, 3),
+        "requests_per_second": round(told["requests"] / seconds, 2),
+        "transferred_bytes": told["bytes"],
+        "histogram_ms": histogram,
+        **load.figures(histogram),
+    }
+
+
+def _error(stdout: str, stderr: str, returncode: int) -> dict[str, str]:
+    said = [line.strip() for line in [*stderr.splitlines(), *stdout.splitlines()] if line.strip()]
+    for part, kind, remedy in _ERRORS:
+        line = next((line for line in said if part in line), None)
+        if line:
+            return {"kind": kind, "message": f"wrk gave up: {line}", "remedy": remedy}
+    if returncode < 0:
+        return {"kind": "killed", "message": f"wrk was ended by signal {-returncode}", "remedy": ""}
+    begins = said[0][:120] if said else "nothing"
+    return {
+        "kind": "unparsable",
+        "message": f"wrk ended with status {returncode} and without a result; it printed: {begins}",
+        "remedy": "flaskops.uwsgi.wrk needs wrk 4.1 or newer",
+    }

@@ -1,0 +1,276 @@
+#!/usr/bin/python
+"""Ansible module: one run of wrk, as numbers."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: wrk
+short_description: Run wrk and return what it measured
+version_added: "0.1.0"
+description:
+  - Runs C(wrk) against one URL for some seconds, and returns its numbers under the names that the module
+    M(flaskops.uwsgi.ab) uses. C(wrk) speaks HTTP/1.1, has several threads, and is bounded by time and not by
+    requests; a request that is in flight at the end does not count. Its latencies are corrected for coordinated
+    omission: while the server stalls, those of the requests that would have been sent are added.
+  - Fails with a reason and a remedy when C(wrk) is missing, gives up or prints nothing that can be read.
+    Failed requests, slow ones and answers other than 2xx are measurements, and no failure of the module.
+  - A run for which this host may not open enough files, or has too few local ports, is skipped with a warning.
+options:
+  url:
+    description:
+      - Where the requests go, with a path.
+    type: str
+    required: true
+  concurrency:
+    description:
+      - Connections, each with one request in flight (C(-c)).
+    type: int
+    default: 1000
+  duration_s:
+    description:
+      - Seconds of the run (C(-d)).
+    type: int
+    default: 10
+  warmup_s:
+    description:
+      - Seconds of a run before, with at most 50 connections, whose numbers do not count. V(0) for none.
+    type: int
+    default: 0
+  threads:
+    description:
+      - Threads of C(wrk) (C(-t)); at most O(concurrency).
+    type: int
+    default: 2
+  data_file:
+    description:
+      - File with the body; the requests are then POSTs. Without it they are GETs.
+    type: path
+  body:
+    description:
+      - The body itself, in place of O(data_file), for a host that does not have the file.
+    type: str
+  content_type:
+    description:
+      - Content type of the body.
+    type: str
+    default: application/json
+  timeout_s:
+    description:
+      - Seconds without an answer after which C(wrk) counts a request as timed out (C(--timeout)).
+    type: int
+    default: 60
+  capacity:
+    description:
+      - Requests that the target can hold at once, being served or waiting to be accepted. A run with more
+        in flight is skipped with a warning. V(0) when it is not known.
+    type: int
+    default: 0
+  start_at:
+    description:
+      - Moment, in seconds since the epoch, at which the run begins after its warm-up, so that several hosts begin
+        together. V(0) for at once; a moment more than a minute away is not waited for.
+    type: float
+    default: 0
+  histogram:
+    description:
+      - Whether RV(wrk.histogram_ms) and RV(wrk.raw) are returned, from which runs of several hosts are merged.
+    type: bool
+    default: false
+  raw_prefix:
+    description:
+      - Path without extension of the file that keeps the raw output, C(.txt). Without it none is kept.
+    type: path
+  executable:
+    description:
+      - Name or path of C(wrk).
+    type: str
+    default: wrk
+attributes:
+  check_mode:
+    description: Sends no load in check mode, and returns RV(wrk.outcome=skipped).
+    support: full
+  diff_mode:
+    description: Nothing is changed, so there is nothing to compare.
+    support: none
+seealso:
+  - module: flaskops.uwsgi.ab
+author:
+  - The flaskops maintainers
+"""
+
+EXAMPLES = r"""
+- name: Load is sent from the controller
+  flaskops.uwsgi.wrk:
+    url: http://app1.example.org:8040/user_manage/user/login
+    concurrency: 1000
+    duration_s: 10
+    data_file: "{{ playbook_dir }}/data.txt"
+  delegate_to: localhost
+  become: false
+  register: run
+"""
+
+RETURN = r"""
+wrk:
+  description: >-
+    The run, as M(flaskops.uwsgi.ab) returns it: C(outcome), C(reason), C(error), C(command), C(engine), C(started_at),
+    C(requests) (as many as were complete), C(concurrency), C(complete), C(failed), C(failures) by the kinds
+    C(connect), C(read), C(write) and C(timeout), C(non_2xx) (3xx are none of these), C(duration_s),
+    C(requests_per_second), C(p50_ms), C(p95_ms), C(p99_ms), C(max_ms), C(curve_ms), C(files); with O(histogram)
+    C(histogram_ms) and C(raw).
+  returned: always
+  type: dict
+  sample:
+    outcome: measured
+    requests: 38012
+    concurrency: 1000
+    complete: 38012
+    failed: 0
+    non_2xx: 0
+    requests_per_second: 3801.2
+    p50_ms: 251
+    p95_ms: 320
+    p99_ms: 371
+    max_ms: 420
+    duration_s: 10.0
+    engine: wrk 4.1.0
+"""
+
+import datetime
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import load, wrk
+
+# Seconds that wrk may take beyond its duration: it waits for its threads.
+_GRACE_S = 30
+
+
+def mistakes(params: dict[str, Any]) -> str:
+    """Say what is wrong with the parameters; empty when nothing is."""
+    for name in ("concurrency", "duration_s", "threads", "timeout_s"):
+        if params[name] < 1:
+            return f"{name} is {params[name]}: it must be at least 1"
+    return load.target_mistakes(params["url"], params["data_file"])
+
+
+def command_line(params: dict[str, Any], executable: str, script: str, concurrency: int, seconds: int) -> list[str]:
+    """Build the command of one run.
+
+    Args:
+        params: the module's parameters.
+        executable: path of wrk.
+        script: path of its script.
+        concurrency: connections.
+        seconds: how long it runs.
+    """
+    threads = min(params["threads"], concurrency)
+    return [
+        executable, "-t", str(threads), "-c", str(concurrency), "-d", f"{seconds}s",
+        "--timeout", f"{params['timeout_s']}s", "-s", script, params["url"],
+    ]  # fmt: skip
+
+
+def measure(module: AnsibleModule, executable: str) -> dict[str, Any]:
+    """Run the warm-up and the run, and return what is returned as ``wrk``.
+
+    Args:
+        module: the module, for its parameters.
+        executable: path of wrk.
+    """
+    params = module.params
+    body = Path(params["data_file"]).read_text(encoding="utf-8") if params["data_file"] else params["body"]
+    told = subprocess.run([executable, "-v"], capture_output=True, text=True, check=False)
+    number = wrk.version(told.stdout)
+    found: dict[str, Any] = {"outcome": "measured", "reason": "", "files": {}}
+    with tempfile.TemporaryDirectory(dir=module.tmpdir) as folder:
+        script = Path(folder) / "run.lua"
+        script.write_text(wrk.script(body, params["content_type"]), encoding="utf-8")
+        if params["warmup_s"]:
+            warmup = command_line(params, executable, str(script), min(50, params["concurrency"]), params["warmup_s"])
+            load.execute(warmup, params["warmup_s"] + _GRACE_S)
+        command = command_line(params, executable, str(script), params["concurrency"], params["duration_s"])
+        load.wait_until(params["start_at"])
+        found["began_s"] = round(time.time(), 3)
+        found["started_at"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        stdout, stderr, returncode = load.execute(command, params["duration_s"] + _GRACE_S)
+    raw = load.transcript(command, stdout, stderr, returncode)
+    numbers = wrk.parse(stdout, stderr, -9 if returncode is None else returncode)
+    histogram = numbers.pop("histogram_ms", {})
+    if params["histogram"]:
+        found |= {"histogram_ms": histogram, "raw": raw}
+    if params["raw_prefix"]:
+        found["files"] = load.keep(params["raw_prefix"], {"output": ("txt", raw)})
+    if error := numbers["error"]:
+        remedy = f" ({error['remedy']})" if error["remedy"] else ""
+        found |= {"outcome": "failed", "reason": f"{error['message']}{remedy}"}
+    return {
+        **numbers,
+        **found,
+        "command": command,
+        "engine": f"wrk {number}" if number else "wrk",
+        "concurrency": params["concurrency"],
+        "requests": numbers.get("complete", 0),
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "url": {"type": "str", "required": True},
+            "concurrency": {"type": "int", "default": 1000},
+            "duration_s": {"type": "int", "default": 10},
+            "warmup_s": {"type": "int", "default": 0},
+            "threads": {"type": "int", "default": 2},
+            "data_file": {"type": "path"},
+            "body": {"type": "str"},
+            "content_type": {"type": "str", "default": "application/json"},
+            "timeout_s": {"type": "int", "default": 60},
+            "capacity": {"type": "int", "default": 0},
+            "start_at": {"type": "float", "default": 0},
+            "histogram": {"type": "bool", "default": False},
+            "raw_prefix": {"type": "path"},
+            "executable": {"type": "str", "default": "wrk"},
+        },
+        mutually_exclusive=[("data_file", "body")],
+        supports_check_mode=True,
+    )
+    params = module.params
+    nothing = {"requests": 0, "concurrency": params["concurrency"], "error": None, "engine": "wrk"}
+
+    def fail(kind: str, message: str, remedy: str = "") -> None:
+        reason = f"{message} ({remedy})" if remedy else message
+        error = {"kind": kind, "message": message, "remedy": remedy}
+        module.fail_json(msg=reason, wrk={**nothing, "outcome": "failed", "reason": reason, "error": error})
+
+    if wrong := mistakes(params):
+        fail("usage", wrong)
+    if module.check_mode:
+        reason = "check mode: no load was sent"
+        module.exit_json(changed=False, msg=reason, wrk={**nothing, "outcome": "skipped", "reason": reason})
+    executable = shutil.which(params["executable"])
+    if executable is None:
+        fail("missing", f"{params['executable']} was not found on the host that runs it", "apt install wrk")
+        return
+    if short := load.shortage(params["concurrency"], params["capacity"]):
+        module.warn(f"wrk -c {params['concurrency']} skipped: {short}")
+        module.exit_json(changed=False, msg=short, wrk={**nothing, "outcome": "skipped", "reason": short})
+    try:
+        found = measure(module, executable)
+    except (OSError, UnicodeDecodeError) as error:
+        fail("failed", f"wrk could not be run, or its output not be kept: {error}")
+        return
+    if found["outcome"] == "failed":
+        module.fail_json(msg=found["reason"], wrk=found)
+    module.exit_json(changed=False, wrk=found)
+
+
+if __name__ == "__main__":
+    main()

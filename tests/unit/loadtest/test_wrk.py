@@ -1,0 +1,109 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import wrk
+
+from tests.unit.loadtest.server import LOGIN, Server
+
+RunModule = Callable[..., dict[str, Any]]
+needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not here: apt install wrk")
+
+TOLD = (
+    'FLASKOPS {"duration_us":2000000,"requests":4,"bytes":400,"connect":1,"read":2,"write":0,"status":3,"timeout":1,'
+    '"latency_us":{"1000":1,"2000":2,"90040":1}}\n'
+)
+
+
+def test_numbers_have_the_names_and_units_of_ab() -> None:
+    found = wrk.parse(f"Running 2s test\n{TOLD}", "", 0)
+    assert found["error"] is None
+    assert (found["complete"], found["non_2xx"], found["duration_s"], found["requests_per_second"]) == (4, 3, 2.0, 2.0)
+    assert (found["failed"], found["failures"]) == (4, {"connect": 1, "read": 2, "write": 0, "timeout": 1})
+    assert (found["p50_ms"], found["p99_ms"], found["max_ms"]) == (2, 90, 90)
+    assert found["histogram_ms"] == {1.0: 1, 2.0: 2, 90.0: 1}
+
+
+def test_a_run_without_an_answer_has_no_latency() -> None:
+    text = TOLD.replace('"requests":4', '"requests":0').replace('"1000":1,"2000":2,"90040":1', "")
+    found = wrk.parse(text, "", 0)
+    assert (found["complete"], found["p50_ms"], found["curve_ms"]) == (0, None, [])
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr", "status", "kind", "words"),
+    [
+        ("", "unable to connect to 127.0.0.1:1 Connection refused\n", 1, "refused", "Connection refused"),
+        ("", "unable to resolve nowhere: Name or service not known\n", 1, "unknown_host", "nowhere"),
+        ("Usage: wrk <options> <url>\n", "", 1, "unparsable", "Usage: wrk"),
+        ("", "", 0, "unparsable", "printed: nothing"),
+        ("", "", -9, "killed", "signal 9"),
+    ],
+)
+def test_what_is_no_result_is_told(stdout: str, stderr: str, status: int, kind: str, words: str) -> None:
+    error = wrk.parse(stdout, stderr, status)["error"]
+    assert error["kind"] == kind and words in error["message"]
+
+
+def test_the_version_is_read_without_the_distribution_s_part() -> None:
+    assert wrk.version("wrk debian/4.1.0-3+b2 [epoll] Copyright (C) 2012 Will Glozer") == "4.1.0"
+    assert wrk.version("wrk 4.2.0 [kqueue]") == "4.2.0"
+    assert wrk.version("") is None
+
+
+@needs_wrk
+def test_wrk_measures_and_sends_the_body_as_it_is(server: Server, run_module: RunModule, tmp_path: Path) -> None:
+    data = tmp_path / "data.txt"
+    data.write_text('{"a": "1", "ü": "\\"]]"}\n', encoding="utf-8")
+    arguments = {"data_file": str(data), "raw_prefix": str(tmp_path / "raw" / "app1"), "histogram": True}
+    result = run_module("wrk", url=server.url + LOGIN, concurrency=4, duration_s=1, threads=8, **arguments)
+    found = result["wrk"]
+    assert not result.get("failed") and not result["changed"]
+    assert (found["outcome"], found["failed"], found["non_2xx"]) == ("measured", 0, 0)
+    # wrk adds to its latencies those of requests that it would have sent meanwhile.
+    assert 0 < found["complete"] == found["requests"] <= sum(found["histogram_ms"].values())
+    assert found["complete"] <= server.seen
+    assert found["engine"].startswith("wrk 4")
+    assert found["p50_ms"] <= found["p99_ms"] <= found["max_ms"]
+    assert Path(found["files"]["output"]).read_text(encoding="utf-8").startswith("$ ")
+
+
+@needs_wrk
+def test_bad_answers_are_measurements(server: Server, run_module: RunModule) -> None:
+    result = run_module("wrk", url=server.url + "/500", concurrency=2, duration_s=1)
+    assert not result.get("failed")
+    assert result["wrk"]["non_2xx"] == result["wrk"]["complete"] > 0
+
+
+@needs_wrk
+def test_wrk_says_when_nothing_listens(run_module: RunModule) -> None:
+    with Server() as gone:
+        url = gone.url + "/"
+    gone.socket.close()
+    result = run_module("wrk", url=url, concurrency=2, duration_s=1)
+    assert result["failed"] and "Connection refused" in result["msg"] and "does the service run" in result["msg"]
+
+
+def test_wrk_that_is_missing_is_told_with_the_package(run_module: RunModule) -> None:
+    result = run_module("wrk", url="http://127.0.0.1:1/", executable="wrk-is-not-here", duration_s=1)
+    assert result["failed"] and "apt install wrk" in result["msg"]
+    assert result["wrk"]["error"]["kind"] == "missing"
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"concurrency": 0}, "concurrency is 0"),
+        ({"url": "http://127.0.0.1:1"}, "have a path"),
+        ({"data_file": "/nonexistent"}, "/nonexistent cannot be read"),
+    ],
+)
+def test_wrk_refuses_what_cannot_be(run_module: RunModule, changed: dict[str, Any], words: str) -> None:
+    result = run_module("wrk", **{"url": "http://127.0.0.1:1/", "duration_s": 1, **changed})
+    assert result["failed"] and words in result["msg"]
+
+
+def test_nothing_is_sent_in_check_mode(run_module: RunModule) -> None:
+    assert run_module("wrk", check=True, url="http://127.0.0.1:1/")["wrk"]["outcome"] == "skipped"
