@@ -612,6 +612,7 @@ def test_a_unit_stopped_by_hand_is_started_by_the_next_connection(site: Site, fa
     assert site.drift() == []
 
 
+@pytest.mark.full
 @gevent
 def test_a_service_stopped_by_hand_is_repaired_by_a_deploy(site: Site, fault: Faults, served: str) -> None:
     generation, socket = site.generation, f"{APP}@0.0.0.0:8040.socket"

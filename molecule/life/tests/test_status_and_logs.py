@@ -115,6 +115,7 @@ def test_a_unit_that_was_edited_is_told_as_drift(table: Any, service: Any, name:
     assert f"DRIFT {name}: {UNIT_FILE} is not what the generation wants" in lines
 
 
+@pytest.mark.full
 def test_stats_that_do_not_answer_leave_the_rest_to_be_told(
     status: Any, table: Any, service: Any, mode: str, name: str
 ) -> None:

@@ -127,6 +127,7 @@ def asked(*urls: str) -> Iterator[list[str | None]]:
         thread.join()
 
 
+@pytest.mark.full
 def test_the_service_moves_to_another_port_and_back_and_one_of_them_always_answers(
     service: Any, mode: str, deploy: Any
 ) -> None:

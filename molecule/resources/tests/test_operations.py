@@ -124,7 +124,7 @@ def test_new_dependencies(service: Any, deploy: Any, play: Any, application: Any
         ("processes", {"flask_uwsgi_processes": 3}),
         pytest.param("wait", {"flask_uwsgi_wait": 0.15}, marks=pytest.mark.full),
         pytest.param("environment", {"flask_uwsgi_environment": {"APP_LOG_LEVEL": "WARNING"}}, marks=pytest.mark.full),
-        ("unit content", {"flask_uwsgi_unit_overrides": {"OOMScoreAdjust": 10}}),
+        pytest.param("unit content", {"flask_uwsgi_unit_overrides": {"OOMScoreAdjust": 10}}, marks=pytest.mark.full),
     ],
 )
 def test_changed_configuration(deploy: Any, name: str, values: dict[str, Any]) -> None:
@@ -155,7 +155,7 @@ def test_a_restart_replaces_every_process(service: Any, unnoticed: Any) -> None:
     assert service.host.run(f"systemctl is-active '{APP}-relief@*'").stdout.strip() in ("", "inactive")
 
 
-@pytest.mark.once
+@pytest.mark.full
 def test_pruning(service: Any, deploy: Any) -> None:
     deploy("pruning", *variables(flask_uwsgi_keep_releases=2))
     assert len(service.status["kept"]) == len(service.run(f"ls /opt/{APP}/generations").split()) == 2
