@@ -24,7 +24,10 @@ def compare_page(folder: str) -> dict[str, Any]:
         AnsibleFilterError: matplotlib is missing on the controller, or a document cannot be shown.
     """
     try:
-        return compare_show.page(*(_document(Path(folder, name)) for name in ("compare.json", "clients.json")))
+        documents = [_document(Path(folder, name)) for name in ("compare.json", "clients.json")]
+        if not any(documents):
+            raise ValueError(f"{folder} holds neither compare.json nor clients.json: measure first")
+        return compare_show.page(*documents)
     except ImportError as error:
         raise AnsibleFilterError(
             f"{error}: the page's charts need matplotlib where Ansible runs: pip install matplotlib"
