@@ -102,11 +102,26 @@ def end(layout: Layout, who: Mapping[str, Any] | None, *, overdue: bool = False)
         state = _state(layout)
         if not state or (overdue and time.monotonic() < state["until"]):
             return False
-        found = str(state["found"])
-        Swap(layout, found, canary=False, trial=True).run()
-        forget_trial(layout, found)
-        remove_orphans(layout)
-        return True
+        return abandon(layout)
+
+
+def abandon(layout: Layout) -> bool:
+    """End a trial, whoever tries; the caller holds the application's lock.
+
+    Returns:
+        whether there was one.
+
+    Raises:
+        SwapError: the generation that was found serves no more. What was tried last does.
+    """
+    state = _state(layout)
+    if not state:
+        return False
+    found = str(state["found"])
+    Swap(layout, found, canary=False, trial=True).run()
+    forget_trial(layout, found)
+    remove_orphans(layout)
+    return True
 
 
 def watch(layout: Layout, who: Mapping[str, Any]) -> bool:

@@ -45,7 +45,7 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, lock, service
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, lock, service, trial
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap, SwapError, stop_all
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
 
@@ -75,11 +75,14 @@ def main() -> None:
             }
             module.exit_json(changed=wanted[state], **result)
         with lock.exclusive(layout, module.params["run"], module.params["replace"]):
+            # Of a trial whose owner is gone, or it would start again what is stopped here.
+            changed = trial.abandon(layout)
+            result["generation"] = current = layout.current_generation() or current
             if state == "stopped":
-                changed = stop_all(layout)
+                changed |= stop_all(layout)
             else:
                 swap = Swap(layout, current, restart=state == "restarted")
-                changed = swap.run()
+                changed |= swap.run()
                 result["steps"] = swap.steps
     except (SwapError, SystemdError, lock.LockedError) as error:
         module.fail_json(msg=str(error))

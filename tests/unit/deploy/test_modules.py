@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import host as host_module
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import lock, service
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import lock, service, trial
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap
 from ansible_collections.flaskops.uwsgi.plugins.modules import generation, host_state, serving, status, swap
 
 from tests.unit.deploy.fake_host import FakeHost, RefusedError, TemporaryLayout, write_generation
@@ -371,6 +372,23 @@ def test_what_was_stopped_is_started_again(call_module: RunModule, layout: Tempo
     assert (result["changed"], list(result["steps"])) == (True, ["canary", "start"])
     assert service.drift(layout) == []
     assert not call_module(serving, state="started")["changed"]
+
+
+@pytest.mark.parametrize(("state", "answers"), [("stopped", set()), ("started", {"g1"}), ("restarted", {"g1"})])
+def test_what_was_left_of_a_trial_is_neither_kept_nor_started_again(
+    call_module: RunModule, layout: TemporaryLayout, host: FakeHost, state: str, answers: set[str]
+) -> None:
+    write_generation(layout, "g1")
+    Swap(layout, "g1").run()
+    trial.begin(layout, THEM, 60)
+    write_generation(layout, "tried")
+    Swap(layout, "tried", trial=True).run()
+    result = call_module(serving, state=state, run=THEM)
+    assert (result["changed"], result["generation"]) == (True, "g1")
+    assert host.answering() == answers
+    assert trial.watch(layout, THEM) is False
+    assert host.answering() == answers
+    assert [path.name for path in layout.generations.iterdir()] == ["g1"]
 
 
 def test_a_restart_replaces_the_processes(call_module: RunModule, layout: TemporaryLayout, host: FakeHost) -> None:
