@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 HOSTS := app1:bookworm build1:bookworm:build
 URL := http://127.0.0.1:8040
 
-.PHONY: help deploy verify compare compare-clients test test-full test-quick setup packages browser sandbox lock clean distclean
+.PHONY: help deploy verify compare compare-clients bench test test-full test-quick setup packages browser sandbox lock clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -28,6 +28,14 @@ compare: sandbox ## gevent, threads and threads = 3000 side by side on the sandb
 compare-clients: sandbox ## a gevent client against an asyncio client, in turns
 	@ansible-playbook deploy.yml -e mode=$(MODE)
 	@ansible-playbook playbooks/compare_clients.yml
+
+bench: setup ## the same application under several servers, and deploys to 1, 2, 4, 8 hosts (about half an hour)
+	@mkdir -p reports/bench
+	@python3 -m sandbox up bench1:bookworm bench-build:bookworm:build --inventory reports/bench/sandbox.yml
+	@ansible-playbook --inventory reports/bench/sandbox.yml benchmarks/servers.yml
+	@python3 -m sandbox down bench1
+	@python -m benchmarks.deploys
+	@python -m benchmarks.results
 
 test: setup browser ## everything: lint, unit tests, real hosts
 	@python -m tools.check lint unit hosts

@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / "reports" / "test"
-PYTHON_FOLDERS = "app plugins roles sandbox tests tools docs molecule"
+PYTHON_FOLDERS = "app benchmarks plugins roles sandbox tests tools docs molecule"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
         Stage("ruff", f"ruff check {PYTHON_FOLDERS}"),
         Stage("ruff format", f"ruff format --check {PYTHON_FOLDERS}"),
         Stage("mypy app", "env MYPYPATH=app mypy app"),
-        Stage("mypy sandbox, tools, witness", "mypy -p sandbox -p tools -p tests.witness"),
+        Stage("mypy sandbox, tools, witness", "mypy -p sandbox -p tools -p benchmarks -p tests.witness"),
         (
             Stage("mypy plugins", "mypy -p ansible_collections.flaskops.uwsgi.plugins"),
             Stage("yamllint", "yamllint --strict ."),

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # The inputs of the locks.
 INPUTS = (
     "app/requirements.in",
+    "benchmarks/requirements.in",
     "roles/artifact/files/server.in",
     "roles/artifact/files/build.in",
     "requirements/dev.in",

@@ -116,13 +116,15 @@ def ladder(
     series: Mapping[str, Sequence[tuple[float, float, float, float]]],
     ideal: Sequence[tuple[float, float]],
     words: str,
+    labels: tuple[str, str] = ("requests in flight (c)", "requests per second"),
 ) -> str:
-    """Draw requests per second against concurrency, with what was the least and the most in any round.
+    """Draw a figure against a number that doubles from step to step, with the least and the most in any round.
 
     Args:
-        series: by name, points of concurrency, median, least and most.
+        series: by name, points of the number (concurrency), median, least and most.
         ideal: points of concurrency and the most that so many clients can get; empty where that is not known.
         words: what the chart shows, for those who do not see it.
+        labels: of the two axes.
     """
 
     def paint(axes: Axes) -> None:
@@ -139,8 +141,8 @@ def ladder(
         _log(axes, "x", sorted({point[0] for points in series.values() for point in points}))
         rates = [rate for points in series.values() for _, *figures in points for rate in figures if rate > 0]
         _log(axes, "y", _round_ticks(min(rates), max([*rates, *(limit for _, limit in ideal)])))
-        axes.set_xlabel("requests in flight (c)")
-        axes.set_ylabel("requests per second")
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
         axes.legend(loc="best")
 
     return _draw(paint, words)

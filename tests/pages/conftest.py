@@ -11,9 +11,10 @@ import jinja2
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.unit.benchmarks.conftest import document
 from tests.unit.compare.conftest import clients, made
 
-__all__ = ["clients", "made"]
+__all__ = ["clients", "document", "made"]
 
 ROOT = Path(__file__).resolve().parents[2]
 

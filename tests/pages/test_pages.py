@@ -6,6 +6,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils import compare_show
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+from benchmarks.results import page as bench_page
 from tests.unit.loadtest.test_judgement import measured, results
 
 Show = Callable[..., Page]
@@ -75,6 +76,15 @@ def test_a_verification(show: Show, width: int, scheme: str) -> None:
     page = show("verify.html.j2", width, scheme, loadtest_page=loadtest_show.page(reports))
     sound(page, charts=4)
     assert "not measured: it was unreachable" in page.inner_text("#host-3 .misses")
+
+
+@everywhere
+def test_the_benchmarks(show: Show, document: dict[str, Any], width: int, scheme: str) -> None:
+    page = show("bench.html.j2", width, scheme, **bench_page(document))
+    # Throughput, CPU, memory; seconds and round trips of deploys.
+    sound(page, charts=5)
+    assert "2.00 × granian" in page.inner_text(".answer")
+    assert "gunicorn-gevent: Connection refused" in page.inner_text(".warnings")
 
 
 def test_the_numbers_can_be_reached_by_keyboard(show: Show, made: Made) -> None:
