@@ -32,9 +32,9 @@ Ansible shared these cores, and other work may have run on the machine: compare 
 ## Servers
 
 {requests:,} requests, {concurrency:,} at a time (`ab`), to the endpoint that waits 0.2 s, so {ideal:,.0f} requests per
-second are the ideal; {rounds} rounds, every round begins with another server; {processes} processes each. Medians, with
-the least and the most of the rounds. CPU is that of the server alone; "cores busy" tells how much of all cores server,
-client, kernel and whatever else ran had in use: near 100 % the CPU is the limit.
+second are the ideal; {rounds} rounds, every round begins with another server; {processes} processes each. Medians; in
+brackets the least and the most of the rounds. CPU is that of the server alone; "cores busy" tells how much of all
+cores server, client, kernel and whatever else ran had in use: near 100 % the CPU is the limit.
 """
 COMMANDS = """
 The first four are deployed by the role, each in its hardened unit. `uwsgi-gevent-log` writes a line in the journal for
@@ -103,18 +103,19 @@ def servers(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def deploys(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, dict[str, Any]]]:
+def deploys(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
     """Return the figures of each kind of deploy by the number of hosts.
 
     Args:
         runs: what benchmarks/deploys.py wrote.
     """
-    found: dict[str, dict[int, dict[str, Any]]] = {}
+    found: dict[str, dict[str, dict[str, Any]]] = {}
     for run in runs:
-        found.setdefault(run["kind"], {}).setdefault(run["hosts"], {})
+        # As text, which is what JSON makes of it.
+        found.setdefault(run["kind"], {}).setdefault(str(run["hosts"]), {})
     for kind, by_hosts in found.items():
         for hosts in by_hosts:
-            own = [run for run in runs if (run["kind"], run["hosts"]) == (kind, hosts)]
+            own = [run for run in runs if (run["kind"], str(run["hosts"])) == (kind, hosts)]
             by_hosts[hosts] = {
                 "seconds": spread(run["seconds"] for run in own),
                 "round_trips": spread(run["round_trips"] for run in own),
@@ -122,10 +123,10 @@ def deploys(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, dict[str, 
     return found
 
 
-def growth(by_hosts: Mapping[int, Mapping[str, Any]]) -> float:
+def growth(by_hosts: Mapping[str, Mapping[str, Any]]) -> float:
     """Return the seconds that each further host costs."""
     medians = [figures["seconds"]["median"] for figures in by_hosts.values()]
-    return statistics.linear_regression(list(by_hosts), medians).slope
+    return statistics.linear_regression([int(hosts) for hosts in by_hosts], medians).slope
 
 
 def told(one: Mapping[str, float] | None, digits: int = 0) -> str:
@@ -136,6 +137,11 @@ def told(one: Mapping[str, float] | None, digits: int = 0) -> str:
     return middle if one["min"] == one["max"] else f"{middle} ({one['min']:,.{digits}f}–{one['max']:,.{digits}f})"
 
 
+def middle(one: Mapping[str, float] | None, digits: int = 0) -> str:
+    """Show the median of a spread."""
+    return f"{one['median']:,.{digits}f}" if one else "–"
+
+
 def server_rows(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
     """Show each server as texts by column, the fastest first."""
     ranked = sorted(found, key=lambda name: -found[name].get("ratio", 0))
@@ -144,25 +150,25 @@ def server_rows(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
             "server": name,
             "req/s": told(one.get("requests_per_second")),
             f"× {OURS}": f"{one['ratio']:.2f}" if one.get("ratio") else "–",
-            "p50 ms": told(one.get("p50_ms")),
+            "p50 ms": middle(one.get("p50_ms")),
             "p99 ms": told(one.get("p99_ms")),
-            "CPU ms/request": told(one.get("cpu_ms"), 2),
+            "CPU ms/request": middle(one.get("cpu_ms"), 2),
             "cores busy": f"{100 * one['busy']['median']:.0f} %" if one.get("busy") else "–",
-            "MB": told(one.get("memory_mb")),
-            "threads": told(one.get("threads")),
+            "MB": middle(one.get("memory_mb")),
+            "threads": middle(one.get("threads")),
             "failed": f"{one['failed']:,} of {one['requests']:,}",
         }
         for name, one in ((name, found[name]) for name in ranked)
     ]
 
 
-def deploy_rows(found: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[dict[str, str]]:
+def deploy_rows(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[dict[str, str]]:
     """Show each number of hosts as texts by column."""
-    counts = sorted({hosts for by_hosts in found.values() for hosts in by_hosts})
+    counts = sorted({hosts for by_hosts in found.values() for hosts in by_hosts}, key=int)
     return [
-        {"hosts": str(hosts)}
+        {"hosts": hosts}
         | {
-            kind: f"{told(by_hosts[hosts]['seconds'], 1)} s, {told(by_hosts[hosts]['round_trips'])} trips"
+            kind: f"{told(by_hosts[hosts]['seconds'], 1)} s, {middle(by_hosts[hosts]['round_trips'])} trips"
             for kind, by_hosts in found.items()
         }
         for hosts in counts
@@ -205,13 +211,13 @@ def page(document: Mapping[str, Any]) -> dict[str, Any]:
     def lines(figure: str, caption: str, label: str) -> list[dict[str, str]]:
         series = {
             kind: [
-                (hosts, one[figure]["median"], one[figure]["min"], one[figure]["max"])
+                (int(hosts), one[figure]["median"], one[figure]["min"], one[figure]["max"])
                 for hosts, one in by_hosts.items()
             ]
             for kind, by_hosts in by_kind.items()
         }
         words = "; ".join(
-            f"{kind}: " + ", ".join(f"{middle:,.1f} at {hosts}" for hosts, middle, *_ in points)
+            f"{kind}: " + ", ".join(f"{figures[0]:,.1f} at {hosts}" for hosts, *figures in points)
             for kind, points in series.items()
         )
         svg = charts.ladder(series, [], f"{caption}. {words}", ("hosts", label))

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -6,6 +7,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils import compare_show
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+from benchmarks.results import ROOT
 from benchmarks.results import page as bench_page
 from tests.unit.loadtest.test_judgement import measured, results
 
@@ -76,6 +78,12 @@ def test_a_verification(show: Show, width: int, scheme: str) -> None:
     page = show("verify.html.j2", width, scheme, loadtest_page=loadtest_show.page(reports))
     sound(page, charts=4)
     assert "not measured: it was unreachable" in page.inner_text("#host-3 .misses")
+
+
+@everywhere
+def test_the_benchmarks_as_they_are_committed(show: Show, width: int, scheme: str) -> None:
+    committed = json.loads((ROOT / "benchmarks" / "results.json").read_text())
+    sound(show("bench.html.j2", width, scheme, **bench_page(committed)), charts=5)
 
 
 @everywhere

@@ -750,6 +750,7 @@ def comparison(site: Site, folder: Path) -> list[str]:
         "compare_requests_per_client": 5,
         "compare_requests_max": 40,
         "compare_time_limit_s": 10,
+        "compare_health_timeout_s": 10,
         "compare_report_dir": str(folder),
     }
     return variables(**(chosen | small))

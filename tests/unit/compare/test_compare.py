@@ -13,6 +13,7 @@ SETTINGS = {
     "requests_per_client": 20,
     "rounds": 3,
     "time_limit_s": 60,
+    "health_timeout_s": 60,
     "variants": [{"name": "gevent", "mode": "gevent", "cores": 3000}],
 }
 TURN = {"variant": "gevent", "round": 1, "concurrency": 10, "requests": 1000}
