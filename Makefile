@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 HOSTS := app1:bookworm build1:bookworm:build
 URL := http://127.0.0.1:8040
 
-.PHONY: help deploy verify compare compare-clients bench test test-full test-quick setup packages browser sandbox lock clean distclean
+.PHONY: help deploy verify compare compare-clients bench test test-full test-quick setup packages tests-need sandbox lock clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -37,13 +37,13 @@ bench: setup ## the same application under several servers, and deploys to 1, 2,
 	@python -m benchmarks.deploys
 	@python -m benchmarks.results
 
-test: setup browser ## everything: lint, unit tests, real hosts
+test: setup tests-need ## everything: lint, unit tests, real hosts
 	@python -m tools.check lint unit hosts
 
-test-full: setup browser ## the same, in both modes on both distributions, and docs/OPERATIONS.md from it
+test-full: setup tests-need ## the same, in both modes on both distributions, and docs/OPERATIONS.md from it
 	@FLASKOPS_FULL=1 python -m tools.check lint unit hosts matrix
 
-test-quick: setup browser ## lint and unit tests, under two minutes
+test-quick: setup tests-need ## lint and unit tests, under two minutes
 	@python -m tools.check lint unit
 
 setup: packages .venv/.complete
@@ -56,10 +56,11 @@ packages:
 	  tools/step "apt: $$missing" $(SUDO) env DEBIAN_FRONTEND=noninteractive \
 	    apt-get install --yes --no-install-recommends $$missing; }
 
-browser: packages
-	@command -v chromium >/dev/null || { tools/step "apt: package lists" $(SUDO) apt-get update && \
-	  tools/step "apt: chromium, to look at the pages" $(SUDO) env DEBIAN_FRONTEND=noninteractive \
-	    apt-get install --yes --no-install-recommends chromium; }
+tests-need: packages
+	@missing="$$(echo $$(command -v chromium >/dev/null || echo chromium) $$(command -v wrk >/dev/null || echo wrk))"; \
+	  [ -z "$$missing" ] || { tools/step "apt: package lists" $(SUDO) apt-get update && \
+	  tools/step "apt: $$missing, for the tests" $(SUDO) env DEBIAN_FRONTEND=noninteractive \
+	    apt-get install --yes --no-install-recommends $$missing; }
 
 .venv/.complete: requirements/dev.txt | packages
 	@rm -rf .venv
