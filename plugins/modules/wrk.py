@@ -12,7 +12,7 @@ description:
   - Runs C(wrk) against one URL for some seconds, and returns its numbers under the names that the module
     M(flaskops.uwsgi.ab) uses. C(wrk) speaks HTTP/1.1, has several threads, and is bounded by time and not by
     requests; a request that is in flight at the end does not count. Its latencies are corrected for coordinated
-    omission: while the server stalls, those of the requests that would have been sent are added.
+    omission, so while the server stalls, those of the requests that would have been sent are added.
   - Fails with a reason and a remedy when C(wrk) is missing, gives up or prints nothing that can be read.
     Failed requests, slow ones and answers other than 2xx are measurements, and no failure of the module.
   - A run for which this host may not open enough files, or has too few local ports, is skipped with a warning.
