@@ -66,7 +66,7 @@ tests-need: packages
 	@rm -rf .venv
 	@tools/step "python: virtual environment" python3 -m venv .venv
 	@tools/step "python: Ansible and the test tools (about a minute)" \
-	  .venv/bin/pip install --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	  .venv/bin/pip install --disable-pip-version-check --no-compile --require-hashes --requirement requirements/dev.txt
 	@touch $@
 
 sandbox: setup ## start the built-in hosts

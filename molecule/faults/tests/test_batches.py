@@ -178,6 +178,7 @@ def test_a_reservation_on_one_host_refuses_all_until_it_is_broken(
     assert fleet.reservations == NOBODY
 
 
+@pytest.mark.full
 def test_batches_of_one_reach_one_host_after_the_other(fleet: Fleet, run: Any, application: Any, found: str) -> None:
     run("deploy", *application("newer"), "-e", '{"batches": [1, 1]}')
     (newer,) = set(fleet.serving.values())

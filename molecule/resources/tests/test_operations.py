@@ -136,6 +136,7 @@ def test_another_mode_and_back(deploy: Any, mode: str, found: str) -> None:
     assert deploy(f"{OTHER[mode]} to {mode}") == found, "the same configuration is the same generation"
 
 
+@pytest.mark.once
 def test_rollbacks(service: Any, unnoticed: Any, play: Any) -> None:
     newest, previous, *_, older = service.status["kept"]
     assert unnoticed("rollback to the previous", "rollback") == previous
