@@ -46,7 +46,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
     ),
     "unit": (
         Stage("app", "pytest app --numprocesses 4"),
-        Stage("plugins and repository", "pytest tests --numprocesses 4 --dist worksteal"),
+        Stage("plugins and repository", "pytest tests -m 'not playbook' --numprocesses 4 --dist worksteal"),
         Stage("sandbox", "pytest sandbox -m 'not host'"),
     ),
     "hosts": (
@@ -58,6 +58,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
             Stage("molecule life", "molecule test --scenario-name life"),
             Stage("molecule faults", "molecule test --scenario-name faults"),
             Stage("molecule must_fail", "molecule test --scenario-name must_fail"),
+            Stage("playbooks on this machine", "pytest tests -m playbook --numprocesses 2"),
         ),
     ),
     # Each mode on the other distribution, and what every scenario uses all the time.

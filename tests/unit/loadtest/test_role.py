@@ -16,7 +16,10 @@ from tests.unit.loadtest.conftest import ROOT
 from tests.unit.loadtest.server import Server
 
 ROLE = ROOT / "roles" / "loadtest"
-pytestmark = pytest.mark.skipif(shutil.which("ab") is None, reason="ab is not here: apt install apache2-utils")
+pytestmark = [
+    pytest.mark.playbook,
+    pytest.mark.skipif(shutil.which("ab") is None, reason="ab is not here: apt install apache2-utils"),
+]
 
 SMALL = {
     "loadtest_check_service": False,
