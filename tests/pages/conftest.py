@@ -19,7 +19,8 @@ __all__ = ["clients", "document", "made"]
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while it is open, playwright's event loop runs in this thread, where others want to run theirs.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Start the system's Chromium, which `make test` installs."""
     found = shutil.which("chromium") or shutil.which("google-chrome")
