@@ -43,7 +43,7 @@ def hosts(count: int, inventory: Path) -> Iterator[list[str]]:
 
 
 def timed(playbook: str, inventory: Path, *words: str) -> dict[str, Any]:
-    """Run a playbook and return its seconds, its round trips and the last line of its recap.
+    """Run a playbook and return its seconds, its round trips, and whether it changed nothing.
 
     Raises:
         RuntimeError: it failed; with what it printed.

@@ -168,6 +168,8 @@ def test_back_to_the_configuration(deploy: Any, found: str) -> None:
     assert deploy("back to the configuration") == found
 
 
-def test_the_witness_saw_no_failure_between_the_operations_either(witness: Witness, evidence: Any) -> None:
-    assert len(evidence) >= 5
+def test_the_witness_saw_no_failure_between_the_operations_either(witness: Witness, evidence: Any, mode: str) -> None:
+    # By default the second mode leaves out what tells nothing new in it.
+    few = mode == "threads" and not os.environ.get("FLASKOPS_FULL")
+    assert len(evidence) >= (5 if few else 7)
     assert not [report.name for report in witness.reports().values() if report.failures]
