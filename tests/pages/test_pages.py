@@ -24,7 +24,7 @@ RATES: dict[str, dict[int, list[float | str]]] = {
 }
 EMPTY: dict[str, dict[int, list[float | str]]] = {"gevent": {10: ["refused"]}, "threads": {10: ["refused"]}}
 
-everywhere = pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
+everywhere = pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1024, "light"), (360, "dark")])
 
 
 def sound(page: Page, charts: int) -> None:
