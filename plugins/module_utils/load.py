@@ -18,6 +18,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+# doc_fragments/load.py documents them.
+ARGUMENTS: dict[str, Any] = {
+    "url": {"type": "str", "required": True},
+    "data_file": {"type": "path"},
+    "body": {"type": "str"},
+    "content_type": {"type": "str", "default": "application/json"},
+    "capacity": {"type": "int", "default": 0},
+    "start_at": {"type": "float", "default": 0},
+    "histogram": {"type": "bool", "default": False},
+    "raw_prefix": {"type": "path"},
+}
 # Beside its connections a generator has its three standard files, the poll set, its data and result files open.
 _FILES_BESIDE_CONNECTIONS = 16
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")

@@ -8,6 +8,8 @@ DOCUMENTATION = r"""
 module: ab
 short_description: Run ApacheBench and return what it measured
 version_added: "0.1.0"
+extends_documentation_fragment:
+  - flaskops.uwsgi.load
 description:
   - Runs C(ab) against one URL, after a warm-up if wanted, and returns its numbers as data.
   - The run is bounded by O(timeout_s) for one answer and O(time_limit_s) for the whole.
@@ -16,11 +18,6 @@ description:
   - A run for which this host may not open enough files, or has too few local ports, is skipped with a
     warning. The soft limit of open files is first raised as far as the hard limit allows.
 options:
-  url:
-    description:
-      - Where the requests go, with a path.
-    type: str
-    required: true
   requests:
     description:
       - Requests in all (C(-n)).
@@ -31,15 +28,6 @@ options:
       - Requests in flight at a time (C(-c)); at most O(requests).
     type: int
     default: 1000
-  data_file:
-    description:
-      - File with the body; the requests are then POSTs (C(-p)). Without it they are GETs.
-    type: path
-  content_type:
-    description:
-      - Content type of the body (C(-T)).
-    type: str
-    default: application/json
   timeout_s:
     description:
       - Seconds without any answer after which C(ab) gives up (C(-s)).
@@ -60,17 +48,6 @@ options:
       - Requests in flight in the warm-up.
     type: int
     default: 50
-  capacity:
-    description:
-      - Requests that the target can hold at once, being served or waiting to be accepted. A run with more
-        in flight is skipped with a warning. V(0) when it is not known.
-    type: int
-    default: 0
-  raw_prefix:
-    description:
-      - Path without extension of the files that keep the raw output, C(.txt) and C(.csv). Without it none
-        are kept.
-    type: path
   keep_requests:
     description:
       - Whether one line for each request is kept, too, as C(.tsv) (C(ab -g)).
@@ -79,21 +56,6 @@ options:
   keep_going:
     description:
       - Whether a lost connection is counted as a failed request (C(ab -r)). By default C(ab) gives up.
-    type: bool
-    default: false
-  body:
-    description:
-      - The body itself, in place of O(data_file), for a host that does not have the file.
-    type: str
-  start_at:
-    description:
-      - Moment, in seconds since the epoch, at which the run begins after its warm-up, so that several hosts begin
-        together. V(0) for at once; a moment more than a minute away is not waited for.
-    type: float
-    default: 0
-  histogram:
-    description:
-      - Whether RV(ab.histogram_ms) and RV(ab.raw) are returned, from which runs of several hosts are merged.
     type: bool
     default: false
   executable:
@@ -235,6 +197,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.ab import (
     parse_requests_tsv,
 )
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import (
+    ARGUMENTS,
     execute,
     keep,
     shortage,
@@ -365,23 +328,15 @@ def measure(module: AnsibleModule, ab: str) -> dict[str, Any]:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={
-            "url": {"type": "str", "required": True},
+        argument_spec=ARGUMENTS | {
             "requests": {"type": "int", "default": 1000},
             "concurrency": {"type": "int", "default": 1000},
-            "data_file": {"type": "path"},
-            "content_type": {"type": "str", "default": "application/json"},
             "timeout_s": {"type": "int", "default": 60},
             "time_limit_s": {"type": "int", "default": 300},
             "warmup_requests": {"type": "int", "default": 0},
             "warmup_concurrency": {"type": "int", "default": 50},
-            "capacity": {"type": "int", "default": 0},
-            "raw_prefix": {"type": "path"},
             "keep_requests": {"type": "bool", "default": False},
             "keep_going": {"type": "bool", "default": False},
-            "body": {"type": "str"},
-            "start_at": {"type": "float", "default": 0},
-            "histogram": {"type": "bool", "default": False},
             "executable": {"type": "str", "default": "ab"},
         },
         mutually_exclusive=[("data_file", "body")],

@@ -8,6 +8,8 @@ DOCUMENTATION = r"""
 module: wrk
 short_description: Run wrk and return what it measured
 version_added: "0.1.0"
+extends_documentation_fragment:
+  - flaskops.uwsgi.load
 description:
   - Runs C(wrk) against one URL for some seconds, and returns its numbers under the names that the module
     M(flaskops.uwsgi.ab) uses. C(wrk) speaks HTTP/1.1, has several threads, and is bounded by time and not by
@@ -17,11 +19,6 @@ description:
     Failed requests, slow ones and answers other than 2xx are measurements, and no failure of the module.
   - A run for which this host may not open enough files, or has too few local ports, is skipped with a warning.
 options:
-  url:
-    description:
-      - Where the requests go, with a path.
-    type: str
-    required: true
   concurrency:
     description:
       - Connections, each with one request in flight (C(-c)).
@@ -42,45 +39,11 @@ options:
       - Threads of C(wrk) (C(-t)); at most O(concurrency).
     type: int
     default: 2
-  data_file:
-    description:
-      - File with the body; the requests are then POSTs. Without it they are GETs.
-    type: path
-  body:
-    description:
-      - The body itself, in place of O(data_file), for a host that does not have the file.
-    type: str
-  content_type:
-    description:
-      - Content type of the body.
-    type: str
-    default: application/json
   timeout_s:
     description:
       - Seconds without an answer after which C(wrk) counts a request as timed out (C(--timeout)).
     type: int
     default: 60
-  capacity:
-    description:
-      - Requests that the target can hold at once, being served or waiting to be accepted. A run with more
-        in flight is skipped with a warning. V(0) when it is not known.
-    type: int
-    default: 0
-  start_at:
-    description:
-      - Moment, in seconds since the epoch, at which the run begins after its warm-up, so that several hosts begin
-        together. V(0) for at once; a moment more than a minute away is not waited for.
-    type: float
-    default: 0
-  histogram:
-    description:
-      - Whether RV(wrk.histogram_ms) and RV(wrk.raw) are returned, from which runs of several hosts are merged.
-    type: bool
-    default: false
-  raw_prefix:
-    description:
-      - Path without extension of the file that keeps the raw output, C(.txt). Without it none is kept.
-    type: path
   executable:
     description:
       - Name or path of C(wrk).
@@ -223,20 +186,12 @@ def measure(module: AnsibleModule, executable: str) -> dict[str, Any]:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={
-            "url": {"type": "str", "required": True},
+        argument_spec=load.ARGUMENTS | {
             "concurrency": {"type": "int", "default": 1000},
             "duration_s": {"type": "int", "default": 10},
             "warmup_s": {"type": "int", "default": 0},
             "threads": {"type": "int", "default": 2},
-            "data_file": {"type": "path"},
-            "body": {"type": "str"},
-            "content_type": {"type": "str", "default": "application/json"},
             "timeout_s": {"type": "int", "default": 60},
-            "capacity": {"type": "int", "default": 0},
-            "start_at": {"type": "float", "default": 0},
-            "histogram": {"type": "bool", "default": False},
-            "raw_prefix": {"type": "path"},
             "executable": {"type": "str", "default": "wrk"},
         },
         mutually_exclusive=[("data_file", "body")],
