@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tools.round_trips import counted
+
 ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / "reports" / "bench"
 COUNTS = (1, 2, 4, 8)
@@ -48,23 +50,18 @@ def timed(playbook: str, inventory: Path, *words: str) -> dict[str, Any]:
     Raises:
         RuntimeError: it failed; with what it printed.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        ssh, calls = Path(folder, "ssh"), Path(folder, "calls")
-        # One write a line: hosts are asked at the same time.
-        ssh.write_text(f'#!/bin/sh\nprintf "%s\\n" "$(printf %s "$*" | tr "\\n" " ")" >>{calls}\nexec ssh "$@"\n')
-        ssh.chmod(0o755)
+    with counted() as trips:
         command = ["ansible-playbook", "--inventory", str(inventory), playbook, *words]
         started = time.monotonic()
         done = subprocess.run(
-            [*command, "-e", f"ansible_ssh_executable={ssh}"],
+            [*command, *trips.arguments],
             cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
         )  # fmt: skip
         seconds = time.monotonic() - started
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
-        # One line is a session; a session that runs nothing, such as the one that opens the connection, is none.
-        trips = sum("/bin/sh -c" in line for line in calls.read_text().splitlines())
-    return {"seconds": round(seconds, 2), "round_trips": trips, "unchanged": "changed=0" in done.stdout}
+        asked = trips.count()
+    return {"seconds": round(seconds, 2), "round_trips": asked, "unchanged": "changed=0" in done.stdout}
 
 
 def measure(count: int, inventory: Path, source: Path) -> list[dict[str, Any]]:

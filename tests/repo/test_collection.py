@@ -21,7 +21,6 @@ def test_the_artefact_holds_what_hosts_and_controllers_need_and_nothing_of_the_w
     assert not {name.partition("/")[0] for name in names} & workshop
 
 
-@pytest.mark.xfail(not (ROOT / "README.md").is_file(), strict=True, reason="README.md is not written yet")
 def test_the_artefact_has_its_readme_and_licence(artefact: Path) -> None:
     with tarfile.open(artefact) as tar:
         names = {member.name for member in tar}
