@@ -9,9 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.results import ROOT, middle, told
+from benchmarks.results import COMPARISON, ROOT, middle, told
 
-KEPT = ROOT / "benchmarks" / "comparison.json"
 CONCURRENCY = 1000
 
 
@@ -37,7 +36,7 @@ def main() -> None:
     if not source.is_file():
         raise SystemExit(f"{source.relative_to(ROOT)} is missing: measure first, with `make compare`")
     document = {key: value for key, value in json.loads(source.read_text()).items() if key != "runs"}
-    KEPT.write_text(json.dumps(document, indent=2) + "\n")
+    COMPARISON.write_text(json.dumps(document, indent=2) + "\n")
     print("\n".join(rows(document)))
 
 

@@ -16,7 +16,11 @@ sys.path.insert(0, str(ROOT / ".collections"))
 
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils import charts  # noqa: E402
 
+from benchmarks.targets import targets  # noqa: E402
+
 REPORTS = ROOT / "reports" / "bench"
+# The figures of `make compare`, as benchmarks/comparison.py keeps them.
+COMPARISON = ROOT / "benchmarks" / "comparison.json"
 # The one that ratios refer to, and those that one would pick instead.
 OURS, CEILING = "uwsgi-gevent", "uwsgi-bare"
 PEERS = ("gunicorn-gevent", "gunicorn-gthread", "granian")
@@ -51,6 +55,14 @@ and round trips (SSH commands) of all hosts. `first` begins with hosts that have
 `new code` goes to one host first and then in batches of a quarter, each watched for three seconds. `ten tasks` is
 `benchmarks/ten_tasks.yml`, ten ordinary tasks that change nothing, for scale. Each further host costs, from the line
 through the medians: {growth}.
+"""
+TARGETS = """
+## Targets
+
+What this project holds itself to, on two cores that the client shares. What concerns `threads = 3000` and 10,000
+concurrent is of `make compare` ([comparison.json](comparison.json)), the rest is from the tables above. Why one is not
+met, and what the limit is: [where a request goes](../docs/HOW_IT_WORKS.md#where-a-request-goes) and
+[where a deploy goes](../docs/HOW_IT_WORKS.md#where-a-deploy-goes).
 """
 
 
@@ -162,17 +174,28 @@ def server_rows(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
     ]
 
 
+def trips(number: float) -> str:
+    """Show a number of round trips."""
+    return f"{number:,.0f} trip{'' if number == 1 else 's'}"
+
+
 def deploy_rows(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[dict[str, str]]:
     """Show each number of hosts as texts by column."""
     counts = sorted({hosts for by_hosts in found.values() for hosts in by_hosts}, key=int)
     return [
         {"hosts": hosts}
         | {
-            kind: f"{told(by_hosts[hosts]['seconds'], 1)} s, {middle(by_hosts[hosts]['round_trips'])} trips"
+            kind: f"{told(by_hosts[hosts]['seconds'], 1)} s, {trips(by_hosts[hosts]['round_trips']['median'])}"
             for kind, by_hosts in found.items()
         }
         for hosts in counts
     ]
+
+
+def target_rows(document: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Show each target beside what was measured as texts by column."""
+    comparison = json.loads(COMPARISON.read_text()) if COMPARISON.is_file() else {}
+    return [target.row() for target in targets(document, comparison, PEERS)]
 
 
 def verdict(found: Mapping[str, Mapping[str, Any]], ideal: float) -> list[str]:
@@ -239,6 +262,7 @@ def page(document: Mapping[str, Any]) -> dict[str, Any]:
         "charts": drawn,
         "server_rows": server_rows(by_server),
         "deploy_rows": deploy_rows(by_kind),
+        "target_rows": target_rows(document),
     }
 
 
@@ -283,6 +307,7 @@ def main() -> None:
         + "\n" + markdown(server_rows(document["servers"])) + "\n" + " ".join(document["verdict"]) + "\n"
         + COMMANDS.format(commands=commands)
         + DEPLOYS.format(growth=each) + "\n" + markdown(deploy_rows(document["deploys"]))
+        + TARGETS + "\n" + markdown(target_rows(document))
     )  # fmt: skip
     (ROOT / "benchmarks" / "RESULTS.md").write_text(text)
     (ROOT / "benchmarks" / "results.json").write_text(json.dumps(document, indent=2) + "\n")
