@@ -18,6 +18,8 @@ def healthz() -> dict[str, Any]:
         "status": "ok",
         "mode": mode(),
         "generation": current_app.config["GENERATION"],
+        # How long a thread may keep the interpreter that others wait for.
+        "switch_interval_s": sys.getswitchinterval(),
         "versions": versions(),
     }
 

@@ -14,6 +14,7 @@ _NUMBERS: dict[str, tuple[type[int] | type[float], int, int]] = {
     "processes": (int, 1, 512),
     "gevent": (int, 1, 100_000),
     "threads": (int, 1, 32_768),
+    "switch_interval_ms": (int, 1, 1000),
     "port": (int, 1, 65_535),
     "backlog": (int, 1, 65_535),
     "keep_releases": (int, 1, 100),

@@ -11,7 +11,7 @@ import requests
 APP = "aiops_flask"
 LOGIN = "/user_manage/user/login"
 ARTICLE = {"a": "1", "b": "2", "c": 200}
-CORES = {"gevent": 3000, "threads": 160}
+CORES = {"gevent": 3000, "threads": 224}
 
 
 def test_the_endpoint_waits_and_answers_as_the_article_says(service: Any) -> None:
@@ -26,6 +26,7 @@ def test_health_names_mode_generation_and_versions(service: Any, mode: str) -> N
     assert health["status"] == "ok"
     assert health["mode"] == mode
     assert health["generation"] == service.generation
+    assert round(health["switch_interval_s"], 6) == {"gevent": 0.005, "threads": 0.02}[mode]
     assert {"python", "uwsgi", "gevent", "flask"} <= health["versions"].keys()
 
 
