@@ -31,7 +31,7 @@ class RoundTrips:
         return "-e", f"ansible_ssh_executable={self._ssh}"
 
     def count(self) -> int:
-        """Return the commands so far; a session that runs nothing, such as the one that opens the connection, is none."""
+        """Return the commands so far; a session that runs nothing, as the one that opens a connection, is none."""
         return sum("/bin/sh -c" in line for line in self._calls.read_text().splitlines())
 
 

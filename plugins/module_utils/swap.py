@@ -417,21 +417,31 @@ def prune(layout: Layout, new: str | None, old: str | None, keep: int) -> bool:
     return remove_orphans(layout) or bool(doomed)
 
 
-def remove_orphans(layout: Layout) -> bool:
-    """Remove the releases and environments that no generation which has served names; return whether there were any."""
+def orphans(layout: Layout) -> list[Path]:
+    """Return the releases and environments that no generation which has served names."""
     manifests = [gen.manifest(layout, name) or {} for name in gen.kept(layout)]
-    orphans = [
+    return [
         path
         for folder, key in ((layout.releases, "release"), (layout.venvs, "venv"))
         for path in folder.glob("*")
         if path.name not in {found.get(key) for found in manifests}
     ]
-    for path in orphans:
+
+
+def remove_orphans(layout: Layout) -> bool:
+    """Remove what ``orphans`` finds; return whether there was anything."""
+    found = orphans(layout)
+    remove(found)
+    return bool(found)
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files, links and whole directories."""
+    for path in paths:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink()
-    return bool(orphans)
 
 
 def enabled_generations(layout: Layout) -> list[str]:

@@ -328,7 +328,8 @@ def measure(module: AnsibleModule, ab: str) -> dict[str, Any]:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec=ARGUMENTS | {
+        argument_spec=ARGUMENTS
+        | {
             "requests": {"type": "int", "default": 1000},
             "concurrency": {"type": "int", "default": 1000},
             "timeout_s": {"type": "int", "default": 60},

@@ -14,10 +14,17 @@ description:
   - Checks the shipped archives against their checksums, unpacks the code, and installs the wheels offline.
   - Each appears whole or not at all; what failed half-way is removed.
 options:
+  state:
+    description:
+      - With V(absent), whatever was unpacked and shipped for generations that never served is removed.
+    type: str
+    choices: [present, absent]
+    default: present
   artifact:
-    description: The artifact's description, as the lookup P(flaskops.uwsgi.artifact#lookup) returns it.
+    description:
+      - The artifact's description, as the lookup P(flaskops.uwsgi.artifact#lookup) returns it.
+      - Required with O(state=present).
     type: dict
-    required: true
   incoming:
     description: The directory on the host where the archives were put. It is removed when all is unpacked.
     type: path
@@ -30,17 +37,23 @@ EXAMPLES = r"""
     app_name: aiops_flask
     artifact: "{{ artifact }}"
     incoming: /opt/aiops_flask/incoming
+
+- name: Release that will not serve is gone
+  flaskops.uwsgi.release:
+    app_name: aiops_flask
+    incoming: /opt/aiops_flask/incoming
+    state: absent
 """
 
 RETURN = r"""
 release:
   description: The directory of the release.
   type: str
-  returned: always
+  returned: with O(state=present)
 venv:
   description: The directory of the virtual environment.
   type: str
-  returned: always
+  returned: with O(state=present)
 """
 
 import compileall
@@ -56,6 +69,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import sha256
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import orphans, remove
 
 
 class ReleaseError(Exception):
@@ -142,14 +156,21 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=arguments.APPLICATION
         | {
-            "artifact": {"type": "dict", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "artifact": {"type": "dict"},
             "incoming": {"type": "path", "required": True},
         },
+        required_if=[("state", "present", ["artifact"])],
         supports_check_mode=True,
     )
     os.umask(0o022)
     layout = arguments.layout(module.params)
     artifact, incoming = module.params["artifact"], Path(module.params["incoming"])
+    if module.params["state"] == "absent":
+        doomed = [*orphans(layout), *([incoming] if incoming.exists() else [])]
+        if not module.check_mode:
+            remove(doomed)
+        module.exit_json(changed=bool(doomed))
     release = layout.releases / artifact["id"]
     venv = layout.venvs / artifact["wheelhouse"]["id"]
     need_venv = not (venv / ".complete").exists()

@@ -186,7 +186,8 @@ def measure(module: AnsibleModule, executable: str) -> dict[str, Any]:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec=load.ARGUMENTS | {
+        argument_spec=load.ARGUMENTS
+        | {
             "concurrency": {"type": "int", "default": 1000},
             "duration_s": {"type": "int", "default": 10},
             "warmup_s": {"type": "int", "default": 0},

@@ -149,6 +149,20 @@ def test_a_bad_release_ends_at_the_canary_host_and_the_other_is_not_touched(
 
 
 @pytest.mark.usefixtures("unchanged")
+def test_a_host_that_cannot_have_the_release_ends_the_deploy_before_any_is_swapped(
+    fleet: Fleet, run: Any, new: list[str]
+) -> None:
+    canaries = fleet.ask(CANARIES)
+    # In the way of what is to be shipped.
+    fleet.hosts[SECOND].check_output(f"touch /opt/{APP}/incoming")
+    said = run("deploy", *new, code=2)
+    assert re.search(rf"fatal: \[{SECOND}\]: FAILED! .*/opt/{APP}/incoming", said)
+    assert "The deploy ends with the failure above. What runs was not touched, on any host." in said
+    assert changes(said)[FIRST] > 0
+    assert fleet.ask(CANARIES) == canaries
+
+
+@pytest.mark.usefixtures("unchanged")
 def test_a_host_that_is_down_is_told_before_any_other_is_changed(run: Any, new: list[str], tmp_path: Path) -> None:
     inventory = tmp_path / "more.yml"
     inventory.write_text("flask: {hosts: {mol-faults-down: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n")

@@ -41,7 +41,8 @@ def document() -> dict[str, Any]:
     """Return the document of a benchmark, in which one server did not run."""
     servers = results.servers(RUNS)
     return {
-        "format": 1, "date": "2026-11-24T19:00:00+00:00", "requests": 20000, "concurrency": 1000, "rounds": 3, "ideal": 5000,
+        "format": 1, "date": "2026-11-24T19:00:00+00:00", "requests": 20000, "concurrency": 1000, "rounds": 3,
+        "ideal": 5000,
         "machine": {"cores": 2, "processor": "X", "memory_mb": 4, "distribution": "Debian 12", "kernel": "6.1"},
         "servers": servers, "deploys": results.deploys(DEPLOYS), "verdict": results.verdict(servers, 5000),
     }  # fmt: skip

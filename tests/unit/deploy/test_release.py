@@ -2,6 +2,7 @@ import base64
 import compileall
 import hashlib
 import io
+import json
 import stat
 import subprocess
 import sys
@@ -295,6 +296,23 @@ def test_the_module_unpacks_an_artifact_once_and_clears_what_was_shipped(
     assert (first["release"], first["venv"]) == (str(root / "releases/r1"), str(root / "venvs/w1"))
     assert left(root) == ["releases", "venvs"]
     assert not run_module("release", **shipped)["changed"]
+
+
+def test_only_what_no_served_generation_needs_is_taken_back(
+    run_module: RunModule, shipped: dict[str, Any], tmp_path: Path
+) -> None:
+    root = tmp_path / "opt" / "shop"
+    run_module("release", **shipped)
+    absent = {**shipped, "artifact": None, "state": "absent"}
+    serving = root / "generations" / "g1"
+    serving.mkdir(parents=True)
+    (serving / "manifest.json").write_text(json.dumps({"release": "r0", "venv": "w1"}))
+    (serving / ".served").write_text(json.dumps({"number": 1, "how": "deploy", "since": ""}))
+    (root / "releases" / "r0").mkdir()
+    assert run_module("release", check=True, **absent)["changed"] and left(root / "releases") == ["r0", "r1"]
+    assert run_module("release", **absent)["changed"]
+    assert left(root / "releases") == ["r0"] and left(root / "venvs") == ["w1"]
+    assert not run_module("release", **absent)["changed"]
 
 
 def test_the_module_refuses_a_damaged_archive_and_leaves_nothing(
