@@ -327,11 +327,15 @@ def _error(values: dict[str, Any], unreadable: list[str], stdout: str, stderr: s
     return None
 
 
-def parse_percentiles_csv(text: str) -> list[float]:
+def parse_percentiles_csv(text: str, complete: int) -> list[float]:
     """Read the file that ``ab -e`` writes: percent served and time in ms.
+
+    For the last percents of 50 requests or fewer ab reads behind its list and writes whatever lies there (2.3,
+    ``output_results``: ``stats[0.5 + done * i / 100]``); they are those of the longest request.
 
     Args:
         text: the file's content.
+        complete: how many requests it is of.
 
     Returns:
         Milliseconds of each percent from 0 on; empty when the text is not such a file. Older versions stop
@@ -346,6 +350,9 @@ def parse_percentiles_csv(text: str) -> list[float]:
             curve.append(float(ms))
         except ValueError:
             return []
+    for percent in range(min(len(curve), 100)):
+        if int(0.5 + complete * percent / 100) >= complete:
+            curve[percent] = curve[-1] if len(curve) > 100 else curve[percent - 1]
     return curve
 
 

@@ -18,12 +18,13 @@ def _run(*command: str, timeout: float) -> subprocess.CompletedProcess[str]:
         raise SystemdError(f"`{' '.join(command)}` did not end within {timeout:.0f} s") from error
 
 
-def systemctl(*arguments: str, timeout: float = 30) -> str:
+def systemctl(*arguments: str, timeout: float = 90) -> str:
     """Run systemctl and return its standard output.
 
     Args:
         arguments: the words after ``systemctl``.
-        timeout: seconds after which the call is given up (the job goes on in systemd).
+        timeout: seconds after which the call is given up (the job goes on in systemd). While 12,000 threads end, which
+            systemd kills one by one, a reload took more than 30.
 
     Raises:
         SystemdError: it exited non-zero or took too long.

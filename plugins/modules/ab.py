@@ -317,7 +317,7 @@ def measure(module: AnsibleModule, ab: str) -> dict[str, Any]:
         found |= {"histogram_ms": parse_requests_tsv(lines), "raw": raw}
     numbers = result.to_dict()
     numbers["engine"] = f"ab {result.ab_version}" if result.ab_version else "ab"
-    numbers["curve_ms"] = parse_percentiles_csv(curve)
+    numbers["curve_ms"] = parse_percentiles_csv(curve, result.complete or 0)
     numbers["concurrency"] = params["concurrency"]
     numbers["requests"] = params["requests"]
     if result.error:

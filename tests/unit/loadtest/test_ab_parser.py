@@ -232,4 +232,18 @@ def test_plain_data_has_string_keys_and_the_computed_values() -> None:
     ],
 )
 def test_percentiles_file_is_read_or_refused(text: str, curve: list[float]) -> None:
-    assert parse_percentiles_csv(text) == curve
+    assert parse_percentiles_csv(text, 1000) == curve
+
+
+@pytest.mark.parametrize(("complete", "first"), [(1, 50), (20, 98), (50, 99), (51, 100), (1000, 100)])
+def test_what_ab_reads_behind_its_list_is_no_percentile(complete: int, first: int) -> None:
+    # As ab 2.3 does: stats[(unsigned)(0.5 + done * i / 100)], and the last one for 100.
+    memory = [200.0 + number for number in range(complete)] + [7449356623373366.0] * 2
+    curve = [memory[int(0.5 + complete * percent / 100)] for percent in range(100)] + [memory[complete - 1]]
+    text = "Percentage served,Time in ms\n" + "".join(f"{percent},{ms:.3f}\n" for percent, ms in enumerate(curve))
+    found = parse_percentiles_csv(text, complete)
+    assert found == sorted(found) and found[-1] == 199 + complete
+    assert found[first:] == [found[-1]] * (101 - first)
+    assert found[:first] == curve[:first]
+    # Older versions stop at 99.
+    assert max(parse_percentiles_csv(text.rpartition("100,")[0], complete)) <= found[-1]
