@@ -1,0 +1,49 @@
+"""Several hosts that send one load, over SSH as an operator's would be."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TARGET, OTHER = "mol-life", "mol-life-build"
+INVENTORY = os.environ["SANDBOX_INVENTORY"]
+TOOLS = {"ab": "apache2-utils", "wrk": "wrk"}
+
+
+@pytest.fixture(params=["ab", pytest.param("wrk", marks=pytest.mark.full)])
+def engine(request: pytest.FixtureRequest, host: Any) -> str:
+    """What sends the load, on both hosts; there is no other host that could stand beside the target."""
+    for name in (TARGET, OTHER):
+        sender = host.get_host(f"ansible://{name}", ansible_inventory=INVENTORY, sudo=True)
+        sender.check_output(
+            f"command -v {request.param} || (apt-get update && apt-get install --yes {TOOLS[request.param]})"
+        )
+    return str(request.param)
+
+
+@pytest.mark.timeout(240)
+def test_load_hosts_send_together_and_what_each_request_took_is_merged(
+    engine: str, play: Callable[..., Any], tmp_path: Path
+) -> None:
+    group = tmp_path / "loadgen.yml"
+    group.write_text(json.dumps({"loadgen": {"hosts": {TARGET: None, OTHER: None}}}))
+    settings = {"loadtest_report_dir": str(tmp_path), "loadtest_engine": engine, "loadtest_wrk_duration_s": 3}
+    # A load host is no target by default; here one is both.
+    done = play("verify", "--inventory", str(group), "-e", f"target={TARGET}", "-e", json.dumps(settings))
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((tmp_path / f"{TARGET}.json").read_text())
+    for run in report["runs"]:
+        senders = run["senders"]
+        assert set(senders) == {TARGET, OTHER}
+        assert sum(sender["complete"] for sender in senders.values()) == run["complete"] > 0
+        begins = [sender["began_s"] for sender in senders.values()]
+        assert max(begins) - min(begins) < 1
+        raw = [json.loads((tmp_path / "raw" / f"{TARGET}-{run['name']}-{name}.json").read_text()) for name in senders]
+        took = [float(ms) for one in raw for ms in one[engine]["histogram_ms"]]
+        assert run["max_ms"] == max(took)
+    assert run["failed"] == 0
