@@ -21,7 +21,7 @@ deploy: sandbox ## set up, start the sandbox host, deploy (MODE=gevent or thread
 verify: setup ## load-test what serves, and leave the evidence in reports/verify
 	@ansible-playbook playbooks/verify.yml
 
-compare: sandbox ## gevent, threads and threads = 3000 side by side on the sandbox host (ten to twenty minutes)
+compare: sandbox ## gevent, threads and threads = 3000 side by side on the sandbox host (about twenty minutes)
 	@ansible-playbook deploy.yml -e mode=$(MODE)
 	@ansible-playbook playbooks/compare.yml
 

@@ -1,6 +1,6 @@
-"""Keeps the figures of `make compare` that the documentation quotes: ``python -m benchmarks.comparison``.
+"""Keeps the figures of comparisons that the documentation quotes, and a picture: ``python -m benchmarks.comparison``.
 
-Without the single runs, which are in reports/compare.
+Without the single runs, which stay in reports/.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from typing import Any
 
 from benchmarks.results import COMPARISON, ROOT, middle, told
 
+PICTURE = ROOT / "docs" / "comparison.svg"
 CONCURRENCY = 1000
 
 
 def rows(document: Mapping[str, Any]) -> list[str]:
-    """Return the README's lines of the table at 1,000 concurrent."""
+    """Return the lines of the documentation's table at 1,000 concurrent."""
     found = []
     for entry in document["summary"]:
         if entry["concurrency"] == CONCURRENCY:
@@ -26,8 +27,19 @@ def rows(document: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def picture(document: Mapping[str, Any]) -> str:
+    """Return the chart of the throughput as a file of its own, with the colours that it has on the page."""
+    # Here, since benchmarks.results makes the collection known.
+    from ansible_collections.flaskops.uwsgi.plugins.plugin_utils import compare_charts
+
+    svg = compare_charts.served({**document, "runs": []})["throughput"][0]["svg"]
+    colours = (ROOT / "templates" / "report.css").read_text().partition("* {")[0]
+    own = f"{colours}text {{ font-family: system-ui, sans-serif }}\n"
+    return svg.replace("<svg ", '<svg width="640" ', 1).replace(">", f"><style>\n{own}</style>", 1)
+
+
 def main() -> None:
-    """Keep the figures, and print the lines.
+    """Keep the figures and the picture, and print the lines.
 
     Raises:
         SystemExit: there is no comparison; with the remedy.
@@ -37,6 +49,7 @@ def main() -> None:
         raise SystemExit(f"{source.relative_to(ROOT)} is missing: measure first, with `make compare`")
     document = {key: value for key, value in json.loads(source.read_text()).items() if key != "runs"}
     COMPARISON.write_text(json.dumps(document, indent=2) + "\n")
+    PICTURE.write_text(picture(document))
     print("\n".join(rows(document)))
 
 

@@ -32,7 +32,7 @@ class Target:
         if self.measured is None:
             return {"target": self.goal, "measured": "–", "met": "not measured"}
         met = self.measured >= self.limit if self.least else self.measured <= self.limit
-        digits = 0 if self.measured >= 20 or self.unit == " %" else 2
+        digits = 0 if self.unit in ("", " %") else 2
         return {
             "target": self.goal,
             "measured": f"{self.measured:,.{digits}f}{self.unit}",
