@@ -350,9 +350,9 @@ def parse_percentiles_csv(text: str, complete: int) -> list[float]:
             curve.append(float(ms))
         except ValueError:
             return []
-    for percent in range(min(len(curve), 100)):
-        if int(0.5 + complete * percent / 100) >= complete:
-            curve[percent] = curve[-1] if len(curve) > 100 else curve[percent - 1]
+    for place in range(min(len(curve), 100)):
+        if int(0.5 + complete * place / 100) >= complete:
+            curve[place] = curve[-1] if len(curve) > 100 else curve[place - 1]
     return curve
 
 
