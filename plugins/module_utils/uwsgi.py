@@ -9,6 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+# Seconds that an attempt must have had for its silence to tell anything.
+_TELLING_S = 0.5
+
 
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path, timeout: float) -> None:
@@ -92,6 +95,7 @@ def await_health(path: Path, target: str, status: int, timeout: float) -> str | 
         None when healthy, else what the last attempt got.
     """
     deadline = time.monotonic() + timeout
+    problem = ""
     while True:
         remaining = deadline - time.monotonic()
         try:
@@ -100,7 +104,9 @@ def await_health(path: Path, target: str, status: int, timeout: float) -> str | 
             if answered == status:
                 return None
         except OSError as error:
-            problem = f"GET {target} got no answer: {error}"
+            # One that the deadline cut short tells less than the answer before it.
+            if not problem or remaining >= _TELLING_S:
+                problem = f"GET {target} got no answer: {error}"
         if time.monotonic() >= deadline:
             return problem
         time.sleep(0.1)

@@ -1,4 +1,5 @@
 import json
+import re
 import socket
 import socketserver
 import threading
@@ -187,8 +188,10 @@ def test_the_status_that_means_healthy_may_be_any(serve: Serve) -> None:
 
 def test_after_the_timeout_the_last_problem_is_told(serve: Serve) -> None:
     count = iter(range(1000))
-    problem = await_health(serve(lambda c: http("503 Busy", b"try %d" % next(count))(c)), "/healthz", 200, 0.35)
-    assert problem == f"GET /healthz answered 503 instead of 200: try {next(count) - 1}"
+    problem = await_health(serve(lambda c: http("503 Busy", b"try %d" % next(count))(c)), "/healthz", 200, 1)
+    told = re.fullmatch(r"GET /healthz answered 503 instead of 200: try (\d+)", problem or "")
+    # The very last one may have been cut short.
+    assert told and int(told[1]) >= next(count) - 2 >= 1, problem
 
 
 def test_after_the_timeout_nobody_is_told_as_nobody(short_path: Path) -> None:
