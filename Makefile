@@ -38,13 +38,13 @@ bench: setup ## the same application under several servers, and deploys to 1, 2,
 	@python -m benchmarks.results
 
 test: setup tests-need ## everything: lint, unit tests, real hosts
-	@python -m tools.check lint unit hosts
+	@python -m tools.check quick hosts
 
 test-full: setup tests-need ## the same, in both modes on both distributions, and docs/OPERATIONS.md from it
-	@FLASKOPS_FULL=1 python -m tools.check lint unit hosts matrix
+	@FLASKOPS_FULL=1 python -m tools.check quick hosts matrix
 
 test-quick: setup tests-need ## lint and unit tests, under two minutes
-	@python -m tools.check lint unit
+	@python -m tools.check quick
 
 setup: packages .venv/.complete
 

@@ -1,6 +1,6 @@
 """Runs the project's checks stage by stage: one line each while they run, the output only of what failed.
 
-``python -m tools.check lint unit`` is `make test-quick`; with ``hosts`` it is `make test`. With ``matrix`` as well, and
+``python -m tools.check quick`` is `make test-quick`; with ``hosts`` it is `make test`. With ``matrix`` as well, and
 FLASKOPS_FULL=1 for what the scenarios otherwise leave out, it is `make test-full`.
 """
 
@@ -33,21 +33,20 @@ class Stage:
 # Stages in parentheses of their own run at the same time, a few of them: two cores bear no more.
 AT_A_TIME = 3
 STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
-    "lint": (
+    "quick": (
         Stage("ruff", f"ruff check {PYTHON_FOLDERS}"),
         Stage("ruff format", f"ruff format --check {PYTHON_FOLDERS}"),
         Stage("mypy app", "env MYPYPATH=app mypy app"),
         Stage("mypy sandbox, tools, witness", "mypy -p sandbox -p tools -p benchmarks -p tests.witness"),
+        # ansible-lint, the longest, needs one core; the others share the second.
         (
+            Stage("ansible-lint", "ansible-lint --offline --strict"),
             Stage("mypy plugins", "mypy -p ansible_collections.flaskops.uwsgi.plugins"),
             Stage("yamllint", "yamllint --strict ."),
-            Stage("ansible-lint", "ansible-lint --offline --strict"),
+            Stage("app", "pytest app --numprocesses 2"),
+            Stage("sandbox", "pytest sandbox -m 'not host'"),
         ),
-    ),
-    "unit": (
-        Stage("app", "pytest app --numprocesses 4"),
         Stage("plugins and repository", "pytest tests -m 'not playbook' --numprocesses 4 --dist worksteal"),
-        Stage("sandbox", "pytest sandbox -m 'not host'"),
     ),
     "hosts": (
         Stage("molecule gevent (Debian 12)", "molecule test --scenario-name gevent"),
