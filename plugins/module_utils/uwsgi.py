@@ -92,7 +92,7 @@ def await_health(path: Path, target: str, status: int, timeout: float) -> str | 
         timeout: seconds after which it counts as unhealthy.
 
     Returns:
-        None when healthy, else what the last attempt got.
+        None when healthy, else what the last attempt got that the deadline did not cut short.
     """
     deadline = time.monotonic() + timeout
     problem = ""
