@@ -46,4 +46,4 @@ def test_load_hosts_send_together_and_what_each_request_took_is_merged(
         raw = [json.loads((tmp_path / "raw" / f"{TARGET}-{run['name']}-{name}.json").read_text()) for name in senders]
         took = [float(ms) for one in raw for ms in one[engine]["histogram_ms"]]
         assert run["max_ms"] == max(took)
-    assert run["failed"] == 0
+        assert run["failed"] == 0

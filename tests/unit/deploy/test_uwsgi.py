@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import uwsgi
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.uwsgi import (
     await_health,
     health,
@@ -192,6 +193,16 @@ def test_after_the_timeout_the_last_problem_is_told(serve: Serve) -> None:
     told = re.fullmatch(r"GET /healthz answered 503 instead of 200: try (\d+)", problem or "")
     # The very last one may have been cut short.
     assert told and int(told[1]) >= next(count) - 2 >= 1, problem
+
+
+@pytest.mark.parametrize(("telling_s", "told"), [(60, "answered 503"), (0.01, "got no answer")])
+def test_silence_is_told_unless_the_deadline_cut_it_short(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, telling_s: float, told: str
+) -> None:
+    monkeypatch.setattr(uwsgi, "_TELLING_S", telling_s)
+    answers = iter([http("503 Busy")])
+    problem = await_health(serve(lambda c: next(answers, lambda _: time.sleep(3))(c)), "/healthz", 200, 1.5)
+    assert problem and told in problem
 
 
 def test_after_the_timeout_nobody_is_told_as_nobody(short_path: Path) -> None:
