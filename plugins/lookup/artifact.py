@@ -83,7 +83,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         source = Path(self.get_option("source"))
         cache = Path(self.get_option("cache"))
         platform = self.get_option("platform")
-        application = art.read_lock(Path(self.get_option("lock")), "flask_uwsgi_lock")
+        application = art.read_lock(Path(self.get_option("lock")), "flask_uwsgi_requirements")
         server = art.server_entries(
             application, art.read_lock(Path(self.get_option("server_lock")), "artifact_server_lock")
         )

@@ -20,7 +20,7 @@ _CAUSES = (
     ),
     (
         r"(?P<detail>ModuleNotFoundError: No module named .*)",
-        "{detail}: add the package that brings it to the lock (flask_uwsgi_lock), or the file to flask_uwsgi_source",
+        "{detail}: add the package that brings it to the lock (flask_uwsgi_requirements), or the file to flask_uwsgi_source",
     ),
     (
         r"\[strict-mode\] unknown config directive: (?P<detail>\S+)",

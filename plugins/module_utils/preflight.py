@@ -52,7 +52,7 @@ MANAGED_KEYS = {
     "socket-timeout": "flask_uwsgi_socket_timeout",
     "gevent": "flask_uwsgi_gevent",
     "gevent-early-monkey-patch": "flask_uwsgi_mode",
-    "home": "flask_uwsgi_lock",
+    "home": "flask_uwsgi_requirements",
     "listen": "flask_uwsgi_backlog",
     "log-format": "flask_uwsgi_log_format",
     "processes": "flask_uwsgi_processes",
@@ -154,7 +154,7 @@ def source_problems(s: dict[str, Any]) -> Iterator[str]:
         )
     if not Path(s["lock"]).is_file():
         yield (
-            f"flask_uwsgi_lock={s['lock']} does not exist on the controller: "
+            f"flask_uwsgi_requirements={s['lock']} does not exist on the controller: "
             "set it to a requirements file with exact versions and hashes"
         )
 

@@ -103,9 +103,9 @@ def test_an_application_that_raises_on_import_is_refused_with_its_own_words(appl
 def test_a_lock_without_hashes_is_refused(tmp_path: Path, run: Any) -> None:
     lock = tmp_path / "requirements.txt"
     lock.write_text("flask==3.1.3\n")
-    status, output = run({"flask_uwsgi_lock": str(lock)})
+    status, output = run({"flask_uwsgi_requirements": str(lock)})
     assert status != 0
-    assert f"flask_uwsgi_lock={lock} is not a lock: 'flask==3.1.3' has no exact version or no --hash" in output
+    assert f"flask_uwsgi_requirements={lock} is not a lock: 'flask==3.1.3' has no exact version or no --hash" in output
 
 
 def test_a_wrong_hash_is_refused_by_the_build(tmp_path: Path, run: Any) -> None:
@@ -113,7 +113,7 @@ def test_a_wrong_hash_is_refused_by_the_build(tmp_path: Path, run: Any) -> None:
     wrong = re.sub(r"(markupsafe==\S+ .*?)(?=\n\S)", lambda entry: re.sub("[0-9a-f]{64}", "0" * 64, entry[1]),
                    (ROOT / "app/requirements.txt").read_text(), count=1, flags=re.DOTALL)  # fmt: skip
     lock.write_text(wrong)
-    status, output = run({"flask_uwsgi_lock": str(lock)})
+    status, output = run({"flask_uwsgi_requirements": str(lock)})
     assert status != 0
     assert f"={lock} has a hash that the package does not have. Make the lock anew" in output, output[-3000:]
 
@@ -125,7 +125,7 @@ def test_a_registry_that_cannot_be_reached_is_named(tmp_path: Path, host: Any, r
     dead = "[global]\\nindex-url = http://127.0.0.1:9\\nretries = 0\\n"
     build.check_output(f"cp -a /etc/pip.conf /etc/pip.conf.good; printf '{dead}' > /etc/pip.conf")
     try:
-        status, output = run({"flask_uwsgi_lock": str(lock)})
+        status, output = run({"flask_uwsgi_requirements": str(lock)})
     finally:
         build.check_output("mv /etc/pip.conf.good /etc/pip.conf")
     assert status != 0

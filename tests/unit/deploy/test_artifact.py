@@ -40,7 +40,7 @@ def pack(source: Path, target: Path) -> bytes:
 def lock(tmp_path: Path, text: str) -> list[art.Requirement]:
     path = tmp_path / "requirements.txt"
     path.write_text(text)
-    return art.read_lock(path, "flask_uwsgi_lock")
+    return art.read_lock(path, "flask_uwsgi_requirements")
 
 
 # Which files.
@@ -238,7 +238,7 @@ def test_a_file_with_an_entry_that_is_not_pinned_and_hashed_is_no_lock(tmp_path:
     with pytest.raises(ArtifactError) as caught:
         lock(tmp_path, f"click==8.5.1 {HASH}\n{entry}\n")
     message = str(caught.value)
-    assert message.startswith(f"flask_uwsgi_lock={tmp_path / 'requirements.txt'} is not a lock: ")
+    assert message.startswith(f"flask_uwsgi_requirements={tmp_path / 'requirements.txt'} is not a lock: ")
     assert repr(entry.removesuffix(HASH).strip()) in message
     assert "pip-compile --generate-hashes" in message
 

@@ -118,7 +118,7 @@ ConnectionError: db is away
         (
             NO_MODULE,
             "ModuleNotFoundError: No module named 'flask_nowhere': add the package that brings it to the lock "
-            "(flask_uwsgi_lock), or the file to flask_uwsgi_source",
+            "(flask_uwsgi_requirements), or the file to flask_uwsgi_source",
         ),
         (
             RAISED,

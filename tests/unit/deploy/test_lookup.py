@@ -124,7 +124,7 @@ def test_what_cannot_become_an_artifact_is_told_and_not_raised(
     )
     starts = (
         "flask_uwsgi_source=/nonexistent is not a directory",
-        f"flask_uwsgi_lock={bare} is not a lock",
+        f"flask_uwsgi_requirements={bare} is not a lock",
         f"artifact_server_lock={bare} is not a lock",
         "artifact_build_lock=/nonexistent does not exist",
         f"flask_uwsgi_source={options['source']} holds no file",

@@ -233,7 +233,7 @@ def test_a_wsgi_file_outside_the_source_is_told(s: dict[str, Any]) -> None:
 def test_a_lock_that_is_missing_is_told(s: dict[str, Any]) -> None:
     one(
         settings_problems({**s, "lock": "none.txt"}),
-        "flask_uwsgi_lock=none.txt does not exist on the controller",
+        "flask_uwsgi_requirements=none.txt does not exist on the controller",
         "set it to a requirements file with exact versions and hashes",
     )
 
