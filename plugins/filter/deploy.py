@@ -10,6 +10,10 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils import controller, 
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import digest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.deploy_show import seconds
 
+# Share of a core above which requests that do not overlap compute rather than wait, and the threads that then do.
+_COMPUTES = 0.8
+_COMPUTING_THREADS = 8
+
 
 def environment_file(variables: dict[str, Any]) -> str:
     """Return a systemd EnvironmentFile (see systemd.exec(5)) with every value quoted."""
@@ -37,6 +41,121 @@ def generation(files: dict[str, str], manifest: dict[str, Any]) -> dict[str, Any
     checksums = {key: hashlib.sha256(files[key].encode()).hexdigest() for key in sorted(files)}
     document = json.dumps({"generation": name, **manifest, "checksums": checksums}, indent=2) + "\n"
     return {"id": name, "files": {**files, "manifest.json": document}}
+
+
+def static_folder(folder: str, root: str, plan: dict[str, Any]) -> str:
+    """Return where a folder of static files is on the host.
+
+    Args:
+        folder: relative to the source, or ``package:folder`` of an installed package.
+        root: the application's directory on the host.
+        plan: the artifact, as the lookup ``artifact`` returns it.
+    """
+    package, _, inner = folder.rpartition(":")
+    if not package:
+        return f"{root}/releases/{plan['id']}/{inner}"
+    python = str(plan["platform"]).rpartition("-py")[2]
+    return (
+        f"{root}/venvs/{plan['wheelhouse']['id']}/lib/python{python}/site-packages/{package.replace('.', '/')}/{inner}"
+    )
+
+
+def collisions(hosts: list[dict[str, Any]], name: str) -> list[str]:
+    """Tell which other applications of the same deploy want what one of them wants.
+
+    Args:
+        hosts: the variables of each host of the play.
+        name: the inventory's name of the one that asks.
+    """
+    states = {host["inventory_hostname"]: host["__flask_uwsgi_state"] for host in hosts}
+    own = states.pop(name)
+    app, (bind, port) = own["app"]["name"], own["app"]["wants"]
+    problems = []
+    for other, state in states.items():
+        if state["host"]["machine"] != own["host"]["machine"]:
+            continue
+        its_app, (its_bind, its_port) = state["app"]["name"], state["app"]["wants"]
+        if its_app == app:
+            problems.append(
+                f"flask_uwsgi_app_name={app} is wanted by {name} and by {other}, which are one host: "
+                "give each application of a host a name of its own"
+            )
+        elif its_port == port and (bind == its_bind or "0.0.0.0" in (bind, its_bind)):
+            problems.append(
+                f"flask_uwsgi_port={port} is wanted by {app} and by {its_app} on one host ({name}, {other}): "
+                "give each application of a host a port of its own"
+            )
+    return problems
+
+
+def decided(hosts: list[dict[str, Any]], app: str, release: str) -> dict[str, Any]:
+    """Return what auto was decided to be when the artifact was deployed first; empty where it was not.
+
+    Args:
+        hosts: the variables of each host of the play.
+        app: the application's name.
+        release: the artifact's id.
+    """
+    states = (host["__flask_uwsgi_state"]["app"] for host in hosts if "__flask_uwsgi_state" in host)
+    found = (state["decision"].get(release) for state in states if state["name"] == app)
+    return next((decision for decision in found if decision), {})
+
+
+def decide(check: dict[str, Any], threads: int, processes: int, host: dict[str, Any]) -> dict[str, Any]:
+    """Decide what auto is, by what the gevent check said.
+
+    Args:
+        check: its result.
+        threads: the threads of a worker that are wanted (``flask_uwsgi_threads``).
+        processes: the workers.
+        host: ``host`` of the module ``host_state``.
+
+    Returns:
+        ``mode``, ``because`` (a sentence), and in threads mode the number of ``threads``.
+    """
+    if check["verdict"] == "ok":
+        return {"mode": "gevent", "because": "auto is gevent: the gevent check found nothing against it"}
+    reasons = [
+        finding["what"]
+        for part in check["checks"].values()
+        for finding in part["findings"]
+        if finding["level"] in ("warning", "blocks")
+    ]
+    fits = preflight.most_threads(processes, host)
+    computes = check.get("overlap") is False and (check.get("cpu_share") or 0) >= _COMPUTES
+    size = min(threads, fits, _COMPUTING_THREADS if computes else threads)
+    why = (
+        "its requests compute, and more would only wait for the interpreter"
+        if size < min(threads, fits)
+        else "what this host allows"
+        if size < threads
+        else "flask_uwsgi_threads"
+    )
+    return {
+        "mode": "threads",
+        "threads": size,
+        "because": f"auto is threads, {size} a worker ({why}): {'; '.join(reasons)}",
+    }
+
+
+def gevent_refusal(check: dict[str, Any]) -> str:
+    """Tell why a deploy in gevent mode is refused, and what to do.
+
+    Args:
+        check: the result of the gevent check.
+    """
+    lines = ["flask_uwsgi_mode=gevent breaks this application, says the gevent check:"]
+    for name, part in check["checks"].items():
+        for finding in part["findings"]:
+            if finding["level"] == "blocks":
+                lines.append(f"  {name}: {finding['what']}")
+                lines += [f"      {line}" for line in str(finding.get("evidence") or "").splitlines()[:12]]
+                lines.append(f"      remedy: {finding['remedy']}")
+    lines.append(
+        "Mend it, or deploy with -e mode=threads, or let it pass with -e flask_uwsgi_gevent_check=warn. "
+        "What runs was not touched."
+    )
+    return "\n".join(lines)
 
 
 def deploy_summary(hosts: list[dict[str, Any]]) -> str:
@@ -88,13 +207,18 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
         return {
+            "collisions": collisions,
+            "decide": decide,
+            "decided": decided,
             "deploy_summary": deploy_summary,
             "environment_file": environment_file,
             "files_per_worker": preflight.files_per_worker,
             "generation": generation,
+            "gevent_refusal": gevent_refusal,
             "lock_problems": lock_problems,
             "preflight_problems": preflight.preflight_problems,
             "replaceable": replaceable,
             "settings_problems": preflight.settings_problems,
             "service_tasks": preflight.tasks,
+            "static_folder": static_folder,
         }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from itertools import takewhile
+from itertools import pairwise, takewhile
 
 # What uWSGI 2.0.31 and Python print, and the remedy in the role's own words.
 _CAUSES = (
+    (r"EntryError: (?P<detail>flask_uwsgi_.*)", "{detail}"),
     (
         r'unable to find "application" callable in file|unable to find "[^"]*" callable',
         "flask_uwsgi_callable={callable}: no such name in flask_uwsgi_wsgi_file={wsgi_file}. "
@@ -20,7 +21,8 @@ _CAUSES = (
     ),
     (
         r"(?P<detail>ModuleNotFoundError: No module named .*)",
-        "{detail}: add the package that brings it to the lock (flask_uwsgi_requirements), or the file to flask_uwsgi_source",
+        "{detail}: add the package that brings it to the lock (flask_uwsgi_requirements), or the file to "
+        "flask_uwsgi_source",
     ),
     (
         r"\[strict-mode\] unknown config directive: (?P<detail>\S+)",
@@ -28,29 +30,42 @@ _CAUSES = (
     ),
     (
         r"(?P<detail>(?:\w+\.)*\w*(?:Error|Exception|Exit)\b.*)",
-        "flask_uwsgi_wsgi_file={wsgi_file} raised while it was loaded: {detail}. Mend the application",
+        "{entry} raised while it was loaded: {detail}. Mend the application",
     ),
 )
 
 
-def explain(lines: Iterable[str], wsgi_file: str, callable_name: str) -> str:
+# Of a callable that is none uWSGI learns at the first request: a line without a traceback above it.
+_NO_CALLABLE = re.compile(r"TypeError: '(?P<type>\w+)' object is not callable")
+
+
+def explain(lines: Iterable[str], wsgi_file: str, callable_name: str, module: str = "") -> str:
     """Return the likeliest cause of a failed start, naming variable, value and remedy.
 
     Args:
         lines: what the instance logged.
         wsgi_file: the value of ``flask_uwsgi_wsgi_file``.
         callable_name: the value of ``flask_uwsgi_callable``.
+        module: the value of ``flask_uwsgi_module``.
 
     Returns:
         a sentence, or an empty string where the log tells nothing we know.
     """
     # All of them keep an application from being loaded: what it logs later is about something else.
+    lines = list(lines)
     logged = list(takewhile(lambda line: not line.startswith("WSGI app "), lines))
+    entry = f"flask_uwsgi_module={module}" if module else f"flask_uwsgi_wsgi_file={wsgi_file}"
     for pattern, remedy in _CAUSES:
         for line in reversed(logged):
             if match := re.search(pattern, line):
                 detail = match.groupdict().get("detail") or ""
-                return remedy.format(wsgi_file=wsgi_file, callable=callable_name, detail=detail.strip())
+                return remedy.format(wsgi_file=wsgi_file, callable=callable_name, entry=entry, detail=detail.strip())
+    for before, line in pairwise(lines):
+        if (match := _NO_CALLABLE.fullmatch(line)) and not before.startswith(" "):
+            return (
+                f"flask_uwsgi_callable={callable_name} of {entry} is {match['type']}, which cannot be called. "
+                "Set it to the name of the WSGI application in that file"
+            )
     return ""
 
 

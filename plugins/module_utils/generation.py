@@ -17,6 +17,8 @@ from .layout import Layout
 MANIFEST = "manifest.json"
 # Values in here may be nobody's business: a diff shows which names changed, never to what.
 ENVIRONMENT = "environment"
+# What the gevent check said, once it was asked.
+GEVENT_CHECK = "gevent_check.json"
 _SERVED = ".served"
 # As the filter environment_file writes it: a value may have several lines.
 _VARIABLE = re.compile(r'^(\w+)=("(?:[^"\\]|\\.)*")$', re.M | re.S)
@@ -95,7 +97,13 @@ def rollback_target(layout: Layout) -> str | None:
 def remove(layout: Layout, generation: str) -> None:
     """Remove a generation and the unit settings that are its own."""
     shutil.rmtree(layout.generations / generation, ignore_errors=True)
-    for unit in (layout.service(generation), layout.canary(generation), layout.relief(generation)):
+    for unit in (
+        layout.service(generation),
+        layout.canary(generation),
+        layout.relief(generation),
+        layout.task("pre", generation),
+        layout.task("post", generation),
+    ):
         shutil.rmtree(layout.dropin(unit).parent, ignore_errors=True)
 
 
@@ -106,6 +114,21 @@ def canary_targets(layout: Layout, generation: str) -> dict[Path, Path]:
     return {
         layout.units / layout.canary(""): stored / "app-canary@.service",
         layout.dropin(canary): stored / "generation.conf",
+    }
+
+
+def task_targets(layout: Layout, generation: str, when: str) -> dict[Path, Path]:
+    """Return where the unit files that only a generation's commands need belong: installed path to stored path.
+
+    Args:
+        layout: the application's paths.
+        generation: the generation's id.
+        when: ``pre`` or ``post``.
+    """
+    stored = layout.generations / generation / "units"
+    return {
+        layout.units / layout.task(when, ""): stored / "app-task@.service",
+        layout.dropin(layout.task(when, generation)): stored / "generation.conf",
     }
 
 

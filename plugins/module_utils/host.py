@@ -50,6 +50,7 @@ def facts(base: Path) -> dict[str, Any]:
         "free_mb": shutil.disk_usage(_existing(base)).free // 2**20,
         "systemd": Path("/run/systemd/system").is_dir(),
         "addresses": sorted(_addresses()),
+        "machine": f"{_text('/etc/machine-id')} {platform.node()}",
     }
 
 
@@ -71,6 +72,10 @@ def _limits(pid: int) -> dict[str, int]:
 
 def _number(path: str) -> int:
     return int(Path(path).read_text())
+
+
+def _text(path: str) -> str:
+    return Path(path).read_text().strip() if Path(path).is_file() else ""
 
 
 def _cgroup_pids() -> int:

@@ -108,6 +108,10 @@ class Layout:
         """Return the unit that serves in place of a generation's own while that one is restarted."""
         return f"{self.app}-relief@{generation}.service"
 
+    def task(self, when: str, generation: str) -> str:
+        """Return the unit that runs a generation's commands of before (``pre``) or after (``post``) its activation."""
+        return f"{self.app}-{when}@{generation}.service"
+
     def dropin(self, unit: str, name: str = "generation") -> Path:
         """Return where settings lie that belong to one unit alone."""
         return self.units / f"{unit}.d" / f"{name}.conf"

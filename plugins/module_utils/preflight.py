@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-MODES = ("gevent", "threads")
+MODES = ("gevent", "threads", "auto")
+GEVENT_CHECKS = ("enforce", "warn", "off")
 SUPPORTED = {("debian", "12"), ("debian", "13")}
 
 _NUMBERS: dict[str, tuple[type[int] | type[float], int, int]] = {
@@ -19,6 +20,10 @@ _NUMBERS: dict[str, tuple[type[int] | type[float], int, int]] = {
     "backlog": (int, 1, 65_535),
     "keep_releases": (int, 1, 100),
     "canary_seconds": (float, 0, 600),
+    "command_timeout": (int, 1, 86_400),
+    "gevent_check_requests": (int, 2, 200),
+    "gevent_check_timeout": (int, 5, 3600),
+    "gevent_check_memory_mb": (int, 64, 10**6),
     "hang_timeout": (int, 0, 86_400),
     "memory_mb": (int, 0, 10**7),
     "worker_memory_mb": (int, 0, 10**7),
@@ -35,13 +40,23 @@ _ACCOUNT = r"[a-z_][a-z0-9_-]{0,31}"
 _TEXTS = {
     # The canaries of an app `x` have the units of an app `x-canary`.
     "app_name": (
-        r"(?!.*-(canary|relief)$)[a-z][a-z0-9_-]{0,29}",
-        "a name of a-z, 0-9, _ and -, at most 30 long, a letter first and neither -canary nor -relief last",
+        r"(?!.*-(canary|relief|check|pre|post)$)[a-z][a-z0-9_-]{0,29}",
+        "a name of a-z, 0-9, _ and -, at most 30 long, a letter first and none of -canary, -relief, -check, -pre and "
+        "-post last",
     ),
     "user": (_ACCOUNT, "a valid account name"),
     "group": (_ACCOUNT, "a valid group name"),
     "callable": (r"[A-Za-z_][A-Za-z0-9_]*", "the name of the WSGI application in flask_uwsgi_wsgi_file"),
-    "health_path": (r"/[!-~]*", "a path that starts with /, in ASCII and without spaces"),
+    "module": (
+        r"(\w+(\.\w+)*:\w+(\(\))?)?",
+        "package.module:name, or package.module:name() for a factory, or empty it to use flask_uwsgi_wsgi_file",
+    ),
+    "mount": (r"(/[A-Za-z0-9._~-]+)*", "a path such as /shop, without a slash at its end, or empty it"),
+    "health_path": (
+        r"(/[!-~]*)?",
+        "a path that starts with /, in ASCII and without spaces, or empty it if there is none",
+    ),
+    "gevent_check_path": (r"(/[!-~]*)?", "a path that starts with /, in ASCII and without spaces, or empty it"),
     "bind": (rf"{_BYTE}(\.{_BYTE}){{3}}", "an IPv4 address of the host, or 0.0.0.0"),
 }
 
@@ -49,6 +64,10 @@ _TEXTS = {
 MANAGED_KEYS = {
     "callable": "flask_uwsgi_callable",
     "chdir": "flask_uwsgi_source",
+    "module": "flask_uwsgi_module",
+    "mount": "flask_uwsgi_mount",
+    "pythonpath": "flask_uwsgi_python_path",
+    "static-map": "flask_uwsgi_static",
     "socket-timeout": "flask_uwsgi_socket_timeout",
     "gevent": "flask_uwsgi_gevent",
     "gevent-early-monkey-patch": "flask_uwsgi_mode",
@@ -71,6 +90,8 @@ FIXED_KEYS = {
 _SPARE_FILES = 256
 _FILES_PER_CORE = {"gevent": 2, "threads": 3}
 _SPARE_TASKS = 64
+# Of folders: they stand in the ini and in scripts.
+_SAFE = re.compile(r"[A-Za-z0-9._/+-]+")
 
 
 def files_per_worker(mode: str, cores: int) -> int:
@@ -87,6 +108,18 @@ def tasks(mode: str, processes: int, cores: int) -> int:
     return processes * (cores + 16 if mode == "threads" else 32) + _SPARE_TASKS
 
 
+def most_threads(processes: int, host: dict[str, Any]) -> int:
+    """Return the threads that each worker may have on a host.
+
+    Args:
+        processes: the workers.
+        host: ``host`` of the module ``host_state``.
+    """
+    by_tasks = (host["tasks"] - _SPARE_TASKS) // processes - 16
+    by_files = (min(host["nofile"], host["file_max"] // processes) - _SPARE_FILES) // _FILES_PER_CORE["threads"]
+    return int(max(1, min(by_tasks, by_files)))
+
+
 def value_problems(s: dict[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the settings alone.
 
@@ -95,6 +128,14 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
     """
     if s["mode"] not in MODES:
         yield f"flask_uwsgi_mode={s['mode']} is no mode: set it to {' or '.join(MODES)}"
+    # YAML reads a bare off as false.
+    if s["gevent_check"] not in (*GEVENT_CHECKS, False):
+        yield (
+            f"flask_uwsgi_gevent_check={s['gevent_check']} is not valid: set it to "
+            f"{', '.join(GEVENT_CHECKS[:2])} or {GEVENT_CHECKS[2]}"
+        )
+    elif s["mode"] == "auto" and s["gevent_check"] in ("off", False):
+        yield "flask_uwsgi_mode=auto needs the check: set flask_uwsgi_gevent_check to enforce or warn, or choose a mode"
     for name, (kind, low, high) in _NUMBERS.items():
         try:
             fits = low <= kind(str(s[name])) <= high
@@ -103,24 +144,41 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
         if not fits:
             what = "a whole number" if kind is int else "a number"
             yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to {what} from {low} to {high}"
-    for name in ("break_lock", "log_requests", "log_x_forwarded_for", "manage_sysctl"):
+    for name in ("break_lock", "log_requests", "log_x_forwarded_for", "manage_sysctl", "secrets_in_environment"):
         if truth(s[name]) is None:
             yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to true or false"
     for name, (pattern, remedy) in _TEXTS.items():
         if not re.fullmatch(pattern, str(s[name])):
             yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to {remedy}"
-    for name in ("environment", "extra_ini", "unit_overrides"):
+    for name in ("environment", "extra_ini", "secrets", "static", "unit_overrides"):
         if not isinstance(s[name], Mapping):
-            shown = f"={s[name]}" if name != "environment" else ", whose value may be a secret,"
+            shown = f"={s[name]}" if name not in ("environment", "secrets") else ", whose value may be a secret,"
             yield f"flask_uwsgi_{name}{shown} is not valid: set it to a dictionary"
     for key in _dictionary(s["extra_ini"]):
         if key in MANAGED_KEYS:
             yield f"flask_uwsgi_extra_ini has {key!r}, which has a variable: set {MANAGED_KEYS[key]} instead"
         elif key in FIXED_KEYS:
             yield f"flask_uwsgi_extra_ini has {key!r}, which the service depends on: remove it"
+    for name in ("build_packages", "packages", "post_activate", "pre_activate", "python_path"):
+        if not (isinstance(s[name], list) and all(isinstance(item, str) for item in s[name])):
+            yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to a list of strings"
+    for folder in s["python_path"] if isinstance(s["python_path"], list) else []:
+        if not _inside(folder):
+            yield f"flask_uwsgi_python_path has {folder!r}, which leads out of the source: name a folder in it"
+    for path, folder in _dictionary(s["static"]).items():
+        if not re.fullmatch(r"/[!-~]*[^/]", str(path)) or not _inside(str(folder).partition(":")[2] or str(folder)):
+            yield (
+                f"flask_uwsgi_static has {path}={folder}, which is not valid: set it to a path such as /static and a "
+                "folder of the source, or of a package as package:folder"
+            )
     for key in _dictionary(s["environment"]):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(key)):
             yield f"flask_uwsgi_environment has {key!r}, which is no name of an environment variable: rename it"
+
+
+def _inside(folder: Any) -> bool:
+    path = Path(str(folder))
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and bool(_SAFE.fullmatch(str(folder)))
 
 
 def truth(value: Any) -> bool | None:
@@ -152,9 +210,10 @@ def source_problems(s: dict[str, Any]) -> Iterator[str]:
             f"flask_uwsgi_wsgi_file={s['wsgi_file']} does not exist in flask_uwsgi_source={s['source']}: "
             "set it to the file that makes the WSGI application"
         )
-    if not Path(s["lock"]).is_file():
+    lock = s["requirements"] or f"{s['source']}/requirements.txt"
+    if not Path(lock).is_file():
         yield (
-            f"flask_uwsgi_requirements={s['lock']} does not exist on the controller: "
+            f"flask_uwsgi_requirements={lock} does not exist on the controller: "
             "set it to a requirements file with exact versions and hashes"
         )
 
@@ -178,7 +237,9 @@ def host_problems(s: dict[str, Any], host: dict[str, Any], app: dict[str, Any]) 
         yield f"ansible_host runs {system}, which is not supported: use one of {known}"
     if not host["systemd"]:
         yield "ansible_host does not run systemd as its first process: use a host that does"
-    mode, processes, cores = s["mode"], int(s["processes"]), int(s[s["mode"]])
+    # What auto becomes is not known yet, and gevent is what its check needs.
+    mode = "gevent" if s["mode"] == "auto" else s["mode"]
+    processes, cores = int(s["processes"]), int(s[mode])
     need_files = files_per_worker(mode, cores)
     if need_files > host["nofile"]:
         most = (host["nofile"] - _SPARE_FILES) // _FILES_PER_CORE[mode]
@@ -212,6 +273,19 @@ def host_problems(s: dict[str, Any], host: dict[str, Any], app: dict[str, Any]) 
     if s["bind"] not in ("0.0.0.0", *host["addresses"]) and not str(s["bind"]).startswith("127."):
         known = ", ".join(host["addresses"])
         yield f"flask_uwsgi_bind={s['bind']} is no address of this host: set it to 0.0.0.0 or one of {known}"
+    for path in app["foreign"]:
+        yield (
+            f"flask_uwsgi_app_name={s['app_name']} collides with {path} of this host, which is not this application's: "
+            "choose another name"
+        )
+    for name, listen in app["neighbours"].items():
+        bind, _, port = listen.partition(":")
+        if (str(s["port"]) == port and "0.0.0.0" in (bind, s["bind"])) or f"{s['bind']}:{s['port']}" == listen:
+            yield (
+                f"flask_uwsgi_port={s['port']} belongs to the application {name} of this host (listens on {listen}): "
+                "choose another port"
+            )
+            return
     for holder in app["strangers"]:
         yield (
             f"flask_uwsgi_port={s['port']} is taken by {holder['name']} (pid {holder['pid']}): "

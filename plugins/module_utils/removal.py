@@ -20,7 +20,8 @@ def paths(layout: Layout, *, data: bool) -> list[Path]:
         layout: the application's paths.
         data: whether the application's data count.
     """
-    units = (layout.service("*"), layout.canary("*"), layout.relief("*"), layout.socket("*"))
+    tasks = (layout.task("pre", "*"), layout.task("post", "*"))
+    units = (layout.service("*"), layout.canary("*"), layout.relief("*"), *tasks, layout.socket("*"))
     found = [path for unit in units for suffix in ("", ".d") for path in layout.units.glob(unit + suffix)]
     found += [path for unit in units for path in layout.units.glob(f"*.wants/{unit}")]
     found += [layout.root, layout.runtime, layout.canary_runtime, layout.relief_runtime, layout.sysctl]

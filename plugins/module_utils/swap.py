@@ -196,7 +196,7 @@ class Swap:
     def _refuse(self, unit: str, after: str | None, problem: str) -> None:
         logged = systemd.journal(unit, 100, after)
         lines = telling(logged)
-        cause = explain(logged, self.manifest["wsgi_file"], self.manifest["callable"])
+        cause = explain(logged, self.manifest["wsgi_file"], self.manifest["callable"], self.manifest.get("module", ""))
         raise SwapError(
             f"generation {self.new} ({self.manifest['mode']}) does not serve: {cause or problem}.\n"
             + "\n".join(("Its last log lines:", *(f"    {line}" for line in lines[-15:])))
@@ -418,9 +418,12 @@ def prune(layout: Layout, new: str | None, old: str | None, keep: int) -> bool:
 
 
 def orphans(layout: Layout) -> list[Path]:
-    """Return the releases and environments that no generation which has served names."""
+    """Return the generations that never served, and the releases and environments that no other one names."""
     manifests = [gen.manifest(layout, name) or {} for name in gen.kept(layout)]
-    return [
+    wanted = {layout.current_generation(), *gen.kept(layout)}
+    # Those that are tried (see ``trial``) are still wanted, too.
+    written = [] if layout.trial.exists() else layout.generations.glob("[!.]*")
+    return [path for path in written if path.name not in wanted] + [
         path
         for folder, key in ((layout.releases, "release"), (layout.venvs, "venv"))
         for path in folder.glob("*")
@@ -431,7 +434,11 @@ def orphans(layout: Layout) -> list[Path]:
 def remove_orphans(layout: Layout) -> bool:
     """Remove what ``orphans`` finds; return whether there was anything."""
     found = orphans(layout)
-    remove(found)
+    for path in found:
+        if path.parent == layout.generations:
+            gen.remove(layout, path.name)
+        else:
+            remove([path])
     return bool(found)
 
 

@@ -66,7 +66,7 @@ def health(path: Path, target: str, timeout: float) -> tuple[int, str]:
         timeout: seconds for each read; the body's first piece is enough.
 
     Returns:
-        the HTTP status and the first 2000 characters of the body.
+        the HTTP status and the first 2000 characters of the body; of a redirect, where it leads.
 
     Raises:
         OSError: nobody listens, or no answer within the timeout.
@@ -75,6 +75,8 @@ def health(path: Path, target: str, timeout: float) -> tuple[int, str]:
     try:
         connection.request("GET", target)
         response = connection.getresponse()
+        if 300 <= response.status < 400 and (leads := response.getheader("Location")):
+            return response.status, f"a redirect to {leads}"
         return response.status, response.read1(2000).decode(errors="replace")
     except http.client.HTTPException as error:
         raise OSError(f"no HTTP answer: {error!r}") from error
@@ -82,12 +84,23 @@ def health(path: Path, target: str, timeout: float) -> tuple[int, str]:
         connection.close()
 
 
+def accepts(path: Path, timeout: float) -> None:
+    """Connect to an instance, and ask nothing.
+
+    Raises:
+        OSError: nobody listens.
+    """
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(timeout)
+        connection.connect(str(path))
+
+
 def await_health(path: Path, target: str, status: int, timeout: float) -> str | None:
     """Ask until the instance answers as wanted.
 
     Args:
         path: the instance's UNIX socket.
-        target: the path to GET.
+        target: the path to GET; empty where it is enough that a connection is accepted.
         status: the HTTP status that means healthy.
         timeout: seconds after which it counts as unhealthy.
 
@@ -99,14 +112,22 @@ def await_health(path: Path, target: str, status: int, timeout: float) -> str | 
     while True:
         remaining = deadline - time.monotonic()
         try:
+            if not target:
+                accepts(path, max(remaining, 0.1))
+                return None
             answered, body = health(path, target, max(remaining, 0.1))
             problem = f"GET {target} answered {answered} instead of {status}: {body[:300].strip()}"
             if answered == status:
                 return None
+            if 300 <= answered < 400 and "a redirect to " in body:
+                problem += (
+                    f". Set flask_uwsgi_health_path to a path that answers everybody, or flask_uwsgi_health_status "
+                    f"to {answered} if that is healthy"
+                )
         except OSError as error:
             # One that the deadline cut short tells less than the answer before it.
             if not problem or remaining >= _TELLING_S:
-                problem = f"GET {target} got no answer: {error}"
+                problem = f"{f'GET {target} got no answer' if target else 'it takes no connection'}: {error}"
         if time.monotonic() >= deadline:
             return problem
         time.sleep(0.1)

@@ -53,6 +53,11 @@ options:
       - Whether one line for each request is kept, too, as C(.tsv) (C(ab -g)).
     type: bool
     default: false
+  any_length:
+    description:
+      - Whether answers may differ in length (C(ab -l)). By default one that does is a failed request.
+    type: bool
+    default: false
   keep_going:
     description:
       - Whether a lost connection is counted as a failed request (C(ab -r)). By default C(ab) gives up.
@@ -230,6 +235,8 @@ def command_line(
         command += ["-e", csv]
     if each:
         command += ["-g", each]
+    if params["any_length"]:
+        command.append("-l")
     if params["keep_going"]:
         command.append("-r")
     return [*command, params["url"]]
@@ -337,6 +344,7 @@ def main() -> None:
             "warmup_requests": {"type": "int", "default": 0},
             "warmup_concurrency": {"type": "int", "default": 50},
             "keep_requests": {"type": "bool", "default": False},
+            "any_length": {"type": "bool", "default": False},
             "keep_going": {"type": "bool", "default": False},
             "executable": {"type": "str", "default": "ab"},
         },

@@ -50,12 +50,13 @@ host:
 app:
   description: >-
     The generation that serves, how it drifts from what was deployed, whether the account is there, what is
-    unpacked, who has reserved the application, and who else holds the port.
+    unpacked, who has reserved the application, what bears its name, its neighbours, and who else holds the port.
   type: dict
   returned: always
 """
 
 import grp
+import json
 import pwd
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,36 @@ def strangers(layout: Layout, bind: str, port: int) -> list[dict[str, Any]]:
     return [] if ours else host.port_holders(bind, port)
 
 
+def foreign(layout: Layout) -> list[str]:
+    """Return the units and the directory of the application's name that are not the application's."""
+    folders = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"), Path("/lib/systemd/system"))
+    units = [folder / unit for folder in folders for unit in (layout.service(""), layout.socket_template)]
+    found = [str(unit) for unit in units if unit.is_file() and not unit.read_text().startswith("# Written by Ansible")]
+    known = {"current", "generations", "incoming", "releases", "venvs"}
+    strange = layout.root.is_dir() and any(path.name not in known for path in layout.root.glob("[!.]*"))
+    return sorted({*found, *([str(layout.root)] if strange and not layout.current.is_symlink() else [])})
+
+
+def neighbours(layout: Layout) -> dict[str, str]:
+    """Return the other applications of the host and the address of each, whether it is served now or not."""
+    others = (Layout(path.parent.name, layout.base) for path in layout.base.glob("*/current") if path.is_symlink())
+    manifests = {other.app: gen.manifest(other, other.current_generation() or "") for other in others}
+    return {app: found["listen"] for app, found in manifests.items() if found and app != layout.app}
+
+
+def checked(layout: Layout) -> list[dict[str, Any]]:
+    """Return what the gevent check said of the generations on the host."""
+    found = []
+    for name in names(layout.generations, gen.GEVENT_CHECK):
+        said = json.loads((layout.generations / name / gen.GEVENT_CHECK).read_text())
+        manifest = gen.manifest(layout, name) or {}
+        entry = manifest.get("module") or f"{manifest.get('wsgi_file')}:{manifest.get('callable')}"
+        found.append(
+            {"release": manifest.get("release"), "entry": entry, "path": said["path"], "verdict": said["verdict"]}
+        )
+    return found
+
+
 def names(folder: Path, marker: str = "") -> list[str]:
     """Return the names of the whole entries of a folder."""
     if not folder.is_dir():
@@ -105,7 +136,12 @@ def main() -> None:
     facts = host.facts(layout.base)
     current = layout.current_generation()
     serving = (gen.manifest(layout, current) if current else None) or {}
+    bind, port = module.params["bind"], module.params["port"]
     app: dict[str, Any] = {
+        "name": layout.app,
+        "wants": [bind, str(port)],
+        "decision": {serving["release"]: serving["decision"]} if serving.get("decision") else {},
+        "checked": checked(layout),
         "current": current,
         "mode": serving.get("mode"),
         "listen": serving.get("listen"),
@@ -115,11 +151,13 @@ def main() -> None:
         "venvs": names(layout.venvs, ".complete"),
         "account": known(pwd.getpwnam, module.params["user"]) and known(grp.getgrnam, module.params["group"]),
         "drift": [],
+        "foreign": foreign(layout),
+        "neighbours": neighbours(layout),
         "strangers": [],
     }
     if facts["systemd"]:
         app["drift"] = service.drift(layout)
-        app["strangers"] = strangers(layout, module.params["bind"], module.params["port"])
+        app["strangers"] = strangers(layout, bind, port)
     module.exit_json(changed=False, host=facts, app=app)
 
 

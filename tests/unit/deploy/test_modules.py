@@ -61,6 +61,7 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
             "units/app@.service": "[Service]\n",
             "units/app-canary@.service": "[Service]\n",
             "units/app-relief@.service": "[Service]\n",
+            "units/app-task@.service": "[Service]\n",
             "units/generation.conf": "[Service]\n",
             "units/listen.conf": "[Service]\n",
             "manifest.json": MANIFEST,
@@ -85,6 +86,8 @@ def test_a_generation_is_written_once_with_its_links(
     assert seen == [
         "shop-canary@.service",
         "shop-canary@g1.service.d",
+        "shop-pre@.service",
+        "shop-pre@g1.service.d",
         "shop-relief@.service",
         "shop-relief@g1.service.d",
         "shop@.service",
@@ -93,7 +96,8 @@ def test_a_generation_is_written_once_with_its_links(
         "shop@g1.service.d",
     ]
     asked = (tmp_path / "bin/systemd-analyze.asked").read_text().split()
-    assert asked == ["verify", "--man=no", "shop@g1.service", "shop-canary@g1.service", "shop-relief@g1.service"]
+    assert asked[:2] == ["verify", "--man=no"]
+    assert asked[2:] == [f"shop{kind}@g1.service" for kind in ("", "-canary", "-relief", "-pre")]
     assert not run_module("generation", **arguments)["changed"]
 
 
@@ -308,6 +312,8 @@ def test_what_serves_is_read_when_nobody_else_can_change_it(
     @contextmanager
     def wait(*arguments: Any) -> Iterator[None]:
         host.serve("quicker")
+        # It took away what had not served.
+        write_generation(layout, "new")
         with exclusive(*arguments):
             yield
 

@@ -39,6 +39,7 @@ def s(tmp_path: Path) -> dict[str, Any]:
         "lock": str(source / "requirements.txt"),
         "user": "shop",
         "group": "shop",
+        "health_path": "/healthz",
         "environment": {"TOKEN_FILE": "/x", "_a1": ""},
         "extra_ini": {"max-requests": 1000},
         # The numbers that the tests calculate with.
@@ -257,8 +258,13 @@ def test_all_problems_of_the_settings_are_told_at_once(s: dict[str, Any]) -> Non
 # The host.
 
 
+def app(*strangers: dict[str, Any], **known: Any) -> dict[str, Any]:
+    """Return what is known of an application of which nothing is on the host."""
+    return {"strangers": list(strangers), "foreign": [], "neighbours": {}, **known}
+
+
 def problems_of(s: dict[str, Any], host: dict[str, Any], *strangers: dict[str, Any]) -> list[str]:
-    return preflight_problems({"host": host, "app": {"strangers": list(strangers)}}, s)
+    return preflight_problems({"host": host, "app": app(*strangers)}, s)
 
 
 def test_a_host_that_fits_has_no_problem(s: dict[str, Any], host: dict[str, Any]) -> None:
@@ -372,7 +378,7 @@ def test_all_problems_of_a_host_are_told_at_once(s: dict[str, Any], host: dict[s
         "somaxconn": 128,
         "free_mb": 1,
     }
-    state = {"strangers": [{"pid": 1, "name": "a"}, {"pid": 2, "name": "b"}]}
+    state = app({"pid": 1, "name": "a"}, {"pid": 2, "name": "b"})
     problems = list(host_problems(s, small, state))
     assert len(problems) == 9
     assert all(": " in problem for problem in problems)
@@ -394,3 +400,66 @@ def test_an_address_that_is_not_the_host_s_is_told_with_those_that_are(s: dict[s
 @pytest.mark.parametrize("name", ["break_lock", "log_requests", "log_x_forwarded_for", "manage_sysctl"])
 def test_a_word_that_is_neither_true_nor_false_is_told(s: dict[str, Any], name: str) -> None:
     one(value_problems({**s, name: "perhaps"}), f"flask_uwsgi_{name}=perhaps", "set it to true or false")
+
+
+@pytest.mark.parametrize(
+    ("bind", "listen", "collides"),
+    [
+        ("0.0.0.0", "0.0.0.0:8040", True),
+        ("127.0.0.1", "0.0.0.0:8040", True),
+        ("0.0.0.0", "127.0.0.1:8040", True),
+        ("127.0.0.1", "127.0.0.1:8040", True),
+        ("127.0.0.1", "127.0.0.2:8040", False),
+        ("0.0.0.0", "0.0.0.0:8041", False),
+    ],
+)
+def test_the_port_of_another_application_is_told_also_while_that_is_stopped(
+    s: dict[str, Any], host: dict[str, Any], bind: str, listen: str, collides: bool
+) -> None:
+    problems = list(host_problems(s | {"bind": bind}, host, app(neighbours={"books": listen})))
+    if collides:
+        one(problems, "flask_uwsgi_port=8040 belongs to the application books", "choose another port")
+    else:
+        assert problems == []
+
+
+def test_a_name_that_something_else_of_the_host_bears_is_told(s: dict[str, Any], host: dict[str, Any]) -> None:
+    unit = "/usr/lib/systemd/system/ssh@.service"
+    problems = host_problems(s | {"app_name": "ssh"}, host, app(foreign=[unit]))
+    one(problems, "flask_uwsgi_app_name=ssh collides with " + unit, "choose another name")
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"module": "shop"}, ("flask_uwsgi_module=shop is not valid", "package.module:name")),
+        ({"module": "shop:create_app('x')"}, ("flask_uwsgi_module=",)),
+        ({"mount": "shop/"}, ("flask_uwsgi_mount=shop/ is not valid", "such as /shop")),
+        ({"python_path": ["../x"]}, ("flask_uwsgi_python_path has '../x'", "name a folder in it")),
+        ({"python_path": "src"}, ("flask_uwsgi_python_path=src is not valid", "list of strings")),
+        ({"static": {"/static": "../../etc"}}, ("flask_uwsgi_static has /static=../../etc",)),
+        ({"static": {"static": "static"}}, ("flask_uwsgi_static has static=static", "a path such as /static")),
+        ({"static": {"/s": "shop:/etc"}}, ("flask_uwsgi_static has /s=shop:/etc",)),
+        ({"pre_activate": "flask db upgrade"}, ("flask_uwsgi_pre_activate=", "list of strings")),
+        ({"gevent_check": "maybe"}, ("flask_uwsgi_gevent_check=maybe is not valid", "enforce, warn or off")),
+        ({"mode": "auto", "gevent_check": "off"}, ("flask_uwsgi_mode=auto needs the check",)),
+        ({"mode": "auto", "gevent_check": False}, ("flask_uwsgi_mode=auto needs the check",)),
+    ],
+)
+def test_what_describes_an_application_of_one_s_own_is_judged(
+    s: dict[str, Any], changed: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    one(value_problems(s | changed), *words)
+
+
+def test_the_ways_to_describe_it_are_accepted(s: dict[str, Any]) -> None:
+    described = {
+        "module": "shop.web:create_app()",
+        "mount": "/shop",
+        "python_path": ["src"],
+        "static": {"/static": "shop/static", "/assets": "shop:assets"},
+        "pre_activate": ["flask --app shop db upgrade"],
+        "health_path": "",
+        "gevent_check": False,
+    }
+    assert list(value_problems(s | described)) == []

@@ -183,6 +183,18 @@ def test_any_other_status_is_a_problem_that_tells_what_was_answered(serve: Serve
     assert status.startswith("204") or problem.endswith(": no database")
 
 
+def test_of_a_redirect_it_is_told_where_it_leads_and_what_to_set(serve: Serve) -> None:
+    path = serve(http("302 Found\r\nLocation: /login?next=/healthz"))
+    problem = await_health(path, "/healthz", 200, 0.2) or ""
+    assert "answered 302 instead of 200: a redirect to /login?next=/healthz." in problem
+    assert "Set flask_uwsgi_health_path to a path that answers everybody" in problem
+
+
+def test_without_a_health_path_it_is_enough_that_a_connection_is_taken(serve: Serve, short_path: Path) -> None:
+    assert await_health(serve(http("500 Internal Server Error")), "", 200, 1) is None
+    assert (await_health(short_path / "none.sock", "", 200, 0.2) or "").startswith("it takes no connection: ")
+
+
 def test_the_status_that_means_healthy_may_be_any(serve: Serve) -> None:
     assert await_health(serve(http("418 I'm a teapot")), "/", 418, 1) is None
 

@@ -1,0 +1,81 @@
+"""Runs a generation's own commands, such as a migration, as the service would run: in a unit of their own."""
+
+from __future__ import annotations
+
+import shutil
+
+from . import generation as gen
+from . import systemd
+from .layout import Layout
+
+# How long systemd itself may take on top of the time the operator gave.
+_GRACE = 15
+_CAUSES = {
+    "timeout": "{seconds:.0f} s (flask_uwsgi_command_timeout) were not enough",
+    "exit-code": "it exited with status {status}",
+    "signal": "it was killed by signal {status}",
+    "oom-kill": "the kernel killed it for lack of memory (flask_uwsgi_memory_mb)",
+}
+
+
+class CommandsError(Exception):
+    """A command failed, or took too long."""
+
+
+def run(layout: Layout, generation: str, when: str, seconds: float) -> list[str]:
+    """Run the commands one after the other, until one fails.
+
+    Args:
+        layout: the application's paths.
+        generation: the generation whose environment and release they get; it need not serve.
+        when: ``pre`` or ``post``.
+        seconds: how long they may take in all.
+
+    Returns:
+        what they printed.
+
+    Raises:
+        CommandsError: one failed or took too long; the message has its last lines.
+        SystemdError: systemd does not answer.
+    """
+    unit = layout.task(when, generation)
+    targets = gen.task_targets(layout, generation, when)
+    end = systemd.cursor()
+    try:
+        for target, stored in targets.items():
+            target.parent.mkdir(mode=0o755, exist_ok=True)
+            shutil.copyfile(stored, target)
+        systemd.systemctl("daemon-reload")
+        try:
+            systemd.systemctl("start", unit, timeout=seconds + _GRACE)
+        except systemd.SystemdError as error:
+            raise CommandsError(_reason(unit, when, seconds, _printed(unit, end))) from error
+        return _printed(unit, end)
+    finally:
+        systemd.systemctl("stop", layout.task(when, "*"), timeout=90 + _GRACE)
+        systemd.systemctl("reset-failed", layout.task(when, "*"))
+        for target in targets:
+            target.unlink(missing_ok=True)
+        shutil.rmtree(layout.dropin(unit).parent, ignore_errors=True)
+        systemd.systemctl("daemon-reload")
+
+
+def _printed(unit: str, after: str | None) -> list[str]:
+    chatter = (f"{unit}: ", "Starting ", "Finished ", "Failed to start ", "Stopping ", "Stopped ", "Started ")
+    return [line for line in systemd.journal(unit, 200, after) if line.strip() and not line.startswith(chatter)]
+
+
+def _reason(unit: str, when: str, seconds: float, printed: list[str]) -> str:
+    found = systemd.show(unit, "Result", "ExecMainStatus")
+    cause = _CAUSES.get(found["Result"], "systemd says {result}").format(
+        seconds=seconds, status=found["ExecMainStatus"], result=found["Result"]
+    )
+    begun = [line.removeprefix("+ ") for line in printed if line.startswith("+ ")]
+    command = f"`{begun[-1]}` of " if begun else ""
+    return "\n".join(
+        (
+            f"{command}flask_uwsgi_{when}_activate failed: {cause}. Mend it, and deploy again.",
+            "Its last lines:",
+            *(f"    {line}" for line in printed[-15:]),
+        )
+    )
