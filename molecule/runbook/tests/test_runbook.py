@@ -25,6 +25,7 @@ import requests
 import yaml
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
 
+from tests.clone import clone, write
 from tools import runbook
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -77,14 +78,7 @@ class Site:
             self.variables |= members["hosts"]
 
     def _clone(self, folder: Path) -> None:
-        listed = subprocess.run(
-            ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
-        ).stdout
-        for name in filter(None, listed.split("\0")):
-            if os.path.lexists(ROOT / name):
-                (self.clone / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, self.clone / name, follow_symlinks=False)
-        (self.clone / ".venv").symlink_to(sys.prefix)
+        clone(self.clone)
         shutil.copytree(ROOT / "app", self.shop, ignore=shutil.ignore_patterns("tests", "__pycache__"))
         shutil.copy(Path(__file__).with_name("shop_faults.py"), self.shop / "faults.py")
         with (self.shop / "run.py").open("a") as source:
@@ -164,10 +158,7 @@ class Site:
 
     def write(self, file: str, text: str) -> None:
         """Put a setting into a file of the inventory, beside what is there."""
-        path = self.clone / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        there = yaml.safe_load(path.read_text()) if path.exists() else {}
-        path.write_text(yaml.safe_dump(_merged(there or {}, yaml.safe_load(text)), sort_keys=False))
+        write(self.clone / file, text)
 
     def join(self, group: str, host: str) -> None:
         """Add a host to the inventory."""
@@ -249,12 +240,6 @@ class Site:
         self._meet(yaml.safe_load(Path(file).read_text())["all"]["children"])
         for host, variables in self.variables.items():
             self.write(f"{INVENTORY}/host_vars/{host}.yml", yaml.safe_dump(variables))
-
-
-def _merged(there: dict[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    for key, value in new.items():
-        there[key] = _merged(there[key] or {}, value) if isinstance(there.get(key), dict) else value
-    return there
 
 
 def until(true: Callable[[], bool], seconds: float = 60) -> None:

@@ -1,0 +1,17 @@
+"""An application that ships as a wheel, served below a mount point."""
+
+from flask import Flask, url_for
+
+app = Flask(__name__)
+
+
+@app.get("/hello/<name>")
+def hello(name: str) -> dict[str, str]:
+    """Greet, and tell where this page is."""
+    return {"hello": name, "here": url_for("hello", name=name)}
+
+
+@app.get("/healthz")
+def healthz() -> dict[str, str]:
+    """Tell that the application serves."""
+    return {"status": "ok"}

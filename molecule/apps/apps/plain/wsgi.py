@@ -1,0 +1,11 @@
+"""A WSGI application without a framework, and without a page for its health."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Tell the path, and nothing else."""
+    status = "404 Not Found" if environ["PATH_INFO"] == "/healthz" else "200 OK"
+    start_response(status, [("Content-Type", "text/plain")])
+    return [environ["PATH_INFO"].encode()]
