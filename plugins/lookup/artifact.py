@@ -14,13 +14,21 @@ options:
   _terms:
     description: Nothing; everything is an option.
   source:
-    description: The application's folder on the controller.
-    type: path
+    description:
+      - The application, a folder, a wheel or an sdist on the controller, a pinned package (C(NAME==VERSION)), or a git
+        repository (C(git+URL@REF)).
+    type: str
     required: true
-  lock:
-    description: The application's requirements with hashes.
-    type: path
-    required: true
+  requirements:
+    description:
+      - What the application requires, a file relative to the source. Where it is no lock, one is made and kept in the
+        cache. Empty for what the source has.
+    type: str
+    default: ''
+  wsgi_file:
+    description: The file that the source must have; empty for none.
+    type: str
+    default: ''
   server_lock:
     description: The requirements of the application server (uWSGI, gevent), with hashes.
     type: path
@@ -29,6 +37,11 @@ options:
     description: The requirements of the build itself (pip, setuptools, wheel), with hashes.
     type: path
     required: true
+  build_packages:
+    description: Debian packages that the application's wheels are compiled with. Others give other wheels.
+    type: list
+    elements: str
+    default: []
   platform:
     description: Distribution, architecture and Python of the hosts, such as C(debian-12-x86_64-py3.11).
     type: str
@@ -46,16 +59,20 @@ options:
 
 EXAMPLES = r"""
 - ansible.builtin.set_fact:
-    artifact: "{{ lookup('flaskops.uwsgi.artifact', source='app', lock='app/requirements.txt', ...) }}"
+    artifact: "{{ lookup('flaskops.uwsgi.artifact', source='app', ...) }}"
 """
 
 RETURN = r"""
 _raw:
   description:
-    - One dictionary with C(id), C(platform), C(code) and C(wheelhouse).
+    - One dictionary with C(id), C(platform), C(source), C(locked), C(code) and C(wheelhouse).
+    - C(source) has the C(kind) and what is the same on every controller, such as the C(commit).
+    - C(locked) tells C(from) which file a lock was made, of how many C(packages), and its C(path); empty where the
+      application brings one.
     - C(code) and C(wheelhouse) each have C(id), C(path) and, when they are in the cache, C(file) and C(sha256).
     - Only C(problem), a sentence with its remedy, where the input cannot become an artifact.
-    - C(wheelhouse.requirements) holds the two requirement texts to build from.
+    - C(wheelhouse.requirements) holds the two requirement texts to build from, C(wheelhouse.distribution) the file to
+      build besides, empty for none.
   type: list
   elements: dict
 """
@@ -65,6 +82,19 @@ from typing import Any
 
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import artifact as art
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.git import checkout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.locking import lock_of
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import (
+    Distribution,
+    Folder,
+    Git,
+    Package,
+    Source,
+    parse,
+)
+
+# Tells in every release what was installed for it.
+INSTALLED = "requirements.lock"
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]
@@ -80,39 +110,71 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             return [{"problem": str(error)}]
 
     def _plan(self) -> dict[str, Any]:
-        source = Path(self.get_option("source"))
         cache = Path(self.get_option("cache"))
-        platform = self.get_option("platform")
-        application = art.read_lock(Path(self.get_option("lock")), "flask_uwsgi_requirements")
-        server = art.server_entries(
-            application, art.read_lock(Path(self.get_option("server_lock")), "artifact_server_lock")
-        )
-        build = art.read_lock(Path(self.get_option("build_lock")), "artifact_build_lock")
-
-        files = art.source_files(source, self.get_option("exclude"))
-        code = art.code_id(source, files)
-        wheelhouse = art.wheelhouse_id([*application, *server, *build], platform)
-
         cache.mkdir(mode=0o755, parents=True, exist_ok=True)
+        platform = self.get_option("platform")
+        source = parse(self.get_option("source"))
+        folder, origin = self._found(source, cache)
+        server_lock = Path(self.get_option("server_lock"))
+        server = art.read_lock(server_lock, "artifact_server_lock")
+        build = art.read_lock(Path(self.get_option("build_lock")), "artifact_build_lock")
+        lock = lock_of(source, folder, self.get_option("requirements"), server_lock, platform, cache)
+        server = art.server_entries(lock.entries, server)
+
+        files = art.source_files(folder, self.get_option("exclude")) if folder else []
+        installed = art.rendered([*lock.entries, *server])
+        added = {} if Path(INSTALLED) in files else {INSTALLED: installed}
+        root = folder or Path()
+        code = art.code_id(root, files, added)
+        distribution = source.path if isinstance(source, Distribution) else None
+        wheelhouse = art.wheelhouse_id(
+            [*lock.entries, *server, *build],
+            platform,
+            *([origin["sha256"]] if distribution else []),
+            *sorted(self.get_option("build_packages")),
+        )
+
         code_archive = cache / f"code-{code}.tar.gz"
         code_record = art.recorded(code_archive)
         if code_record is None:
-            art.pack_code(source, files, code_archive)
+            art.pack_code(root, files, added, code_archive)
             code_record = art.record(code_archive)
         wheels_archive = cache / f"wheelhouse-{wheelhouse}.tar"
         wheels_record = art.recorded(wheels_archive)
+        made = {"from": lock.made_from, "packages": len(lock.entries), "path": str(lock.path)} if lock.path else {}
         return {
             "id": art.digest(code, wheelhouse),
             "platform": platform,
+            "source": origin,
+            "locked": made,
             "code": {"id": code, "path": str(code_archive), **code_record},
             "wheelhouse": {
                 "id": wheelhouse,
                 "path": str(wheels_archive),
                 "built": wheels_record is not None,
-                "requirements": {
-                    "application": "\n".join(entry.text for entry in application) + "\n",
-                    "server": "\n".join(entry.text for entry in server) + "\n",
-                },
+                "requirements": {"application": art.rendered(lock.entries), "server": art.rendered(server)},
+                "distribution": str(distribution or ""),
                 **(wheels_record or {}),
             },
         }
+
+    def _found(self, source: Source, cache: Path) -> tuple[Path | None, dict[str, str]]:
+        """Return the folder of a source, if it has one, and what tells it from others on every controller."""
+        match source:
+            case Package():
+                return None, {"kind": "package", "package": source.requirement}
+            case Distribution():
+                return None, {"kind": "distribution", "file": source.path.name, "sha256": art.sha256(source.path)}
+            case Git():
+                commit, folder = checkout(source, cache)
+                origin = {"kind": "git", "commit": commit}
+            case Folder():
+                folder, origin = source.path, {"kind": "folder"}
+        wsgi_file = self.get_option("wsgi_file")
+        if wsgi_file and not (folder / wsgi_file).is_file():
+            raise art.ArtifactError(
+                f"flask_uwsgi_wsgi_file={wsgi_file} does not exist in "
+                f"flask_uwsgi_source={art.masked(self.get_option('source'))}: set it to the file that makes the WSGI "
+                "application, or set flask_uwsgi_module"
+            )
+        return folder, origin

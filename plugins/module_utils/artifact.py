@@ -14,7 +14,7 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,16 @@ def digest(*parts: str) -> str:
         data = part.encode()
         whole.update(len(data).to_bytes(8, "big") + data)
     return whole.hexdigest()[:ID_LENGTH]
+
+
+def normalised(name: str) -> str:
+    """Return a distribution's name as the registry compares it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def masked(text: str) -> str:
+    """Return a text without the accounts and passwords that stand in its addresses."""
+    return re.sub(r"//[^/\s]+@", "//…@", text)
 
 
 def sha256(path: Path) -> str:
@@ -86,11 +96,18 @@ def source_files(source: Path, exclude: Iterable[str]) -> list[Path]:
     return files
 
 
-def code_id(source: Path, files: Iterable[Path]) -> str:
-    """Return the id of the code: names, executable bits and contents, nothing else."""
+def code_id(source: Path, files: Iterable[Path], added: Mapping[str, str]) -> str:
+    """Return the id of the code: names, executable bits and contents, nothing else.
+
+    Args:
+        source: the application's folder.
+        files: what of it is packed, relative to it.
+        added: names and contents of further files.
+    """
     return digest(
         RECIPE,
         *(f"{file}:{_executable(source / file)}:{sha256(source / file)}" for file in files),
+        *(f"{name}\0{content}" for name, content in sorted(added.items())),
     )
 
 
@@ -98,12 +115,13 @@ def _executable(path: Path) -> bool:
     return bool(path.stat().st_mode & 0o100)
 
 
-def pack_code(source: Path, files: Iterable[Path], target: Path) -> None:
+def pack_code(source: Path, files: Iterable[Path], added: Mapping[str, str], target: Path) -> None:
     """Write the code as a tar.gz whose bytes depend on the code alone.
 
     Args:
         source: the application's folder.
         files: what to pack, relative to it.
+        added: names and contents of further files.
         target: the archive to write; it appears whole or not at all.
     """
     buffer = io.BytesIO()
@@ -112,15 +130,21 @@ def pack_code(source: Path, files: Iterable[Path], target: Path) -> None:
         tarfile.open(fileobj=packed, mode="w") as tar,
     ):
         for file in files:
-            entry = tarfile.TarInfo(str(file))
-            content = (source / file).read_bytes()
-            entry.size = len(content)
-            entry.mode = 0o755 if _executable(source / file) else 0o644
-            tar.addfile(entry, io.BytesIO(content))
-    _write(target, buffer.getvalue())
+            _add(tar, str(file), (source / file).read_bytes(), executable=_executable(source / file))
+        for name, content in sorted(added.items()):
+            _add(tar, name, content.encode(), executable=False)
+    write(target, buffer.getvalue())
 
 
-def _write(target: Path, content: bytes) -> None:
+def _add(tar: tarfile.TarFile, name: str, content: bytes, executable: bool) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    entry.mode = 0o755 if executable else 0o644
+    tar.addfile(entry, io.BytesIO(content))
+
+
+def write(target: Path, content: bytes) -> None:
+    """Write a file of the cache; it appears whole or not at all."""
     # Several hosts are planned at once, each in a process of its own.
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     partial.write_bytes(content)
@@ -136,7 +160,28 @@ def requirements(text: str) -> Iterator[Requirement]:
             continue
         match = _REQUIREMENT.match(stripped)
         name = match["name"] if match else stripped
-        yield Requirement(re.sub(r"[-_.]+", "-", name).lower(), re.sub(r"\s+", " ", stripped))
+        yield Requirement(normalised(name), re.sub(r"\s+", " ", stripped))
+
+
+def loose(entries: Iterable[Requirement]) -> Requirement | None:
+    """Return the first entry that has no exact version or no hash; None where the entries are a lock."""
+    return next((entry for entry in entries if not (pin(entry) and "--hash=" in entry.text)), None)
+
+
+def pin(entry: Requirement) -> str:
+    """Return the exact version that an entry wants; empty where it wants none."""
+    match = _REQUIREMENT.match(entry.text)
+    return (match["pin"] or "").lstrip("= ") if match else ""
+
+
+def shown(entry: Requirement) -> str:
+    """Return an entry for people: without its hashes, and without what is secret in an address."""
+    return masked(entry.text.split(" --hash", 1)[0])
+
+
+def rendered(entries: Iterable[Requirement]) -> str:
+    """Return entries as a requirements file, each hash on a line of its own."""
+    return "".join(entry.text.replace(" --hash", " \\\n    --hash") + "\n" for entry in entries)
 
 
 def read_lock(path: Path, variable: str) -> list[Requirement]:
@@ -154,19 +199,13 @@ def read_lock(path: Path, variable: str) -> list[Requirement]:
             f"{variable}={path} does not exist on the controller: set it to a requirements file with hashes"
         )
     entries = list(requirements(path.read_text()))
-    for entry in entries:
-        match = _REQUIREMENT.match(entry.text)
-        if not match or not match["pin"] or "--hash=" not in entry.text:
-            raise ArtifactError(
-                f"{variable}={path} is not a lock: {_shown(entry.text)!r} has no exact version "
-                "or no --hash. Make one with `pip-compile --generate-hashes` or "
-                "`uv pip compile --generate-hashes`"
-            )
+    if entry := loose(entries):
+        raise ArtifactError(
+            f"{variable}={path} is not a lock: {shown(entry)!r} has no exact version "
+            "or no --hash. Make one with `pip-compile --generate-hashes` or "
+            "`uv pip compile --generate-hashes`"
+        )
     return entries
-
-
-def _shown(text: str) -> str:
-    return re.sub(r"//[^/@\s]+@", "//…@", text.split(" --hash", 1)[0])
 
 
 def server_entries(application: list[Requirement], server: list[Requirement]) -> list[Requirement]:
@@ -175,20 +214,21 @@ def server_entries(application: list[Requirement], server: list[Requirement]) ->
     return [entry for entry in server if entry.name not in chosen]
 
 
-def wheelhouse_id(entries: Iterable[Requirement], platform: str) -> str:
+def wheelhouse_id(entries: Iterable[Requirement], platform: str, *others: str) -> str:
     """Return the id of a wheelhouse: what is installed, on which platform.
 
     Args:
         entries: all requirements, of the application, the server and the build tools.
         platform: distribution, architecture and Python, such as ``debian-12-x86_64-py3.11``.
+        others: what else the wheels depend on.
     """
-    return digest(RECIPE, platform, *sorted(entry.text for entry in entries))
+    return digest(RECIPE, platform, *sorted(entry.text for entry in entries), *others)
 
 
 def record(archive: Path) -> dict[str, Any]:
     """Write down an archive's checksum beside it, and return what was written."""
     entry = {"file": archive.name, "sha256": sha256(archive)}
-    _write(archive.with_name(archive.name + ".json"), json.dumps(entry, indent=2).encode() + b"\n")
+    write(archive.with_name(archive.name + ".json"), json.dumps(entry, indent=2).encode() + b"\n")
     return entry
 
 

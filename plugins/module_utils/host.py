@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import platform
+import re
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 _LISTEN = "0A"
+_DPKG = Path("/var/lib/dpkg/status")
 _ANY = {"0" * 8, "0" * 32}
 # Before an IPv4 address in the table of IPv6.
 _MAPPED = "0" * 16 + "FFFF0000"
@@ -52,6 +55,15 @@ def facts(base: Path) -> dict[str, Any]:
         "addresses": sorted(_addresses()),
         "machine": f"{_text('/etc/machine-id')} {platform.node()}",
     }
+
+
+def missing_packages(wanted: Iterable[str]) -> list[str]:
+    """Return which Debian packages are not installed, as dpkg's own list has it (see dpkg(1), FILES)."""
+    wanted = set(wanted)
+    if wanted:
+        text = _DPKG.read_text(errors="replace") if _DPKG.is_file() else ""
+        wanted -= set(re.findall(r"^Package: (\S+)\n(?:\S.*\n)*?Status: \S+ \S+ installed$", text, re.MULTILINE))
+    return sorted(wanted)
 
 
 def _addresses() -> set[str]:

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import ArtifactError, masked
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import Distribution, Folder, Git, Package, parse
+
 MODES = ("gevent", "threads", "auto")
 GEVENT_CHECKS = ("enforce", "warn", "off")
 SUPPORTED = {("debian", "12"), ("debian", "13")}
@@ -194,33 +197,56 @@ def _dictionary(value: Any) -> Mapping[str, Any]:
 def source_problems(s: dict[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the application's files on the controller.
 
+    What is in a git repository is judged when it is checked out.
+
     Args:
         s: the role's variables without their prefix.
     """
-    source = Path(s["source"])
-    if not source.is_dir():
-        yield (
-            f"flask_uwsgi_source={s['source']} is not a directory on the controller: "
-            "set it to the folder that holds your application"
-        )
+    try:
+        source = parse(str(s["source"]))
+    except ArtifactError as error:
+        yield str(error)
         return
-    wsgi_file = Path(s["wsgi_file"])
-    if wsgi_file.is_absolute() or ".." in wsgi_file.parts or not (source / wsgi_file).is_file():
+    if isinstance(source, Package | Distribution) and not s["module"]:
         yield (
-            f"flask_uwsgi_wsgi_file={s['wsgi_file']} does not exist in flask_uwsgi_source={s['source']}: "
+            f"flask_uwsgi_module is empty, and flask_uwsgi_source={s['source']} has no flask_uwsgi_wsgi_file: "
+            "set it to the WSGI application in the package, as package.module:name"
+        )
+    wsgi_file = Path(s["wsgi_file"])
+    leaves = wsgi_file.is_absolute() or ".." in wsgi_file.parts
+    if not s["module"] and (leaves or (isinstance(source, Folder) and not (source.path / wsgi_file).is_file())):
+        yield (
+            f"flask_uwsgi_wsgi_file={s['wsgi_file']} does not exist in flask_uwsgi_source={masked(str(s['source']))}: "
             "set it to the file that makes the WSGI application"
         )
-    lock = s["requirements"] or f"{s['source']}/requirements.txt"
-    if not Path(lock).is_file():
+    requirements = Path(s["requirements"]).expanduser()
+    folder = source.path if isinstance(source, Folder) else Path()
+    known = not isinstance(source, Git) or requirements.is_absolute()
+    if s["requirements"] and known and not (folder / requirements).is_file():
         yield (
-            f"flask_uwsgi_requirements={lock} does not exist on the controller: "
-            "set it to a requirements file with exact versions and hashes"
+            f"flask_uwsgi_requirements={s['requirements']} does not exist on the controller: "
+            "set it to a requirements file or pyproject.toml, relative to flask_uwsgi_source"
         )
+
+
+def package_problems(s: dict[str, Any]) -> Iterator[str]:
+    """Yield what is no package of Debian, by its name alone (Debian Policy, 5.6.1).
+
+    Args:
+        s: the role's variables without their prefix.
+    """
+    for name in ("build_packages", "packages"):
+        if not isinstance(s[name], list):
+            yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to a list of Debian packages"
+            continue
+        for package in s[name]:
+            if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", str(package)):
+                yield f"flask_uwsgi_{name} has {str(package)!r}, which is no name of a Debian package: correct it"
 
 
 def settings_problems(s: dict[str, Any]) -> list[str]:
     """Return every problem that can be told without asking a host."""
-    return [*value_problems(s), *source_problems(s)]
+    return [*value_problems(s), *package_problems(s), *source_problems(s)]
 
 
 def host_problems(s: dict[str, Any], host: dict[str, Any], app: dict[str, Any]) -> Iterator[str]:

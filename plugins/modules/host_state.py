@@ -30,6 +30,11 @@ options:
     description: The group of the service.
     type: str
     required: true
+  packages:
+    description: Debian packages that the application needs.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -44,7 +49,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 host:
-  description: Platform, limits and free space.
+  description: Platform, limits, free space, and which of the packages are missing.
   type: dict
   returned: always
 app:
@@ -129,11 +134,12 @@ def main() -> None:
             "port": {"type": "int", "required": True},
             "user": {"type": "str", "required": True},
             "group": {"type": "str", "required": True},
+            "packages": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
     layout = arguments.layout(module.params)
-    facts = host.facts(layout.base)
+    facts = host.facts(layout.base) | {"missing_packages": host.missing_packages(module.params["packages"])}
     current = layout.current_generation()
     serving = (gen.manifest(layout, current) if current else None) or {}
     bind, port = module.params["bind"], module.params["port"]

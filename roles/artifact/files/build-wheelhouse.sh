@@ -16,6 +16,9 @@ cp tools/wheels/pip-*.whl wheels/
 # Without isolation uWSGI is compiled by the pinned setuptools, not by whatever is newest today.
 tools/bin/pip wheel --quiet --no-deps --no-build-isolation --require-hashes --wheel-dir wheels --requirement server.txt
 tools/bin/pip wheel --quiet --no-deps --require-hashes --wheel-dir wheels --requirement application.txt
+if [ -d distribution ]; then
+    tools/bin/pip wheel --quiet --no-deps --wheel-dir wheels distribution/*
+fi
 tar --create --file wheelhouse.tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --directory wheels .
 echo "$(find wheels -name '*.whl' | wc -l) wheels in $(($(date +%s) - started)) s"
 sha256sum wheelhouse.tar | cut -d' ' -f1
