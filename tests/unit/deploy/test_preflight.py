@@ -86,7 +86,7 @@ def test_settings_that_are_right_have_no_problem(s: dict[str, Any]) -> None:
 
 
 def test_values_from_the_command_line_are_strings_and_accepted(s: dict[str, Any]) -> None:
-    texts = {name: value if isinstance(value, dict) else str(value) for name, value in s.items()}
+    texts = {name: value if isinstance(value, dict | list) else str(value) for name, value in s.items()}
     assert settings_problems(texts) == []
 
 

@@ -1,0 +1,230 @@
+"""Applications of every kind beside those of the page, and that none of them notices what is done to another."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.witness import Witness
+
+pytestmark = pytest.mark.timeout(300)
+
+OTHERS = {"httpbin": (8041, "/get"), "notes": (8042, "/")}
+
+
+@contextmanager
+def undisturbed(site: Any, *apps: str) -> Iterator[None]:
+    """Hold that applications keep their processes and answer every request meanwhile."""
+    before = {app: site.processes(app) for app in apps}
+    with ExitStack() as stack:
+        windows = []
+        for app in apps:
+            port, path = OTHERS[app]
+            url = f"http://{site.address}:{port}"
+            witness = stack.enter_context(Witness(url, clients=5, path=path, method="GET"))
+            windows.append(stack.enter_context(witness.window(f"beside {app}", steady=0.5)))
+        yield
+    reports = [window.report() for window in windows]
+    assert [report.failures for report in reports] == [{}] * len(reports)
+    assert all(report.requests > 10 for report in reports)
+    assert {app: site.processes(app) for app in apps} == before
+
+
+@pytest.fixture(scope="module")
+def more(site: Any) -> Iterator[Any]:
+    """Add two applications to the inventory: a wheel below a mount point, and a WSGI function."""
+    source = site.folder / "greeter"
+    done = subprocess.run(["uv", "build", "--wheel", source], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = (source / "dist").glob("*.whl")
+    site.write("inventory/mine/hosts.yml", "layers: {app: [httpbin, notes, greeter, plain]}")
+    greeter = {
+        "flask_uwsgi_source": str(wheel),
+        "flask_uwsgi_module": "greeter:app",
+        "flask_uwsgi_mount": "/greeter",
+        "flask_uwsgi_port": 8043,
+        "flask_uwsgi_mode": "gevent",
+    }
+    plain = {
+        "flask_uwsgi_source": str(site.folder / "plain"),
+        "flask_uwsgi_wsgi_file": "wsgi.py",
+        "flask_uwsgi_callable": "application",
+        "flask_uwsgi_port": 8044,
+        "flask_uwsgi_health_path": "",
+        "flask_uwsgi_mode": "threads",
+        "flask_uwsgi_post_activate": ["echo served > $STATE_DIRECTORY/after"],
+    }
+    site.write("inventory/mine/group_vars/greeter.yml", yaml.safe_dump(greeter))
+    site.write("inventory/mine/group_vars/plain.yml", yaml.safe_dump(plain))
+    yield site
+
+
+def test_a_wheel_is_deployed_and_nobody_else_notices(more: Any) -> None:
+    with undisturbed(more, "httpbin", "notes"):
+        more.deployed("greeter")
+    greeting = more.get(8043, "/greeter/hello/you").json()
+    assert greeting == {"hello": "you", "here": "/greeter/hello/you"}
+    assert more.get(8043, "/hello/you").status_code == 404
+    assert more.get(8043, "/greeterx/hello/you").status_code == 404
+    lock = more.root("cat /opt/greeter/current/release/requirements.lock")
+    assert re.search(r"^flask==3\.\S+.*--hash=sha256:", lock.replace("\\\n", " "), flags=re.M), lock
+
+
+def test_a_wsgi_function_without_a_page_for_its_health_is_deployed(more: Any) -> None:
+    more.deployed("plain")
+    answer = more.get(8044, "/a/path")
+    assert (answer.status_code, answer.text) == (200, "/a/path")
+    assert more.root("cat /var/lib/plain/after") == "served"
+
+
+def test_each_application_has_an_account_and_limits_of_its_own(more: Any) -> None:
+    for app in ("httpbin", "notes", "greeter", "plain"):
+        unit = f"{app}@{more.generation(app)}.service"
+        shown = more.root(f"systemctl show {unit} --property=User --property=TasksMax --property=RuntimeDirectory")
+        assert f"User={app}\n" in f"{shown}\n"
+        assert f"RuntimeDirectory={app}\n" in f"{shown}\n"
+        assert "TasksMax=infinity" not in shown
+        # Nobody reads another's configuration.
+        readable = f"runuser -u {app} -- find /opt -name uwsgi.ini -readable"
+        assert {path.split("/")[2] for path in more.root(readable).splitlines()} == {app}
+
+
+def test_static_files_are_served_without_the_application_and_nothing_beside_them(site: Any) -> None:
+    assert site.get(8042, "/static/style.css").headers["Content-Type"] == "text/css"
+    for path in (
+        "/static/../__init__.py",
+        "/static/%2e%2e/__init__.py",
+        "/static/..%2f__init__.py",
+        "/static//etc/passwd",
+    ):
+        # Not by requests, which would tidy the path up.
+        connection = http.client.HTTPConnection(site.address, 8042, timeout=10)
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read().decode()
+        connection.close()
+        assert answer.status == 404, (path, body)
+        assert "Flask" not in body and "root:" not in body, path
+
+
+def test_a_migration_runs_once_a_deploy_and_not_where_nothing_is_to_be_done(site: Any) -> None:
+    log = "cat /var/lib/notes/migrations.log"
+    before = site.root(log).splitlines()
+    assert "nothing to do" in site.deployed("notes")
+    assert site.root(log).splitlines() == before
+    site.deployed("notes", flask_uwsgi_environment={"COLOUR": "blue"})
+    assert len(site.root(log).splitlines()) == len(before) + 1
+
+
+@pytest.fixture
+def refused(site: Any) -> Callable[..., str]:
+    """Return a function that tries a deploy of the notes which must end, and disturb nothing."""
+
+    def attempt(change: Callable[[Path], object] = lambda _: None, **variables: Any) -> str:
+        copy = site.folder / "spoiled"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(site.folder / "notes", copy)
+        change(copy / "notes/__init__.py")
+        generations = site.root("ls /opt/notes/generations /opt/notes/releases")
+        with undisturbed(site, "notes"):
+            status, output = site.deploy("notes", flask_uwsgi_source=str(copy), **variables)
+        assert status != 0
+        assert site.root("ls /opt/notes/generations /opt/notes/releases") == generations
+        assert site.root("systemctl list-units --failed --plain --no-legend 'notes*'") == ""
+        assert site.root("ls -d /etc/systemd/system/notes-p*@* 2>/dev/null || true") == ""
+        return str(output)
+
+    return attempt
+
+
+def appended(code: str) -> Callable[[Path], object]:
+    return lambda file: file.write_text(file.read_text() + f"\n\n{code}\n")
+
+
+@pytest.mark.parametrize(
+    ("code", "variables", "told"),
+    [
+        pytest.param(
+            "number = 3",
+            {"flask_uwsgi_module": "notes:number"},
+            "flask_uwsgi_module=notes:number is int, which cannot be called. Name the WSGI application",
+            id="not callable",
+        ),
+        pytest.param(
+            "def make(settings):\n    return create_app()",
+            {"flask_uwsgi_module": "notes:make()"},
+            "flask_uwsgi_module=notes:make(): make() missing 1 required positional argument: 'settings'. "
+            "Name a factory that needs no arguments",
+            id="factory with arguments",
+        ),
+        pytest.param(
+            "",
+            {"flask_uwsgi_module": "notes:site"},
+            "flask_uwsgi_module=notes:site: notes has no site. Name one that it has",
+            id="no such name",
+        ),
+        pytest.param(
+            "@property\ndef _unused(self): ...\n\n_made = create_app\n\n\ndef create_app():\n    app = _made()\n"
+            "    app.before_request(lambda: redirect('/login') if request.path == '/healthz' else None)\n    return app",
+            {"flask_uwsgi_health_timeout": 2, "flask_uwsgi_gevent_check": "off"},
+            "GET /healthz answered 302 instead of 200: a redirect to /login. Set flask_uwsgi_health_path to a path that "
+            "answers everybody",
+            id="health redirects to a login",
+        ),
+        pytest.param(
+            "",
+            {"flask_uwsgi_pre_activate": ["echo looking for tables", "flask --app notes no-such-command"]},
+            "`flask --app notes no-such-command` of flask_uwsgi_pre_activate failed: it exited with status 2. Mend it",
+            id="migration fails",
+        ),
+        pytest.param(
+            "",
+            {"flask_uwsgi_pre_activate": ["sleep 1000"], "flask_uwsgi_command_timeout": 1},
+            "`sleep 1000` of flask_uwsgi_pre_activate failed: 1 s (flask_uwsgi_command_timeout) were not enough",
+            id="migration hangs",
+        ),
+        pytest.param(
+            "",
+            {"flask_uwsgi_port": 8041},
+            "flask_uwsgi_port=8041 belongs to the application httpbin of this host (listens on 0.0.0.0:8041)",
+            id="the port of another application",
+        ),
+    ],
+)
+def test_what_cannot_serve_is_refused_in_words_and_disturbs_nothing(
+    refused: Callable[..., str], code: str, variables: dict[str, Any], told: str
+) -> None:
+    assert told in refused(appended(code), **variables)
+
+
+def test_two_applications_of_one_deploy_that_want_one_port_are_told(more: Any) -> None:
+    status, output = more.deploy("greeter,plain", flask_uwsgi_port=8050)
+    assert status != 0
+    assert "flask_uwsgi_port=8050 is wanted by greeter and by plain on one host" in output
+    assert "Nothing was changed" in output
+
+
+def test_a_command_after_the_swap_that_fails_is_told_and_the_new_generation_serves(site: Any) -> None:
+    before = site.generation("plain")
+    status, output = site.deploy("plain", flask_uwsgi_post_activate=["echo so far", "false"])
+    assert status != 0
+    assert "`false` of flask_uwsgi_post_activate failed: it exited with status 1" in output
+    assert site.generation("plain") != before
+    assert site.get(8044, "/x").status_code == 200
+
+
+def test_one_is_removed_and_nobody_else_notices(more: Any) -> None:
+    with undisturbed(more, "httpbin", "notes"):
+        status, output = more.shell("ansible-playbook playbooks/remove.yml -e target=greeter -e data=remove")
+    assert status == 0, output
+    assert more.root("ls -d /opt/greeter /etc/systemd/system/greeter* 2>/dev/null || true") == ""
+    assert more.root("ls /opt") == "httpbin\nnotes\nplain"
