@@ -173,11 +173,12 @@ def appended(code: str) -> Callable[[Path], object]:
             id="no such name",
         ),
         pytest.param(
-            "@property\ndef _unused(self): ...\n\n_made = create_app\n\n\ndef create_app():\n    app = _made()\n"
-            "    app.before_request(lambda: redirect('/login') if request.path == '/healthz' else None)\n    return app",
+            "made = create_app\n\n\ndef create_app():\n    app = made()\n"
+            "    app.before_request(lambda: redirect('/login') if request.path == '/healthz' else None)\n"
+            "    return app",
             {"flask_uwsgi_health_timeout": 2, "flask_uwsgi_gevent_check": "off"},
-            "GET /healthz answered 302 instead of 200: a redirect to /login. Set flask_uwsgi_health_path to a path that "
-            "answers everybody",
+            "GET /healthz answered 302 instead of 200: a redirect to /login. Set flask_uwsgi_health_path to a path "
+            "that answers everybody",
             id="health redirects to a login",
         ),
         pytest.param(

@@ -202,3 +202,27 @@ def test_an_application_may_use_the_same_words(line: str) -> None:
 
 def test_what_uwsgi_says_once_the_application_is_loaded_is_dropped() -> None:
     assert telling(["- SystemD socket activation detected -", *BEFORE, *ASKED]) == ASKED[6:]
+
+
+def test_the_loader_s_own_words_are_told_as_they_are() -> None:
+    log = ["Traceback (most recent call last):", "EntryError: flask_uwsgi_module=shop:app: shop has no app. Name one"]
+    assert explain([*BEFORE, *log, *AFTER], "run.py", "app", "shop:app") == log[1].removeprefix("EntryError: ")
+
+
+def test_what_a_module_raises_is_told_with_the_module() -> None:
+    log = ["Traceback (most recent call last):", "ValueError: no such tenant"]
+    told = explain([*BEFORE, *log, *AFTER], "run.py", "app", "shop:app")
+    assert (
+        told
+        == "flask_uwsgi_module=shop:app raised while it was loaded: ValueError: no such tenant. Mend the application"
+    )
+
+
+def test_a_callable_that_is_none_is_told_though_uwsgi_learns_it_at_the_first_request() -> None:
+    loaded = "WSGI app 0 (mountpoint='') ready in 0 seconds on interpreter 0x7fb198760018 pid: 21901 (default app)"
+    log = [loaded, "spawned uWSGI worker 1 (pid: 2, cores: 1)", "TypeError: 'int' object is not callable"]
+    assert explain(log, "run.py", "number").startswith(
+        "flask_uwsgi_callable=number of flask_uwsgi_wsgi_file=run.py is int, which cannot be called."
+    )
+    own = [loaded, "Traceback (most recent call last):", '  File "run.py", line 3', "    x()", log[-1]]
+    assert explain(own, "run.py", "app") == ""

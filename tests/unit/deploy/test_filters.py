@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.filter import operations
-from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import FilterModule, environment_file, generation
+from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import (
+    FilterModule,
+    collisions,
+    decide,
+    decided,
+    environment_file,
+    generation,
+    gevent_refusal,
+    static_folder,
+)
 
 from tests.unit.loadtest.conftest import ROOT
 
@@ -150,3 +159,93 @@ def test_every_filter_that_the_role_uses_is_there() -> None:
     text = "".join(path.read_text() for path in role.rglob("*") if path.suffix in (".yml", ".j2"))
     used = set(re.findall(r"\| *flaskops\.uwsgi\.(\w+)", text))
     assert used == {*FilterModule().filters(), *operations.FilterModule().filters()}
+
+
+# Several applications.
+
+
+def placed(name: str, app: str, address: str, machine: str = "m1") -> dict[str, Any]:
+    bind, _, port = address.partition(":")
+    state = {"host": {"machine": machine}, "app": {"name": app, "wants": [bind, port], "decision": {}}}
+    return {"inventory_hostname": name, "__flask_uwsgi_state": state}
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (placed("b", "books", "0.0.0.0:8041"), ""),
+        (placed("b", "books", "0.0.0.0:8040", machine="m2"), ""),
+        (placed("b", "books", "127.0.0.2:8040"), ""),
+        (
+            placed("b", "books", "127.0.0.1:8040"),
+            "flask_uwsgi_port=8040 is wanted by shop and by books on one host (a, b)",
+        ),
+        (
+            placed("b", "books", "0.0.0.0:8040"),
+            "flask_uwsgi_port=8040 is wanted by shop and by books on one host (a, b)",
+        ),
+        (placed("b", "shop", "0.0.0.0:8041"), "flask_uwsgi_app_name=shop is wanted by a and by b, which are one host"),
+    ],
+)
+def test_applications_of_one_deploy_that_collide_are_told(other: dict[str, Any], told: str) -> None:
+    problems = collisions([placed("a", "shop", "127.0.0.1:8040"), other], "a")
+    assert [problem.partition(": give")[0] for problem in problems] == ([told] if told else [])
+
+
+def test_static_files_are_those_of_the_release_or_of_a_package() -> None:
+    plan = {"id": "r1", "platform": "debian-13-x86_64-py3.13", "wheelhouse": {"id": "w1"}}
+    assert static_folder("shop/static", "/opt/shop", plan) == "/opt/shop/releases/r1/shop/static"
+    package = static_folder("shop.web:static", "/opt/shop", plan)
+    assert package == "/opt/shop/venvs/w1/lib/python3.13/site-packages/shop/web/static"
+
+
+# auto.
+
+HOST = {"tasks": 32_768, "nofile": 20_000, "file_max": 10**6}
+
+
+def said(verdict: str, level: str = "blocks", **more: Any) -> dict[str, Any]:
+    finding = {"level": level, "what": "it sleeps in C", "evidence": "run.py:3\nin slow", "remedy": "call gevent.sleep"}
+    note = {"level": "note", "what": "not to be told", "evidence": "", "remedy": ""}
+    parts = {"cooperation": {"verdict": verdict, "findings": [note, *([finding] if verdict != "ok" else [])]}}
+    return {"verdict": verdict, "checks": parts, **more}
+
+
+def test_auto_is_gevent_where_the_check_says_ok() -> None:
+    assert decide(said("ok"), 224, 4, HOST)["mode"] == "gevent"
+
+
+@pytest.mark.parametrize(("verdict", "level"), [("warning", "warning"), ("blocks", "blocks")])
+def test_auto_is_threads_otherwise_and_tells_why(verdict: str, level: str) -> None:
+    decision = decide(said(verdict, level), 224, 4, HOST)
+    assert (decision["mode"], decision["threads"]) == ("threads", 224)
+    assert decision["because"] == "auto is threads, 224 a worker (flask_uwsgi_threads): it sleeps in C"
+
+
+def test_the_threads_of_auto_fit_the_host_and_the_work() -> None:
+    small = decide(said("blocks"), 224, 4, {**HOST, "tasks": 500})
+    assert small["threads"] == (500 - 64) // 4 - 16
+    assert "(what this host allows)" in small["because"]
+    computes = decide(said("warning", "warning", overlap=False, cpu_share=0.97), 224, 4, HOST)
+    assert computes["threads"] == 8
+    assert "its requests compute" in computes["because"]
+
+
+def test_what_was_decided_is_known_of_any_host_of_the_application_for_the_same_artifact() -> None:
+    first, second, other = (placed(name, app, "0.0.0.0:1") for name, app in (("a", "shop"), ("b", "shop"), ("c", "x")))
+    second["__flask_uwsgi_state"]["app"]["decision"] = {"r1": {"mode": "threads"}}
+    other["__flask_uwsgi_state"]["app"]["decision"] = {"r2": {"mode": "gevent"}}
+    assert decided([first, second, other], "shop", "r1") == {"mode": "threads"}
+    assert decided([first, second, other], "shop", "r2") == {}
+
+
+def test_a_refusal_tells_what_blocks_where_and_what_to_do() -> None:
+    told = gevent_refusal(said("blocks")).splitlines()
+    assert told[0].startswith("flask_uwsgi_mode=gevent breaks this application")
+    assert told[1:5] == [
+        "  cooperation: it sleeps in C",
+        "      run.py:3",
+        "      in slow",
+        "      remedy: call gevent.sleep",
+    ]
+    assert "-e mode=threads" in told[-1] and "What runs was not touched" in told[-1]

@@ -1,6 +1,7 @@
 """The modules whose work is done by other programs, as far as these can be replaced."""
 
 import grp
+import json
 import os
 import stat
 import subprocess
@@ -465,3 +466,33 @@ def test_a_file_that_was_edited_by_hand_is_mended_where_it_is(
     assert (folder / "uwsgi.ini").read_text() == arguments["files"]["uwsgi.ini"]
     assert folder.stat().st_ino == inode
     assert not run_module("generation", **arguments)["changed"]
+
+
+# Several applications.
+
+
+def test_what_bears_the_name_and_is_not_the_application_s_is_found(layout: TemporaryLayout) -> None:
+    assert host_state.foreign(layout) == []
+    (layout.root / "photos").mkdir()
+    assert host_state.foreign(layout) == [str(layout.root)]
+    layout.current.symlink_to("generations/g1")
+    assert host_state.foreign(layout) == []
+
+
+def test_neighbours_are_known_with_their_addresses(layout: TemporaryLayout) -> None:
+    other = Layout("books", layout.base)
+    folder = other.generations / "g7"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text('{"listen": "127.0.0.1:8041"}')
+    assert host_state.neighbours(layout) == {}
+    other.current.symlink_to("generations/g7")
+    assert host_state.neighbours(layout) == {"books": "127.0.0.1:8041"}
+    assert host_state.neighbours(Layout("books", layout.base)) == {}
+
+
+def test_what_the_gevent_check_said_is_known_with_what_it_was_asked_about(layout: TemporaryLayout) -> None:
+    for name, manifest in (("g1", {"release": "r1", "module": "shop:app"}), ("g2", {"release": "r2"})):
+        (layout.generations / name).mkdir()
+        (layout.generations / name / "manifest.json").write_text(json.dumps(manifest))
+    (layout.generations / "g1/gevent_check.json").write_text('{"path": "/slow", "verdict": "ok"}')
+    assert host_state.checked(layout) == [{"release": "r1", "entry": "shop:app", "path": "/slow", "verdict": "ok"}]

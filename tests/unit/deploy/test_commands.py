@@ -1,0 +1,90 @@
+"""The commands of a deploy, in a unit of their own of which nothing remains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import commands, systemd
+
+from tests.unit.deploy.fake_host import TemporaryLayout
+
+UNIT = "shop-pre@g1.service"
+
+
+class Systemd:
+    """Runs the unit, as ``outcome`` says."""
+
+    def __init__(self, layout: TemporaryLayout) -> None:
+        self.layout = layout
+        self.asked: list[str] = []
+        self.installed: list[str] = []
+        self.printed = ["Starting shop-pre@g1.service - x...", "+ first", "one", "+ second", "two"]
+        self.outcome: Callable[[], None] = lambda: None
+        self.properties = {"Result": "exit-code", "ExecMainStatus": "3"}
+
+    def systemctl(self, *words: str, timeout: float = 90) -> str:
+        assert timeout > 0
+        self.asked.append(" ".join(words))
+        if words[0] == "start":
+            files = (path for path in self.layout.units.rglob("*") if path.is_file())
+            self.installed = sorted(str(path.relative_to(self.layout.units)) for path in files)
+            self.outcome()
+        return ""
+
+
+@pytest.fixture
+def fake(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> Systemd:
+    units = layout.generations / "g1/units"
+    units.mkdir(parents=True)
+    for name in ("app-task@.service", "generation.conf"):
+        (units / name).write_text(name)
+    fake = Systemd(layout)
+    monkeypatch.setattr(systemd, "systemctl", fake.systemctl)
+    monkeypatch.setattr(systemd, "cursor", lambda: "i=1")
+    monkeypatch.setattr(systemd, "journal", lambda unit, lines, after: fake.printed if unit == UNIT else [])
+    monkeypatch.setattr(systemd, "show", lambda unit, *_: fake.properties if unit == UNIT else {})
+    return fake
+
+
+def nothing_remains(layout: TemporaryLayout, fake: Systemd) -> bool:
+    left: list[Path] = [path for path in layout.units.rglob("*") if "shop-p" in str(path)]
+    return not left and fake.asked[-3:] == [
+        "stop shop-pre@*.service",
+        "reset-failed shop-pre@*.service",
+        "daemon-reload",
+    ]
+
+
+def test_they_run_in_a_unit_of_which_nothing_remains(layout: TemporaryLayout, fake: Systemd) -> None:
+    assert commands.run(layout, "g1", "pre", 5) == ["+ first", "one", "+ second", "two"]
+    assert fake.installed == ["shop-pre@.service", "shop-pre@g1.service.d/generation.conf"]
+    assert nothing_remains(layout, fake)
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (
+            "exit-code",
+            "`second` of flask_uwsgi_pre_activate failed: it exited with status 3. Mend it, and deploy again.",
+        ),
+        ("timeout", "failed: 5 s (flask_uwsgi_command_timeout) were not enough."),
+        ("signal", "failed: it was killed by signal 3."),
+        ("oom-kill", "failed: the kernel killed it for lack of memory (flask_uwsgi_memory_mb)."),
+        ("protocol", "failed: systemd says protocol."),
+    ],
+)
+def test_one_that_fails_is_told_with_its_last_lines(
+    layout: TemporaryLayout, fake: Systemd, result: str, told: str
+) -> None:
+    def fail() -> None:
+        raise systemd.SystemdError("`systemctl start` failed")
+
+    fake.outcome, fake.properties["Result"] = fail, result
+    with pytest.raises(commands.CommandsError) as raised:
+        commands.run(layout, "g1", "pre", 5)
+    assert told in str(raised.value)
+    assert str(raised.value).endswith("Its last lines:\n    + first\n    one\n    + second\n    two")
+    assert nothing_remains(layout, fake)
