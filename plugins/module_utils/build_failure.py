@@ -35,12 +35,16 @@ _MISSING = (
     (r"pkg-config('|:)? .*not found|Did not find pkg-config", ("pkg-config",)),
 )  # fmt: skip
 
-# pip's own frame around what matters.
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+# The bars and arrows with which pip and uv frame what others said.
+_FRAME = " \t╰│─>├▶×"
+# pip's own words around it.
 _NOISE = re.compile(
-    r"^[\s╰│─>×|]*(note: This (error|is an issue)|hint: See above|\[end of output\]|\[\d+ lines of output\]|"
-    r"See above for output|exit code: \d+|python setup\.py .* did not run successfully|"
-    r"WARNING: Retrying|\[notice\])|^[\s╰│─>^~]*$"
+    r"((note: )?This (error originates from a subprocess|is an issue with the package)|hint: See above|"
+    r"\[end of output\]|\[\d+ lines of output\]|See above for output|exit code: \d+|WARNING: Retrying|"
+    r"\[notice\]|.* did not run successfully)|\W*$"
 )
+_TELLING = re.compile(r"\b(error|fatal)\b.*:|not found|No such file|cannot find", re.IGNORECASE)
 
 
 def missing_packages(output: str) -> list[str]:
@@ -54,10 +58,14 @@ def missing_packages(output: str) -> list[str]:
 
 
 def telling_lines(output: str, count: int = 12) -> list[str]:
-    """Return the last lines of an output, less those that say nothing.
+    """Return the lines of an output that name an error and the last ones, less those that say nothing.
 
     Args:
         output: everything the build printed.
         count: how many at most.
     """
-    return [line.rstrip() for line in output.splitlines() if not _NOISE.match(line)][-count:]
+    unframed = (_COLOURS.sub("", line).lstrip(_FRAME).rstrip() for line in output.splitlines())
+    lines = [line for line in unframed if not _NOISE.match(line)]
+    telling = [number for number, line in enumerate(lines) if _TELLING.search(line)][-count // 2 :]
+    last = [number for number in range(len(lines)) if number not in telling][len(telling) - count :]
+    return [lines[number] for number in sorted(telling + last)]

@@ -107,7 +107,12 @@ def _fetch(source: Git, cache: Path) -> str:
 def _commit(source: Git) -> str:
     if _COMMIT.fullmatch(source.ref):
         return source.ref
-    names = [f"refs/heads/{source.ref}", f"refs/tags/{source.ref}^{{}}", f"refs/tags/{source.ref}", source.ref]
+    # What an annotated tag points to has its name and ^{}.
+    names = [
+        name
+        for full in (f"refs/heads/{source.ref}", f"refs/tags/{source.ref}", source.ref)
+        for name in (f"{full}^{{}}", full)
+    ]
     listed = _git("ls-remote", "--", source.url, *names)
     there = {name: commit for commit, name in (line.split("\t") for line in listed.splitlines())}
     if not (found := next((there[name] for name in names if name in there), None)):

@@ -69,9 +69,10 @@ class _Wanted:
             return [self.source.requirement]
         return [self.source.path.as_uri()] if isinstance(self.source, Distribution) else []
 
-    @property
-    def paths(self) -> tuple[str, ...]:
-        return (str(self.source.path), self.source.path.as_uri()) if isinstance(self.source, Distribution) else ()
+    def itself(self, entry: Requirement) -> bool:
+        """Tell whether an entry is the distribution that the lock is made for."""
+        address = self.source.path.as_uri() if isinstance(self.source, Distribution) else None
+        return address is not None and address in entry.text.split()
 
 
 def lock_of(source: Source, folder: Path | None, given: str, server: Path, platform: str, cache: Path) -> Lock:
@@ -194,7 +195,7 @@ def _make(wanted: _Wanted, path: Path) -> str:
     """Write the lock to the cache, and return where it is."""
     text = _run(wanted, *_EXPORT) if wanted.exported else _compile(wanted)
     # A distribution is no release of the registry; the build host gets the file itself.
-    entries = [entry for entry in art.requirements(text) if not entry.text.startswith(wanted.paths)]
+    entries = [entry for entry in art.requirements(text) if not wanted.itself(entry)]
     if entry := art.loose(entries):
         raise ArtifactError(
             f"{wanted.variable} cannot be locked: {art.shown(entry)!r} is no release of the registry, which alone "

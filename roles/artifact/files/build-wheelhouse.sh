@@ -5,7 +5,7 @@
 set -eu
 started=$(date +%s)
 cd "$1"
-export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 NO_COLOR=1
 
 "$2" -m venv tools
 tools/bin/pip install --quiet --require-hashes --requirement build.txt

@@ -29,11 +29,11 @@ def source(tmp_path: Path) -> Path:
 
 
 def code_id(source: Path) -> str:
-    return art.code_id(source, art.source_files(source, EXCLUDE))
+    return art.code_id(source, art.source_files(source, EXCLUDE), {})
 
 
 def pack(source: Path, target: Path) -> bytes:
-    art.pack_code(source, art.source_files(source, EXCLUDE), target)
+    art.pack_code(source, art.source_files(source, EXCLUDE), {}, target)
     return target.read_bytes()
 
 

@@ -10,8 +10,10 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.preflight import (
     MANAGED_KEYS,
     files_per_worker,
     host_problems,
+    package_problems,
     preflight_problems,
     settings_problems,
+    source_problems,
     tasks,
     value_problems,
 )
@@ -33,10 +35,8 @@ def s(tmp_path: Path) -> dict[str, Any]:
     source = tmp_path / "app"
     source.mkdir()
     (source / "run.py").write_text("")
-    (source / "requirements.txt").write_text("")
     own = {
         "source": str(source),
-        "lock": str(source / "requirements.txt"),
         "user": "shop",
         "group": "shop",
         "health_path": "/healthz",
@@ -214,7 +214,7 @@ def test_what_is_no_name_of_an_environment_variable_is_told(s: dict[str, Any], n
 
 def test_a_source_that_is_missing_is_the_only_problem_of_the_files(s: dict[str, Any]) -> None:
     one(
-        settings_problems({**s, "source": "/nonexistent", "lock": "/nonexistent/requirements.txt"}),
+        settings_problems({**s, "source": "/nonexistent", "requirements": "/nonexistent/requirements.txt"}),
         "flask_uwsgi_source=/nonexistent is not a directory",
         "set it to the folder that holds your application",
     )
@@ -231,12 +231,52 @@ def test_a_wsgi_file_outside_the_source_is_told(s: dict[str, Any]) -> None:
     one(settings_problems({**s, "wsgi_file": __file__}), "flask_uwsgi_wsgi_file=")
 
 
-def test_a_lock_that_is_missing_is_told(s: dict[str, Any]) -> None:
+def test_a_wsgi_file_is_not_wanted_where_a_module_is_told(s: dict[str, Any]) -> None:
+    assert settings_problems({**s, "wsgi_file": "none.py", "module": "shop:app"}) == []
+
+
+def test_requirements_that_are_missing_are_told(s: dict[str, Any]) -> None:
     one(
-        settings_problems({**s, "lock": "none.txt"}),
+        settings_problems({**s, "requirements": "none.txt"}),
         "flask_uwsgi_requirements=none.txt does not exist on the controller",
-        "set it to a requirements file with exact versions and hashes",
+        "set it to a requirements file or pyproject.toml, relative to flask_uwsgi_source",
     )
+
+
+def test_requirements_are_relative_to_the_source_or_absolute(s: dict[str, Any], tmp_path: Path) -> None:
+    for file in (tmp_path / "app" / "inside.txt", tmp_path / "outside.txt"):
+        file.touch()
+    for fine in ("inside.txt", "../outside.txt", str(tmp_path / "outside.txt")):
+        assert settings_problems({**s, "requirements": fine}) == []
+
+
+@pytest.mark.parametrize("source", ["shop==1.4", "shop-1.4-py3-none-any.whl", "shop-1.4.tar.gz"])
+def test_a_package_needs_a_module(
+    s: dict[str, Any], source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / source).touch()
+    one(
+        source_problems({**s, "source": source, "wsgi_file": "run.py"}),
+        f"flask_uwsgi_module is empty, and flask_uwsgi_source={source}",
+        "set it to the WSGI application in the package, as package.module:name",
+    )
+    assert list(source_problems({**s, "source": source, "module": "shop:app"})) == []
+
+
+def test_what_is_in_a_repository_is_not_judged_before_it_is_checked_out(s: dict[str, Any]) -> None:
+    git = {**s, "source": "git+https://example.org/shop.git@v1", "wsgi_file": "w.py", "requirements": "r.txt"}
+    assert settings_problems(git) == []
+    one(settings_problems({**git, "wsgi_file": "../w.py"}), "flask_uwsgi_wsgi_file=../w.py does not exist")
+    one(settings_problems({**git, "requirements": "/nonexistent/r.txt"}), "flask_uwsgi_requirements=/nonexistent/r.txt")
+
+
+@pytest.mark.parametrize("name", ["packages", "build_packages"])
+def test_a_name_that_no_debian_package_has_is_told(s: dict[str, Any], name: str) -> None:
+    assert list(package_problems({**s, name: ["libpq5", "g++", "libstdc++6", "python3.11"]})) == []
+    for wrong in ("libpq5; reboot", "LibPQ", "-y", "libpq5=1.2", "a", "", "libpq5\n"):
+        one(package_problems({**s, name: ["gcc", wrong]}), f"flask_uwsgi_{name} has {wrong!r}", "correct it")
+    one(package_problems({**s, name: "libpq5"}), f"flask_uwsgi_{name}=libpq5 is not valid: set it to a list")
 
 
 def test_all_problems_of_the_settings_are_told_at_once(s: dict[str, Any]) -> None:
@@ -248,7 +288,8 @@ def test_all_problems_of_the_settings_are_told_at_once(s: dict[str, Any]) -> Non
         "extra_ini": {"socket": ":1", "listen": 1},
         "environment": {"1": ""},
         "wsgi_file": "none.py",
-        "lock": "none.txt",
+        "requirements": "none.txt",
+        "packages": ["A"],
     }
     problems = settings_problems({**s, **wrong})
     assert len(problems) == len(wrong) + 1

@@ -69,7 +69,7 @@ def code(tmp_path: Path) -> Path:
     (source / "manage.sh").write_text("#!/bin/sh\n")
     (source / "manage.sh").chmod(0o755)
     archive = tmp_path / "code-c1.tar.gz"
-    art.pack_code(source, art.source_files(source, []), archive)
+    art.pack_code(source, art.source_files(source, []), {}, archive)
     return archive
 
 
@@ -153,7 +153,7 @@ def test_code_that_does_not_compile_is_unpacked_all_the_same(tmp_path: Path) -> 
     source.mkdir()
     (source / "run.py").write_text("def app(\n")
     archive = tmp_path / "code.tar.gz"
-    art.pack_code(source, [Path("run.py")], archive)
+    art.pack_code(source, [Path("run.py")], {}, archive)
     release.unpack_code(archive, tmp_path / "r1")
     assert (tmp_path / "r1" / "run.py").is_file()
 

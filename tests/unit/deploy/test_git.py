@@ -1,0 +1,260 @@
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import git
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import ArtifactError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import Git
+
+Run = Callable[..., str]
+
+
+@pytest.fixture(autouse=True)
+def own_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing of the developer's git, ssh or proxy count."""
+    for name in ("GIT_SSH_COMMAND", "http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Make a repository with a commit on the branch ``main``."""
+    path = tmp_path / "repository"
+    run(path.parent, "init", "--quiet", "--initial-branch=main", str(path))
+    (path / "svc").mkdir()
+    (path / "svc" / "run.py").write_text("app = print\n")
+    commit(path, "first")
+    return path
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """Return an empty cache."""
+    (tmp_path / "cache").mkdir()
+    return tmp_path / "cache"
+
+
+def run(folder: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "protocol.file.allow=always")
+    done = subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def commit(repository: Path, text: str) -> str:
+    (repository / "version.txt").write_text(text)
+    run(repository, "add", "--all")
+    run(repository, "commit", "--quiet", "--message", text)
+    return run(repository, "rev-parse", "HEAD")
+
+
+def head(repository: Path) -> str:
+    return run(repository, "rev-parse", "HEAD")
+
+
+def source(repository: Path | str, ref: str = "main", subdirectory: str = ".") -> Git:
+    return Git(repository if isinstance(repository, str) else repository.as_uri(), ref, subdirectory)
+
+
+def problem(wanted: Git, cache: Path) -> str:
+    with pytest.raises(ArtifactError) as caught:
+        git.checkout(wanted, cache)
+    # Nothing half-made stays.
+    assert not [path for path in cache.iterdir() if not path.name.startswith("once-")]
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["address", "folder"])
+def test_a_branch_is_checked_out_with_all_its_files(repository: Path, cache: Path, path: str) -> None:
+    wanted = source(repository if path == "address" else str(repository))
+    found, folder = git.checkout(wanted, cache)
+    assert found == head(repository)
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert names == ["svc/run.py", "version.txt"]
+    assert sorted(path.name[:5] for path in cache.iterdir()) == ["git-" + found[0], "once-"]
+
+
+def test_a_folder_of_the_repository_may_hold_the_application(repository: Path, cache: Path) -> None:
+    found, folder = git.checkout(source(repository, subdirectory="svc"), cache)
+    assert folder == cache / f"git-{found}" / "svc" and (folder / "run.py").is_file()
+
+
+def test_tags_and_commits_are_found_after_the_branch_went_on(repository: Path, cache: Path) -> None:
+    first = head(repository)
+    run(repository, "tag", "light")
+    run(repository, "tag", "--annotate", "--message", "text", "annotated")
+    run(repository, "branch", "feature/a")
+    second = commit(repository, "second")
+    for ref in ("light", "annotated", "feature/a", "refs/tags/annotated", "refs/heads/feature/a", first):
+        found, folder = git.checkout(source(repository, ref), cache)
+        assert (folder / "version.txt").read_text() == "first", ref
+        assert found == first, ref
+    assert git.checkout(source(repository), cache)[0] == second
+
+
+def test_a_commit_that_no_branch_ends_in_any_more_is_found(repository: Path, cache: Path) -> None:
+    first = head(repository)
+    commit(repository, "second")
+    # As older servers, which give nothing but what they name.
+    run(repository, "config", "uploadpack.allowAnySHA1InWant", "false")
+    (Path(cache.parent) / "gitconfig").write_text("[protocol]\n    version = 0\n")
+    assert git.checkout(source(repository, first), cache)[0] == first
+
+
+def test_a_branch_comes_before_a_tag_of_its_name(repository: Path, cache: Path) -> None:
+    run(repository, "tag", "both")
+    run(repository, "checkout", "--quiet", "-b", "both")
+    second = commit(repository, "second")
+    assert git.checkout(source(repository, "both"), cache)[0] == second
+
+
+def test_a_branch_that_moves_means_one_commit_in_a_run(repository: Path, cache: Path) -> None:
+    first, _ = git.checkout(source(repository), cache)
+    second = commit(repository, "second")
+    assert git.checkout(source(repository), cache)[0] == first != second
+    # What a later run finds.
+    next(cache.glob("once-*")).unlink()
+    assert git.checkout(source(repository), cache)[0] == second
+
+
+def test_a_commit_that_is_there_asks_nobody(repository: Path, cache: Path) -> None:
+    wanted = source(repository, head(repository))
+    git.checkout(wanted, cache)
+    next(cache.glob("once-*")).unlink()
+    repository.rename(repository.with_name("away"))
+    assert (git.checkout(wanted, cache)[1] / "version.txt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("ref", "hint"), [("v9", "a commit that exists"), ("abc1234", "all 40 digits of it"), ("b" * 40, "a commit that")]
+)
+def test_a_ref_that_does_not_exist_is_told(repository: Path, cache: Path, ref: str, hint: str) -> None:
+    told = problem(source(repository, ref), cache)
+    assert told.startswith(f"flask_uwsgi_source=git+{repository.as_uri()}@{ref} has no {ref!r}: set what follows the @")
+    assert hint in told
+
+
+def test_a_repository_that_does_not_exist_is_told(tmp_path: Path, cache: Path) -> None:
+    told = problem(source(tmp_path / "none"), cache)
+    assert "/none@main does not exist, or may not be seen: correct the address:\n    fatal: " in told
+
+
+def test_a_folder_that_is_not_in_the_repository_is_told(repository: Path, cache: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"@main has no folder web at main \(commit [0-9a-f]{12}\): correct #sub"):
+        git.checkout(source(repository, subdirectory="web"), cache)
+
+
+def test_a_submodule_is_refused(repository: Path, cache: Path) -> None:
+    run(repository, "submodule", "add", "--quiet", repository.as_uri(), "svc/vendored")
+    commit(repository, "with a submodule")
+    assert "has the submodule svc/vendored, which is not fetched: put its files" in problem(source(repository), cache)
+
+
+@pytest.mark.parametrize("target", ["/etc/hostname", "../../../../../etc/hostname"])
+def test_a_link_that_leads_out_of_the_repository_ships_nothing(repository: Path, cache: Path, target: str) -> None:
+    (repository / "svc" / "link").symlink_to(target)
+    commit(repository, "with a link")
+    assert "link" in problem(source(repository), cache)
+
+
+def test_a_link_within_the_repository_is_kept(repository: Path, cache: Path) -> None:
+    (repository / "svc" / "link").symlink_to("../version.txt")
+    commit(repository, "second")
+    assert (git.checkout(source(repository), cache)[1] / "svc" / "link").read_text() == "second"
+
+
+def test_a_controller_without_git_is_told(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    told = problem(source("https://h/x.git"), cache)
+    assert told.endswith("is a git repository, and the controller has no git: install the package git there")
+
+
+def test_a_repository_that_takes_too_long_is_told(
+    repository: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(git, "TIMEOUT", 0)
+    assert "cannot be reached from the controller: check the address" in problem(source(repository), cache)
+
+
+def test_a_server_that_nobody_runs_is_told(cache: Path) -> None:
+    told = problem(source("http://127.0.0.1:9/x.git"), cache)
+    assert "cannot be reached from the controller: check the address, the network and git's proxy" in told
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    """Serve a repository that asks for a password and accepts none."""
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="shop"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}/x.git"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("account", ["", "shop:hunter2@"])
+def test_a_repository_that_needs_credentials_is_told_without_asking_or_showing_any(
+    refusing: str, cache: Path, account: str
+) -> None:
+    told = problem(source(f"http://{account}{refusing}"), cache)
+    assert "needs credentials that the controller does not have" in told
+    for remedy in ("the ssh agent", "deploy key", "credential helper"):
+        assert remedy in told
+    assert "hunter2" not in told and "shop" not in told
+    assert (f"git+http://…@{refusing}@main" if account else f"git+http://{refusing}@main") in told
+    assert "hunter2" not in "".join(path.read_text() for path in cache.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.", "needs credentials"),
+        ("Host key verification failed.\nfatal: Could not read", "ssh key the controller does not know"),
+        ("remote: Repository not found.\nfatal: repository 'https://h/x/' not found", "does not exist, or may not"),
+        ("fatal: unable to access 'https://h/': Could not resolve host: h", "cannot be reached"),
+        ("ssh: connect to host h port 22: Connection timed out", "cannot be reached"),
+        ("fatal: detected dubious ownership in repository at '/x'", "cannot be read: git says why"),
+    ],
+)
+def test_what_git_says_becomes_a_remedy(cache: Path, monkeypatch: pytest.MonkeyPatch, said: str, told: str) -> None:
+    def fail(*_: str) -> str:
+        raise git._GitError(said)
+
+    monkeypatch.setattr(git, "_git", fail)
+    message = problem(source("ssh://git@h/x.git"), cache)
+    assert message.startswith("flask_uwsgi_source=git+ssh://…@h/x.git@main ") and told in message
+    assert f"    {said.splitlines()[-1]}" in message
+
+
+def test_ssh_never_asks_and_keeps_the_operator_s_key(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("chosen", "configured"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "$0 $*" >> {tmp_path}/called\nexit 1\n')
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "gitconfig").write_text(f"[core]\n    sshCommand = {tmp_path}/configured -i key\n")
+    problem(source("ssh://git@h/x.git"), cache)
+    monkeypatch.setenv("GIT_SSH_COMMAND", f"{tmp_path}/chosen")
+    problem(source("ssh://git@h/y.git"), cache)
+    called = (tmp_path / "called").read_text().splitlines()
+    # It calls more than once, to see which ssh it is.
+    assert list(dict.fromkeys(line.partition(" ")[0] for line in called)) == [
+        f"{tmp_path}/configured",
+        f"{tmp_path}/chosen",
+    ]
+    assert all("-o BatchMode=yes" in line for line in called) and "-i key" in called[0]
