@@ -35,8 +35,8 @@ _ACCOUNT = r"[a-z_][a-z0-9_-]{0,31}"
 _TEXTS = {
     # The canaries of an app `x` have the units of an app `x-canary`.
     "app_name": (
-        r"(?!.*-(canary|relief)$)[a-z][a-z0-9_-]{0,29}",
-        "a name of a-z, 0-9, _ and -, at most 30 long, a letter first and neither -canary nor -relief last",
+        r"(?!.*-(canary|relief|check)$)[a-z][a-z0-9_-]{0,29}",
+        "a name of a-z, 0-9, _ and -, at most 30 long, a letter first and none of -canary, -relief and -check last",
     ),
     "user": (_ACCOUNT, "a valid account name"),
     "group": (_ACCOUNT, "a valid group name"),

@@ -61,6 +61,7 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
             "units/app@.service": "[Service]\n",
             "units/app-canary@.service": "[Service]\n",
             "units/app-relief@.service": "[Service]\n",
+            "units/app-check@.service": "[Service]\n",
             "units/generation.conf": "[Service]\n",
             "units/listen.conf": "[Service]\n",
             "manifest.json": MANIFEST,
