@@ -86,6 +86,8 @@ def test_a_generation_is_written_once_with_its_links(
     assert seen == [
         "shop-canary@.service",
         "shop-canary@g1.service.d",
+        "shop-check@.service",
+        "shop-check@g1.service.d",
         "shop-relief@.service",
         "shop-relief@g1.service.d",
         "shop@.service",
