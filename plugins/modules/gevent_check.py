@@ -194,13 +194,12 @@ def main() -> None:
     os.umask(0o022)
     asked = module.params
     layout = arguments.layout(asked)
-    manifest = gen.manifest(layout, asked["generation"])
-    if manifest is None:
-        module.fail_json(msg=f"generation {asked['generation']} is not on this host: deploy or write it first")
+    named = f"generation {asked['generation']}"
+    manifest = gen.manifest(layout, asked["generation"]) or {}
+    if not manifest:
+        module.fail_json(msg=f"{named} is not on this host: write it first")
     if manifest["mode"] != "gevent":
-        module.fail_json(
-            msg=f"generation {asked['generation']} is of {manifest['mode']} mode: set flask_uwsgi_mode=gevent to check it"
-        )
+        module.fail_json(msg=f"{named} is of {manifest['mode']} mode: set flask_uwsgi_mode=gevent to check it")
     try:
         with lock.exclusive(layout, asked["run"], asked["replace"]):
             document = check(layout, manifest, asked)
