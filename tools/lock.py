@@ -17,6 +17,7 @@ INPUTS = (
     "roles/artifact/files/server.in",
     "roles/artifact/files/build.in",
     "requirements/dev.in",
+    "tests/zoo/requirements.in",
 )
 
 

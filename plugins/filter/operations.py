@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import rollback
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import gevent_show, rollback
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.deploy_show import seconds
 
 _COLUMNS = ("host", "mode", "generation", "since", "busy", "flight", "served", "MB", "backlog", "pid")
@@ -197,6 +197,7 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
         return {
+            "gevent_table": gevent_show.gevent_table,
             "logs_page": logs_page,
             "rollback": rollback.plan,
             "rollback_summary": rollback_summary,

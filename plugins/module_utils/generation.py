@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,13 +98,8 @@ def rollback_target(layout: Layout) -> str | None:
 def remove(layout: Layout, generation: str) -> None:
     """Remove a generation and the unit settings that are its own."""
     shutil.rmtree(layout.generations / generation, ignore_errors=True)
-    for unit in (
-        layout.service(generation),
-        layout.canary(generation),
-        layout.relief(generation),
-        layout.task("pre", generation),
-        layout.task("post", generation),
-    ):
+    tasks = (partial(layout.task, "pre"), partial(layout.task, "post"))
+    for unit in (kind(generation) for kind in (layout.service, layout.canary, layout.relief, layout.check, *tasks)):
         shutil.rmtree(layout.dropin(unit).parent, ignore_errors=True)
 
 
@@ -114,6 +110,15 @@ def canary_targets(layout: Layout, generation: str) -> dict[Path, Path]:
     return {
         layout.units / layout.canary(""): stored / "app-canary@.service",
         layout.dropin(canary): stored / "generation.conf",
+    }
+
+
+def check_targets(layout: Layout, generation: str) -> dict[Path, Path]:
+    """Return where the unit files belong that only a gevent check needs: installed path to stored path."""
+    stored = layout.generations / generation / "units"
+    return {
+        layout.units / layout.check(""): stored / "app-check@.service",
+        layout.dropin(layout.check(generation)): stored / "generation.conf",
     }
 
 

@@ -59,6 +59,11 @@ class Layout:
         return Path("/run") / f"{self.app}-relief"
 
     @property
+    def check_runtime(self) -> Path:
+        """The same for a generation whose gevent mode is being checked, and what the check leaves to be read."""
+        return Path("/run") / f"{self.app}-check"
+
+    @property
     def pidfile(self) -> Path:
         """Names the serving master at every moment; absent while nothing serves."""
         return self.runtime / f"{self.app}.pid"
@@ -103,6 +108,10 @@ class Layout:
     def canary(self, generation: str) -> str:
         """Return the unit that tries a generation off the traffic."""
         return f"{self.app}-canary@{generation}.service"
+
+    def check(self, generation: str) -> str:
+        """Return the unit that runs a generation to check its gevent mode."""
+        return f"{self.app}-check@{generation}.service"
 
     def relief(self, generation: str) -> str:
         """Return the unit that serves in place of a generation's own while that one is restarted."""

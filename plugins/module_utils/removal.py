@@ -20,11 +20,12 @@ def paths(layout: Layout, *, data: bool) -> list[Path]:
         layout: the application's paths.
         data: whether the application's data count.
     """
-    tasks = (layout.task("pre", "*"), layout.task("post", "*"))
-    units = (layout.service("*"), layout.canary("*"), layout.relief("*"), *tasks, layout.socket("*"))
+    beside = (layout.check("*"), layout.task("pre", "*"), layout.task("post", "*"))
+    units = (layout.service("*"), layout.canary("*"), layout.relief("*"), *beside, layout.socket("*"))
     found = [path for unit in units for suffix in ("", ".d") for path in layout.units.glob(unit + suffix)]
     found += [path for unit in units for path in layout.units.glob(f"*.wants/{unit}")]
-    found += [layout.root, layout.runtime, layout.canary_runtime, layout.relief_runtime, layout.sysctl]
+    found += [layout.root, layout.runtime, layout.canary_runtime, layout.relief_runtime, layout.check_runtime]
+    found += [layout.sysctl]
     if data:
         found += [Path(folder) / layout.app for folder in _DATA]
     return sorted({path for path in found if path.exists() or path.is_symlink()})
@@ -41,7 +42,7 @@ def remove(layout: Layout, *, data: bool) -> None:
         SystemdError: what serves cannot be stopped. Nothing was removed.
     """
     stop_all(layout)
-    systemd.systemctl("stop", layout.canary("*"))
+    systemd.systemctl("stop", layout.canary("*"), layout.check("*"))
     for name in enabled_generations(layout):
         systemd.systemctl("--no-reload", "disable", layout.service(name))
     for address in socket_addresses(layout):
@@ -54,4 +55,5 @@ def remove(layout: Layout, *, data: bool) -> None:
     for path in (layout.lock, layout.trial):
         path.unlink(missing_ok=True)
     systemd.systemctl("daemon-reload")
-    systemd.systemctl("reset-failed", layout.service("*"), layout.canary("*"), layout.relief("*"), layout.socket("*"))
+    units = (layout.service("*"), layout.canary("*"), layout.relief("*"), layout.check("*"), layout.socket("*"))
+    systemd.systemctl("reset-failed", *units)

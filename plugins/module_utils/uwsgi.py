@@ -13,12 +13,20 @@ from typing import Any
 _TELLING_S = 0.5
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a UNIX socket.
+
+    Args:
+        path: the socket.
+        timeout: seconds for each read.
+    """
+
     def __init__(self, path: Path, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
 
     def connect(self) -> None:
+        """Connect, as its base class asks for."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
@@ -71,7 +79,7 @@ def health(path: Path, target: str, timeout: float) -> tuple[int, str]:
     Raises:
         OSError: nobody listens, or no answer within the timeout.
     """
-    connection = _UnixConnection(path, timeout)
+    connection = UnixConnection(path, timeout)
     try:
         connection.request("GET", target)
         response = connection.getresponse()

@@ -101,8 +101,8 @@ def validate_ini(directory: Path) -> None:
 def validate_units(layout: Layout, generation: str, address: str) -> None:
     """Let systemd verify the units before they are installed."""
     with tempfile.TemporaryDirectory() as scratch:
-        tasks = gen.task_targets(layout, generation, "pre")
-        for target, stored in (gen.unit_targets(layout, generation) | tasks).items():
+        beside = gen.check_targets(layout, generation) | gen.task_targets(layout, generation, "pre")
+        for target, stored in (gen.unit_targets(layout, generation) | beside).items():
             copy = Path(scratch) / target.relative_to(layout.units)
             copy.parent.mkdir(exist_ok=True)
             shutil.copyfile(stored, copy)
@@ -110,7 +110,7 @@ def validate_units(layout: Layout, generation: str, address: str) -> None:
         dropin.parent.mkdir()
         dropin.write_text(gen.socket_activates(layout.service(generation)))
         # The service brings the socket along, whose name `systemd-analyze` would take for two.
-        names = [unit(generation) for unit in (layout.service, layout.canary, layout.relief)]
+        names = [unit(generation) for unit in (layout.service, layout.canary, layout.relief, layout.check)]
         names.append(layout.task("pre", generation))
         done = subprocess.run(
             ["systemd-analyze", "verify", "--man=no", *names],

@@ -64,6 +64,10 @@ class TemporaryLayout(Layout):
         return self.top / "run" / f"{self.app}-relief"
 
     @property
+    def check_runtime(self) -> Path:
+        return self.top / "run" / f"{self.app}-check"
+
+    @property
     def lock(self) -> Path:
         return self.top / "lock" / f"{self.app}.deploy"
 
@@ -555,6 +559,7 @@ def write_generation(
         "units/app@.service": unit_file(layout, name, "always", "[Install]\nWantedBy=multi-user.target\n"),
         "units/app-canary@.service": unit_file(layout, name, "no"),
         "units/app-relief@.service": unit_file(layout, name, "no"),
+        "units/app-check@.service": unit_file(layout, name, "no"),
         "units/generation.conf": f"[Service]\n# {name}\n",
         "units/listen.conf": f"[Service]\nSockets={layout.socket(listen)}\n",
     }

@@ -38,12 +38,14 @@ def test_the_layout_is_the_documented_one() -> None:
     ]
     assert Layout("shop").root == Path("/opt/shop")
     assert (str(layout.canary_runtime), str(layout.relief_runtime)) == ("/run/shop-canary", "/run/shop-relief")
+    assert str(layout.check_runtime) == "/run/shop-check"
     assert (str(layout.lock), str(layout.sysctl)) == ("/run/shop.deploy", "/etc/sysctl.d/60-shop.conf")
     assert layout.socket_template == "shop@.socket"
     assert layout.socket("0.0.0.0:8040") == "shop@0.0.0.0:8040.socket"
     assert layout.service("g") == "shop@g.service"
     assert layout.canary("g") == "shop-canary@g.service"
     assert layout.relief("g") == "shop-relief@g.service"
+    assert layout.check("g") == "shop-check@g.service"
     units = "/etc/systemd/system"
     assert str(layout.dropin("shop@g.service")) == f"{units}/shop@g.service.d/generation.conf"
     assert str(layout.dropin("shop@g.service", "listen")) == f"{units}/shop@g.service.d/listen.conf"
@@ -62,6 +64,14 @@ def test_every_unit_file_of_a_generation_has_its_place(layout: TemporaryLayout) 
         layout.units / "shop-canary@g.service.d" / "generation.conf": stored / "generation.conf",
         layout.units / "shop-relief@g.service.d" / "generation.conf": stored / "generation.conf",
         layout.units / "shop-relief@g.service.d" / "listen.conf": stored / "listen.conf",
+    }
+
+
+def test_a_gevent_check_has_the_same_settings_and_leaves_every_other_unit_alone(layout: TemporaryLayout) -> None:
+    stored = layout.generations / "g" / "units"
+    assert gen.check_targets(layout, "g") == {
+        layout.units / "shop-check@.service": stored / "app-check@.service",
+        layout.units / "shop-check@g.service.d" / "generation.conf": stored / "generation.conf",
     }
 
 
@@ -167,7 +177,7 @@ def test_kept_are_those_that_served_the_last_one_first(layout: TemporaryLayout) 
 def test_a_generation_is_removed_with_its_unit_settings_and_nothing_else(layout: TemporaryLayout) -> None:
     for name in ("a", "b"):
         write_generation(layout, name)
-        for unit in (layout.service(name), layout.canary(name), layout.relief(name)):
+        for unit in (layout.service(name), layout.canary(name), layout.relief(name), layout.check(name)):
             layout.dropin(unit).parent.mkdir()
             for dropin in (layout.dropin(unit), layout.dropin(unit, "listen")):
                 dropin.write_text("[Service]\n")
@@ -177,7 +187,7 @@ def test_a_generation_is_removed_with_its_unit_settings_and_nothing_else(layout:
     assert left == []
     assert not (layout.generations / "a").exists()
     assert gen.manifest(layout, "b")
-    for unit in (layout.service("b"), layout.canary("b"), layout.relief("b")):
+    for unit in (layout.service("b"), layout.canary("b"), layout.relief("b"), layout.check("b")):
         assert layout.dropin(unit).is_file() and layout.dropin(unit, "listen").is_file()
 
 

@@ -63,6 +63,7 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
             "units/app-canary@.service": "[Service]\n",
             "units/app-relief@.service": "[Service]\n",
             "units/app-task@.service": "[Service]\n",
+            "units/app-check@.service": "[Service]\n",
             "units/generation.conf": "[Service]\n",
             "units/listen.conf": "[Service]\n",
             "manifest.json": MANIFEST,
@@ -87,6 +88,8 @@ def test_a_generation_is_written_once_with_its_links(
     assert seen == [
         "shop-canary@.service",
         "shop-canary@g1.service.d",
+        "shop-check@.service",
+        "shop-check@g1.service.d",
         "shop-pre@.service",
         "shop-pre@g1.service.d",
         "shop-relief@.service",
@@ -98,7 +101,7 @@ def test_a_generation_is_written_once_with_its_links(
     ]
     asked = (tmp_path / "bin/systemd-analyze.asked").read_text().split()
     assert asked[:2] == ["verify", "--man=no"]
-    assert asked[2:] == [f"shop{kind}@g1.service" for kind in ("", "-canary", "-relief", "-pre")]
+    assert asked[2:] == [f"shop{kind}@g1.service" for kind in ("", "-canary", "-relief", "-check", "-pre")]
     assert not run_module("generation", **arguments)["changed"]
 
 

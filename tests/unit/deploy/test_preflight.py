@@ -168,6 +168,7 @@ def test_a_text_that_does_not_fit_is_told_with_what_would(
         # The canaries of an app `shop` have the units and the runtime directory of an app `shop-canary`.
         ("app_name", "shop-canary"),
         ("app_name", "shop-relief"),
+        ("app_name", "shop-check"),
     ],
 )
 def test_a_text_that_cannot_work_is_told_before_anything_changes(s: dict[str, Any], name: str, value: str) -> None:

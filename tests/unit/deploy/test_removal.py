@@ -69,6 +69,9 @@ def test_where_nothing_was_deployed_nothing_is_to_be_removed(layout: TemporaryLa
 def test_everything_of_the_application_is_found_and_nothing_else(layout: TemporaryLayout, deployed: FakeHost) -> None:
     deployed.systemctl("start", "shop-canary@g1.service")
     deployed.systemctl("start", "shop-relief@g1.service")
+    # A check that was killed.
+    layout.check_runtime.mkdir()
+    (layout.units / "shop-check@.service").touch()
     data(layout)
     found = {str(path.relative_to(layout.top)) for path in paths(layout, data=False)}
     assert found == {
@@ -76,11 +79,13 @@ def test_everything_of_the_application_is_found_and_nothing_else(layout: Tempora
         "run/shop",
         "run/shop-canary",
         "run/shop-relief",
+        "run/shop-check",
         "sysctl.d/60-shop.conf",
         "units/shop@.service",
         "units/shop@.socket",
         "units/shop-canary@.service",
         "units/shop-relief@.service",
+        "units/shop-check@.service",
         f"units/{SOCKET}.d",
         *(f"units/shop{kind}@{name}.service.d" for kind in ("", "-canary", "-relief") for name in ("old", "g1")),
         "units/multi-user.target.wants/shop@g1.service",

@@ -1,0 +1,385 @@
+"""Judges whether gevent mode will work for an application: from what was seen to a verdict, and nothing else.
+
+Three checks, each ``ok``, ``warning`` or ``blocks``: how the modules were imported, what is known of the libraries, and
+whether requests overlap. What was measured counts more than what is suspected: a finding of level ``note`` worsens
+nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import takewhile
+from typing import Any
+
+from .gevent_probe import Measured
+
+LEVELS = ("ok", "warning", "blocks")
+CHECKS = ("imports", "libraries", "cooperation")
+
+# Milliseconds below which the processor decides how long a request takes, and its waiting cannot be seen.
+_FAST_MS = 5
+# Milliseconds a request may compute before others feel it.
+_LONG_MS = 100
+_OVERLAPS, _HARDLY = 0.5, 0.3
+_COMPUTES = 0.6
+# Without these no request of gevent mode gives way.
+_CORE = {"socket.socket", "time.sleep", "threading.Lock", "threading.Thread", "select.select", "ssl.SSLContext"}
+# Where a greenlet waits for another part of the same process.
+_INSIDE = re.compile(r"/(threading|queue|concurrent/futures/_base)\.py:\d+ ")
+_SHOWN = 6
+
+_LATER = (
+    "Import it later: a .pth file, a sitecustomize (PYTHONPATH) or a shared-import of flask_uwsgi_extra_ini brings it "
+    "in before gevent can patch"
+)
+_YIELD = (
+    "Call something that gevent replaces (socket, time.sleep, subprocess) or hand it to a thread "
+    "(gevent.get_hub().threadpool.apply), or set flask_uwsgi_mode=threads"
+)
+_PATH = "flask_uwsgi_gevent_check_path"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found.
+
+    Args:
+        level: ``note``, ``warning`` or ``blocks``.
+        what: a sentence.
+        evidence: files with lines, the innermost first, or lines of a log.
+        remedy: what to do; empty where nothing needs to be done.
+    """
+
+    level: str
+    what: str
+    evidence: tuple[str, ...] = ()
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a verdict is made of.
+
+    Args:
+        loaded: what the hook saw while the application was loaded.
+        told: who blocked the hub, who waited, and who ran a loop of asyncio.
+        measured: what the probe found, or None where the instance never answered.
+        failure: why it never answered (``hangs``, ``memory``, ``ended``), or None.
+        cause: the likeliest cause of that, in words.
+        trace: the stack it hangs in, or its last log lines.
+        installed: distributions with their versions.
+        network: compiled modules that talk to the network by themselves: ``module``, ``why``.
+        roots: folders that are left out where files are shown.
+    """
+
+    loaded: Mapping[str, Any] = field(default_factory=dict)
+    told: Mapping[str, Any] = field(default_factory=dict)
+    measured: Measured | None = None
+    failure: str | None = None
+    cause: str = ""
+    trace: Sequence[str] = ()
+    installed: Mapping[str, str] = field(default_factory=dict)
+    network: Sequence[Mapping[str, Any]] = ()
+    roots: Sequence[str] = ()
+
+    def rows(self, key: str) -> list[Mapping[str, Any]]:
+        """Return a list of the hook's; what is not as expected is left out, since the application can write there."""
+        found = self.loaded.get(key) or self.told.get(key) or []
+        return [row for row in found if isinstance(row, Mapping)] if isinstance(found, list) else []
+
+    def stacks(self, key: str) -> list[tuple[str, ...]]:
+        """Return the stacks that were told, the most frequent first, those that are empty left out."""
+        return [tuple(map(str, row["stack"])) for row in self.rows(key) if row.get("stack")]
+
+    def short(self, text: Any) -> str:
+        """Return a text with the folders of the release left out."""
+        shown = str(text)
+        for root in self.roots:
+            shown = shown.replace(root.rstrip("/") + "/", "")
+        return shown
+
+
+def judge(evidence: Evidence, catalogue: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the verdict.
+
+    Args:
+        evidence: what was seen.
+        catalogue: the libraries that are known, as ``roles/flask_uwsgi/files/gevent_libraries.yml`` has them.
+
+    Returns:
+        ``verdict``, and ``checks``: of each its ``verdict`` and its ``findings``.
+    """
+    findings = {
+        "imports": list(imports(evidence)),
+        "libraries": list(libraries(evidence, catalogue)),
+        "cooperation": list(cooperation(evidence)),
+    }
+    checks: dict[str, dict[str, Any]] = {
+        name: {
+            "verdict": worst(finding.level for finding in found),
+            "findings": [
+                {**asdict(finding), "evidence": [evidence.short(line) for line in finding.evidence]}
+                for finding in sorted(found, key=lambda one: -_rank(one.level))
+            ],
+        }
+        for name, found in findings.items()
+    }
+    return {"verdict": worst(str(check["verdict"]) for check in checks.values()), "checks": checks}
+
+
+def worst(levels: Iterable[str]) -> str:
+    """Return the worst of some levels; a note is as good as ok."""
+    return LEVELS[max(map(_rank, levels), default=0)]
+
+
+def _rank(level: str) -> int:
+    return LEVELS.index(level) if level in LEVELS else 0
+
+
+def imports(evidence: Evidence) -> Iterator[Finding]:
+    """Yield what is wrong with how the application was loaded."""
+    yield from _not_loaded(evidence)
+    for row in evidence.rows("warnings"):
+        message = str(row.get("message", ""))
+        files = re.findall(r"\(([^()\s]+\.py)\)", message)
+        owners = re.findall(r"<class '([\w.]+)\.\w+'>", message)
+        files += [str(early.get("file")) for early in evidence.rows("early") if early.get("module") in owners]
+        named = tuple(dict.fromkeys(files)) or (str(row.get("where")),)
+        yield Finding("warning", f"gevent warns: {message.strip()}", named, _LATER)
+    for early in evidence.rows("early"):
+        yield from _early(early)
+    yield from _threads_before(evidence)
+    back = [name for name in evidence.loaded.get("unpatched", []) if isinstance(name, str)]
+    if back:
+        level = "blocks" if set(back) & _CORE else "warning"
+        yield Finding(level, f"put back what gevent had replaced: {', '.join(back)}", (), "Do not reload these modules")
+    for key, what in (("locks", "a lock"), ("threads", "a thread")):
+        rows = evidence.rows(key)
+        native = tuple(str(row.get("where")) for row in rows if row.get("kind") == "native")
+        greenlets = tuple(str(row.get("where")) for row in rows if row.get("kind") == "greenlet")
+        if native:
+            why = "it blocks every request of its worker" if key == "locks" else "it does not exist in the workers"
+            yield Finding("warning", f"asks gevent for {what} of the unpatched kind: {why}", native, _YIELD)
+        if greenlets:
+            yield Finding("note", f"makes {what} when it is imported; it was patched and is harmless", greenlets)
+    again = tuple(str(row.get("where")) for row in evidence.rows("patches"))
+    if again:
+        yield Finding("note", "patches once more itself, which changes nothing", again)
+
+
+def _not_loaded(evidence: Evidence) -> Iterator[Finding]:
+    trace = tuple(evidence.trace)
+    if evidence.failure == "hangs":
+        yield Finding(
+            "blocks",
+            "the application does not end being loaded",
+            trace,
+            "Move what waits out of the import, or raise flask_uwsgi_gevent_check_timeout",
+        )
+    if evidence.failure == "memory":
+        yield Finding(
+            "warning",
+            "it cannot be told: the kernel killed it for its memory",
+            trace,
+            "Raise flask_uwsgi_gevent_check_memory_mb",
+        )
+    if evidence.failure == "ended":
+        yield Finding(
+            "blocks",
+            f"the application cannot be loaded in gevent mode: {evidence.cause or 'see its log'}",
+            trace,
+            "Where it can be loaded in threads mode, what gevent replaces is the cause",
+        )
+
+
+def _early(early: Mapping[str, Any]) -> Iterator[Finding]:
+    name, file = str(early.get("module")), str(early.get("file"))
+    kept = {key: [row for row in early.get(key) or [] if isinstance(row, Mapping)] for key in ("originals", "locks")}
+    pools = [str(row.get("where")) for row in early.get("pools") or [] if isinstance(row, Mapping)]
+    if kept["originals"]:
+        names = ", ".join(sorted({str(row.get("what")) for row in kept["originals"]}))
+        where = tuple(str(row.get("where")) for row in kept["originals"])
+        yield Finding("warning", f"{name} was imported before gevent patched, and goes on using {names}", where, _LATER)
+    if kept["locks"]:
+        where = tuple(str(row.get("where")) for row in kept["locks"])
+        what = f"{name} was imported before gevent patched; its lock, held while something waits, hangs for ever"
+        yield Finding("warning", what, where, _LATER)
+    if pools:
+        what = f"{name} started a pool of threads before gevent patched; its threads do not exist in the workers"
+        yield Finding("warning", what, tuple(pools), _LATER)
+    if not kept["originals"] and not kept["locks"] and not pools and file:
+        yield Finding("note", f"{name} was imported before gevent patched", (file,))
+
+
+def _threads_before(evidence: Evidence) -> Iterator[Finding]:
+    # Those of a pool are told with it.
+    where = [str(row["where"]) for row in evidence.rows("threads_before") if row.get("where")]
+    if where:
+        yield Finding(
+            "warning",
+            "started a thread before gevent patched; it does not exist in the workers",
+            tuple(where),
+            f"Start it in a worker (uwsgidecorators.postfork). {_LATER}",
+        )
+
+
+def libraries(evidence: Evidence, catalogue: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield what is known of the installed libraries, and which compiled ones are not known."""
+    loaded = {name for name in evidence.loaded.get("modules", []) if isinstance(name, str)}
+    known = {"gevent", "greenlet", "zope"}
+    for entry in catalogue["libraries"]:
+        known |= set(modules(entry))
+        if found := installed(entry, evidence.installed):
+            known |= {found[0].replace("-", "_")}
+            yield from _library(entry, found, bool(loaded & set(modules(entry))), evidence)
+    for row in evidence.network:
+        if (name := str(row.get("module")).partition(".")[0]) not in known and name.lower() not in known:
+            why = ", ".join(map(str, row.get("why", [])))
+            yield Finding("note", f"not known: {row.get('module')} is compiled and talks to the network itself", (why,))
+    loops = tuple(str(row.get("where")) for row in evidence.rows("loops"))
+    if loops:
+        yield Finding(
+            "warning",
+            "runs a loop of asyncio in a request: Python has one for each thread, and greenlets share theirs",
+            loops,
+            "Use a client without asyncio, or run the loop in a thread (gevent.get_hub().threadpool.apply)",
+        )
+    users = tuple(f"{row.get('module')} ({row.get('file')})" for row in evidence.rows("asyncio"))
+    if users and not loops:
+        yield Finding("note", "asyncio is imported; only where a request runs its loop does gevent mode break", users)
+
+
+def modules(entry: Mapping[str, Any]) -> list[str]:
+    """Return the names under which an entry of the catalogue is imported."""
+    return list(entry.get("modules") or [str(entry["name"]).replace("-", "_")])
+
+
+def installed(entry: Mapping[str, Any], distributions: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the distribution and version that an entry of the catalogue speaks of, or None.
+
+    Args:
+        entry: of the catalogue; ``since`` is its first version, ``until`` the first that it does not speak of.
+        distributions: normalized names with versions.
+    """
+    for name in entry.get("distributions") or [entry["name"]]:
+        version = distributions.get(normalized(str(name)))
+        if version is None:
+            continue
+        since, until = entry.get("since"), entry.get("until")
+        if (not since or numbers(version) >= numbers(since)) and (not until or numbers(version) < numbers(until)):
+            return str(name), version
+    return None
+
+
+def normalized(name: str) -> str:
+    """Return a distribution's name as the packaging specification normalizes it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Return the numbers that a version begins with; what follows, such as ``rc1``, does not count."""
+    parts = takewhile(lambda part: part[:1].isdigit(), str(version).split("."))
+    return tuple(int(re.match(r"\d+", part)[0]) for part in parts)  # type: ignore[index]
+
+
+def _library(entry: Mapping[str, Any], found: tuple[str, str], loaded: bool, evidence: Evidence) -> Iterator[Finding]:
+    label = f"{found[0]} {found[1]}"
+    told = (f"{entry['reference']}",)
+    if entry["verdict"] == "ok":
+        return
+    helper = entry.get("remedied_by")
+    if helper and normalized(helper) in evidence.installed:
+        yield Finding("note", f"{label} with {helper}", told, str(entry["remedy"]))
+        return
+    if not loaded:
+        yield Finding("note", f"{label} is installed, and was not imported: {entry['symptom']}", told)
+        return
+    level = str(entry["verdict"])
+    # The operator chose a path that waits, and it did overlap: what is known of the library must be something else.
+    if level == "blocks" and _overlaps(evidence.measured):
+        level = "warning"
+    yield Finding(level, f"{label}: {entry['symptom']}", told, str(entry["remedy"]))
+
+
+def _overlaps(measured: Measured | None) -> bool:
+    return bool(
+        measured
+        and measured.single_ms is not None
+        and measured.single_ms >= _FAST_MS
+        and (measured.overlap or 0) >= _OVERLAPS
+        and not measured.unfinished
+    )
+
+
+def cooperation(evidence: Evidence) -> Iterator[Finding]:
+    """Yield what the probe tells."""
+    measured = evidence.measured
+    if measured is None:
+        return
+    asked = f"GET {measured.path}"
+    if measured.single_ms is None:
+        yield from _alone(evidence, measured, asked)
+        return
+    bad = {status: count for status, count in measured.statuses.items() if not measured.good(int(status))}
+    if measured.unfinished:
+        what = f"{measured.unfinished} of {measured.requests} requests for {asked[4:]} at once never ended"
+        yield Finding("blocks", what, _culprit(evidence), _YIELD)
+    elif bad:
+        told = ", ".join(f"{count} × {status if status != '0' else 'no answer'}" for status, count in bad.items())
+        what = f"{asked} answers alone, and of {measured.requests} at once: {told}. {measured.said.strip()[:200]}"
+        loops = tuple(str(row.get("where")) for row in evidence.rows("loops"))
+        yield Finding("blocks", what.strip(), loops or _culprit(evidence), _YIELD)
+    elif measured.single_ms < _FAST_MS:
+        what = f"{asked} answers too fast to tell ({measured.single_ms:.1f} ms)"
+        yield Finding("note", what, (), f"Set {_PATH} to a path that waits, such as one that asks the data base")
+    elif (measured.overlap or 0) < _OVERLAPS:
+        yield from _in_turns(evidence, measured, asked)
+
+
+def _alone(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Finding]:
+    last = measured.alone[-1]
+    wanted = measured.wanted or "a status below 500"
+    if last["status"] == 0:
+        waiting = next((stack for stack in evidence.stacks("waiting") if _INSIDE.search(stack[0])), ())
+        if waiting:
+            what = f"{asked} never ends, even alone: it waits for another part of the process that does not come"
+            yield Finding("blocks", what, waiting, "Start pools and threads in the workers (uwsgidecorators.postfork)")
+        else:
+            what = f"it cannot be told: {asked} got no answer, even alone ({last['said']})"
+            yield Finding("warning", what, _culprit(evidence), f"Mend the path, or set {_PATH} to another")
+    elif last["location"]:
+        what = f"it cannot be told: {asked} answers {last['status']} and leads to {last['location']}"
+        yield Finding("warning", what, (), f"Set {_PATH} to a path that answers {wanted} by itself, without a login")
+    else:
+        what = f"it cannot be told: {asked} answers {last['status']} instead of {wanted}, even alone"
+        yield Finding("warning", what, (last["said"][:200],), f"Set {_PATH} to a path that answers {wanted}")
+
+
+def _in_turns(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Finding]:
+    single, requests = float(measured.single_ms or 0), measured.requests
+    took = f"{requests} at once took {measured.burst_ms:.0f} ms, one {single:.0f} ms"
+    if (measured.busy_share or 0) >= _COMPUTES:
+        level = "warning" if single >= _LONG_MS else "note"
+        what = f"{asked} computes, and others wait meanwhile: {took}"
+        remedy = (
+            "Threads mode would only have them take turns; make it faster, move it to another process, or raise "
+            "flask_uwsgi_processes"
+        )
+        yield Finding(level, what, _blocking(evidence), remedy if level == "warning" else "")
+    elif culprit := _blocking(evidence):
+        level = "blocks" if (measured.overlap or 0) < _HARDLY else "warning"
+        yield Finding(level, f"{asked} waits without giving way to others: {took}", culprit, _YIELD)
+    else:
+        what = f"requests for {asked[4:]} wait for one another, and nothing was seen to block: {took}"
+        yield Finding("warning", what, _culprit(evidence), "Look for a lock, or a pool with one connection")
+
+
+def _culprit(evidence: Evidence) -> tuple[str, ...]:
+    """Return the stack that tells most: what blocks, else what waits."""
+    return _blocking(evidence) or next(iter(evidence.stacks("waiting")), ())[:_SHOWN]
+
+
+def _blocking(evidence: Evidence) -> tuple[str, ...]:
+    return next(iter(evidence.stacks("blocked")), ())[:_SHOWN]

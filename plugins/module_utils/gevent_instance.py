@@ -1,0 +1,186 @@
+"""Runs one generation off the traffic for the gevent check, and reads what the hook in it has seen.
+
+What the instance writes is an application's word: it is read as such, never followed elsewhere or believed to be whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from . import generation as gen
+from . import systemd
+from .layout import Layout
+
+_GRACE = 15
+# Seconds that the hook's monitor has to tell what waits; it looks every 0.05 s.
+_TELL_S = 3.0
+_MOST = 4 << 20
+_FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+) in (?P<function>.+)$')
+
+
+class Instance:
+    """A generation that runs to be checked.
+
+    Args:
+        layout: the application's paths.
+        generation: the generation's id.
+    """
+
+    def __init__(self, layout: Layout, generation: str) -> None:
+        self.layout = layout
+        self.generation = generation
+        self.unit = layout.check(generation)
+        self.logged_before = systemd.cursor()
+
+    @property
+    def socket(self) -> Path:
+        """Where it answers."""
+        return self.layout.check_runtime / f"{self.generation}.sock"
+
+    @property
+    def worker(self) -> int | None:
+        """The process id of its worker, or None where what it says cannot be true."""
+        try:
+            pid = int(self.loaded().get("pid", 0))
+            parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        except (OSError, ValueError, TypeError, IndexError):
+            return None
+        return pid if parent == self._master() else None
+
+    def start(self, deadline: float) -> str | None:
+        """Start it and wait until it is ready.
+
+        Args:
+            deadline: the reading of the monotonic clock at which it counts as hanging.
+
+        Returns:
+            None when it is ready, else ``hangs``, ``memory`` or ``ended``.
+        """
+        systemd.systemctl("start", "--no-block", self.unit)
+        while True:
+            state = systemd.show(self.unit, "ActiveState", "Result", "Job")
+            if state["ActiveState"] == "active":
+                return None
+            if state["ActiveState"] == "failed" or (state["ActiveState"] == "inactive" and state["Job"] in ("", "0")):
+                return "memory" if state["Result"] == "oom-kill" else "ended"
+            if time.monotonic() >= deadline:
+                return "hangs"
+            time.sleep(0.1)
+
+    def loaded(self) -> dict[str, Any]:
+        """Return what the hook saw while the application was loaded; nothing before a worker runs."""
+        return self._read("loaded.json")
+
+    def tell(self) -> dict[str, Any]:
+        """Return who has blocked the hub so far, and who waits at this moment."""
+        told = self.layout.check_runtime / "told.json"
+        told.unlink(missing_ok=True)
+        with suppress(FileExistsError):
+            os.close(os.open(told.with_name("tell"), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        deadline = time.monotonic() + _TELL_S
+        while time.monotonic() < deadline:
+            if found := self._read("told.json"):
+                return found
+            time.sleep(0.05)
+        # Its interpreter stands still: Python's own handler of the signal needs none.
+        stack = self.stack(self.worker)
+        return {"blocked": [{"stack": stack, "count": 1}]} if stack else {}
+
+    def stack(self, pid: int | None = None) -> list[str]:
+        """Return the stack of a process's main thread, the innermost frame first; by default the master's."""
+        pid = pid or int(self._master())
+        path = self.layout.check_runtime / "stacks"
+        before = len(self._text(path))
+        try:
+            os.kill(pid, signal.SIGURG)
+        except ProcessLookupError:
+            return []
+        deadline = time.monotonic() + _TELL_S
+        seen = ""
+        while time.monotonic() < deadline:
+            time.sleep(0.05)
+            text = self._text(path)[before:]
+            # Twice the same: it is written line by line.
+            if "Current thread" in text and text == seen:
+                own = text.partition("Current thread")[2].partition("\n\n")[0]
+                frames = (_FRAME.match(line) for line in own.splitlines())
+                return [f"{frame['file']}:{frame['line']} {frame['function']}" for frame in frames if frame]
+            seen = text
+        return []
+
+    def log(self) -> list[str]:
+        """Return what it logged."""
+        return systemd.journal(self.unit, 100, self.logged_before)
+
+    def _master(self) -> str:
+        return systemd.show(self.unit, "MainPID")["MainPID"]
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            document = json.loads(self._text(self.layout.check_runtime / name))
+        except ValueError:
+            return {}
+        return document if isinstance(document, dict) else {}
+
+    def _text(self, path: Path) -> str:
+        try:
+            # The service may write in this directory: root must not follow a link, nor wait for a pipe.
+            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), errors="replace") as stream:
+                return stream.read(_MOST)
+        except OSError:
+            return ""
+
+
+@contextmanager
+def running(layout: Layout, generation: str, *, timeout: float, memory_mb: int) -> Iterator[Instance]:
+    """Have the units of a check installed while the context lasts; whatever happens, nothing of it is left.
+
+    Args:
+        layout: the application's paths.
+        generation: the generation's id.
+        timeout: seconds after which systemd kills it, should nobody else.
+        memory_mb: megabytes of memory above which the kernel kills it.
+
+    Raises:
+        SystemdError: systemd refuses the units.
+    """
+    # What a check that was killed has left.
+    clean(layout)
+    targets = gen.check_targets(layout, generation)
+    # Read after generation.conf, whose limits are those of a service.
+    limits = layout.dropin(layout.check(generation), "limits")
+    try:
+        limits.parent.mkdir(mode=0o755)
+        for target, stored in targets.items():
+            shutil.copyfile(stored, target)
+        limits.write_text(
+            f"[Service]\nMemoryMax={memory_mb}M\nMemorySwapMax=0\nRuntimeMaxSec={timeout + _GRACE:.0f}\n"
+            f"TimeoutStartSec={timeout + _GRACE:.0f}\nTimeoutStopSec=5\n"
+        )
+        systemd.systemctl("daemon-reload")
+        yield Instance(layout, generation)
+    finally:
+        clean(layout)
+
+
+def clean(layout: Layout) -> None:
+    """Stop what a check runs, and remove its units and its runtime directory."""
+    pattern = layout.check("*")
+    # By pattern: a unit that systemd could not even load is no error here.
+    systemd.systemctl("stop", pattern, timeout=_GRACE + 10)
+    found = [*layout.units.glob(pattern), *layout.units.glob(f"{pattern}.d")]
+    for path in found:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.rmtree(layout.check_runtime, ignore_errors=True)
+    if found:
+        systemd.systemctl("daemon-reload")
+        systemd.systemctl("reset-failed", pattern)

@@ -1,0 +1,221 @@
+#!/usr/bin/python
+"""Module: check whether gevent mode will work for a generation."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gevent_check
+short_description: Find out whether gevent mode works for an application, off the traffic
+version_added: 0.1.0
+author: The flaskops maintainers
+extends_documentation_fragment:
+  - flaskops.uwsgi.application
+  - flaskops.uwsgi.application.reserved
+description:
+  - Starts the generation with one worker on a private socket, under the account and the sandbox of the service, and
+    looks at how it is imported, which libraries it uses, and whether its requests overlap.
+  - What serves is not touched, and nothing of the check is left on the host but its result, in the generation's
+    directory as C(gevent_check.json).
+  - A verdict is no failure of the module. In check mode nothing is done.
+options:
+  generation:
+    description: The generation to check, of gevent mode. It must be on the host.
+    type: str
+    required: true
+  path:
+    description: The path to ask alone and many times at once. Empty for C(/).
+    type: str
+    default: ""
+  status:
+    description: The HTTP status that counts as good; 0 for any below 500.
+    type: int
+    default: 200
+  requests:
+    description: How many requests to send at once.
+    type: int
+    default: 10
+  timeout:
+    description: Seconds the check may take.
+    type: int
+    default: 60
+  memory_mb:
+    description: Megabytes of memory it may take.
+    type: int
+    default: 1024
+  catalogue:
+    description: The libraries that are known, with C(version) and C(libraries).
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Gevent mode is checked
+  flaskops.uwsgi.gevent_check:
+    app_name: aiops_flask
+    generation: 3f2a90c1d5e7
+    path: /healthz
+    catalogue: "{{ lookup('ansible.builtin.file', 'gevent_libraries.yml') | from_yaml }}"
+"""
+
+RETURN = r"""
+check:
+  description: >-
+    verdict (ok, warning or blocks), checks (imports, libraries and cooperation, each with its verdict and findings of
+    level, what, evidence and remedy), generation, release, path, requests, single_ms, burst_ms, overlap, cpu_share,
+    catalogue (its version), duration_s, and all that was measured.
+  type: dict
+  returned: when not in check mode
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, lock
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.elf import ElfError, wants
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import explain, telling
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_check import Evidence, judge, normalized
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_instance import Instance, running
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_probe import measure
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
+
+RESULT = "gevent_check.json"
+
+
+def distributions(paths: list[Path]) -> dict[str, str]:
+    """Return the distributions in some folders, normalized names with versions."""
+    found = metadata.distributions(path=[str(path) for path in paths])
+    return {normalized(one.metadata["Name"]): one.version for one in found if one.metadata["Name"]}
+
+
+def network(loaded: Mapping[str, Any], root: Path) -> list[dict[str, Any]]:
+    """Return the compiled modules below the application's root that talk to the network by themselves."""
+    found = []
+    for row in loaded.get("extensions") or []:
+        path = Path(os.path.realpath(str(row.get("file")))) if isinstance(row, dict) else root
+        if not path.is_relative_to(root) or not path.is_file():
+            continue
+        try:
+            why = wants(path).network()
+        except (ElfError, OSError):
+            continue
+        if why:
+            found.append({"module": row.get("module"), "why": why})
+    return found
+
+
+def look(instance: Instance, manifest: Mapping[str, Any], asked: Mapping[str, Any]) -> Evidence:
+    """Run the instance and return what was seen."""
+    layout, started = instance.layout, time.monotonic()
+    deadline = started + asked["timeout"]
+    release, venv = layout.releases / manifest["release"], layout.venvs / manifest["venv"]
+    sites = [*venv.glob("lib/python3*/site-packages")]
+    roots = [f"{path}/" for path in (release, *sites)]
+    # Half of it is the probe's.
+    failure = instance.start(started + asked["timeout"] / 2)
+    if failure:
+        logged = instance.log()
+        cause = (
+            explain(logged, manifest["wsgi_file"], manifest["callable"], manifest.get("module", ""))
+            if failure == "ended"
+            else ""
+        )
+        trace = instance.stack() if failure == "hangs" else telling(logged)[-15:]
+        return Evidence(failure=failure, cause=cause, trace=trace, roots=roots)
+    loaded, told = instance.loaded(), {}
+
+    def when_late() -> None:
+        told.update(instance.tell())
+
+    measured = measure(
+        instance.socket,
+        asked["path"] or "/",
+        instance.worker or 0,
+        requests=asked["requests"],
+        wanted=asked["status"],
+        deadline=deadline,
+        patience=max(2.0, min(15.0, asked["timeout"] / 4)),
+        when_late=when_late,
+    )
+    folders = [Path(str(path)) for path in loaded.get("path") or [] if Path(str(path)).is_relative_to(layout.root)]
+    return Evidence(
+        loaded=loaded,
+        told=told or instance.tell(),
+        measured=measured,
+        installed=distributions([*sites, *folders]),
+        network=network(loaded, layout.root),
+        roots=roots,
+    )
+
+
+def check(layout: Layout, manifest: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Carry out the check and return its document."""
+    started = time.monotonic()
+    with running(layout, asked["generation"], timeout=asked["timeout"], memory_mb=asked["memory_mb"]) as instance:
+        evidence = look(instance, manifest, asked)
+    measured = evidence.measured.document() if evidence.measured else {}
+    return {
+        "generation": asked["generation"],
+        "release": manifest["release"],
+        **judge(evidence, asked["catalogue"]),
+        "path": asked["path"] or "/",
+        **{name: measured.get(name) for name in ("single_ms", "burst_ms", "overlap", "cpu_share", "busy_share")},
+        "requests": asked["requests"],
+        "measured": measured,
+        "catalogue": asked["catalogue"]["version"],
+        "gevent": evidence.loaded.get("gevent"),
+        "python": evidence.loaded.get("python"),
+        "checked_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "duration_s": round(time.monotonic() - started, 2),
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec=arguments.APPLICATION
+        | arguments.RESERVED
+        | {
+            "generation": {"type": "str", "required": True},
+            "path": {"type": "str", "default": ""},
+            "status": {"type": "int", "default": 200},
+            "requests": {"type": "int", "default": 10},
+            "timeout": {"type": "int", "default": 60},
+            "memory_mb": {"type": "int", "default": 1024},
+            "catalogue": {"type": "dict", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    if module.check_mode:
+        module.exit_json(changed=False)
+    os.umask(0o022)
+    asked = module.params
+    layout = arguments.layout(asked)
+    named = f"generation {asked['generation']}"
+    manifest = gen.manifest(layout, asked["generation"]) or {}
+    if not manifest:
+        module.fail_json(msg=f"{named} is not on this host: write it first")
+    if manifest["mode"] != "gevent":
+        module.fail_json(msg=f"{named} is of {manifest['mode']} mode: set flask_uwsgi_mode=gevent to check it")
+    try:
+        with lock.exclusive(layout, asked["run"], asked["replace"]):
+            document = check(layout, manifest, asked)
+            directory = layout.generations / asked["generation"]
+            group = (directory / "uwsgi.ini").stat().st_gid
+            gen.write_file(directory, RESULT, json.dumps(document, indent=2) + "\n", group)
+    except lock.LockedError as error:
+        module.fail_json(msg=str(error))
+    except (SystemdError, OSError) as error:
+        module.fail_json(msg=f"gevent mode could not be checked: {error}. What serves was not touched")
+    module.exit_json(changed=False, check=document)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,383 @@
+"""Watches how one instance loads and serves an application in gevent mode; the gevent check alone has uWSGI import it.
+
+uWSGI 2.0.31 imports it (``--shared-import``) before ``gevent-early-monkey-patch``, and that before the application
+(``core/uwsgi.c``: the python plugin's ``preinit_apps`` comes before the gevent plugin's). It leaves in the instance's
+runtime directory:
+
+- ``loaded.json``: what the imports came to, once a worker runs;
+- ``told.json``: who blocked the hub and who waits, each time the file ``tell`` appears;
+- ``stacks``: the stack of each thread of the process that gets SIGURG, even of one that holds the interpreter's lock.
+
+Nothing may be imported above that imports ``socket``, ``ssl`` or ``threading``: they would be patched too late.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType, ModuleType
+from typing import Any
+
+_FOLDER = os.environ["RUNTIME_DIRECTORY"]
+_STDLIB = os.path.dirname(os.__file__)  # noqa: PTH120
+# They hold the originals on purpose.
+_OURS = {"gevent", "greenlet", "zope", "uwsgidecorators", __name__}
+_TELLING = {"ssl", "socket", "threading", "select", "selectors", "subprocess", "queue", "asyncio", "concurrent.futures"}
+# Seconds after which a greenlet that does not give way blocks the others.
+_BLOCKING = 0.02
+_MOST = 40
+
+Place = tuple[str, ...]
+
+
+def foreign(file: str | None) -> bool:
+    """Tell whether a file belongs neither to Python, nor to gevent, nor to this hook."""
+    if not file or file.startswith(("<", "/etc/python")) or file == __file__:
+        return False
+    if "/site-packages/" in file:
+        return file.partition("/site-packages/")[2].partition("/")[0].removesuffix(".py") not in _OURS
+    return not file.startswith(f"{_STDLIB}/")
+
+
+def stack(frame: FrameType | None) -> Place:
+    """Return the frames of a stack as ``file:line function``, the innermost first, gevent's and ours left out."""
+    places = []
+    while frame:
+        code = frame.f_code
+        ours = code.co_filename == __file__ or "/site-packages/gevent/" in code.co_filename
+        if not ours and not code.co_filename.startswith(("<", "src/gevent")):
+            places.append(f"{code.co_filename}:{frame.f_lineno} {code.co_name}")
+        frame = frame.f_back
+    return tuple(places[:_MOST])
+
+
+def innermost(places: Iterable[str]) -> str:
+    """Return the innermost place of a stack that is the application's or an installed package's, else ``""``."""
+    return next((place for place in places if foreign(place.rpartition(":")[0])), "")
+
+
+def line_of(file: str, name: str) -> str:
+    """Return where a module's file first makes a name, as ``file:line``; the file alone where that is not seen."""
+    made = re.compile(rf"\b{re.escape(name)}\b\s*(:[^=]*)?=[^=]|\bimport\b.*\b{re.escape(name)}\b")
+    try:
+        with open(file, encoding="utf-8", errors="replace") as source:  # noqa: PTH123
+            return next((f"{file}:{number}" for number, text in enumerate(source, 1) if made.search(text)), file)
+    except OSError:
+        return file
+
+
+class Counter:
+    """Counts what happens at which places."""
+
+    def __init__(self) -> None:
+        self._found: dict[Any, int] = {}
+
+    def add(self, key: Any) -> None:
+        """Count one more; of too many places the later ones are left out."""
+        if key in self._found or len(self._found) < _MOST * 5:
+            self._found[key] = self._found.get(key, 0) + 1
+
+    def rows(self, *names: str) -> list[dict[str, Any]]:
+        """Return a dictionary for each place, the most frequent first."""
+        found = sorted(self._found.items(), key=lambda item: -item[1])[:_MOST]
+        return [{**dict(zip(names, key, strict=True)), "count": count} for key, count in found]
+
+
+def before_patch() -> dict[str, ModuleType]:
+    """Return the modules that were imported before this one and can have kept what is patched later."""
+    return {
+        name: module
+        for name, module in list(sys.modules.items())
+        if module is not None and (foreign(getattr(module, "__file__", None)) or name in _TELLING)
+    }
+
+
+def native_threads() -> list[dict[str, str]]:
+    """Return the threads that run already; none of them will exist in a worker."""
+    threading = sys.modules.get("threading")
+    frames = sys._current_frames()
+    found = []
+    for thread in threading.enumerate() if threading else ():
+        if thread is threading.main_thread():
+            continue
+        code = getattr(getattr(thread, "_target", None), "__code__", None)
+        place = f"{code.co_filename}:{code.co_firstlineno}" if code and foreign(code.co_filename) else ""
+        found.append({"name": thread.name, "where": place or innermost(stack(frames.get(thread.ident)))})
+    return found
+
+
+class Early:
+    """What a module that was imported too early has kept of the unpatched world."""
+
+    def __init__(self, saved: dict[str, dict[str, Any]]) -> None:
+        self._originals = {
+            id(value): f"{module}.{name}"
+            for module, names in saved.items()
+            for name, value in names.items()
+            if callable(value)
+        }
+        make_lock = saved.get("_thread", {}).get("allocate_lock")
+        self._lock = type(make_lock()) if make_lock else None
+
+    def look(self, name: str, module: ModuleType) -> dict[str, Any]:
+        """Return its name, its file, and each kept thing with the line that made it."""
+        file = getattr(module, "__file__", None) or ""
+        found: dict[str, Any] = {"module": name, "file": file, "originals": [], "locks": [], "pools": []}
+        if not foreign(file):
+            return found
+        for key, value in list(vars(module).items()):
+            where = None
+            if id(value) in self._originals:
+                found["originals"].append({"what": self._originals[id(value)], "where": line_of(file, key)})
+            elif self._holds_lock(value):
+                where = "locks"
+            if type(value).__module__ == "concurrent.futures.thread" and getattr(value, "_threads", None):
+                where = "pools"
+            if where:
+                found[where].append({"what": key, "where": line_of(file, key)})
+        return found
+
+    def _holds_lock(self, value: Any) -> bool:
+        if isinstance(value, (ModuleType, type)) or self._lock is None:
+            return False
+        return any(isinstance(part, self._lock) for part in (value, *getattr(value, "__dict__", {}).values()))
+
+
+class Watch:
+    """Gathers what there is to tell of this process."""
+
+    def __init__(self) -> None:
+        self.early = before_patch()
+        self.threads_before = native_threads()
+        self.report: dict[str, Any] = {"early": []}
+        self.warnings, self.patches = Counter(), Counter()
+        self.locks, self.threads = Counter(), Counter()
+        self.blocked, self.loops = Counter(), Counter()
+
+    def start(self) -> None:
+        """Wait for the patch."""
+        import gevent.monkey
+
+        real = gevent.monkey.patch_all
+        first = [True]
+
+        def patch_all(*arguments: Any, **options: Any) -> Any:
+            if not first.pop() if first else True:
+                self.patches.add((innermost(stack(sys._getframe(1))),))
+                return real(*arguments, **options)
+            self._listen_to_warnings()
+            done = real(*arguments, **options)
+            self._patched(gevent.monkey.saved)
+            return done
+
+        # uWSGI looks it up by name when it patches.
+        gevent.monkey.patch_all = patch_all
+
+    def _listen_to_warnings(self) -> None:
+        import warnings
+
+        from gevent.monkey import MonkeyPatchWarning
+
+        shown = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *rest: Any, **options: Any) -> None:
+            if issubclass(category, MonkeyPatchWarning):
+                self.warnings.add((str(message), innermost(stack(sys._getframe(1)))))
+            shown(message, category, *rest, **options)
+
+        warnings.simplefilter("always", MonkeyPatchWarning)
+        warnings.showwarning = show
+
+    def _patched(self, saved: dict[str, dict[str, Any]]) -> None:
+        """Look at what came too early, and note from now on who makes locks and threads."""
+        import threading
+
+        early = Early(saved)
+        self.report["early"] = [early.look(name, module) for name, module in self.early.items()]
+        self._note_calls(threading.Thread, "start", self.threads, "greenlet")
+        from gevent.thread import LockType
+
+        self._note_calls(LockType, "__init__", self.locks, "greenlet")
+        # Whoever asks gevent for an original means to have one: these block all greenlets.
+        for module, name in (("_thread", "allocate_lock"), ("threading", "Lock"), ("threading", "RLock")):
+            if name in saved.get(module, {}):
+                saved[module][name] = self._noting(saved[module][name], self.locks)
+        if "start_new_thread" in saved.get("_thread", {}):
+            saved["_thread"]["start_new_thread"] = self._noting(saved["_thread"]["start_new_thread"], self.threads)
+        import uwsgidecorators
+
+        uwsgidecorators.postfork(self._forked)
+
+    def _note_calls(self, owner: Any, name: str, counter: Counter, kind: str) -> None:
+        real = getattr(owner, name)
+
+        def noting(*arguments: Any, **options: Any) -> Any:
+            caller = sys._getframe(1)
+            # Each import makes a lock of its own.
+            if "importlib" not in caller.f_code.co_filename and (place := innermost(stack(caller))):
+                counter.add((kind, place))
+            return real(*arguments, **options)
+
+        setattr(owner, name, noting)
+
+    def _noting(self, real: Callable[..., Any], counter: Counter) -> Callable[..., Any]:
+        def noting(*arguments: Any, **options: Any) -> Any:
+            caller = sys._getframe(1)
+            if foreign(caller.f_code.co_filename):
+                counter.add(("native", innermost(stack(caller))))
+            return real(*arguments, **options)
+
+        return noting
+
+    def _forked(self) -> None:
+        """Tell what the imports came to, and watch this worker."""
+        import uwsgi
+
+        if uwsgi.worker_id() < 1:
+            return
+        self.report |= {
+            "pid": os.getpid(),
+            "python": sys.version.split()[0],
+            "gevent": sys.modules["gevent"].__version__,
+            "path": [os.path.abspath(path) for path in sys.path],  # noqa: PTH100
+            "warnings": self.warnings.rows("message", "where"),
+            "patches": self.patches.rows("where"),
+            "unpatched": sorted(unpatched()),
+            "locks": self.locks.rows("kind", "where"),
+            "threads": self.threads.rows("kind", "where"),
+            "threads_before": self.threads_before,
+            "asyncio": list(asyncio_users()),
+            "extensions": list(extensions()),
+            "modules": sorted(sys.modules),
+        }
+        forget_dead_threads()
+        if "asyncio" in sys.modules:
+            self._note_calls(sys.modules["asyncio"].BaseEventLoop, "run_forever", self.loops, "loop")
+        self._monitor()
+        write("loaded.json", self.report)
+
+    def _monitor(self) -> None:
+        """Have gevent's monitor thread see who blocks the hub."""
+        import warnings
+
+        import gevent
+        from gevent import events
+
+        # It misses psutil, which nobody needs here.
+        warnings.filterwarnings("ignore", module="gevent._monitor")
+
+        gevent.config.monitor_thread = True
+        gevent.config.max_blocking_time = _BLOCKING
+        events.subscribers.append(self._on_event)
+        hub = gevent.get_hub()
+        thread = hub.start_periodic_monitoring_thread()
+        # It would print each report to the journal.
+        thread._show_blocking_report = lambda *_: None
+        thread.add_monitoring_function(self._tell_when_asked, 0.05)
+
+    def _on_event(self, event: Any) -> None:
+        """Note the stack of a greenlet that does not give way; gevent calls this in its monitor thread."""
+        if type(event).__name__ == "EventLoopBlocked":
+            frame = sys._current_frames().get(event.hub.thread_ident)
+            self.blocked.add((stack(frame),))
+
+    def _tell_when_asked(self, _hub: Any) -> None:
+        try:
+            os.unlink(os.path.join(_FOLDER, "tell"))  # noqa: PTH108, PTH118
+        except OSError:
+            return
+        waiting = Counter()
+        for found in waiting_stacks():
+            waiting.add((found,))
+        write(
+            "told.json",
+            {
+                "blocked": self.blocked.rows("stack"),
+                "waiting": waiting.rows("stack"),
+                "loops": self.loops.rows("kind", "where"),
+            },
+        )
+
+
+def waiting_stacks() -> Iterator[Place]:
+    """Yield the stack of each greenlet that waits in code that is not gevent's or Python's alone."""
+    import gc
+
+    from greenlet import greenlet
+
+    for found in gc.get_objects():
+        if isinstance(found, greenlet) and found.gr_frame and innermost(places := stack(found.gr_frame)):
+            yield places
+
+
+def unpatched() -> Iterator[str]:
+    """Yield what gevent replaced and somebody put back."""
+    from gevent.monkey import saved
+
+    for name, originals in saved.items():
+        module = sys.modules.get(name)
+        for attribute, original in originals.items():
+            if module and callable(original) and getattr(module, attribute, None) is original:
+                yield f"{name}.{attribute}"
+
+
+def asyncio_users() -> Iterator[dict[str, str]]:
+    """Yield the application's and the installed modules that hold asyncio or a part of it."""
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if foreign(file) and any(
+            str(getattr(value, "__name__" if isinstance(value, ModuleType) else "__module__", "")).partition(".")[0]
+            == "asyncio"
+            for value in list(vars(module).values())
+        ):
+            yield {"module": name, "file": str(file)}
+
+
+def extensions() -> Iterator[dict[str, str]]:
+    """Yield the compiled modules that are neither Python's nor gevent's."""
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if foreign(file) and str(file).endswith(".so"):
+            yield {"module": name, "file": str(file)}
+
+
+def forget_dead_threads() -> None:
+    """Have Python forget the threads that the fork has left behind.
+
+    uWSGI does not call ``PyOS_AfterFork_Child`` (2.0.31, ``plugins/python/python_plugin.c``, without
+    ``py-call-osafterfork``), and whoever asks for the stacks of all threads, as gevent's monitor does, would read freed
+    memory. An import that looks up a host's name is enough: gevent does that in a thread.
+    """
+    import ctypes
+
+    api = ctypes.pythonapi
+    for name in ("PyInterpreterState_Get", "PyInterpreterState_ThreadHead", "PyThreadState_Next", "PyThreadState_Get"):
+        getattr(api, name).restype = ctypes.c_void_p
+    own = api.PyThreadState_Get()
+    state = api.PyInterpreterState_ThreadHead(ctypes.c_void_p(api.PyInterpreterState_Get()))
+    while state:
+        other, state = state, api.PyThreadState_Next(ctypes.c_void_p(state))
+        if other != own:
+            api.PyThreadState_Clear(ctypes.c_void_p(other))
+            api.PyThreadState_Delete(ctypes.c_void_p(other))
+
+
+def write(name: str, document: Any) -> None:
+    """Write a document whole or not at all."""
+    import json
+
+    path = os.path.join(_FOLDER, name)  # noqa: PTH118
+    with open(f"{path}.partial", "w", encoding="utf-8") as stream:  # noqa: PTH123
+        json.dump(document, stream)
+    os.rename(f"{path}.partial", path)  # noqa: PTH104
+
+
+if "uwsgi" in sys.modules:
+    # Open as long as the process lives: a signal writes to it.
+    _STACKS = open(os.path.join(_FOLDER, "stacks"), "w", encoding="utf-8")  # noqa: PTH118, PTH123, SIM115
+    faulthandler.register(signal.SIGURG, file=_STACKS, all_threads=True)
+    Watch().start()

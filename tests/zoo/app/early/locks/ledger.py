@@ -1,0 +1,5 @@
+"""Is written by one request at a time."""
+
+import threading
+
+lock = threading.Lock()

@@ -1,0 +1,6 @@
+"""Does things beside the requests."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+pool = ThreadPoolExecutor(1)
+pool.submit(sum, [1, 2]).result()

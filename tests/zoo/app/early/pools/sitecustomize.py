@@ -1,0 +1,3 @@
+"""Python imports this when it starts, before gevent can patch."""
+
+import background  # noqa: F401

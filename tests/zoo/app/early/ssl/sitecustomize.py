@@ -1,0 +1,3 @@
+"""Python imports this when it starts, before gevent can patch."""
+
+import https  # noqa: F401

@@ -1,0 +1,6 @@
+"""Fault: the import waits for ever."""
+
+import time
+
+while True:
+    time.sleep(1)

@@ -1,0 +1,12 @@
+"""Fault: a module that was imported before the patch waits on a socket that gevent does not know."""
+
+import client
+from flask import Flask
+
+app = Flask(__name__)
+
+
+@app.get("/")
+def index():
+    client.wait()
+    return {}
