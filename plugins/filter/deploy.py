@@ -101,8 +101,8 @@ def decided(hosts: list[dict[str, Any]], app: str, release: str) -> dict[str, An
     return next((decision for decision in found if decision), {})
 
 
-def decide(check: dict[str, Any], threads: int, processes: int, host: dict[str, Any]) -> dict[str, Any]:
-    """Decide what auto is, by what the gevent check said.
+def threads_instead(check: dict[str, Any], threads: int, processes: int, host: dict[str, Any]) -> dict[str, Any]:
+    """Return what auto is where the gevent check does not say ok.
 
     Args:
         check: its result.
@@ -111,10 +111,8 @@ def decide(check: dict[str, Any], threads: int, processes: int, host: dict[str, 
         host: ``host`` of the module ``host_state``.
 
     Returns:
-        ``mode``, ``because`` (a sentence), and in threads mode the number of ``threads``.
+        ``mode``, the number of ``threads``, and ``because`` (a sentence).
     """
-    if check["verdict"] == "ok":
-        return {"mode": "gevent", "because": "auto is gevent: the gevent check found nothing against it"}
     reasons = [
         finding["what"]
         for part in check["checks"].values()
@@ -208,7 +206,6 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "collisions": collisions,
-            "decide": decide,
             "decided": decided,
             "deploy_summary": deploy_summary,
             "environment_file": environment_file,
@@ -221,4 +218,5 @@ class FilterModule:
             "settings_problems": preflight.settings_problems,
             "service_tasks": preflight.tasks,
             "static_folder": static_folder,
+            "threads_instead": threads_instead,
         }

@@ -107,6 +107,7 @@ def status(layout: Layout) -> dict[str, Any]:
     main_pid = int(unit["MainPID"] or 0)
     found: dict[str, Any] = {
         "generation": current,
+        "release": wanted.get("release"),
         "state": unit["ActiveState"],
         "since": unit[_TIMESTAMP],
         "restarts": int(unit["NRestarts"] or 0),

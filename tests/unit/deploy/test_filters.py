@@ -12,12 +12,12 @@ from ansible_collections.flaskops.uwsgi.plugins.filter import operations
 from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import (
     FilterModule,
     collisions,
-    decide,
     decided,
     environment_file,
     generation,
     gevent_refusal,
     static_folder,
+    threads_instead,
 )
 
 from tests.unit.loadtest.conftest import ROOT
@@ -211,22 +211,18 @@ def said(verdict: str, level: str = "blocks", **more: Any) -> dict[str, Any]:
     return {"verdict": verdict, "checks": parts, **more}
 
 
-def test_auto_is_gevent_where_the_check_says_ok() -> None:
-    assert decide(said("ok"), 224, 4, HOST)["mode"] == "gevent"
-
-
 @pytest.mark.parametrize(("verdict", "level"), [("warning", "warning"), ("blocks", "blocks")])
 def test_auto_is_threads_otherwise_and_tells_why(verdict: str, level: str) -> None:
-    decision = decide(said(verdict, level), 224, 4, HOST)
+    decision = threads_instead(said(verdict, level), 224, 4, HOST)
     assert (decision["mode"], decision["threads"]) == ("threads", 224)
     assert decision["because"] == "auto is threads, 224 a worker (flask_uwsgi_threads): it sleeps in C"
 
 
 def test_the_threads_of_auto_fit_the_host_and_the_work() -> None:
-    small = decide(said("blocks"), 224, 4, {**HOST, "tasks": 500})
+    small = threads_instead(said("blocks"), 224, 4, {**HOST, "tasks": 500})
     assert small["threads"] == (500 - 64) // 4 - 16
     assert "(what this host allows)" in small["because"]
-    computes = decide(said("warning", "warning", overlap=False, cpu_share=0.97), 224, 4, HOST)
+    computes = threads_instead(said("warning", "warning", overlap=False, cpu_share=0.97), 224, 4, HOST)
     assert computes["threads"] == 8
     assert "its requests compute" in computes["because"]
 
