@@ -118,6 +118,10 @@ def _file(folder: Path | None, given: str) -> Path | None:
                 f"flask_uwsgi_requirements={given} does not exist on the controller{where}: set it to a requirements "
                 "file or pyproject.toml, relative to the source"
             )
+        if file.suffix == ".toml" and not _project(file):
+            raise ArtifactError(
+                f"flask_uwsgi_requirements={given} has no project.dependencies: add them, or set it to another file"
+            )
         return file.absolute()
     if folder and (folder / "requirements.txt").is_file():
         return (folder / "requirements.txt").absolute()
@@ -128,6 +132,9 @@ def _file(folder: Path | None, given: str) -> Path | None:
 
 
 def _project(file: Path) -> bool:
+    """Tell whether a pyproject.toml says what the project requires, and not only how tools are set."""
+    if _uv_lock(file).is_file():
+        return True
     try:
         document = tomllib.loads(file.read_text())
     except ValueError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +101,19 @@ def test_an_application_that_raises_on_import_is_refused_with_its_own_words(appl
     assert re.search(r"Its last log lines:.*Traceback.*Generation [0-9a-f]{12} serves", output), output[-3000:]
 
 
-def test_a_lock_without_hashes_is_refused(tmp_path: Path, run: Any) -> None:
-    lock = tmp_path / "requirements.txt"
-    lock.write_text("flask==3.1.3\n")
-    status, output = run({"flask_uwsgi_requirements": str(lock)})
+def test_requirements_that_cannot_be_locked_are_refused(tmp_path: Path, run: Any) -> None:
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("flask==99\n")
+    status, output = run({"flask_uwsgi_requirements": str(requirements)})
     assert status != 0
-    assert f"flask_uwsgi_requirements={lock} is not a lock: 'flask==3.1.3' has no exact version or no --hash" in output
+    assert re.search(rf"flask_uwsgi_requirements={requirements} cannot be locked for \S+: correct .*flask==99", output)
+
+
+def test_a_ref_that_the_repository_does_not_have_is_refused(tmp_path: Path, run: Any) -> None:
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    status, output = run({"flask_uwsgi_source": f"git+{tmp_path.as_uri()}@no-such-branch"})
+    assert status != 0
+    assert "@no-such-branch has no 'no-such-branch': set what follows the @ to a branch, a tag or a commit" in output
 
 
 def test_a_wrong_hash_is_refused_by_the_build(tmp_path: Path, run: Any) -> None:

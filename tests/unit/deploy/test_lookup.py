@@ -1,9 +1,12 @@
 """The lookup as Ansible loads it, in a process of its own: its loader changes how Python imports."""
 
+import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,7 +60,7 @@ def options(tmp_path: Path) -> dict[str, Any]:
     (source / "run.py").write_text("app = print\n")
     (source / "run.pyc").write_text("")
     locks = {
-        "lock": f"flask==3.1.3 {HASH}\ngevent==1.0 {HASH}\n",
+        "app/requirements": f"flask==3.1.3 {HASH}\ngevent==1.0 {HASH}\n",
         "server_lock": f"uwsgi==2.0.31 \\\n    {HASH}\ngevent==26.9.0 {HASH}\n",
         "build_lock": f"pip==26.3 {HASH}\n",
     }
@@ -65,7 +68,7 @@ def options(tmp_path: Path) -> dict[str, Any]:
         (tmp_path / f"{name}.txt").write_text(text)
     return {
         "source": str(source),
-        **{name: str(tmp_path / f"{name}.txt") for name in locks},
+        **{name: str(tmp_path / f"{name}.txt") for name in locks if "/" not in name},
         "platform": PLATFORM,
         "exclude": ["*.pyc"],
         "cache": str(tmp_path / "cache" / "artifacts"),
@@ -81,17 +84,18 @@ def test_an_artifact_is_named_and_its_code_packed_once(look_up: LookUp, options:
     plan, other = first[0], other_platform[0]
     cache = Path(options["cache"])
     code, wheels = plan["code"], plan["wheelhouse"]
-    assert plan["platform"] == PLATFORM
+    assert plan["platform"] == PLATFORM and plan["source"] == {"kind": "folder"} and plan["locked"] == {}
     assert code["file"] == f"code-{code['id']}.tar.gz" == Path(code["path"]).name
     assert sorted(path.name for path in cache.iterdir()) == [code["file"], code["file"] + ".json"]
     assert len(code["sha256"]) == 64
     assert wheels["path"] == str(cache / f"wheelhouse-{wheels['id']}.tar")
     assert wheels["built"] is False and "sha256" not in wheels
     assert wheels["requirements"] == {
-        "application": f"flask==3.1.3 {HASH}\ngevent==1.0 {HASH}\n",
+        "application": f"flask==3.1.3 \\\n    {HASH}\ngevent==1.0 \\\n    {HASH}\n",
         # The application's own gevent wins.
-        "server": f"uwsgi==2.0.31 {HASH}\n",
+        "server": f"uwsgi==2.0.31 \\\n    {HASH}\n",
     }
+    assert wheels["distribution"] == ""
     assert other["code"] == code
     assert other["wheelhouse"]["id"] != wheels["id"] and other["id"] != plan["id"]
 
@@ -117,17 +121,108 @@ def test_what_cannot_become_an_artifact_is_told_and_not_raised(
     bare.write_text("flask\n")
     problems = look_up(
         {**options, "source": "/nonexistent"},
-        {**options, "lock": str(bare)},
+        {**options, "requirements": "none.txt"},
+        {**options, "wsgi_file": "wsgi.py"},
         {**options, "server_lock": str(bare)},
         {**options, "build_lock": "/nonexistent"},
         {**options, "exclude": ["*"]},
     )
     starts = (
         "flask_uwsgi_source=/nonexistent is not a directory",
-        f"flask_uwsgi_requirements={bare} is not a lock",
+        "flask_uwsgi_requirements=none.txt does not exist",
+        f"flask_uwsgi_wsgi_file=wsgi.py does not exist in flask_uwsgi_source={options['source']}: set it to the file",
         f"artifact_server_lock={bare} is not a lock",
         "artifact_build_lock=/nonexistent does not exist",
         f"flask_uwsgi_source={options['source']} holds no file",
     )
     for (problem,), start in zip(problems, starts, strict=True):
         assert list(problem) == ["problem"] and problem["problem"].startswith(start)
+
+
+def names(plan: dict[str, Any]) -> dict[str, str]:
+    """Return the files of a plan's code with their contents."""
+    with tarfile.open(plan["code"]["path"]) as tar:
+        return {member.name: (tar.extractfile(member) or io.BytesIO()).read().decode() for member in tar}
+
+
+def test_every_release_tells_what_is_installed_for_it(look_up: LookUp, options: dict[str, Any]) -> None:
+    plan = look_up(options)[0][0]
+    installed = plan["wheelhouse"]["requirements"]
+    assert names(plan)["requirements.lock"] == installed["application"] + installed["server"]
+    (Path(options["source"]) / "requirements.lock").write_text("its own\n")
+    other = look_up(options)[0][0]
+    assert names(other)["requirements.lock"] == "its own\n"
+    assert other["code"]["id"] != plan["code"]["id"] and other["wheelhouse"] == plan["wheelhouse"]
+
+
+def test_a_distribution_is_built_besides_and_has_no_code(
+    look_up: LookUp, options: dict[str, Any], tmp_path: Path
+) -> None:
+    wheel = tmp_path / "shop-1.4-py3-none-any.whl"
+    wheel.write_bytes(b"first")
+    lock = str(tmp_path / "app" / "requirements.txt")
+    wanted = {**options, "source": str(wheel), "requirements": lock}
+    plan = look_up(wanted)[0][0]
+    assert list(names(plan)) == ["requirements.lock"]
+    assert plan["wheelhouse"]["distribution"] == str(wheel)
+    checksum = hashlib.sha256(b"first").hexdigest()
+    assert plan["source"] == {"kind": "distribution", "file": wheel.name, "sha256": checksum}
+    wheel.write_bytes(b"second")
+    other = look_up(wanted)[0][0]
+    assert other["code"] == plan["code"] and other["wheelhouse"]["id"] != plan["wheelhouse"]["id"]
+
+
+def test_a_package_is_its_entry_in_the_lock(look_up: LookUp, options: dict[str, Any], tmp_path: Path) -> None:
+    lock = str(tmp_path / "app" / "requirements.txt")
+    plan = look_up({**options, "source": "Flask == 3.1.3", "requirements": lock})[0][0]
+    assert list(names(plan)) == ["requirements.lock"]
+    assert plan["source"] == {"kind": "package", "package": "Flask==3.1.3"}
+
+
+def test_a_commit_is_the_same_artifact_as_the_folder_that_it_holds(
+    look_up: LookUp, options: dict[str, Any], tmp_path: Path
+) -> None:
+    source = Path(options["source"])
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    for command in (["init", "-q", "-b", "main", "."], ["add", "app"], [*identity, "commit", "-qm", "first"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    address = f"git+{tmp_path.as_uri()}@main#subdirectory=app"
+    plan, wrong, folder = look_up(
+        {**options, "source": address, "wsgi_file": "run.py"},
+        {**options, "source": address, "wsgi_file": "wsgi.py"},
+        {**options, "source": str(source)},
+    )
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert plan[0]["source"] == {"kind": "git", "commit": head.stdout.strip()}
+    assert plan[0]["id"] == folder[0]["id"]
+    assert wrong[0]["problem"].startswith(
+        f"flask_uwsgi_wsgi_file=wsgi.py does not exist in flask_uwsgi_source={address}"
+    )
+
+
+def test_other_build_packages_give_other_wheels(look_up: LookUp, options: dict[str, Any]) -> None:
+    plain, one, two, same = look_up(
+        options,
+        {**options, "build_packages": ["libpq-dev"]},
+        {**options, "build_packages": ["libpq-dev", "g++"]},
+        {**options, "build_packages": ["g++", "libpq-dev"]},
+    )
+    ids = [plan[0]["wheelhouse"]["id"] for plan in (plain, one, two, same)]
+    assert len(set(ids)) == 3 and ids[2] == ids[3]
+    assert one[0]["code"] == plain[0]["code"]
+
+
+def test_a_lock_that_is_made_is_told_and_stays(look_up: LookUp, options: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "app" / "requirements.txt").unlink()
+    (tmp_path / "app" / "pyproject.toml").write_text(
+        '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\n'
+    )
+    (tmp_path / "app" / "uv.lock").write_text(
+        'version = 1\nrequires-python = ">=3.11"\n'
+        '[[package]]\nname = "shop"\nversion = "1"\nsource = { virtual = "." }\n'
+    )
+    first, second = look_up(options, options)
+    assert first == second
+    locked = first[0]["locked"]
+    assert locked["from"] == "uv.lock" and locked["packages"] == 0
+    assert Path(locked["path"]).read_text() == f"# Made from uv.lock for {PLATFORM}.\n"

@@ -1,0 +1,355 @@
+"""The locks that uv makes, from a registry of a few wheels in a folder: no network is needed."""
+
+import hashlib
+import shutil
+import sysconfig
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import locking
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import ArtifactError, loose
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.locking import Lock, lock_of
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import Distribution, Folder, Package, Source
+
+PLATFORM = "debian-13-x86_64-py3.13"
+HASH = "--hash=sha256:" + "a" * 64
+SERVER = f"gevent==2.0 {HASH}\ngreenlet==3.0 {HASH}\nuwsgi==2.0.31 {HASH}\n"
+
+LockOf = Callable[..., Lock]
+
+
+def wheel(folder: Path, name: str, version: str, *requires: str) -> Path:
+    """Write a wheel that holds nothing but what it requires."""
+    info = f"{name}-{version}.dist-info"
+    needs = "".join(f"Requires-Dist: {one}\n" for one in requires)
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return path
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a registry (PEP 503), and let uv know no other."""
+    simple = tmp_path / "registry"
+    for name, version, *requires in (
+        ("flask", "3.0", "click>=8"),
+        ("flask", "3.1", "click>=8"),
+        ("click", "8.0"),
+        ("click", "8.1"),
+        ("gevent", "1.0", "greenlet"),
+        ("gevent", "2.0", "greenlet>=3"),
+        ("gevent", "2.1", "greenlet>=3"),
+        ("greenlet", "2.0"),
+        ("greenlet", "3.0"),
+        ("greenlet", "3.1"),
+        ("win", "1.0"),
+    ):
+        (simple / name).mkdir(parents=True, exist_ok=True)
+        path = wheel(simple / name, name, version, *requires)
+        checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+        with (simple / name / "index.html").open("a") as page:
+            page.write(f'<a href="{path.name}#sha256={checksum}">{path.name}</a>\n')
+    for name in ("UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_CONFIG_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("UV_NO_CONFIG", "1")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", simple.as_uri())
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    return simple
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    """Make an application without requirements."""
+    (tmp_path / "app").mkdir()
+    return tmp_path / "app"
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> LockOf:
+    """Lock what a source requires."""
+    (tmp_path / "server.txt").write_text(SERVER)
+    (tmp_path / "cache").mkdir()
+
+    def run(source: Source | Path, given: str = "", platform: str = PLATFORM) -> Lock:
+        folder = source if isinstance(source, Path) else None
+        wanted = source if not isinstance(source, Path) else Folder(source)
+        return lock_of(wanted, folder, given, tmp_path / "server.txt", platform, tmp_path / "cache")
+
+    return run
+
+
+def pins(lock: Lock) -> dict[str, str]:
+    assert not loose(lock.entries)
+    return {entry.name: entry.text.split("==")[1].split()[0] for entry in lock.entries}
+
+
+def problem(run: Callable[[], Lock]) -> str:
+    with pytest.raises(ArtifactError) as caught:
+        run()
+    return str(caught.value)
+
+
+# What needs no lock to be made.
+
+
+def test_an_application_without_requirements_needs_the_server_alone(app: Path, locked: LockOf) -> None:
+    assert locked(app) == Lock([])
+    (app / "pyproject.toml").write_text("[tool.ruff]\nline-length = 100\n")
+    assert locked(app) == Lock([])
+
+
+def test_a_lock_is_taken_as_it_is(app: Path, locked: LockOf, tmp_path: Path) -> None:
+    (app / "requirements.txt").write_text(f"flask==3.0 {HASH}\n")
+    lock = locked(app)
+    assert pins(lock) == {"flask": "3.0"} and lock.path is None and lock.made_from == ""
+    (app / "deep").mkdir()
+    (app / "deep" / "other.txt").write_text(f"click==8.0 {HASH}\n")
+    for given in ("deep/other.txt", str(app / "deep" / "other.txt")):
+        assert pins(locked(app, given)) == {"click": "8.0"}
+    assert not list((tmp_path / "cache").iterdir())
+
+
+@pytest.mark.parametrize("given", ["none.txt", "/nonexistent/none.txt"])
+def test_requirements_that_are_missing_are_told(app: Path, locked: LockOf, given: str) -> None:
+    assert problem(lambda: locked(app, given)).startswith(
+        f"flask_uwsgi_requirements={given} does not exist on the controller"
+    )
+
+
+# What is locked.
+
+
+@pytest.mark.usefixtures("registry")
+def test_requirements_are_locked_with_the_server_s_versions_where_they_fit(app: Path, locked: LockOf) -> None:
+    (app / "requirements.txt").write_text("flask<3.1\n-r more.txt\nwin; sys_platform == 'win32'\n")
+    (app / "more.txt").write_text("greenlet\n")
+    lock = locked(app)
+    assert pins(lock) == {"flask": "3.0", "click": "8.1", "gevent": "2.0", "greenlet": "3.0"}
+    assert lock.made_from == "requirements.txt" and lock.path
+    assert lock.path.read_text().startswith(f"# Made from requirements.txt for {PLATFORM}.\nclick==8.1 \\\n    --hash=")
+    # Copied into the source, it is a lock.
+    shutil.copy(lock.path, app / "requirements.txt")
+    again = locked(app)
+    assert again.entries == lock.entries and again.path is None
+
+
+@pytest.mark.usefixtures("registry")
+@pytest.mark.parametrize(("wanted", "version"), [("gevent<2", "1.0"), ("gevent>2.0", "2.1")])
+def test_the_application_s_own_gevent_wins(app: Path, locked: LockOf, wanted: str, version: str) -> None:
+    (app / "requirements.txt").write_text(f"{wanted}\n")
+    assert pins(locked(app))["gevent"] == version
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_greenlet_of_the_application_s_own_brings_a_gevent_that_bears_it(app: Path, locked: LockOf) -> None:
+    (app / "requirements.txt").write_text("greenlet<3\n")
+    assert pins(locked(app)) == {"gevent": "1.0", "greenlet": "2.0"}
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_file_with_some_hashes_is_locked_too(app: Path, locked: LockOf, registry: Path) -> None:
+    checksum = hashlib.sha256(next(registry.glob("click/*8.0*.whl")).read_bytes()).hexdigest()
+    (app / "requirements.txt").write_text(f"click==8.0 --hash=sha256:{checksum}\nflask\n")
+    assert pins(locked(app))["flask"] == "3.1" and pins(locked(app))["click"] == "8.0"
+
+
+@pytest.mark.usefixtures("registry")
+def test_the_dependencies_of_a_project_are_locked(app: Path, locked: LockOf) -> None:
+    (app / "pyproject.toml").write_text('[project]\nname = "shop"\nversion = "1"\ndependencies = ["flask<3.1"]\n')
+    lock = locked(app)
+    assert pins(lock)["flask"] == "3.0" and lock.made_from == "pyproject.toml"
+    (app / "requirements.txt").write_text("click==8.0\n")
+    assert "flask" not in pins(locked(app))
+    assert pins(locked(app, "pyproject.toml")) == pins(lock)
+
+
+def test_a_uv_lock_beside_the_project_is_exported(app: Path, locked: LockOf) -> None:
+    (app / "pyproject.toml").write_text(
+        '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["flask"]\n'
+    )
+    checksum = HASH.removeprefix("--hash=")
+    (app / "uv.lock").write_text(
+        'version = 1\nrequires-python = ">=3.11"\n'
+        '[[package]]\nname = "flask"\nversion = "2.9"\nsource = { registry = "https://example.org/simple" }\n'
+        f'wheels = [{{ url = "https://example.org/flask-2.9-py3-none-any.whl", hash = "{checksum}", size = 1 }}]\n'
+        '[[package]]\nname = "shop"\nversion = "1"\nsource = { virtual = "." }\n'
+        'dependencies = [{ name = "flask" }]\n[package.metadata]\nrequires-dist = [{ name = "flask" }]\n'
+    )
+    lock = locked(app)
+    assert pins(lock) == {"flask": "2.9"} and lock.made_from == "uv.lock"
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_package_is_locked_with_what_it_requires(locked: LockOf, app: Path) -> None:
+    package = Package("flask", "3.0", "flask==3.0")
+    lock = locked(package)
+    assert pins(lock) == {"click": "8.1", "flask": "3.0", "gevent": "2.0", "greenlet": "3.0"}
+    assert lock.made_from == "flask==3.0"
+    (app / "more.txt").write_text("click<8.1\n")
+    assert pins(locked(package, str(app / "more.txt")))["click"] == "8.0"
+
+
+def test_a_lock_that_is_given_must_have_the_package(locked: LockOf, app: Path) -> None:
+    package = Package("flask", "3.0", "flask==3.0")
+    given = app / "lock.txt"
+    for text, says in ((f"click==8.0 {HASH}", "does not have flask"), (f"flask==3.1 {HASH}", "pins flask==3.1")):
+        given.write_text(text)
+        told = problem(lambda: locked(package, str(given)))
+        assert told.startswith(f"flask_uwsgi_requirements={given} {says}, and flask_uwsgi_source=flask==3.0: make")
+    given.write_text(f"Flask==3.0 {HASH}\n")
+    assert pins(locked(package, str(given))) == {"flask": "3.0"}
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_distribution_is_locked_without_itself(locked: LockOf, tmp_path: Path) -> None:
+    (tmp_path / "with space").mkdir()
+    file = wheel(tmp_path / "with space", "shop", "1.4", "flask")
+    lock = locked(Distribution(file))
+    assert pins(lock) == {"click": "8.1", "flask": "3.1", "gevent": "2.0", "greenlet": "3.0"}
+    assert lock.made_from == file.name and lock.path and "shop-1.4" in lock.path.read_text().splitlines()[0]
+    # The same file elsewhere has the same lock, so that all controllers agree.
+    moved = Distribution(Path(shutil.copy(file, tmp_path)))
+    assert locked(moved).path == lock.path
+    given = tmp_path / "lock.txt"
+    given.write_text(f"click==8.0 {HASH}\n")
+    assert pins(locked(Distribution(file), str(given))) == {"click": "8.0"}
+
+
+# When it is made.
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_lock_is_made_once_and_again_when_something_that_went_into_it_changes(
+    app: Path, locked: LockOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in (("requirements.txt", "flask\n-r more.txt\n"), ("more.txt", "-c limits.txt\n")):
+        (app / name).write_text(text)
+    (app / "limits.txt").write_text("click<8.1\n")
+    first = locked(app)
+    assert pins(first)["click"] == "8.0"
+    with monkeypatch.context() as without:
+        without.setattr(locking, "_make", lambda *_: pytest.fail("it was there"))
+        assert locked(app) == first
+    (app / "limits.txt").write_text("click<9\n")
+    changed = locked(app)
+    assert pins(changed)["click"] == "8.1" and changed.path != first.path
+    assert locked(app, platform="debian-12-x86_64-py3.11").path != changed.path
+    (tmp_path / "server.txt").write_text(SERVER.replace("gevent==2.0", "gevent==2.1"))
+    assert pins(locked(app))["gevent"] == "2.1"
+
+
+# What cannot be locked.
+
+
+@pytest.mark.usefixtures("registry")
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("flask==99\n", "cannot be locked for debian-13-x86_64-py3.13: correct what it requires:"),
+        ("no-such-thing\n", "no-such-thing"),
+        ("flask>=>1\n", "no such comparison operator"),
+        ("flask<3.1\nflask>3.0\n", "cannot be locked for"),
+    ],
+)
+def test_what_cannot_be_resolved_is_told_in_uv_s_own_words(app: Path, locked: LockOf, text: str, says: str) -> None:
+    (app / "requirements.txt").write_text(text)
+    told = problem(lambda: locked(app))
+    assert told.startswith(f"flask_uwsgi_requirements={app / 'requirements.txt'} cannot be locked for {PLATFORM}: ")
+    assert says in told and 2 <= len(told.splitlines()) <= 9
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_line_that_is_no_release_is_told(app: Path, locked: LockOf, tmp_path: Path) -> None:
+    local = wheel(tmp_path, "local", "1.0")
+    (app / "requirements.txt").write_text(f"local @ {local.as_uri()}\n")
+    told = problem(lambda: locked(app))
+    assert "cannot be locked: 'local @ file:" in told and "Require a release" in told
+
+
+def test_an_include_that_is_missing_is_told(app: Path, locked: LockOf) -> None:
+    (app / "requirements.txt").write_text("-r none.txt\n")
+    assert f"flask_uwsgi_requirements includes {app / 'none.txt'}, which does not exist" in problem(lambda: locked(app))
+
+
+def test_files_that_include_each_other_end(app: Path, locked: LockOf) -> None:
+    (app / "requirements.txt").write_text("-r more.txt\n")
+    (app / "more.txt").write_text("-r requirements.txt\n")
+    assert list(locking._inputs(app / "requirements.txt"))[:2] == ["-r more.txt\n", "-r requirements.txt\n"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[project]\nname = "a"\ndynamic = ["dependencies"]\n', "has dynamic dependencies, which only a build"),
+        ('[tool.poetry.dependencies]\nflask = "*"\n', "in tool.poetry alone: export them"),
+        ("[project\n", "is no valid TOML"),
+    ],
+)
+def test_a_project_whose_dependencies_cannot_be_read_is_told(app: Path, locked: LockOf, text: str, says: str) -> None:
+    (app / "pyproject.toml").write_text(text)
+    told = problem(lambda: locked(app))
+    assert told.startswith(f"flask_uwsgi_requirements={app / 'pyproject.toml'} ") and says in told
+    assert says in problem(lambda: locked(app, "pyproject.toml"))
+
+
+def test_a_project_that_is_named_must_be_one(app: Path, locked: LockOf) -> None:
+    (app / "pyproject.toml").write_text("[tool.ruff]\n")
+    told = problem(lambda: locked(app, "pyproject.toml"))
+    assert told.startswith("flask_uwsgi_requirements=pyproject.toml has no project.dependencies: add them")
+
+
+def test_a_controller_without_uv_is_told_with_both_remedies(
+    app: Path, locked: LockOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (app / "requirements.txt").write_text("flask\n")
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    told = problem(lambda: locked(app))
+    assert "is no lock, and no lock can be made, for the controller has no uv: install it beside Ansible" in told
+    assert "or set flask_uwsgi_requirements to a lock, with exact versions and hashes" in told
+
+
+@pytest.fixture
+def uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Put a program in uv's place."""
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
+
+    def write(script: str) -> None:
+        (tmp_path / "uv").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "uv").chmod(0o755)
+
+    return write
+
+
+def test_a_registry_that_cannot_be_reached_is_told_without_its_password(
+    app: Path, locked: LockOf, uv: Callable[[str], None]
+) -> None:
+    uv("echo 'error: Failed to fetch: `https://me:hunter2@registry.invalid/simple/flask/`' >&2; exit 2")
+    (app / "requirements.txt").write_text("flask\n")
+    told = problem(lambda: locked(app))
+    assert "the package registry cannot be reached from the controller. Check network, proxy and uv's" in told
+    assert "//…@registry.invalid" in told and "hunter2" not in told
+
+
+def test_a_package_that_has_to_be_built_to_be_read_tells_what_the_controller_lacks(
+    app: Path, locked: LockOf, uv: Callable[[str], None]
+) -> None:
+    uv("echo 'Error: pg_config executable not found.' >&2; exit 1")
+    (app / "requirements.txt").write_text("psycopg2\n")
+    assert "to see what it requires, and lacks libpq-dev. Install that there, or give a lock" in problem(
+        lambda: locked(app)
+    )
+
+
+def test_a_lock_that_takes_too_long_is_told(
+    app: Path, locked: LockOf, uv: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uv("exec sleep 60")
+    monkeypatch.setattr(locking, "TIMEOUT", 0.1)
+    (app / "requirements.txt").write_text("flask\n")
+    assert "could not be locked in 0.1 s: try again, or give a lock" in problem(lambda: locked(app))
