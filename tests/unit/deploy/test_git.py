@@ -1,4 +1,5 @@
 import subprocess
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -155,8 +156,13 @@ def test_a_submodule_is_refused(repository: Path, cache: Path) -> None:
     assert "has the submodule svc/vendored, which is not fetched: put its files" in problem(source(repository), cache)
 
 
-@pytest.mark.parametrize("target", ["/etc/hostname", "../../../../../etc/hostname"])
-def test_a_link_that_leads_out_of_the_repository_ships_nothing(repository: Path, cache: Path, target: str) -> None:
+@pytest.mark.parametrize("filtered", [True, False], ids=["data filter", "older Python"])
+@pytest.mark.parametrize("target", ["/etc/hostname", "../../../../../../../../etc/hostname"])
+def test_a_link_that_leads_out_of_the_repository_ships_nothing(
+    repository: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, target: str, filtered: bool
+) -> None:
+    if not filtered:
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
     (repository / "svc" / "link").symlink_to(target)
     commit(repository, "with a link")
     assert "link" in problem(source(repository), cache)
@@ -166,6 +172,15 @@ def test_a_link_within_the_repository_is_kept(repository: Path, cache: Path) -> 
     (repository / "svc" / "link").symlink_to("../version.txt")
     commit(repository, "second")
     assert (git.checkout(source(repository), cache)[1] / "svc" / "link").read_text() == "second"
+
+
+def test_git_asks_nobody(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "git").write_text('#!/bin/sh\necho "prompt=$GIT_TERMINAL_PROMPT dir=$GIT_DIR" >&2; exit 1\n')
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    # As in a hook of another repository.
+    monkeypatch.setenv("GIT_DIR", "elsewhere")
+    assert "prompt=0 dir=\n" in problem(source("https://h/x.git"), cache) + "\n"
 
 
 def test_a_controller_without_git_is_told(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -215,6 +215,8 @@ def test_a_distribution_is_locked_without_itself(locked: LockOf, tmp_path: Path)
     # The same file elsewhere has the same lock, so that all controllers agree.
     moved = Distribution(Path(shutil.copy(file, tmp_path)))
     assert locked(moved).path == lock.path
+    wheel(tmp_path, "shop", "1.4", "flask<3.1")
+    assert pins(locked(moved))["flask"] == "3.0"
     given = tmp_path / "lock.txt"
     given.write_text(f"click==8.0 {HASH}\n")
     assert pins(locked(Distribution(file), str(given))) == {"click": "8.0"}
