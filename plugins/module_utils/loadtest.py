@@ -345,7 +345,8 @@ def report(measured: Mapping[str, Any]) -> dict[str, Any]:
         measured: what the role measured, see ``roles/loadtest/tasks/report.yml``: ``host``, ``app``, ``url``,
             ``file`` (the report's name), ``mode`` (wanted; empty for any), ``check_mode``, ``started_at``,
             ``service``, ``answer``, ``health`` and ``keepalive`` (registered results, empty when the task did
-            not run), ``expected_body``, ``gevent_threads_max``, ``unexpected`` (an error that ended the
+            not run), ``gevent`` (what the gevent check of a deploy has left, empty where there is none),
+            ``expected_body``, ``gevent_threads_max``, ``unexpected`` (an error that ended the
             measuring), ``runs``, each with ``name``, ``requests``, ``concurrency``, ``p99_ms_max`` and
             ``requests_per_second_min``, and ``results``, the runs' registered results with their ``item``.
 
@@ -374,7 +375,8 @@ def report(measured: Mapping[str, Any]) -> dict[str, Any]:
     body_bytes = None
     if _ran(answer):
         checks += check_answer("answer", answer, measured["expected_body"])
-        if all(check.holds for check in checks if check.subject == "answer"):
+        expected = measured["expected_body"] is not None
+        if expected and all(check.holds for check in checks if check.subject == "answer"):
             body_bytes = len(str(answer.get("content", "")).encode())
     if _ran(health):
         checks += check_health(health, mode or str(status.get("mode") or ""), status.get("generation"))
@@ -418,8 +420,16 @@ def report(measured: Mapping[str, Any]) -> dict[str, Any]:
         "checks": [] if measured["check_mode"] else [check.to_dict() for check in checks],
         "runs": runs,
         "keepalive": dict(keepalive),
+        "gevent": _of_release(measured.get("gevent") or {}, status.get("release")),
         "service": dict(status),
     }
+
+
+def _of_release(check: Mapping[str, Any], release: str | None) -> dict[str, Any]:
+    """Return what the gevent check said of the release that serves; of another one it says nothing here."""
+    if not release or check.get("release") != release:
+        return {}
+    return {key: check.get(key) for key in ("verdict", "path", "single_ms", "burst_ms", "requests", "checks")}
 
 
 def _ran(result: Mapping[str, Any]) -> bool:
