@@ -147,7 +147,7 @@ def gevent_refusal(check: dict[str, Any]) -> str:
         for finding in part["findings"]:
             if finding["level"] == "blocks":
                 lines.append(f"  {name}: {finding['what']}")
-                lines += [f"      {line}" for line in str(finding.get("evidence") or "").splitlines()[:12]]
+                lines += [f"      {line}" for line in finding["evidence"][:12]]
                 lines.append(f"      remedy: {finding['remedy']}")
     lines.append(
         "Mend it, or deploy with -e mode=threads, or let it pass with -e flask_uwsgi_gevent_check=warn. "

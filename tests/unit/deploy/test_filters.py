@@ -205,8 +205,8 @@ HOST = {"tasks": 32_768, "nofile": 20_000, "file_max": 10**6}
 
 
 def said(verdict: str, level: str = "blocks", **more: Any) -> dict[str, Any]:
-    finding = {"level": level, "what": "it sleeps in C", "evidence": "run.py:3\nin slow", "remedy": "call gevent.sleep"}
-    note = {"level": "note", "what": "not to be told", "evidence": "", "remedy": ""}
+    finding = {"level": level, "what": "it sleeps in C", "evidence": ["run.py:3", "in slow"], "remedy": "call gevent.sleep"}
+    note = {"level": "note", "what": "not to be told", "evidence": [], "remedy": ""}
     parts = {"cooperation": {"verdict": verdict, "findings": [note, *([finding] if verdict != "ok" else [])]}}
     return {"verdict": verdict, "checks": parts, **more}
 
