@@ -100,6 +100,8 @@ def lock_of(source: Source, folder: Path | None, given: str, server: Path, platf
             return Lock(entries)
     if not file and not _identity(source):
         return Lock([])
+    if file and file.suffix == ".toml":
+        _insist_on_python(file, platform)
     wanted = _Wanted(file, source, variable, server.read_text(), platform)
     inputs = _inputs(file) if file else ()
     key = art.digest(art.RECIPE, platform, wanted.server, *_identity(source), wanted.name, *inputs)
@@ -150,6 +152,21 @@ def _project(file: Path) -> bool:
             "--output requirements.txt), or list them in project.dependencies"
         )
     return "project" in document
+
+
+def _insist_on_python(file: Path, platform: str) -> None:
+    """Refuse a project that is not for the host's Python, which uv does not (0.13)."""
+    # Ansible itself needs it.
+    from packaging.specifiers import SpecifierSet
+
+    needs = str(tomllib.loads(file.read_text()).get("project", {}).get("requires-python", ""))
+    python = platform.rpartition("-py")[2]
+    # The platform does not tell the last number.
+    if not any(SpecifierSet(needs).contains(f"{python}.{last}") for last in range(50)):
+        raise ArtifactError(
+            f"flask_uwsgi_requirements={file} has requires-python={needs!r}, and {platform} has Python {python}: "
+            "deploy to another distribution, or widen it"
+        )
 
 
 def _root_name(source: Source) -> str:

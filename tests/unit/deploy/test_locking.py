@@ -299,6 +299,17 @@ def test_a_project_whose_dependencies_cannot_be_read_is_told(app: Path, locked: 
     assert says in problem(lambda: locked(app, "pyproject.toml"))
 
 
+@pytest.mark.usefixtures("registry")
+@pytest.mark.parametrize(("needs", "fits"), [(">=3.13.2", True), ("~=3.11", True), (">=3.14", False), ("<3.13", False)])
+def test_a_project_must_be_for_the_host_s_python(app: Path, locked: LockOf, needs: str, fits: bool) -> None:
+    (app / "pyproject.toml").write_text(f'[project]\nname = "shop"\nversion = "1"\nrequires-python = "{needs}"\n')
+    if fits:
+        assert locked(app).path
+    else:
+        told = problem(lambda: locked(app))
+        assert f"has requires-python='{needs}', and {PLATFORM} has Python 3.13: deploy to another" in told
+
+
 def test_a_project_that_is_named_must_be_one(app: Path, locked: LockOf) -> None:
     (app / "pyproject.toml").write_text("[tool.ruff]\n")
     told = problem(lambda: locked(app, "pyproject.toml"))
