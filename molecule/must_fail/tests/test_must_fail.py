@@ -106,7 +106,7 @@ def test_requirements_that_cannot_be_locked_are_refused(tmp_path: Path, run: Any
     requirements.write_text("flask==99\n")
     status, output = run({"flask_uwsgi_requirements": str(requirements)})
     assert status != 0
-    assert re.search(rf"flask_uwsgi_requirements={requirements} cannot be locked for \S+: correct .*flask==99", output)
+    assert re.search(rf"flask_uwsgi_requirements={requirements} cannot be locked: correct .*flask==99", output)
 
 
 def test_a_ref_that_the_repository_does_not_have_is_refused(tmp_path: Path, run: Any) -> None:
@@ -124,6 +124,19 @@ def test_a_wrong_hash_is_refused_by_the_build(tmp_path: Path, run: Any) -> None:
     status, output = run({"flask_uwsgi_requirements": str(lock)})
     assert status != 0
     assert f"={lock} has a hash that the package does not have. Make the lock anew" in output, output[-3000:]
+
+
+def test_a_wheel_that_cannot_be_built_tells_the_package_that_the_build_host_lacks(tmp_path: Path, run: Any) -> None:
+    requirements = tmp_path / "requirements.txt"
+    # It has no wheel for Linux.
+    requirements.write_text("psycopg2==2.9.9\n")
+    status, output = run({"flask_uwsgi_requirements": str(requirements)})
+    assert status != 0
+    assert re.search(
+        rf"a wheel of flask_uwsgi_requirements={requirements} cannot be built on {BUILD_HOST}, .* add libpq-dev to "
+        "flask_uwsgi_build_packages: .*Error: pg_config executable not found",
+        output,
+    ), output[-3000:]
 
 
 def test_a_registry_that_cannot_be_reached_is_named(tmp_path: Path, host: Any, run: Any) -> None:
