@@ -49,8 +49,16 @@ def facts(base: Path) -> dict[str, Any]:
         ),
         "free_mb": shutil.disk_usage(_existing(base)).free // 2**20,
         "systemd": Path("/run/systemd/system").is_dir(),
+        "shared_mounts": _shared("/run"),
         "addresses": sorted(_addresses()),
     }
+
+
+def _shared(path: str) -> bool:
+    """Tell whether what is mounted below a path in one namespace appears in the others (mount_namespaces(7))."""
+    mounts = [line.split() for line in Path("/proc/1/mountinfo").read_text().splitlines()]
+    last = {mount[4]: mount for mount in mounts if mount[4] in ("/", path)}
+    return any(field.startswith("shared:") for field in last.get(path, last.get("/", []))[6:])
 
 
 def _addresses() -> set[str]:

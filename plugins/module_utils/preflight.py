@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from . import secrets
+
 MODES = ("gevent", "threads")
 SUPPORTED = {("debian", "12"), ("debian", "13")}
 
@@ -103,7 +105,7 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
         if not fits:
             what = "a whole number" if kind is int else "a number"
             yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to {what} from {low} to {high}"
-    for name in ("break_lock", "log_requests", "log_x_forwarded_for", "manage_sysctl"):
+    for name in ("break_lock", "log_requests", "log_x_forwarded_for", "manage_sysctl", "secrets_in_environment"):
         if truth(s[name]) is None:
             yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to true or false"
     for name, (pattern, remedy) in _TEXTS.items():
@@ -121,6 +123,7 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
     for key in _dictionary(s["environment"]):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(key)):
             yield f"flask_uwsgi_environment has {key!r}, which is no name of an environment variable: rename it"
+    yield from secrets.problems(s["secrets"], _dictionary(s["environment"]), bool(truth(s["secrets_in_environment"])))
 
 
 def truth(value: Any) -> bool | None:
@@ -178,6 +181,11 @@ def host_problems(s: dict[str, Any], host: dict[str, Any], app: dict[str, Any]) 
         yield f"ansible_host runs {system}, which is not supported: use one of {known}"
     if not host["systemd"]:
         yield "ansible_host does not run systemd as its first process: use a host that does"
+    if s["secrets"] and not host["shared_mounts"]:
+        yield (
+            "flask_uwsgi_secrets need mounts to be shared between namespaces, which they are not on this host, a "
+            "container: run `mount --make-rshared /` in it whenever it has started"
+        )
     mode, processes, cores = s["mode"], int(s["processes"]), int(s[s["mode"]])
     need_files = files_per_worker(mode, cores)
     if need_files > host["nofile"]:
