@@ -130,6 +130,15 @@ def test_the_id_changes_with_the_manifest(change: dict[str, Any]) -> None:
     assert generation(FILES, {**MANIFEST, **change})["id"] != generation(FILES, MANIFEST)["id"]
 
 
+def test_the_id_changes_with_the_secrets_and_nothing_tells_them() -> None:
+    manifest = {**MANIFEST, "app_name": "shop"}
+    named = [generation(FILES, manifest, given) for given in ({}, {"TOKEN": "s3cr3t"}, {"TOKEN": "s3cr3t2"})]
+    assert len({one["id"] for one in named}) == 3
+    assert "s3cr3t" not in json.dumps(named)
+    assert named[0] == generation(FILES, manifest) and "secrets" not in json.loads(named[0]["files"]["manifest.json"])
+    assert json.loads(named[1]["files"]["manifest.json"])["secrets"]["names"] == ["TOKEN"]
+
+
 def test_a_content_does_not_run_into_a_name() -> None:
     assert generation({"a": "b"}, {})["id"] != generation({"ab": ""}, {})["id"]
 
