@@ -3,13 +3,17 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import jinja2
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import credentials
 
 from tests.unit.deploy.fake_host import CREDS, TemporaryLayout
+from tests.unit.loadtest.conftest import ROOT
 
 SECRETS = {"TOKEN": "s3cr3t-v4lue", "key.pem": "-----BEGIN-----\nb4se64==\n-----END-----\n", "PIN": "12"}
 
@@ -136,3 +140,28 @@ def test_what_an_application_tells_of_its_secrets_is_blotted_out(folder: Path, c
     assert credentials.hide(folder, SECRETS, lines) == hidden
     assert credentials.hide(folder, [], lines) == lines
     assert credentials.hide(folder, ["none"], lines) == lines
+
+
+# What puts them into the environment.
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_command_finds_them_in_its_environment_where_that_is_asked_for(tmp_path: Path, asked: bool) -> None:
+    templates = jinja2.Environment(keep_trailing_newline=True)
+    templates.filters |= {"bool": bool, "to_json": json.dumps}
+    source = (ROOT / "roles/flask_uwsgi/templates/credentials.py.j2").read_text()
+    variables = {"flask_uwsgi_secrets": {"KEY": "", "TOKEN": ""}, "flask_uwsgi_secrets_in_environment": asked}
+    program = tmp_path / "credentials.py"
+    program.write_text(templates.from_string(source).render(variables))
+    values = {b"TOKEN": b"s3cr3t", b"KEY": b"two\r\nlines \xc3\xa4\n\n", b"OTHER": b"x"}
+    for name, value in values.items():
+        (tmp_path / name.decode()).write_bytes(value)
+    done = subprocess.run(
+        [sys.executable, "-IS", str(program), "env", "--null"],
+        env={"CREDENTIALS_DIRECTORY": str(tmp_path), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        check=True,
+    )
+    found = dict(entry.split(b"=", 1) for entry in done.stdout.split(b"\0") if entry)
+    wanted = {b"TOKEN": values[b"TOKEN"], b"KEY": values[b"KEY"]} if asked else {}
+    assert {name: found[name] for name in values if name in found} == wanted
