@@ -184,7 +184,7 @@ def test_another_value_is_another_generation_and_a_rollback_brings_the_first_bac
     # So that both ways are tried: a host that cannot encrypt.
     service.run("chmod a-x /usr/bin/systemd-creds")
     try:
-        with Witness(service.url, clients=20, path="/healthz", method="GET") as witness:
+        with Witness(service.url, clients=4, path="/healthz", method="GET") as witness:
             with witness.window("another value", steady=0.5) as changed:
                 done = deployments.deploy(other)
             assert done.returncode == 0, done.stdout[-3000:]
