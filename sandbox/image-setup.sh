@@ -37,6 +37,8 @@ cat /proc/sys/kernel/random/uuid > /run/boot_id
 mount --bind -o ro /run/boot_id /proc/sys/kernel/random/boot_id
 # Network settings belong to the container, so they may be written; the others belong to the controller.
 mount --bind /proc/sys/net /proc/sys/net && mount -o remount,bind,rw /proc/sys/net
+# systemd mounts the credentials of a service in a namespace, and needs to see them outside of it.
+mount --make-rshared /
 # podman puts memory here; Debian keeps the journal over a reboot, and decides itself about /tmp.
 umount /var/log/journal /tmp
 exec /sbin/init

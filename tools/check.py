@@ -57,6 +57,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
             Stage("molecule life", "molecule test --scenario-name life"),
             Stage("molecule faults", "molecule test --scenario-name faults"),
             Stage("molecule must_fail", "molecule test --scenario-name must_fail"),
+            Stage("molecule secrets", "molecule test --scenario-name secrets"),
             Stage("playbooks on this machine", "pytest tests -m playbook --numprocesses 2"),
         ),
     ),
@@ -68,6 +69,10 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
         Stage(
             "molecule life (threads, Debian 13)",
             "env FLASKOPS_MODE=threads FLASKOPS_SUITE=trixie molecule test --scenario-name life",
+        ),
+        Stage(
+            "molecule secrets (threads, Debian 13)",
+            "env FLASKOPS_MODE=threads FLASKOPS_SUITE=trixie molecule test --scenario-name secrets",
         ),
         Stage("table of operations", "python docs/operations.py"),
     ),

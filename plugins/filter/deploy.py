@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import controller, lock, preflight
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import controller, lock, preflight, secrets
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import digest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.deploy_show import seconds
 
@@ -27,16 +27,21 @@ def environment_file(variables: dict[str, Any]) -> str:
     return "".join(f"{name}={quoted(value)}\n" for name, value in sorted(variables.items()))
 
 
-def generation(files: dict[str, str], manifest: dict[str, Any]) -> dict[str, Any]:
+def generation(
+    files: dict[str, str], manifest: dict[str, Any], confidential: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Name a generation by all that it consists of.
 
     Args:
         files: relative names to contents.
         manifest: what the generation says of itself; the same on every host.
+        confidential: secrets by name. They are no part of what is returned, but other values make another id.
 
     Returns:
         ``id``, and ``files`` with the manifest added.
     """
+    if confidential:
+        manifest = {**manifest, "secrets": secrets.identity(confidential, manifest["app_name"])}
     name = digest(json.dumps(manifest, sort_keys=True), *(f"{key}\0{files[key]}" for key in sorted(files)))
     checksums = {key: hashlib.sha256(files[key].encode()).hexdigest() for key in sorted(files)}
     document = json.dumps({"generation": name, **manifest, "checksums": checksums}, indent=2) + "\n"

@@ -66,6 +66,9 @@ def status_table(report: Mapping[str, Mapping[str, Any]], width: int = 92) -> st
     lines += [""] if kept else []
     for host, status in kept:
         text = f"kept {', '.join(status['kept']) or 'none'}; restarted by systemd {_times(status['restarts'])}"
+        if (secrets := status["secrets"])["names"]:
+            how = "encrypted" if secrets["encrypted"] else "not encrypted"
+            text += f"; secrets {', '.join(secrets['names'])} {how}"
         lines += _wrapped(f"{host}: ", text, width, indent=4)
     return "\n".join(line.rstrip() for line in lines)
 

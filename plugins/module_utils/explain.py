@@ -29,6 +29,11 @@ _CAUSES = (
         "flask_uwsgi_extra_ini has the key {detail}, which uWSGI does not know. Correct or remove it",
     ),
     (
+        r"Failed to set up credentials",
+        "systemd cannot read or decrypt the flask_uwsgi_secrets of this generation: has the host lost its key "
+        "(/var/lib/systemd/credential.secret)? Deploy, which writes them anew",
+    ),
+    (
         r"(?P<detail>(?:\w+\.)*\w*(?:Error|Exception|Exit)\b.*)",
         "{entry} raised while it was loaded: {detail}. Mend the application",
     ),

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from . import credentials
 from .layout import Layout
 
 MANIFEST = "manifest.json"
@@ -109,7 +110,7 @@ def canary_targets(layout: Layout, generation: str) -> dict[Path, Path]:
     canary = layout.canary(generation)
     return {
         layout.units / layout.canary(""): stored / "app-canary@.service",
-        layout.dropin(canary): stored / "generation.conf",
+        **_settings(layout, generation, canary),
     }
 
 
@@ -141,14 +142,24 @@ def unit_targets(layout: Layout, generation: str) -> dict[Path, Path]:
     """Return where each unit file of a generation belongs: installed path to stored path."""
     stored = layout.generations / generation / "units"
     service, relief = layout.service(generation), layout.relief(generation)
-    return canary_targets(layout, generation) | {
+    return {
+        **canary_targets(layout, generation),
         layout.units / layout.socket_template: stored / "app@.socket",
         layout.units / layout.service(""): stored / "app@.service",
         layout.units / layout.relief(""): stored / "app-relief@.service",
-        layout.dropin(service): stored / "generation.conf",
-        layout.dropin(relief): stored / "generation.conf",
+        **_settings(layout, generation, service),
+        **_settings(layout, generation, relief),
         layout.dropin(service, "listen"): stored / "listen.conf",
         layout.dropin(relief, "listen"): stored / "listen.conf",
+    }
+
+
+def _settings(layout: Layout, generation: str, unit: str) -> dict[Path, Path]:
+    """Return the settings that every unit of a generation needs to run its processes."""
+    folder = layout.generations / generation
+    named = {"generation": folder / "units" / "generation.conf", "credentials": folder / credentials.UNIT}
+    return {
+        layout.dropin(unit, name): stored for name, stored in named.items() if name != "credentials" or stored.is_file()
     }
 
 
@@ -216,6 +227,23 @@ def difference(layout: Layout, before: str | None, files: Mapping[str, str]) -> 
             f"new/{name}",
         )
     return "".join(hunks)
+
+
+def secrets_difference(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str:
+    """Return which secrets come and go from one manifest to another; of values, only whether any changed.
+
+    Args:
+        before: the manifest to compare with, or None for the first one.
+        after: the new manifest.
+    """
+    none: dict[str, Any] = {"names": [], "fingerprint": ""}
+    old, new = ((found or {}).get("secrets", none) for found in (before, after))
+    lines = [f"- {name}\n" for name in old["names"] if name not in new["names"]]
+    lines += [f"+ {name}\n" for name in new["names"] if name not in old["names"]]
+    # The fingerprint is one for all of them: where names differ, it does anyway.
+    if not lines and old["fingerprint"] != new["fingerprint"]:
+        lines = ["~ values changed\n"]
+    return "".join(["--- secrets (values hidden)\n", *lines]) if lines else ""
 
 
 def _environment_difference(old: str, new: str) -> list[str]:

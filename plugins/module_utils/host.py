@@ -52,6 +52,7 @@ def facts(base: Path) -> dict[str, Any]:
         ),
         "free_mb": shutil.disk_usage(_existing(base)).free // 2**20,
         "systemd": Path("/run/systemd/system").is_dir(),
+        "shared_mounts": _shared("/run"),
         "addresses": sorted(_addresses()),
         "machine": f"{_text('/etc/machine-id')} {platform.node()}",
     }
@@ -64,6 +65,13 @@ def missing_packages(wanted: Iterable[str]) -> list[str]:
         text = _DPKG.read_text(errors="replace") if _DPKG.is_file() else ""
         wanted -= set(re.findall(r"^Package: (\S+)\n(?:\S.*\n)*?Status: \S+ \S+ installed$", text, re.MULTILINE))
     return sorted(wanted)
+
+
+def _shared(path: str) -> bool:
+    """Tell whether what is mounted below a path in one namespace appears in the others (mount_namespaces(7))."""
+    mounts = [line.split() for line in Path("/proc/1/mountinfo").read_text().splitlines()]
+    last = {mount[4]: mount for mount in mounts if mount[4] in ("/", path)}
+    return any(field.startswith("shared:") for field in last.get(path, last.get("/", []))[6:])
 
 
 def _addresses() -> set[str]:

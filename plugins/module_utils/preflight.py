@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import ArtifactError, masked
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import Distribution, Folder, Git, Package, parse
+from . import secrets
+from .artifact import ArtifactError, masked
+from .source import Distribution, Folder, Git, Package, parse
 
 MODES = ("gevent", "threads", "auto")
 GEVENT_CHECKS = ("enforce", "warn", "off")
@@ -153,9 +154,9 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
     for name, (pattern, remedy) in _TEXTS.items():
         if not re.fullmatch(pattern, str(s[name])):
             yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to {remedy}"
-    for name in ("environment", "extra_ini", "secrets", "static", "unit_overrides"):
+    for name in ("environment", "extra_ini", "static", "unit_overrides"):
         if not isinstance(s[name], Mapping):
-            shown = f"={s[name]}" if name not in ("environment", "secrets") else ", whose value may be a secret,"
+            shown = f"={s[name]}" if name != "environment" else ", whose value may be a secret,"
             yield f"flask_uwsgi_{name}{shown} is not valid: set it to a dictionary"
     for key in _dictionary(s["extra_ini"]):
         if key in MANAGED_KEYS:
@@ -177,6 +178,7 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
     for key in _dictionary(s["environment"]):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(key)):
             yield f"flask_uwsgi_environment has {key!r}, which is no name of an environment variable: rename it"
+    yield from secrets.problems(s["secrets"], _dictionary(s["environment"]), bool(truth(s["secrets_in_environment"])))
 
 
 def _inside(folder: Any) -> bool:
@@ -263,6 +265,11 @@ def host_problems(s: dict[str, Any], host: dict[str, Any], app: dict[str, Any]) 
         yield f"ansible_host runs {system}, which is not supported: use one of {known}"
     if not host["systemd"]:
         yield "ansible_host does not run systemd as its first process: use a host that does"
+    if s["secrets"] and not host["shared_mounts"]:
+        yield (
+            "flask_uwsgi_secrets need mounts to be shared between namespaces, which they are not on this host, a "
+            "container: run `mount --make-rshared /` in it whenever it has started"
+        )
     # What auto becomes is not known yet, and gevent is what its check needs.
     mode = "gevent" if s["mode"] == "auto" else s["mode"]
     processes, cores = int(s["processes"]), int(s[mode])

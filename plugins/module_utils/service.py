@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from . import credentials, lock, systemd
 from . import generation as gen
-from . import lock, systemd
 from .artifact import sha256
 from .host import listeners
 from .layout import Layout
@@ -34,6 +34,10 @@ def drift(layout: Layout) -> list[str]:
         f"{target} is not what the generation wants"
         for target, stored in gen.unit_targets(layout, current).items()
         if _sha256(target) != _sha256(stored)
+    ]
+    found += [
+        f"{name} was changed by hand"
+        for name in credentials.spoiled(layout.generations / current, wanted.get("secrets", {}).get("names", ()))
     ]
     unit = layout.service(current)
     state = systemd.show(unit, "ActiveState", "UnitFileState", "NeedDaemonReload", "MainPID")
@@ -118,6 +122,10 @@ def status(layout: Layout) -> dict[str, Any]:
         "configured": {name: wanted.get(name) for name in ("mode", "processes", "cores")},
         "kept": gen.kept(layout),
         "rollback": gen.rollback_target(layout),
+        "secrets": {
+            "names": wanted.get("secrets", {}).get("names", []),
+            "encrypted": credentials.encrypted(layout.generations / current) if current else None,
+        },
         "lock": lock.owner(layout),
         "mode": None,
     }

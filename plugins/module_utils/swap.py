@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from . import credentials, service, systemd
 from . import generation as gen
-from . import service, systemd
 from .explain import explain, telling
 from .layout import Layout
 from .uwsgi import await_health, respawns
@@ -194,7 +194,9 @@ class Swap:
         return f"its stats do not answer: {unheard}" if unheard else None
 
     def _refuse(self, unit: str, after: str | None, problem: str) -> None:
-        logged = systemd.journal(unit, 100, after)
+        # An application that fails may well tell how it tried to log in.
+        names = self.manifest.get("secrets", {}).get("names", ())
+        logged = credentials.hide(self.layout.generations / self.new, names, systemd.journal(unit, 100, after))
         lines = telling(logged)
         cause = explain(logged, self.manifest["wsgi_file"], self.manifest["callable"], self.manifest.get("module", ""))
         raise SwapError(

@@ -14,7 +14,8 @@ description:
   - Writes configuration, environment and units of a generation into a directory of its own.
   - The uWSGI configuration is checked with uWSGI itself and the units with C(systemd-analyze verify) before
     the generation counts as there; one that fails leaves nothing behind.
-  - The diff is against the generation that serves; values of the environment are not shown.
+  - The secrets become systemd credentials, which root alone can read; they are encrypted where the host can.
+  - The diff is against the generation that serves; values of the environment and secrets are not shown.
 options:
   generation:
     description: The generation's id.
@@ -36,6 +37,10 @@ options:
     description: Relative names with their contents.
     type: dict
     required: true
+  secrets:
+    description: Secrets by name. The manifest in O(files) says which.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -56,9 +61,15 @@ path:
   type: str
   returned: always
 mended:
-  description: The files of a generation that was there already which somebody had changed by hand.
+  description: >-
+    The files of a generation that was there already which somebody had changed by hand, or which the host can no
+    longer decrypt.
   type: list
   elements: str
+  returned: always
+encrypted:
+  description: Whether the secrets are encrypted on the host; null where there are none, or in check mode.
+  type: bool
   returned: always
 """
 
@@ -69,12 +80,14 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, credentials
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import explain
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.secrets import texts
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import remove_orphans
 
 
@@ -127,6 +140,14 @@ def validate_units(layout: Layout, generation: str, address: str) -> None:
         )
 
 
+def write_secrets(module: AnsibleModule, final: Path, secrets: dict[str, str], result: dict[str, Any]) -> None:
+    """Write the secrets, and tell whether they are encrypted."""
+    why = credentials.write(final, secrets)
+    result["encrypted"] = not why
+    if why:
+        module.warn(f"flask_uwsgi_secrets lie on this host unencrypted, for root alone: {why}")
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -138,6 +159,7 @@ def main() -> None:
             "group": {"type": "str", "required": True},
             # They hold the application's environment: neither a terminal (-vvv) nor systemd's journal need.
             "files": {"type": "dict", "required": True, "no_log": True},
+            "secrets": {"type": "dict", "default": {}, "no_log": True},
         },
         supports_check_mode=True,
     )
@@ -145,16 +167,22 @@ def main() -> None:
     layout = arguments.layout(module.params)
     name = module.params["generation"]
     files: dict[str, str] = module.params["files"]
+    secrets = texts(module.params["secrets"])
     final = layout.generations / name
     # In the manifest's place last: a directory without it is not a generation.
     body = {key: value for key, value in files.items() if key != gen.MANIFEST}
     whole = (final / gen.MANIFEST).is_file()
     edited = gen.edited(final, body) if whole else []
+    stale = credentials.stale(final, secrets) if whole else []
+    current = layout.current_generation()
+    serving = gen.manifest(layout, current) if current else None
+    hidden = gen.secrets_difference(serving, json.loads(files[gen.MANIFEST]))
     result = {
         "path": str(final),
-        "changed": not whole or bool(edited),
-        "mended": edited,
-        "diff": {"prepared": gen.difference(layout, layout.current_generation(), body)},
+        "changed": not whole or bool(edited or stale),
+        "mended": edited + stale,
+        "encrypted": credentials.encrypted(final),
+        "diff": {"prepared": gen.difference(layout, current, body) + hidden},
     }
     if module.check_mode or not result["changed"]:
         module.exit_json(**result)
@@ -163,9 +191,13 @@ def main() -> None:
         # It may be serving: mend file by file, and never take the directory away.
         for file in edited:
             gen.write_file(final, file, body[file], group)
+        if stale:
+            write_secrets(module, final, secrets, result)
         module.exit_json(**result)
     try:
         gen.write(final, body, group)
+        if secrets:
+            write_secrets(module, final, secrets, result)
         (final / "release").symlink_to(f"../../releases/{module.params['release']}")
         (final / "venv").symlink_to(f"../../venvs/{module.params['venv']}")
         validate_ini(final)

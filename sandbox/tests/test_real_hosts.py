@@ -110,6 +110,11 @@ def test_a_hardened_unit_starts_and_its_journal_is_readable(host: str) -> None:
     ssh(host, "sudo systemctl stop hardened")
 
 
+def test_a_service_gets_its_credentials(host: str) -> None:
+    unit = "systemd-run --quiet --wait --pipe --property User=nobody --property LoadCredential=name:/etc/hostname"
+    assert ssh(host, f"sudo {unit} sh -c 'cat $CREDENTIALS_DIRECTORY/name'") == host
+
+
 def test_stopping_a_unit_does_not_reach_other_hosts(state: Layout) -> None:
     one, other = HOSTS.values()
     ssh(one, "sudo systemctl stop systemd-logind")

@@ -23,17 +23,26 @@ import re
 import shutil
 import stat
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import credentials, removal, service, swap, systemd
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import removal, service, swap, systemd
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
 
 ADDRESS = "0.0.0.0:8040"
+# A systemd-creds that encrypts, and only decrypts under the same name, as long as it has a key.
+CREDS = """#!/bin/sh
+test -f "$0.key" || { echo "no key" >&2; exit 1; }
+case $1 in
+    encrypt) echo "$3" && exec base64 ;;
+    decrypt) read -r name && test "$name" = "$2" && exec base64 -d ;;
+esac
+exit 1
+"""
 
 
 @dataclass(frozen=True)
@@ -493,7 +502,7 @@ class FakeHost:
     def _sources(self, unit: str, there: Callable[[Path], bool]) -> Iterator[Path]:
         yield self._unit_file(unit)
         folder = self.layout.units / f"{unit}.d"
-        yield from (path for name in ("generation", "listen") if there(path := folder / f"{name}.conf"))
+        yield from (path for name in ("generation", "credentials", "listen") if there(path := folder / f"{name}.conf"))
 
     def _loaded_text(self, unit: str) -> str | None:
         if self._unit_file(unit) not in self._loaded:
@@ -549,6 +558,7 @@ def write_generation(
     listen: str = ADDRESS,
     release: str = "r1",
     venv: str = "v1",
+    secrets: Mapping[str, str] | None = None,
     **more: Any,
 ) -> None:
     """Write a generation as the module ``generation`` does, with its release and virtual environment."""
@@ -582,6 +592,9 @@ def write_generation(
         "checksums": {file: hashlib.sha256(content.encode()).hexdigest() for file, content in files.items()},
         **more,
     }
+    if secrets:
+        credentials.write(layout.generations / name, secrets)
+        manifest["secrets"] = {"names": sorted(secrets), "fingerprint": repr(secrets)}
     for folder in (layout.releases / release, layout.venvs / venv):
         folder.mkdir(exist_ok=True)
     (layout.generations / name / gen.MANIFEST).write_text(json.dumps(manifest))

@@ -85,6 +85,12 @@ STRICT = """\
 [uWSGI] getting INI configuration from /opt/shop/generations/3f2a90c1d5e7/uwsgi.ini
 [strict-mode] unknown config directive: processess
 """.splitlines()
+NO_KEY = """\
+Failed to determine local credential key: No such file or directory
+shop@3f2a90c1d5e7.service: Failed to set up credentials: Protocol error
+shop@3f2a90c1d5e7.service: Failed at step CREDENTIALS spawning /bin/sh: Protocol error
+shop@3f2a90c1d5e7.service: Control process exited, code=exited, status=243/CREDENTIALS
+""".splitlines()
 EXITED = ["config missing", "TOKEN is not set"]
 # An application that was loaded, and failed when it was asked.
 ASKED = """\
@@ -105,6 +111,11 @@ ConnectionError: db is away
 @pytest.mark.parametrize(
     ("log", "explanation"),
     [
+        (
+            NO_KEY,
+            "systemd cannot read or decrypt the flask_uwsgi_secrets of this generation: has the host lost its key "
+            "(/var/lib/systemd/credential.secret)? Deploy, which writes them anew",
+        ),
         (
             NO_CALLABLE,
             "flask_uwsgi_callable=api: no such name in flask_uwsgi_wsgi_file=run.py. "
@@ -136,7 +147,7 @@ ConnectionError: db is away
             "werkzeug.exceptions.BadRequestKeyError: 400 Bad Request: TOKEN. Mend the application",
         ),
     ],
-    ids=["callable", "file", "module", "exception", "syntax", "dotted exception"],
+    ids=["key", "callable", "file", "module", "exception", "syntax", "dotted exception"],
 )
 def test_a_known_failure_is_explained_by_the_variable_to_change(log: list[str], explanation: str) -> None:
     assert explain([*BEFORE, *log, *AFTER], "run.py", "api") == explanation

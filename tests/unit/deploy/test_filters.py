@@ -139,6 +139,15 @@ def test_the_id_changes_with_the_manifest(change: dict[str, Any]) -> None:
     assert generation(FILES, {**MANIFEST, **change})["id"] != generation(FILES, MANIFEST)["id"]
 
 
+def test_the_id_changes_with_the_secrets_and_nothing_tells_them() -> None:
+    manifest = {**MANIFEST, "app_name": "shop"}
+    named = [generation(FILES, manifest, given) for given in ({}, {"TOKEN": "s3cr3t"}, {"TOKEN": "s3cr3t2"})]
+    assert len({one["id"] for one in named}) == 3
+    assert "s3cr3t" not in json.dumps(named)
+    assert named[0] == generation(FILES, manifest) and "secrets" not in json.loads(named[0]["files"]["manifest.json"])
+    assert json.loads(named[1]["files"]["manifest.json"])["secrets"]["names"] == ["TOKEN"]
+
+
 def test_a_content_does_not_run_into_a_name() -> None:
     assert generation({"a": "b"}, {})["id"] != generation({"ab": ""}, {})["id"]
 
@@ -205,7 +214,12 @@ HOST = {"tasks": 32_768, "nofile": 20_000, "file_max": 10**6}
 
 
 def said(verdict: str, level: str = "blocks", **more: Any) -> dict[str, Any]:
-    finding = {"level": level, "what": "it sleeps in C", "evidence": ["run.py:3", "in slow"], "remedy": "call gevent.sleep"}
+    finding = {
+        "level": level,
+        "what": "it sleeps in C",
+        "evidence": ["run.py:3", "in slow"],
+        "remedy": "call gevent.sleep",
+    }
     note = {"level": "note", "what": "not to be told", "evidence": [], "remedy": ""}
     parts = {"cooperation": {"verdict": verdict, "findings": [note, *([finding] if verdict != "ok" else [])]}}
     return {"verdict": verdict, "checks": parts, **more}

@@ -3,6 +3,7 @@ import os
 import stat
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
@@ -83,6 +84,17 @@ def test_a_canary_has_the_same_settings_and_inherits_no_socket(layout: Temporary
     }
 
 
+def test_whatever_runs_a_generation_is_given_its_secrets(layout: TemporaryLayout) -> None:
+    write_generation(layout, "g", secrets={"TOKEN": SECRET})
+    stored = layout.generations / "g" / "units" / "credentials.conf"
+    units = [layout.service("g"), layout.canary("g"), layout.relief("g")]
+    targets = gen.unit_targets(layout, "g")
+    assert [target for target, source in targets.items() if source == stored] == [
+        layout.dropin(unit, "credentials") for unit in (units[1], units[0], units[2])
+    ]
+    assert gen.canary_targets(layout, "g")[layout.dropin(units[1], "credentials")] == stored
+
+
 def test_the_socket_starts_the_generation_it_names(layout: TemporaryLayout) -> None:
     assert gen.socket_activates(layout.service("g")) == "[Socket]\nService=shop@g.service\n"
     assert gen.socket_activates(layout.relief("g")) == "[Socket]\nService=shop-relief@g.service\n"
@@ -158,6 +170,28 @@ def test_a_value_of_several_lines_is_hidden_as_well(layout: TemporaryLayout) -> 
     key = f'KEY="-----BEGIN PRIVATE KEY-----\n{SECRET}==\n-----END PRIVATE KEY-----"\n'
     write(layout, "g", environment='KEY="old"\n')
     assert SECRET not in gen.difference(layout, "g", {"environment": key})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        (None, {}, ""),
+        ({}, {}, ""),
+        (None, {"A": "1"}, "+ A\n"),
+        ({"A": "1", "B": "1"}, {"B": "1", "C": "1"}, "- A\n+ C\n"),
+        ({"A": "1"}, {}, "- A\n"),
+        ({"A": "1"}, {"A": "2"}, "~ values changed\n"),
+        ({"A": "1"}, {"A": "1"}, ""),
+    ],
+)
+def test_the_difference_tells_which_secrets_come_and_go(
+    before: dict[str, str] | None, after: dict[str, str], shown: str
+) -> None:
+    def manifest(secrets: dict[str, str]) -> dict[str, Any]:
+        return {"secrets": {"names": sorted(secrets), "fingerprint": repr(secrets)}} if secrets else {}
+
+    told = gen.secrets_difference(None if before is None else manifest(before), manifest(after))
+    assert told == (f"--- secrets (values hidden)\n{shown}" if shown else "")
 
 
 # Which are kept.

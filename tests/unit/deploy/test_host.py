@@ -42,6 +42,7 @@ def test_this_machine_is_described(tmp_path: Path) -> None:
     for limit in ("somaxconn", "file_max", "nofile", "tasks", "free_mb"):
         assert isinstance(facts[limit], int) and facts[limit] > 0, limit
     assert facts["nofile"] <= int(Path("/proc/sys/fs/nr_open").read_text())
+    assert isinstance(facts["shared_mounts"], bool)
     assert isinstance(facts["systemd"], bool) and isinstance(facts["libpython"], bool)
 
 

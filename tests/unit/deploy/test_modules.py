@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import credentials, lock, service, trial
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import host as host_module
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import lock, service, trial
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap
 from ansible_collections.flaskops.uwsgi.plugins.modules import generation, host_state, serving, status, swap
 
-from tests.unit.deploy.fake_host import FakeHost, RefusedError, TemporaryLayout, write_generation
+from tests.unit.deploy.fake_host import CREDS, FakeHost, RefusedError, TemporaryLayout, write_generation
 
 RunModule = Callable[..., dict[str, Any]]
 PARTS = ("generations", "releases", "venvs")
@@ -68,6 +68,7 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
             "units/listen.conf": "[Service]\n",
             "manifest.json": MANIFEST,
         },
+        "secrets": {},
     }
 
 
@@ -111,6 +112,34 @@ def test_the_difference_that_is_shown_hides_the_environment(run_module: RunModul
     shown = run_module("generation", check=True, **arguments)["diff"]["prepared"]
     assert "+ TOKEN\n" in shown and "+[uwsgi]\n" in shown
     assert "s3cr3t" not in shown
+
+
+def test_secrets_reach_the_host_and_no_result_tells_them(
+    run_module: RunModule, arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    program(tmp_path / "bin/systemd-creds", CREDS.partition("\n")[2])
+    (tmp_path / "bin/systemd-creds.key").touch()
+    manifest = json.dumps({**json.loads(MANIFEST), "secrets": {"names": ["PIN", "TOKEN"], "fingerprint": "f"}})
+    arguments |= {"secrets": {"TOKEN": "hunter2-hunter2", "PIN": 4711}}
+    arguments["files"]["manifest.json"] = manifest
+    folder = tmp_path / "opt/shop/generations/g1"
+    results = [run_module("generation", check=True, **arguments)]
+    assert results[0]["encrypted"] is None and not folder.exists()
+    results.append(run_module("generation", **arguments))
+    assert results[1]["encrypted"] is True, results
+    assert "shop-relief@g1.service.d" in (tmp_path / "bin/systemd-analyze.seen").read_text()
+    assert credentials.stale(folder, {"TOKEN": "hunter2-hunter2", "PIN": "4711"}) == []
+    results.append(run_module("generation", **arguments))
+    assert not results[2]["changed"]
+    (folder / "credentials" / "PIN").unlink()
+    results.append(run_module("generation", check=True, **arguments))
+    assert results[3]["changed"] and results[3]["mended"] == ["credentials/PIN"]
+    (tmp_path / "bin/systemd-creds.key").unlink()
+    results.append(run_module("generation", **arguments))
+    assert (results[4]["encrypted"], len(results[4]["warnings"])) == (False, 1)
+    assert credentials.stale(folder, {"TOKEN": "hunter2-hunter2", "PIN": "4711"}) == []
+    assert "+ TOKEN\n" in results[0]["diff"]["prepared"]
+    assert "hunter2" not in json.dumps(results) and "4711" not in json.dumps(results)
 
 
 @pytest.mark.parametrize(

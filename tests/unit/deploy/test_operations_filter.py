@@ -22,6 +22,7 @@ SERVING: dict[str, Any] = {
     "pidfile_true": True,
     "configured": {"mode": "gevent", "processes": 4, "cores": 3000},
     "kept": ["031ea839e33a", "dcf077cdf43b"],
+    "secrets": {"names": [], "encrypted": None},
     "mode": "gevent",
     "workers": 4,
     "workers_busy": 2,
@@ -52,6 +53,12 @@ NOTHING = unobserved(generation=None, state="inactive", since="", kept=[], drift
 STOPPED = unobserved(state="failed", drift=["aiops_flask@031ea839e33a.service is failed"])
 MUTE = unobserved(stats_error=SILENT, drift=[SILENT], pidfile_true=False)
 GONE = {"error": "cannot be reached: ssh: connect to host 10.213.41.250 port 22: No route to host " + "x" * 40}
+
+
+@pytest.mark.parametrize(("encrypted", "how"), [(True, "encrypted"), (False, "not encrypted")])
+def test_secrets_are_named_with_how_they_lie_on_the_host(encrypted: bool, how: str) -> None:
+    secrets = {"names": ["PIN", "TOKEN"], "encrypted": encrypted}
+    assert status_table({"app1": {**SERVING, "secrets": secrets}}, width=200).endswith(f"; secrets PIN, TOKEN {how}")
 
 
 def test_a_host_that_serves_is_a_row_with_all_its_numbers() -> None:

@@ -63,6 +63,7 @@ def host() -> dict[str, Any]:
         "distribution": "debian",
         "version": "12",
         "systemd": True,
+        "shared_mounts": True,
         "nofile": 20_000,
         "file_max": 10**6,
         "tasks": 32_768,
@@ -213,6 +214,13 @@ def test_what_is_no_name_of_an_environment_variable_is_told(s: dict[str, Any], n
     assert "hidden" not in problem
 
 
+def test_secrets_are_judged(s: dict[str, Any]) -> None:
+    assert list(value_problems({**s, "secrets": {"key.pem": "x"}})) == []
+    wrong = {"secrets": {"key.pem": "hidden"}, "secrets_in_environment": "yes"}
+    assert "hidden" not in one(value_problems({**s, **wrong}), "flask_uwsgi_secrets has 'key.pem'")
+    one(value_problems({**s, "secrets": {"TOKEN_FILE": "x"}}), "which flask_uwsgi_environment has as well")
+
+
 def test_a_source_that_is_missing_is_the_only_problem_of_the_files(s: dict[str, Any]) -> None:
     one(
         settings_problems({**s, "source": "/nonexistent", "requirements": "/nonexistent/requirements.txt"}),
@@ -329,6 +337,13 @@ def test_a_host_without_systemd_is_told(s: dict[str, Any], host: dict[str, Any])
     one(problems_of(s, {**host, "systemd": False}), "ansible_host does not run systemd", "use a host that does")
 
 
+def test_secrets_on_a_host_that_cannot_hand_them_over_are_told(s: dict[str, Any], host: dict[str, Any]) -> None:
+    closed = {**host, "shared_mounts": False}
+    assert problems_of(s, closed) == []
+    one(problems_of({**s, "secrets": {"A": "1"}}, closed), "flask_uwsgi_secrets", "run `mount --make-rshared /`")
+    assert problems_of({**s, "secrets": {"A": "1"}}, host) == []
+
+
 def test_too_few_open_files_are_told_with_the_number_that_would_do(s: dict[str, Any], host: dict[str, Any]) -> None:
     problem = one(
         problems_of(s, {**host, "nofile": 4096}),
@@ -439,7 +454,9 @@ def test_an_address_that_is_not_the_host_s_is_told_with_those_that_are(s: dict[s
     )
 
 
-@pytest.mark.parametrize("name", ["break_lock", "log_requests", "log_x_forwarded_for", "manage_sysctl"])
+@pytest.mark.parametrize(
+    "name", ["break_lock", "log_requests", "log_x_forwarded_for", "manage_sysctl", "secrets_in_environment"]
+)
 def test_a_word_that_is_neither_true_nor_false_is_told(s: dict[str, Any], name: str) -> None:
     one(value_problems({**s, name: "perhaps"}), f"flask_uwsgi_{name}=perhaps", "set it to true or false")
 

@@ -36,6 +36,18 @@ def test_a_generation_that_serves_as_it_was_deployed_does_not_drift(layout: Temp
     assert service.drift(layout) == []
 
 
+def test_a_secret_that_somebody_spoils_is_drift_and_its_values_are_told_nowhere(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    assert service.status(layout)["secrets"] == {"names": [], "encrypted": None}
+    host.serve("g1", secrets={"TOKEN": "s3cr3t"})
+    assert service.drift(layout) == []
+    told = service.status(layout)["secrets"]
+    assert told == {"names": ["TOKEN"], "encrypted": gen.credentials.encrypted(layout.generations / "g1")}
+    (layout.generations / "g1" / "credentials" / "TOKEN").unlink()
+    assert service.drift(layout) == ["credentials/TOKEN was changed by hand"]
+
+
 def change_ini(layout: TemporaryLayout, host: FakeHost) -> None:
     (layout.generations / "g1" / "uwsgi.ini").write_text("[uwsgi]\n")
 
@@ -254,6 +266,7 @@ def test_the_status_is_what_systemd_the_stats_and_the_kernel_tell(
         "since": "Tue 2026-11-24 06:40:46 UTC",
         "kept": ["g1"],
         "rollback": None,
+        "secrets": {"names": [], "encrypted": None},
         "lock": None,
         "mode": "gevent",
         "workers": 2,

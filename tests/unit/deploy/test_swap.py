@@ -279,6 +279,16 @@ def test_the_message_tells_the_generation_the_problem_and_the_last_log_lines(
     ]
 
 
+def test_the_message_blots_out_what_the_application_tells_of_its_secrets(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    write_generation(layout, "new", secrets={"TOKEN": "s3cr3t-v4lue"})
+    host.refused.add("shop-canary@new.service")
+    host.log["shop-canary@new.service"] = ["RuntimeError: no login with s3cr3t-v4lue"]
+    message = failing(layout, "new")
+    assert "s3cr3t" not in message and message.count("RuntimeError: no login with ********") == 2
+
+
 def test_without_a_known_cause_the_message_is_what_the_health_check_got(
     layout: TemporaryLayout, host: FakeHost
 ) -> None:

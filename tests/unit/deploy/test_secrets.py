@@ -1,0 +1,130 @@
+"""What secrets may be, and what is said of them: no message shows a value."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import secrets
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.secrets import identity, problems, texts, unknown
+
+VALUE = "s3cr3t-v4lue"
+
+
+def told(given: Any, environment: dict[str, Any] | None = None, in_environment: bool = False) -> str:
+    """Return the only problem, which never shows the value."""
+    found = list(problems(given, environment or {}, in_environment))
+    assert len(found) == 1, found
+    assert VALUE not in found[0]
+    assert found[0].startswith("flask_uwsgi_secrets") and ": " in found[0]
+    return found[0]
+
+
+@pytest.mark.parametrize("value", [VALUE, 8040, 0, 0.5, " ", "\n", "two\nlines\n", "Grüße 🙂", "\0", "x" * 800 * 1024])
+def test_a_secret_is_any_text_or_number(value: Any) -> None:
+    assert list(problems({"TOKEN": value}, {"A": "1"}, False)) == []
+
+
+@pytest.mark.parametrize("name", ["", ".", ".hidden", "a b", "a/b", "a:b", "a%b", "É", "-a", "n" * 201, "a\n"])
+def test_a_name_that_no_credential_can_have_is_told(name: str) -> None:
+    assert f"has {name!r}, which is no name of a credential: rename it to at most 200" in told({name: VALUE})
+    assert f"has {name!r}, which is no name of a credential" in told({name: VALUE}, in_environment=True)
+
+
+@pytest.mark.parametrize("name", ["key.pem", "a-b", "1a"])
+def test_a_name_that_no_variable_can_have_is_told_where_it_becomes_one(name: str) -> None:
+    assert list(problems({name: VALUE}, {}, False)) == []
+    problem = told({name: VALUE}, in_environment=True)
+    assert f"has {name!r}, which is no name of an environment variable: rename it" in problem
+    assert "or set flask_uwsgi_secrets_in_environment=false" in problem
+
+
+@pytest.mark.parametrize("in_environment", [True, False])
+def test_a_name_that_the_environment_has_as_well_is_told(in_environment: bool) -> None:
+    problem = told({"TOKEN": VALUE}, {"TOKEN": "x"}, in_environment)
+    assert "has 'TOKEN', which flask_uwsgi_environment has as well: remove it from one" in problem
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_an_empty_value_is_told(value: Any) -> None:
+    assert "has 'TOKEN', whose value is empty: set it, or remove the entry" in told({"TOKEN": value})
+
+
+@pytest.mark.parametrize("value", [True, [VALUE], {"a": VALUE}])
+def test_a_value_of_another_type_is_told(value: Any) -> None:
+    assert "has 'TOKEN', whose value is neither a string nor a number: put it in quotes" in told({"TOKEN": value})
+
+
+def test_bytes_that_are_no_text_are_told() -> None:
+    assert "whose value is not text: encode it" in told({"TOKEN": f"{VALUE}\udcff"})
+
+
+def test_a_null_byte_is_told_where_it_becomes_a_variable() -> None:
+    assert "has a null byte" in told({"TOKEN": f"{VALUE}\0"}, in_environment=True)
+
+
+def test_more_than_systemd_hands_over_is_told() -> None:
+    assert "take 804 kB, 4 at least each, and systemd can hand over 800" in told({"A": VALUE, "B": "x" * 800 * 1024})
+    assert list(problems({f"N{number}": "x" for number in range(200)}, {}, True)) == []
+    assert "take 804 kB" in told({f"N{number}": "x" for number in range(201)})
+
+
+@pytest.mark.parametrize("given", [VALUE, [VALUE], None])
+def test_what_is_no_dictionary_is_told_and_not_shown(given: Any) -> None:
+    assert told(given) == "flask_uwsgi_secrets, whose value is not shown, is not valid: set it to a dictionary"
+
+
+def test_all_that_is_wrong_is_told() -> None:
+    assert len(list(problems({"a b": VALUE, "TOKEN": "", "OK": VALUE}, {"OK": 1}, True))) == 3
+
+
+def test_numbers_are_made_strings() -> None:
+    assert texts({"PORT": 8040, "RATE": 0.5, "TEXT": "a\n"}) == {"PORT": "8040", "RATE": "0.5", "TEXT": "a\n"}
+
+
+# Their identity.
+
+
+def test_the_fingerprint_changes_with_every_name_and_value() -> None:
+    found = [
+        identity(given, "shop")
+        for given in ({"A": "1"}, {"A": "2"}, {"B": "1"}, {"A": "1\n"}, {"A": "1", "B": "1"}, {"A": "1B1"})
+    ] + [identity({"A": "1"}, "store")]
+    assert len({entry["fingerprint"] for entry in found}) == len(found)
+
+
+def test_the_fingerprint_depends_neither_on_order_nor_on_the_type_of_a_number() -> None:
+    assert identity({"B": 2, "A": 1}, "shop") == identity({"A": "1", "B": "2"}, "shop")
+    # Change this on purpose only: every host with secrets deploys anew.
+    assert identity({"A": 1}, "shop") == {"names": ["A"], "fingerprint": "2ff46d7b1725b5946ac86ecd0531dcf4"}
+
+
+def test_an_identity_has_no_value_and_a_guess_is_slow() -> None:
+    secrets._fingerprint.cache_clear()
+    started = time.process_time()
+    found = json.dumps(identity({"TOKEN": VALUE}, "shop"))
+    # A plain hash takes a microsecond.
+    assert time.process_time() - started > 0.005
+    assert VALUE not in found and "TOKEN" in found
+
+
+# What cannot be known.
+
+
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        ("Error while resolving value for 'msg': 'vault_db' is undefined", "vault_db is not defined. Define it"),
+        ("object of type 'dict' has no attribute 'db'", "db is not defined. Define it"),
+        (
+            "Decryption failed (no vault secrets were found that could decrypt).",
+            "it cannot be decrypted. Give its",
+        ),
+        ("The 'file' lookup failed: Unable to access the file", "its lookup or its expression fails. Correct that"),
+    ],
+)
+def test_what_is_not_known_is_told_with_nothing_of_what_ansible_quotes(message: str, cause: str) -> None:
+    entry = unknown("DB", f"{message}\n{VALUE}")
+    assert entry.startswith(f"flask_uwsgi_secrets has 'DB', which cannot be known: {cause}")
+    assert unknown("", f"{VALUE} {message}").startswith(f"flask_uwsgi_secrets cannot be known: {cause}")
+    assert VALUE not in entry
