@@ -328,7 +328,7 @@ def cooperation(evidence: Evidence) -> Iterator[Finding]:
         yield Finding("blocks", what, _culprit(evidence), _YIELD)
     elif bad:
         told = ", ".join(f"{count} × {status if status != '0' else 'no answer'}" for status, count in bad.items())
-        what = f"{asked} answers alone, and of {measured.requests} at once: {told}. {measured.said.strip()[:200]}"
+        what = f"{asked} answers alone, and of {measured.requests} at once: {told}. {' '.join(measured.said.split())[:200]}"
         loops = tuple(str(row.get("where")) for row in evidence.rows("loops"))
         yield Finding("blocks", what.strip(), loops or _culprit(evidence), _YIELD)
     elif measured.single_ms < _FAST_MS:

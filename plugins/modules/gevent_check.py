@@ -123,7 +123,7 @@ def look(instance: Instance, manifest: Mapping[str, Any], asked: Mapping[str, An
     if failure:
         logged = instance.log()
         cause = explain(logged, manifest["wsgi_file"], manifest["callable"]) if failure == "ended" else ""
-        trace = instance.stack() if failure == "hangs" else telling(logged)[-15:]
+        trace = instance.hanging() if failure == "hangs" else telling(logged)[-15:]
         return Evidence(failure=failure, cause=cause, trace=trace, roots=roots)
     loaded, told = instance.loaded(), {}
 

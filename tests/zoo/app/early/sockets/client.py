@@ -1,5 +1,6 @@
 """Asks a service that takes its time."""
 
+from contextlib import suppress
 from socket import AF_INET, SOCK_DGRAM, socket
 
 
@@ -7,7 +8,5 @@ def wait():
     with socket(AF_INET, SOCK_DGRAM) as quiet:
         quiet.bind(("127.0.0.1", 0))
         quiet.settimeout(0.2)
-        try:
+        with suppress(TimeoutError):
             quiet.recv(1)
-        except TimeoutError:
-            pass
