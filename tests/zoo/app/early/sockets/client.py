@@ -7,6 +7,6 @@ from socket import AF_INET, SOCK_DGRAM, socket
 def wait():
     with socket(AF_INET, SOCK_DGRAM) as quiet:
         quiet.bind(("127.0.0.1", 0))
-        quiet.settimeout(0.2)
+        quiet.settimeout(0.1)
         with suppress(TimeoutError):
             quiet.recv(1)
