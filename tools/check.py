@@ -55,6 +55,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
         (
             Stage("molecule runbook", "molecule test --scenario-name runbook"),
             Stage("molecule life", "molecule test --scenario-name life"),
+            Stage("molecule zoo", "molecule test --scenario-name zoo"),
             Stage("molecule faults", "molecule test --scenario-name faults"),
             Stage("molecule must_fail", "molecule test --scenario-name must_fail"),
             Stage("molecule secrets", "molecule test --scenario-name secrets"),

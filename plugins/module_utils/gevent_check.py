@@ -317,6 +317,7 @@ def cooperation(evidence: Evidence) -> Iterator[Finding]:
     """Yield what the probe tells."""
     measured = evidence.measured
     if measured is None:
+        yield Finding("warning", "it cannot be told: the application was not loaded")
         return
     asked = f"GET {measured.path}"
     if measured.single_ms is None:
@@ -328,7 +329,7 @@ def cooperation(evidence: Evidence) -> Iterator[Finding]:
         yield Finding("blocks", what, _culprit(evidence), _YIELD)
     elif bad:
         told = ", ".join(f"{count} × {status if status != '0' else 'no answer'}" for status, count in bad.items())
-        what = f"{asked} answers alone, and of {measured.requests} at once: {told}. {measured.said.strip()[:200]}"
+        what = f"{asked} answers alone, and of {measured.requests} at once: {told}. {_one_line(measured.said)}"
         loops = tuple(str(row.get("where")) for row in evidence.rows("loops"))
         yield Finding("blocks", what.strip(), loops or _culprit(evidence), _YIELD)
     elif measured.single_ms < _FAST_MS:
@@ -383,3 +384,7 @@ def _culprit(evidence: Evidence) -> tuple[str, ...]:
 
 def _blocking(evidence: Evidence) -> tuple[str, ...]:
     return next(iter(evidence.stacks("blocked")), ())[:_SHOWN]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:200]

@@ -57,7 +57,7 @@ class Instance:
         return pid if parent == self._master() else None
 
     def start(self, deadline: float) -> str | None:
-        """Start it and wait until it is ready.
+        """Start it and wait until it is ready, and its worker has told what it has loaded.
 
         Args:
             deadline: the reading of the monotonic clock at which it counts as hanging.
@@ -68,7 +68,8 @@ class Instance:
         systemd.systemctl("start", "--no-block", self.unit)
         while True:
             state = systemd.show(self.unit, "ActiveState", "Result", "Job")
-            if state["ActiveState"] == "active":
+            # uWSGI says that it is ready before its worker runs.
+            if state["ActiveState"] == "active" and self.loaded():
                 return None
             if state["ActiveState"] == "failed" or (state["ActiveState"] == "inactive" and state["Job"] in ("", "0")):
                 return "memory" if state["Result"] == "oom-kill" else "ended"
@@ -92,12 +93,19 @@ class Instance:
                 return found
             time.sleep(0.05)
         # Its interpreter stands still: Python's own handler of the signal needs none.
-        stack = self.stack(self.worker)
+        worker = self.worker
+        stack = self.stack(worker) if worker else []
         return {"blocked": [{"stack": stack, "count": 1}]} if stack else {}
 
-    def stack(self, pid: int | None = None) -> list[str]:
-        """Return the stack of a process's main thread, the innermost frame first; by default the master's."""
-        pid = pid or int(self._master())
+    def hanging(self) -> list[str]:
+        """Return where the application hangs while it is loaded, the innermost frame first."""
+        stack = self.stack(int(self._master()))
+        # Where gevent's hub runs, the hook knows who waits for it.
+        waiting = self._read("told.json").get("waiting") or [{}]
+        return list(map(str, waiting[0].get("stack") or stack))
+
+    def stack(self, pid: int) -> list[str]:
+        """Return the stack of a process's main thread, the innermost frame first."""
         path = self.layout.check_runtime / "stacks"
         before = len(self._text(path))
         try:

@@ -14,10 +14,11 @@ from typing import Any
 
 from .uwsgi import UnixConnection
 
-# Requests alone; the first, which may import and connect, does not count.
+# Requests alone; the first, which may import and connect, does not count. Two do where they are long.
 _ALONE = 4
-# Noise can only make a burst longer, so the shortest of a few tells most.
+# Noise can only make a burst longer, so the shortest of a few tells most; of long ones two.
 _BURSTS = 4
+_LONG_S = 0.5
 _BODY = 1 << 20
 _ENOUGH = 0.5
 
@@ -176,14 +177,14 @@ def measure(
         alone.append(answer)
         if answer.status == 0:
             when_late()
-        if not found.good(answer.status):
+        if not found.good(answer.status) or (len(alone) > 1 and answer.seconds > _LONG_S):
             break
     found.alone = [asdict(answer) for answer in alone]
     if not found.good(alone[-1].status):
         return found
     single = statistics.median(answer.seconds for answer in alone[1:])
     found.single_ms = round(single * 1000, 2)
-    for _ in range(_BURSTS):
+    for number in range(_BURSTS):
         longest = _left(deadline, patience + 2 * requests * single)
         before, started = cpu(pid), time.monotonic()
         answers, seconds, unfinished = burst(socket, path, requests, longest, when_late)
@@ -200,7 +201,8 @@ def measure(
         if bad or unfinished:
             found.said = bad[0].said if bad else ""
             break
-        if (found.overlap or 0) >= _ENOUGH or time.monotonic() + 2 * seconds > deadline or seconds > 3:
+        late = time.monotonic() + 2 * seconds > deadline
+        if (found.overlap or 0) >= _ENOUGH or late or (number and seconds > _LONG_S):
             break
     return found
 

@@ -122,12 +122,9 @@ def look(instance: Instance, manifest: Mapping[str, Any], asked: Mapping[str, An
     failure = instance.start(started + asked["timeout"] / 2)
     if failure:
         logged = instance.log()
-        cause = (
-            explain(logged, manifest["wsgi_file"], manifest["callable"], manifest.get("module", ""))
-            if failure == "ended"
-            else ""
-        )
-        trace = instance.stack() if failure == "hangs" else telling(logged)[-15:]
+        entry = (manifest["wsgi_file"], manifest["callable"], manifest.get("module", ""))
+        cause = explain(logged, *entry) if failure == "ended" else ""
+        trace = instance.hanging() if failure == "hangs" else telling(logged)[-15:]
         return Evidence(failure=failure, cause=cause, trace=trace, roots=roots)
     loaded, told = instance.loaded(), {}
 

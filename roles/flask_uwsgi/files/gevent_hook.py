@@ -6,7 +6,8 @@ runtime directory:
 
 - ``loaded.json``: what the imports came to, once a worker runs;
 - ``told.json``: who blocked the hub and who waits, each time the file ``tell`` appears;
-- ``stacks``: the stack of each thread of the process that gets SIGURG, even of one that holds the interpreter's lock.
+- ``stacks``: the stack of each thread of the process that gets SIGURG, even of one that holds the interpreter's lock;
+  where its hub runs, ``told.json`` as well.
 
 Nothing may be imported above that imports ``socket``, ``ssl`` or ``threading``: they would be patched too late.
 """
@@ -290,6 +291,10 @@ class Watch:
             os.unlink(os.path.join(_FOLDER, "tell"))  # noqa: PTH108, PTH118
         except OSError:
             return
+        self.tell()
+
+    def tell(self, *_: Any) -> None:
+        """Tell who has blocked the hub so far, and who waits now."""
         waiting = Counter()
         for found in waiting_stacks():
             waiting.add((found,))
@@ -377,7 +382,9 @@ def write(name: str, document: Any) -> None:
 
 
 if "uwsgi" in sys.modules:
+    _WATCH = Watch()
+    signal.signal(signal.SIGURG, _WATCH.tell)
     # Open as long as the process lives: a signal writes to it.
     _STACKS = open(os.path.join(_FOLDER, "stacks"), "w", encoding="utf-8")  # noqa: PTH118, PTH123, SIM115
-    faulthandler.register(signal.SIGURG, file=_STACKS, all_threads=True)
-    Watch().start()
+    faulthandler.register(signal.SIGURG, file=_STACKS, all_threads=True, chain=True)
+    _WATCH.start()

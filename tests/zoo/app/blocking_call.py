@@ -10,5 +10,5 @@ libc = ctypes.CDLL(None)
 
 @app.get("/")
 def index():
-    libc.usleep(200_000)
+    libc.usleep(100_000)
     return {}

@@ -24,7 +24,7 @@ threading.Thread(target=beat, daemon=True).start()
 
 @app.get("/")
 def index():
-    subprocess.run(["sleep", "0.1"], check=True)
-    pool.submit(time.sleep, 0.1).result()
+    subprocess.run(["sleep", "0.05"], check=True)
+    pool.submit(time.sleep, 0.05).result()
     with lock:
         return {"beats": len(beats)}

@@ -9,4 +9,4 @@ app = Flask(__name__)
 
 @app.get("/")
 def index():
-    return {"status": os.system("sleep 0.2")}
+    return {"status": os.system("sleep 0.1")}

@@ -1,0 +1,68 @@
+"""What the gevent check said of each application of the zoo, while it was converged."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+APP = "zoo"
+ANIMALS = yaml.safe_load((Path(__file__).parents[1] / "animals.yml").read_text())["animals"]
+HEALTHY = [animal["name"] for animal in ANIMALS if not animal.keys() & {"imports", "libraries", "cooperation"}]
+
+every_animal = pytest.mark.parametrize("animal", ANIMALS, ids=lambda animal: animal["name"])
+
+
+def checked(name: str) -> dict[str, Any]:
+    (report,) = (Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "checks" / name).glob("*.json")
+    document: dict[str, Any] = json.loads(report.read_text())
+    return document
+
+
+def test_there_are_healthy_animals() -> None:
+    assert set(HEALTHY) >= {"sample", "httpbin_app", "cooperates"}
+
+
+@every_animal
+def test_each_check_says_what_is_true_of_the_animal(animal: dict[str, Any]) -> None:
+    found = checked(animal["name"])
+    wanted = {name: animal.get(name, {}).get("verdict", "ok") for name in found["checks"]}
+    assert {name: check["verdict"] for name, check in found["checks"].items()} == wanted, found["checks"]
+
+
+@every_animal
+def test_the_finding_names_the_file_and_the_line_and_a_remedy(animal: dict[str, Any]) -> None:
+    found = checked(animal["name"])
+    for name in found["checks"].keys() & animal.keys():
+        wanted = animal[name]
+        told = [one for one in found["checks"][name]["findings"] if one["level"] == wanted["verdict"]]
+        text = "\n".join("\n".join([one["what"], *one["evidence"]]) for one in told)
+        assert wanted.get("evidence", "") in text
+        assert all(one["remedy"] for one in told) or "evidence" not in wanted
+
+
+def test_requests_that_wait_as_one_should_are_seen_to_overlap() -> None:
+    for name in ("httpbin_app", "cooperates"):
+        assert checked(name)["overlap"] > 0.5
+
+
+def test_a_check_of_the_sample_application_is_quick() -> None:
+    # About a second; the machine may be busy.
+    assert checked("sample")["duration_s"] < 20
+
+
+def test_nothing_of_a_check_is_left_on_the_host(host: Any) -> None:
+    assert host.run(f"ls -d /run/{APP}-check /etc/systemd/system/{APP}-check*").stdout == ""
+    assert host.check_output(f"systemctl list-units --all --plain --no-legend '{APP}-check*'") == ""
+    assert host.run(f"pgrep -u {APP}").stdout == ""
+
+
+def test_the_result_lies_beside_the_generation_s_files_and_is_nobody_else_s(host: Any) -> None:
+    generation = checked("sample")["generation"]
+    result = host.file(f"/opt/{APP}/generations/{generation}/gevent_check.json")
+    assert (result.user, result.group, result.mode) == ("root", APP, 0o640)
+    assert json.loads(result.content_string) == checked("sample")
