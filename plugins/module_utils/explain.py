@@ -83,7 +83,7 @@ _CHATTER = re.compile(
     r"|Set PythonHome|Python main interpreter|python threads support|!!! no internal routing|\[uWSGI\] getting INI"
     r'|WSGI app \d|spawned uWSGI |running "|goodbye to '
     r"|(?:Starting|Started|Stopping|Stopped|Failed to start) \S+@\S+\.service"
-    r"|\S+\.service: (?!.*(?:timed out|OOM|oom))"
+    r"|\S+\.service: (?!.*(?:timed out|OOM|oom|set up credentials))"
 )
 
 
