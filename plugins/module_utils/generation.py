@@ -119,7 +119,7 @@ def check_targets(layout: Layout, generation: str) -> dict[Path, Path]:
     stored = layout.generations / generation / "units"
     return {
         layout.units / layout.check(""): stored / "app-check@.service",
-        layout.dropin(layout.check(generation)): stored / "generation.conf",
+        **_settings(layout, generation, layout.check(generation)),
     }
 
 
@@ -134,7 +134,7 @@ def task_targets(layout: Layout, generation: str, when: str) -> dict[Path, Path]
     stored = layout.generations / generation / "units"
     return {
         layout.units / layout.task(when, ""): stored / "app-task@.service",
-        layout.dropin(layout.task(when, generation)): stored / "generation.conf",
+        **_settings(layout, generation, layout.task(when, generation)),
     }
 
 

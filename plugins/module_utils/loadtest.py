@@ -467,6 +467,7 @@ def missing_report(host: str, reason: str) -> dict[str, Any]:
         "verdict": "fail",
         "misses": [f"host: {reason}"],
         "warnings": [],
+        "gevent": {},
         "thresholds": {},
         "checks": [_failure("host", "report", reason).to_dict()],
         "runs": [],

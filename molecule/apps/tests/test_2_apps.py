@@ -30,7 +30,7 @@ def undisturbed(site: Any, *apps: str) -> Iterator[None]:
         for app in apps:
             port, path = OTHERS[app]
             url = f"http://{site.address}:{port}"
-            witness = stack.enter_context(Witness(url, clients=5, path=path, method="GET"))
+            witness = stack.enter_context(Witness(url, clients=2, path=path, method="GET"))
             windows.append(stack.enter_context(witness.window(f"beside {app}", steady=0.5)))
         yield
     reports = [window.report() for window in windows]
@@ -68,9 +68,8 @@ def more(site: Any) -> Iterator[Any]:
     yield site
 
 
-def test_a_wheel_is_deployed_and_nobody_else_notices(more: Any) -> None:
-    with undisturbed(more, "httpbin", "notes"):
-        more.deployed("greeter")
+def test_a_wheel_is_deployed_below_a_mount_point(more: Any) -> None:
+    more.deployed("greeter")
     greeting = more.get(8043, "/greeter/hello/you").json()
     assert greeting == {"hello": "you", "here": "/greeter/hello/you"}
     assert more.get(8043, "/hello/you").status_code == 404
@@ -84,6 +83,13 @@ def test_a_wsgi_function_without_a_page_for_its_health_is_deployed(more: Any) ->
     answer = more.get(8044, "/a/path")
     assert (answer.status_code, answer.text) == (200, "/a/path")
     assert more.root("cat /var/lib/plain/after") == "served"
+
+
+def test_one_is_deployed_anew_and_nobody_else_notices(more: Any) -> None:
+    before = more.generation("greeter")
+    with undisturbed(more, "httpbin", "notes"):
+        more.deployed("greeter", flask_uwsgi_environment={"COLOUR": "blue"})
+    assert more.generation("greeter") != before
 
 
 def test_each_application_has_an_account_and_limits_of_its_own(more: Any) -> None:
