@@ -1,6 +1,6 @@
 """Writes the table of libraries of GEVENT.md from the catalogue of the gevent check.
 
-``python docs/gevent_libraries.py`` writes it; with ``--check`` it only says whether it is current (exit status 1: stale).
+``python docs/gevent_libraries.py`` writes it; with ``--check`` it only says whether it is (exit status 1: stale).
 """
 
 from __future__ import annotations
