@@ -62,7 +62,7 @@ def wants(path: Path) -> Wants:
     data = path.read_bytes()
     try:
         return _wants(data)
-    except (struct.error, IndexError, ValueError) as error:
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
         raise ElfError(f"{path} cannot be read as ELF: {error}") from error
 
 

@@ -91,7 +91,13 @@ class Evidence:
 
     def stacks(self, key: str) -> list[tuple[str, ...]]:
         """Return the stacks that were told, the most frequent first, those that are empty left out."""
-        return [tuple(map(str, row["stack"])) for row in self.rows(key) if row.get("stack")]
+        stacks = (row.get("stack") for row in self.rows(key))
+        return [tuple(map(str, stack)) for stack in stacks if stack and isinstance(stack, list)]
+
+    def names(self, key: str) -> list[str]:
+        """Return a list of names of the hook's."""
+        found = self.loaded.get(key)
+        return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
 
     def short(self, text: Any) -> str:
         """Return a text with the folders of the release left out."""
@@ -151,8 +157,7 @@ def imports(evidence: Evidence) -> Iterator[Finding]:
     for early in evidence.rows("early"):
         yield from _early(early)
     yield from _threads_before(evidence)
-    back = [name for name in evidence.loaded.get("unpatched", []) if isinstance(name, str)]
-    if back:
+    if back := evidence.names("unpatched"):
         level = "blocks" if set(back) & _CORE else "warning"
         yield Finding(level, f"put back what gevent had replaced: {', '.join(back)}", (), "Do not reload these modules")
     for key, what in (("locks", "a lock"), ("threads", "a thread")):
@@ -196,8 +201,12 @@ def _not_loaded(evidence: Evidence) -> Iterator[Finding]:
 
 def _early(early: Mapping[str, Any]) -> Iterator[Finding]:
     name, file = str(early.get("module")), str(early.get("file"))
-    kept = {key: [row for row in early.get(key) or [] if isinstance(row, Mapping)] for key in ("originals", "locks")}
-    pools = [str(row.get("where")) for row in early.get("pools") or [] if isinstance(row, Mapping)]
+    parts = {key: early.get(key) for key in ("originals", "locks", "pools")}
+    kept = {
+        key: [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+        for key, rows in parts.items()
+    }
+    pools = [str(row.get("where")) for row in kept["pools"]]
     if kept["originals"]:
         names = ", ".join(sorted({str(row.get("what")) for row in kept["originals"]}))
         where = tuple(str(row.get("where")) for row in kept["originals"])
@@ -227,7 +236,7 @@ def _threads_before(evidence: Evidence) -> Iterator[Finding]:
 
 def libraries(evidence: Evidence, catalogue: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield what is known of the installed libraries, and which compiled ones are not known."""
-    loaded = {name for name in evidence.loaded.get("modules", []) if isinstance(name, str)}
+    loaded = set(evidence.names("modules"))
     known = {"gevent", "greenlet", "zope"}
     for entry in catalogue["libraries"]:
         known |= set(modules(entry))

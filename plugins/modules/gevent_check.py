@@ -141,10 +141,13 @@ def look(instance: Instance, manifest: Mapping[str, Any], asked: Mapping[str, An
         patience=max(2.0, min(15.0, asked["timeout"] / 4)),
         when_late=when_late,
     )
+    told = told or instance.tell()
+    # By now the requests have imported what they need, too.
+    loaded |= {name: told[name] for name in ("modules", "asyncio", "extensions") if name in told}
     folders = [Path(str(path)) for path in loaded.get("path") or [] if Path(str(path)).is_relative_to(layout.root)]
     return Evidence(
         loaded=loaded,
-        told=told or instance.tell(),
+        told=told,
         measured=measured,
         installed=distributions([*sites, *folders]),
         network=network(loaded, layout.root),

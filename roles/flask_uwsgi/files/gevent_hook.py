@@ -251,9 +251,7 @@ class Watch:
             "locks": self.locks.rows("kind", "where"),
             "threads": self.threads.rows("kind", "where"),
             "threads_before": self.threads_before,
-            "asyncio": list(asyncio_users()),
-            "extensions": list(extensions()),
-            "modules": sorted(sys.modules),
+            **imported(),
         }
         forget_dead_threads()
         if "asyncio" in sys.modules:
@@ -304,6 +302,8 @@ class Watch:
                 "blocked": self.blocked.rows("stack"),
                 "waiting": waiting.rows("stack"),
                 "loops": self.loops.rows("kind", "where"),
+                # A request imports, too.
+                **imported(),
             },
         )
 
@@ -328,6 +328,11 @@ def unpatched() -> Iterator[str]:
         for attribute, original in originals.items():
             if module and callable(original) and getattr(module, attribute, None) is original:
                 yield f"{name}.{attribute}"
+
+
+def imported() -> dict[str, Any]:
+    """Return what is imported by now: all modules by name, those that use asyncio, and the compiled ones."""
+    return {"modules": sorted(sys.modules), "asyncio": list(asyncio_users()), "extensions": list(extensions())}
 
 
 def asyncio_users() -> Iterator[dict[str, str]]:

@@ -1,0 +1,68 @@
+import importlib.util
+import struct
+from pathlib import Path
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.elf import ElfError, Wants, wants
+
+
+def elf(libraries: list[str], undefined: list[str], defined: list[str]) -> bytes:
+    """Return a shared object of 64 bits with nothing in it but what it wants."""
+    text = b"\0"
+    offsets = {}
+    for name in (*libraries, *undefined, *defined):
+        offsets[name] = len(text)
+        text += name.encode() + b"\0"
+    dynamic = b"".join(struct.pack("<qQ", 1, offsets[name]) for name in libraries) + struct.pack("<qQ", 0, 0)
+    symbols = struct.pack("<IBBHQQ", 0, 0, 0, 0, 0, 0)
+    for index, names in ((0, undefined), (7, defined)):
+        symbols += b"".join(struct.pack("<IBBHQQ", offsets[name], 0x12, 0, index, 0, 0) for name in names)
+    bodies = [(0, b"", 0), (3, text, 0), (6, dynamic, 1), (11, symbols, 1)]
+    place, headers, content = 64 + 64 * len(bodies), b"", b""
+    for kind, body, link in bodies:
+        headers += struct.pack("<IIQQQQIIQQ", 0, kind, 0, 0, place + len(content), len(body), link, 0, 0, 0)
+        content += body
+    start = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    start += struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 0, 0, 64, 0, 64, 0, 0, 64, len(bodies), 1)
+    return start + headers + content
+
+
+def test_what_a_module_wants_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "driver.so"
+    file.write_bytes(elf(["libpq.so.5", "libc.so.6"], ["recv", "PQexec"], ["PyInit_driver", "connect"]))
+    found = wants(file)
+    assert found == Wants(("libpq.so.5", "libc.so.6"), frozenset({"recv", "PQexec"}))
+    assert found.network() == ["calls recv()", "is linked to libpq.so.5"]
+
+
+@pytest.mark.parametrize("library", ["libpq-9f8a1c.so.5.16", "libcurl.so.4", "libssl-1b2c.so.3", "libzmq.so.5"])
+def test_a_client_is_known_by_its_library_also_as_wheels_name_it(library: str) -> None:
+    assert Wants((library,), frozenset()).network() == [f"is linked to {library}"]
+
+
+def test_who_computes_or_was_written_in_rust_does_not_talk_to_the_network() -> None:
+    found = Wants(("libc.so.6", "libm.so.6", "libpqueue.so.1"), frozenset({"poll", "malloc", "read", "pthread_create"}))
+    assert found.network() == []
+
+
+def test_python_s_own_socket_module_talks_to_the_network() -> None:
+    spec = importlib.util.find_spec("_socket")
+    assert spec and spec.origin
+    if not spec.origin.endswith(".so"):
+        pytest.skip("it is built in here")
+    assert "calls connect()" in wants(Path(spec.origin)).network()
+
+
+@pytest.mark.parametrize("content", [b"", b"#!/bin/sh\n", b"\x7fELF\x01\x01", b"\x7fELF\x02\x01" + b"\xff" * 80])
+def test_a_file_that_is_no_elf_is_refused(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "broken.so"
+    file.write_bytes(content)
+    with pytest.raises(ElfError, match=r"broken\.so cannot be read as ELF"):
+        wants(file)
+
+
+def test_a_file_that_was_cut_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "cut.so"
+    file.write_bytes(elf(["libpq.so.5"], ["recv"], [])[:-30])
+    with pytest.raises(ElfError):
+        wants(file)

@@ -1,0 +1,282 @@
+"""The verdict: what was seen goes in, a verdict comes out."""
+
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_check import (
+    Evidence,
+    installed,
+    judge,
+    normalized,
+    numbers,
+    worst,
+)
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_probe import Measured
+
+RELEASE = "/opt/shop/releases/r1/"
+PSYCOPG2 = {
+    "name": "psycopg2",
+    "distributions": ["psycopg2", "psycopg2-binary"],
+    "verdict": "blocks",
+    "remedied_by": "psycogreen",
+    "symptom": "its queries wait in C",
+    "remedy": "Install psycogreen",
+    "reference": "https://example.org/psycogreen",
+}
+OLD = {**PSYCOPG2, "name": "old", "distributions": ["old"], "verdict": "warning", "since": "1.2", "until": "1.10"}
+GOOD = {**PSYCOPG2, "name": "good", "distributions": ["good"], "modules": ["good", "_good"], "verdict": "ok"}
+CATALOGUE = {"version": "2026.11.1", "libraries": [PSYCOPG2, OLD, GOOD]}
+BLOCKED = {"blocked": [{"stack": ["/opt/shop/releases/r1/app.py:9 index", "flask/app.py:1 wsgi_app"], "count": 40}]}
+
+
+def measured(**more: Any) -> Measured:
+    """Return a probe of ten requests that overlapped."""
+    values: dict[str, Any] = {
+        "alone": [{"status": 200, "seconds": 0.2, "said": "", "location": ""}] * 4,
+        "single_ms": 200.0,
+        "burst_ms": 230.0,
+        "overlap": 0.98,
+        "cpu_share": 0.1,
+        "busy_share": 0.1,
+        "statuses": {"200": 10},
+        **more,
+    }
+    return Measured("/probe", 10, 200, **values)
+
+
+def found(check: str, **evidence: Any) -> tuple[str, list[dict[str, Any]]]:
+    """Judge, and return one check's verdict and findings."""
+    evidence.setdefault("measured", measured())
+    document = judge(Evidence(roots=(RELEASE,), **evidence), CATALOGUE)
+    result = document["checks"][check]
+    assert document["verdict"] == worst(one["verdict"] for one in document["checks"].values())
+    assert all(one["remedy"] for one in result["findings"] if one["level"] == "blocks")
+    return result["verdict"], result["findings"]
+
+
+def one(check: str, **evidence: Any) -> dict[str, Any]:
+    """Judge, and return the only finding of a check."""
+    verdict, findings = found(check, **evidence)
+    (finding,) = findings
+    assert verdict == ("ok" if finding["level"] == "note" else finding["level"])
+    return finding
+
+
+# In general.
+
+
+def test_where_nothing_was_found_all_is_ok() -> None:
+    document = judge(Evidence(measured=measured()), CATALOGUE)
+    assert document == {
+        "verdict": "ok",
+        "checks": {name: {"verdict": "ok", "findings": []} for name in ("imports", "libraries", "cooperation")},
+    }
+
+
+def test_the_worst_level_counts_and_a_note_worsens_nothing() -> None:
+    assert worst([]) == worst(["note", "ok"]) == "ok"
+    assert worst(["note", "warning", "ok"]) == "warning"
+    assert worst(["warning", "blocks", "note"]) == "blocks"
+
+
+def test_the_worst_finding_is_told_first() -> None:
+    early = {"module": "a", "file": RELEASE + "a.py", "locks": [{"what": "l", "where": RELEASE + "a.py:1"}]}
+    verdict, findings = found("imports", loaded={"early": [{"module": "b", "file": "b.py"}, early]})
+    assert (verdict, [one["level"] for one in findings]) == ("warning", ["warning", "note"])
+
+
+@pytest.mark.parametrize("nonsense", [None, 7, "text", [None, 7, "text", []], {"a": 1}, [{}], [{"stack": 7}]])
+def test_what_an_application_has_written_there_itself_breaks_nothing(nonsense: Any) -> None:
+    keys = ("early", "warnings", "locks", "threads", "threads_before", "asyncio", "patches", "extensions")
+    parts = [{"module": "m", "originals": nonsense, "locks": nonsense, "pools": nonsense}]
+    loaded: dict[str, Any] = dict.fromkeys((*keys, "modules", "unpatched"), nonsense)
+    told = dict.fromkeys(("loops", "blocked", "waiting"), nonsense)
+    for seen in (loaded, loaded | {"early": parts}):
+        judge(Evidence(loaded=seen, told=told, measured=measured(unfinished=1)), CATALOGUE)
+
+
+# Imports.
+
+
+def test_an_original_that_an_early_module_has_kept_is_told_with_its_line() -> None:
+    kept = [{"what": "socket.socket", "where": RELEASE + "client.py:3"}]
+    finding = one("imports", loaded={"early": [{"module": "client", "file": "client.py", "originals": kept}]})
+    assert finding["level"] == "warning"
+    assert "client was imported before gevent patched, and goes on using socket.socket" in finding["what"]
+    assert finding["evidence"] == ["client.py:3"]
+
+
+def test_an_early_lock_and_an_early_pool_are_told() -> None:
+    early = {
+        "module": "ledger",
+        "file": RELEASE + "ledger.py",
+        "locks": [{"what": "lock", "where": RELEASE + "ledger.py:5"}],
+        "pools": [{"what": "pool", "where": RELEASE + "ledger.py:6"}],
+    }
+    verdict, findings = found("imports", loaded={"early": [early]})
+    assert (verdict, [one["evidence"] for one in findings]) == ("warning", [["ledger.py:5"], ["ledger.py:6"]])
+
+
+def test_an_early_module_that_kept_nothing_is_worth_a_note() -> None:
+    assert one("imports", loaded={"early": [{"module": "m", "file": "m.py"}]})["level"] == "note"
+
+
+def test_a_warning_of_gevent_names_the_file_of_the_class() -> None:
+    message = "Monkey-patching ssl after ssl has already been imported. Subclasses (NOT patched): [\"<class 'a.b.C'>\"]"
+    loaded = {
+        "warnings": [{"message": message, "where": ""}],
+        "early": [{"module": "a.b", "file": RELEASE + "a/b.py"}],
+    }
+    verdict, findings = found("imports", loaded=loaded)
+    assert (verdict, findings[0]["evidence"]) == ("warning", ["a/b.py"])
+
+
+def test_a_warning_of_gevent_names_the_files_it_names() -> None:
+    message = "Modules that had direct imports (NOT patched): ['https (/opt/shop/releases/r1/https.py)']."
+    finding = one("imports", loaded={"warnings": [{"message": message, "where": ""}]})
+    assert finding["evidence"] == ["https.py"]
+
+
+@pytest.mark.parametrize(("name", "level"), [("socket.socket", "blocks"), ("queue.SimpleQueue", "warning")])
+def test_what_was_put_back_counts_by_how_much_depends_on_it(name: str, level: str) -> None:
+    assert one("imports", loaded={"unpatched": [name]})["level"] == level
+
+
+@pytest.mark.parametrize("key", ["locks", "threads"])
+@pytest.mark.parametrize(("kind", "level"), [("native", "warning"), ("greenlet", "note")])
+def test_locks_and_threads_count_by_their_kind(key: str, kind: str, level: str) -> None:
+    finding = one("imports", loaded={key: [{"kind": kind, "where": RELEASE + "run.py:5 <module>", "count": 1}]})
+    assert (finding["level"], finding["evidence"]) == (level, ["run.py:5 <module>"])
+
+
+def test_patching_once_more_is_worth_a_note() -> None:
+    assert one("imports", loaded={"patches": [{"where": "run.py:2 <module>", "count": 1}]})["level"] == "note"
+
+
+@pytest.mark.parametrize(("failure", "level"), [("hangs", "blocks"), ("ended", "blocks"), ("memory", "warning")])
+def test_an_application_that_is_not_loaded_is_told_with_the_trace(failure: str, level: str) -> None:
+    finding = one("imports", measured=None, failure=failure, cause="because", trace=[RELEASE + "run.py:1 <module>"])
+    assert (finding["level"], finding["evidence"]) == (level, ["run.py:1 <module>"])
+    assert found("cooperation", measured=None, failure=failure)[0] == "warning", "nothing was measured"
+
+
+# Libraries.
+
+
+def test_a_library_that_blocks_is_told_where_it_is_imported() -> None:
+    loaded = {"modules": ["flask", "psycopg2"]}
+    finding = one("libraries", loaded=loaded, installed={"psycopg2-binary": "2.9.10"}, measured=measured(single_ms=1.0))
+    assert (finding["level"], finding["evidence"]) == ("blocks", ["https://example.org/psycogreen"])
+    assert finding["what"].startswith("psycopg2-binary 2.9.10: ")
+
+
+def test_it_is_worth_a_note_where_it_is_not_imported_or_is_remedied() -> None:
+    assert one("libraries", installed={"psycopg2": "2.9"})["level"] == "note"
+    both = {"psycopg2": "2.9", "psycogreen": "1.0.2"}
+    assert one("libraries", loaded={"modules": ["psycopg2"]}, installed=both)["level"] == "note"
+
+
+def test_a_measured_overlap_is_not_contradicted_by_a_suspicion() -> None:
+    loaded = {"modules": ["psycopg2"]}
+    assert one("libraries", loaded=loaded, installed={"psycopg2": "2.9"}, measured=measured())["level"] == "warning"
+    hung = measured(unfinished=3)
+    assert one("libraries", loaded=loaded, installed={"psycopg2": "2.9"}, measured=hung)["level"] == "blocks"
+
+
+@pytest.mark.parametrize(
+    ("version", "speaks"), [("1.1.9", False), ("1.2", True), ("1.9.3rc1", True), ("1.10", False), ("2", False)]
+)
+def test_an_entry_speaks_of_its_versions_alone(version: str, speaks: bool) -> None:
+    assert (installed(OLD, {"old": version}) is not None) == speaks
+
+
+def test_names_and_versions_are_compared_as_packaging_does() -> None:
+    assert normalized("Zope.Interface_x") == "zope-interface-x"
+    assert numbers("2.0.31") == (2, 0, 31)
+    assert numbers("3.1.0rc1") == (3, 1, 0)
+    assert numbers("1.10") > numbers("1.9")
+    assert numbers("unknown") == ()
+
+
+def test_a_compiled_module_that_is_not_known_is_named_and_worsens_nothing() -> None:
+    network = [{"module": "_wire.core", "why": ["calls recv()"]}, {"module": "_good", "why": ["calls recv()"]}]
+    finding = one("libraries", network=network)
+    assert finding["level"] == "note" and "not known: _wire.core" in finding["what"]
+    assert finding["evidence"] == ["calls recv()"]
+
+
+def test_asyncio_is_worth_a_note_and_its_loop_in_a_request_a_warning() -> None:
+    users = {"asyncio": [{"module": "client", "file": RELEASE + "client.py"}]}
+    assert one("libraries", loaded=users)["evidence"] == ["client (client.py)"]
+    loops = {"loops": [{"kind": "loop", "where": "run.py:9 index", "count": 3}]}
+    finding = one("libraries", loaded=users, told=loops)
+    assert (finding["level"], finding["evidence"]) == ("warning", ["run.py:9 index"])
+
+
+# Cooperation.
+
+
+def test_requests_that_wait_without_giving_way_are_told_with_the_stack() -> None:
+    serial = measured(burst_ms=2010.0, overlap=0.0)
+    finding = one("cooperation", measured=serial, told=BLOCKED)
+    assert (finding["level"], finding["evidence"][0]) == ("blocks", "app.py:9 index")
+    assert "10 at once took 2010 ms, one 200 ms" in finding["what"]
+
+
+def test_requests_that_give_way_in_part_are_a_warning() -> None:
+    assert one("cooperation", measured=measured(burst_ms=1300.0, overlap=0.4), told=BLOCKED)["level"] == "warning"
+
+
+def test_requests_that_wait_for_one_another_are_not_said_to_block() -> None:
+    waiting = {"waiting": [{"stack": [RELEASE + "pool.py:3 get"], "count": 9}]}
+    finding = one("cooperation", measured=measured(burst_ms=2010.0, overlap=0.0), told=waiting)
+    assert (finding["level"], finding["evidence"]) == ("warning", ["pool.py:3 get"])
+
+
+@pytest.mark.parametrize(("single", "level"), [(200.0, "warning"), (30.0, "note")])
+def test_requests_that_compute_are_told_as_such_and_threads_would_not_help(single: float, level: str) -> None:
+    # Of a machine that is busy: the worker waits for a core for most of the time.
+    busy = measured(single_ms=single, burst_ms=single * 10, overlap=0.0, cpu_share=0.3, busy_share=0.9)
+    finding = one("cooperation", measured=busy, told=BLOCKED)
+    assert (finding["level"], finding["evidence"][0]) == (level, "app.py:9 index")
+    assert "computes" in finding["what"]
+
+
+def test_an_answer_that_is_too_fast_tells_nothing_and_is_ok() -> None:
+    fast = measured(single_ms=0.9, burst_ms=8.0, overlap=0.1)
+    finding = one("cooperation", measured=fast, told=BLOCKED)
+    assert finding["level"] == "note" and "flask_uwsgi_gevent_check_path" in finding["remedy"]
+
+
+def test_requests_that_never_end_at_once_block_however_fast_one_is() -> None:
+    finding = one("cooperation", measured=measured(single_ms=0.9, unfinished=9, statuses={"200": 1}), told=BLOCKED)
+    assert (finding["level"], finding["evidence"][0]) == ("blocks", "app.py:9 index")
+
+
+def test_errors_that_come_only_at_once_block_and_show_the_body() -> None:
+    errors = measured(statuses={"200": 1, "500": 8, "0": 1}, said="<p>\nbroken</p>")
+    finding = one("cooperation", measured=errors)
+    assert finding["level"] == "blocks"
+    assert "8 × 500, 1 × no answer. <p> broken</p>" in finding["what"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ({"status": 500, "said": "broken", "location": ""}, "answers 500 instead of 200, even alone"),
+        ({"status": 302, "said": "", "location": "/login"}, "answers 302 and leads to /login"),
+        ({"status": 0, "said": "no answer: timed out", "location": ""}, "got no answer, even alone"),
+    ],
+)
+def test_a_probe_that_fails_alone_tells_nothing_and_never_blocks(answer: dict[str, Any], told: str) -> None:
+    alone = measured(single_ms=None, alone=[{"seconds": 1.0, **answer}])
+    finding = one("cooperation", measured=alone)
+    assert finding["level"] == "warning" and finding["what"].startswith("it cannot be told: ")
+    assert told in finding["what"] and finding["remedy"]
+
+
+def test_a_request_that_waits_for_a_thread_that_no_worker_has_blocks() -> None:
+    stack = ["/usr/lib/python3.11/threading.py:320 wait", RELEASE + "run.py:9 index"]
+    alone = measured(single_ms=None, alone=[{"status": 0, "seconds": 5.0, "said": "timed out", "location": ""}])
+    finding = one("cooperation", measured=alone, told={"waiting": [{"stack": stack, "count": 1}]})
+    assert (finding["level"], finding["evidence"][1]) == ("blocks", "run.py:9 index")

@@ -1,0 +1,120 @@
+"""The module: what it makes of an instance, and what it leaves."""
+
+import json
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import lock
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_probe import Measured
+from ansible_collections.flaskops.uwsgi.plugins.modules import gevent_check
+
+from tests.unit.deploy.fake_host import TemporaryLayout, write_generation
+
+Call = Callable[..., dict[str, Any]]
+CATALOGUE = {"version": "2026.11.1", "libraries": []}
+RESULT = "gevent_check.json"
+
+
+class FakeInstance:
+    """Starts as a test wants."""
+
+    failure: str | None = None
+
+    def __init__(self, layout: TemporaryLayout) -> None:
+        self.layout = layout
+        self.socket = layout.check_runtime / "g.sock"
+        self.worker = 7
+        self.told = 0
+
+    def start(self, deadline: float) -> str | None:
+        return self.failure
+
+    def loaded(self) -> dict[str, Any]:
+        return {"gevent": "26.9.0", "python": "3.11.2", "path": ["/etc"], "extensions": [{"module": "x", "file": "/x"}]}
+
+    def tell(self) -> dict[str, Any]:
+        self.told += 1
+        return {}
+
+    def hanging(self) -> list[str]:
+        return ["run.py:3 <module>"]
+
+    def log(self) -> list[str]:
+        return ["RuntimeError: no such tenant"]
+
+
+@pytest.fixture
+def instance(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> FakeInstance:
+    found = FakeInstance(layout)
+
+    @contextmanager
+    def running(*_: Any, **__: Any) -> Iterator[FakeInstance]:
+        yield found
+
+    def measure(*_: Any, when_late: Callable[[], None], **__: Any) -> Measured:
+        return Measured("/healthz", 10, 200, [], 200.0, 220.0, 0.98, 0.1, 0.1, {"200": 10})
+
+    monkeypatch.setattr(gevent_check, "running", running)
+    monkeypatch.setattr(gevent_check, "measure", measure)
+    monkeypatch.setattr(lock, "_PATIENCE", 0)
+    layout.lock.parent.mkdir(exist_ok=True)
+    write_generation(layout, "g")
+    return found
+
+
+def kept(layout: TemporaryLayout) -> Path:
+    return layout.generations / "g" / RESULT
+
+
+def test_the_result_is_returned_and_kept_beside_the_generation_s_files(
+    call_module: Call, layout: TemporaryLayout, instance: FakeInstance
+) -> None:
+    result = call_module(gevent_check, generation="g", path="/healthz", catalogue=CATALOGUE)
+    found = result["check"]
+    assert (result["changed"], found["verdict"], found["release"]) == (False, "ok", "r1")
+    assert (found["overlap"], found["catalogue"], found["gevent"]) == (0.98, "2026.11.1", "26.9.0")
+    assert json.loads(kept(layout).read_text()) == found
+    assert stat.S_IMODE(kept(layout).stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize(("failure", "evidence"), [("hangs", "run.py:3"), ("ended", "no such tenant")])
+def test_an_application_that_is_not_loaded_is_a_verdict_and_no_failure(
+    call_module: Call, instance: FakeInstance, failure: str, evidence: str
+) -> None:
+    instance.failure = failure
+    result = call_module(gevent_check, generation="g", catalogue=CATALOGUE)
+    assert (result["failed"], result["check"]["verdict"]) == (False, "blocks")
+    (finding,) = result["check"]["checks"]["imports"]["findings"]
+    assert any(evidence in line for line in finding["evidence"])
+
+
+def test_in_check_mode_nothing_is_done(call_module: Call, layout: TemporaryLayout, instance: FakeInstance) -> None:
+    assert call_module(gevent_check, check=True, generation="g", catalogue=CATALOGUE) == {
+        "failed": False,
+        "changed": False,
+    }
+    assert not kept(layout).exists()
+
+
+def test_a_generation_that_is_not_there_or_not_of_gevent_mode_is_refused(
+    call_module: Call, layout: TemporaryLayout, instance: FakeInstance
+) -> None:
+    assert (
+        "generation other is not on this host"
+        in call_module(gevent_check, generation="other", catalogue=CATALOGUE)["msg"]
+    )
+    write_generation(layout, "threads", mode="threads")
+    result = call_module(gevent_check, generation="threads", catalogue=CATALOGUE)
+    assert "set flask_uwsgi_mode=gevent" in result["msg"]
+
+
+def test_an_application_that_another_run_has_reserved_is_left_alone(
+    call_module: Call, layout: TemporaryLayout, instance: FakeInstance
+) -> None:
+    lock.reserve(layout, {"home": "h", "pid": 1, "start": 2, "what": "deploy", "who": "root@other", "since": "now"})
+    result = call_module(gevent_check, generation="g", catalogue=CATALOGUE)
+    assert result["failed"] and "is being changed on this host: deploy by root@other" in result["msg"]

@@ -1,0 +1,147 @@
+"""The probe, against servers that answer as good and bad applications do."""
+
+import contextlib
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_probe import Measured, ask, cpu, measure
+
+Reply = Callable[[], tuple[int, str]]
+Serve = Callable[[Reply], Path]
+
+
+@pytest.fixture
+def serve(short_path: Path) -> Iterator[Serve]:
+    """Serve over a UNIX socket, each request in a thread of its own."""
+    with contextlib.ExitStack() as stack:
+
+        def start(reply: Reply) -> Path:
+            class Handler(BaseHTTPRequestHandler):
+                def do_GET(self) -> None:
+                    status, body = reply()
+                    self.send_response(status)
+                    if status == 302:
+                        self.send_header("Location", body)
+                    self.end_headers()
+                    with contextlib.suppress(OSError):
+                        self.wfile.write(body.encode())
+
+                def log_message(self, *_: Any) -> None:
+                    """Say nothing."""
+
+            class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+                daemon_threads = True
+                request_queue_size = 128
+
+                def get_request(self) -> Any:
+                    return super().get_request()[0], ("local", 0)
+
+                def handle_error(self, request: Any, client_address: Any) -> None:
+                    """The client hung up, as some tests want it to."""
+
+            server = stack.enter_context(Server(str(short_path / "a.sock"), Handler))
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            return short_path / "a.sock"
+
+        yield start
+
+
+def probe(path: Path, requests: int = 5, patience: float = 5, **options: Any) -> Measured:
+    deadline = time.monotonic() + 60
+    return measure(path, "/", 0, requests=requests, wanted=200, deadline=deadline, patience=patience, **options)
+
+
+def waits(seconds: float) -> Reply:
+    def reply() -> tuple[int, str]:
+        time.sleep(seconds)
+        return 200, "good"
+
+    return reply
+
+
+def test_requests_that_run_at_the_same_time_overlap(serve: Serve) -> None:
+    found = probe(serve(waits(0.2)))
+    assert found.single_ms and found.single_ms >= 200
+    assert found.overlap and found.overlap > 0.5
+    assert (found.statuses, found.unfinished) == ({"200": 5}, 0)
+
+
+def test_requests_that_run_one_after_the_other_do_not(serve: Serve) -> None:
+    lock = threading.Lock()
+
+    def reply() -> tuple[int, str]:
+        with lock:
+            time.sleep(0.1)
+        return 200, "good"
+
+    found = probe(serve(reply))
+    assert found.burst_ms and found.burst_ms >= 500
+    assert found.overlap is not None and found.overlap < 0.3
+
+
+def test_requests_that_never_end_at_once_are_given_up_while_somebody_looks(serve: Serve) -> None:
+    release, inside = threading.Event(), threading.Semaphore(1)
+
+    def reply() -> tuple[int, str]:
+        if inside.acquire(blocking=False):
+            time.sleep(0.05)
+            inside.release()
+        else:
+            release.wait()
+        return 200, "good"
+
+    looked: list[bool] = []
+    found = probe(serve(reply), patience=0.5, when_late=lambda: looked.append(True))
+    release.set()
+    assert found.unfinished > 0 and looked == [True]
+
+
+def test_a_path_that_fails_alone_is_not_asked_many_times(serve: Serve) -> None:
+    asked: list[bool] = []
+
+    def reply() -> tuple[int, str]:
+        asked.append(True)
+        return 302, "/login"
+
+    found = probe(serve(reply))
+    assert (found.single_ms, found.alone[0]["location"], len(asked)) == (None, "/login", 1)
+
+
+def test_errors_that_come_only_at_once_are_kept(serve: Serve) -> None:
+    inside = threading.Semaphore(1)
+
+    def reply() -> tuple[int, str]:
+        if not inside.acquire(blocking=False):
+            return 500, "one loop a thread"
+        time.sleep(0.2)
+        inside.release()
+        return 200, "good"
+
+    found = probe(serve(reply))
+    assert found.statuses["500"] >= 1 and found.said == "one loop a thread"
+
+
+def test_nobody_who_listens_is_an_answer_too(short_path: Path) -> None:
+    answer = ask(short_path / "nobody.sock", "/", 1)
+    assert answer.status == 0 and answer.said.startswith("no answer: ")
+
+
+def test_any_answer_below_500_is_good_where_no_status_is_wanted() -> None:
+    found = Measured("/", 5, 0)
+    assert found.good(404) and not found.good(503) and not found.good(0)
+
+
+def test_the_time_of_a_process_is_read_and_that_of_none_is_nothing() -> None:
+    import os
+
+    assert cpu(os.getpid())[0] > 0
+    assert cpu(0) == (0.0, 0.0)

@@ -1,0 +1,45 @@
+from typing import Any
+
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_show import gevent_table
+
+
+def check(**more: Any) -> dict[str, Any]:
+    finding = {"level": "blocks", "what": "GET /slow waits " * 9, "evidence": ["app.py:9 index"], "remedy": "Mend it"}
+    return {
+        "generation": "3f2a90c1d5e7",
+        "verdict": "blocks",
+        "checks": {
+            "imports": {"verdict": "ok", "findings": []},
+            "libraries": {"verdict": "ok", "findings": [{**finding, "level": "note", "remedy": ""}]},
+            "cooperation": {"verdict": "blocks", "findings": [finding]},
+        },
+        "path": "/slow",
+        "requests": 10,
+        "single_ms": 203.1,
+        "burst_ms": 2030.4,
+        "overlap": 0.0,
+        "cpu_share": 0.011,
+        **more,
+    }
+
+
+def test_the_verdict_of_each_check_comes_first() -> None:
+    lines = gevent_table(check(), "app1").splitlines()
+    assert lines[:5] == [
+        "app1: gevent mode of generation 3f2a90c1d5e7: blocks",
+        "",
+        "imports      ok       nothing found",
+        "libraries    ok       1 finding",
+        "cooperation  blocks   GET /slow: 203.1 ms alone, 10 at once 2030.4 ms (overlap 0%, computing 1%)",
+    ]
+
+
+def test_what_was_found_is_told_with_evidence_and_remedy_in_lines_that_fit() -> None:
+    lines = gevent_table(check(), "app1").splitlines()
+    assert all(len(line) <= 120 and line == line.rstrip() for line in lines)
+    at = lines.index("    app.py:9 index", next(n for n, line in enumerate(lines) if line.startswith("BLOCKS")))
+    assert lines[at + 1] == "  -> Mend it"
+
+
+def test_what_was_not_measured_is_said_to_be_so() -> None:
+    assert "cooperation  blocks   GET /slow: not measured" in gevent_table(check(single_ms=None), "app1")
