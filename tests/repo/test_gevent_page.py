@@ -11,7 +11,13 @@ from tests.repo.conftest import ROOT
 CATALOGUE = {
     "version": "1",
     "libraries": [
-        {"name": "fine", "verdict": "ok", "symptom": "a|b", "remedy": "None is needed", "reference": "https://x.example"},
+        {
+            "name": "fine",
+            "verdict": "ok",
+            "symptom": "a|b",
+            "remedy": "None is needed",
+            "reference": "https://x.example",
+        },
         {
             "name": "slow",
             "since": "1.0",
