@@ -23,7 +23,7 @@ _FAST_MS = 5
 # Milliseconds a request may compute before others feel it.
 _LONG_MS = 100
 _OVERLAPS, _HARDLY = 0.5, 0.3
-_COMPUTES = 0.6
+_BUSY, _COMPUTES = 0.6, 0.25
 # Without these no request of gevent mode gives way.
 _CORE = {"socket.socket", "time.sleep", "threading.Lock", "threading.Thread", "select.select", "ssl.SSLContext"}
 # Where a greenlet waits for another part of the same process.
@@ -370,7 +370,11 @@ def _alone(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Findi
 def _in_turns(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Finding]:
     single, requests = float(measured.single_ms or 0), measured.requests
     took = f"{requests} at once took {measured.burst_ms:.0f} ms, one {single:.0f} ms"
-    if (measured.busy_share or 0) >= _COMPUTES:
+    busy = (measured.busy_share or 0) >= _BUSY
+    if busy and measured.computes < _COMPUTES:
+        what = f"it cannot be told: the host was too busy to run the worker ({took})"
+        yield Finding("warning", what, (), "Check again when the host has less to do")
+    elif busy:
         level = "warning" if single >= _LONG_MS else "note"
         what = f"{asked} computes, and others wait meanwhile: {took}"
         remedy = (
