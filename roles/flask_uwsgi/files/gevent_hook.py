@@ -6,8 +6,8 @@ runtime directory:
 
 - ``loaded.json``: what the imports came to, once a worker runs;
 - ``told.json``: who blocked the hub and who waits, each time the file ``tell`` appears;
-- ``stacks``: the stack of each thread of the process that gets SIGURG, even of one that holds the interpreter's lock;
-  where its hub runs, ``told.json`` as well.
+- ``stacks``: the stack of each thread of the process that gets SIGURG, even of one that holds the interpreter's lock,
+  and of one that crashes; where its hub runs, ``told.json`` as well.
 
 Nothing may be imported above that imports ``socket``, ``ssl`` or ``threading``: they would be patched too late.
 """
@@ -256,6 +256,8 @@ class Watch:
         forget_dead_threads()
         if "asyncio" in sys.modules:
             self._note_calls(sys.modules["asyncio"].BaseEventLoop, "run_forever", self.loops, "loop")
+        # Only now: uWSGI has set handlers of its own meanwhile.
+        faulthandler.enable(_STACKS, all_threads=False)
         self._monitor()
         write("loaded.json", self.report)
 
