@@ -23,7 +23,7 @@ _FAST_MS = 5
 # Milliseconds a request may compute before others feel it.
 _LONG_MS = 100
 _OVERLAPS, _HARDLY = 0.5, 0.3
-_COMPUTES = 0.6
+_BUSY, _COMPUTES = 0.6, 0.25
 # Without these no request of gevent mode gives way.
 _CORE = {"socket.socket", "time.sleep", "threading.Lock", "threading.Thread", "select.select", "ssl.SSLContext"}
 # Where a greenlet waits for another part of the same process.
@@ -68,7 +68,8 @@ class Evidence:
         measured: what the probe found, or None where the instance never answered.
         failure: why it never answered (``hangs``, ``memory``, ``ended``), or None.
         cause: the likeliest cause of that, in words.
-        trace: the stack it hangs in, or its last log lines.
+        trace: the stack it hangs in or crashed in, or its last log lines.
+        died: whether its worker died while it was asked.
         installed: distributions with their versions.
         network: compiled modules that talk to the network by themselves: ``module``, ``why``.
         roots: folders that are left out where files are shown.
@@ -80,6 +81,7 @@ class Evidence:
     failure: str | None = None
     cause: str = ""
     trace: Sequence[str] = ()
+    died: bool = False
     installed: Mapping[str, str] = field(default_factory=dict)
     network: Sequence[Mapping[str, Any]] = ()
     roots: Sequence[str] = ()
@@ -329,9 +331,16 @@ def cooperation(evidence: Evidence) -> Iterator[Finding]:
         yield Finding("warning", "it cannot be told: the application was not loaded")
         return
     asked = f"GET {measured.path}"
-    if measured.single_ms is None:
+    if evidence.died:
+        yield Finding("blocks", f"the worker died while it answered {asked}", tuple(evidence.trace)[:_SHOWN], _YIELD)
+    elif measured.single_ms is None:
         yield from _alone(evidence, measured, asked)
-        return
+    else:
+        yield from _together(evidence, measured, asked)
+
+
+def _together(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Finding]:
+    single = measured.single_ms or 0.0
     bad = {status: count for status, count in measured.statuses.items() if not measured.good(int(status))}
     if measured.unfinished:
         what = f"{measured.unfinished} of {measured.requests} requests for {asked[4:]} at once never ended"
@@ -341,8 +350,8 @@ def cooperation(evidence: Evidence) -> Iterator[Finding]:
         what = f"{asked} answers alone, and of {measured.requests} at once: {told}. {_one_line(measured.said)}"
         loops = tuple(str(row.get("where")) for row in evidence.rows("loops"))
         yield Finding("blocks", what.strip(), loops or _culprit(evidence), _YIELD)
-    elif measured.single_ms < _FAST_MS:
-        what = f"{asked} answers too fast to tell ({measured.single_ms:.1f} ms)"
+    elif single < _FAST_MS:
+        what = f"{asked} answers too fast to tell ({single:.1f} ms)"
         yield Finding("note", what, (), f"Set {_PATH} to a path that waits, such as one that asks the data base")
     elif (measured.overlap or 0) < _OVERLAPS:
         yield from _in_turns(evidence, measured, asked)
@@ -370,7 +379,11 @@ def _alone(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Findi
 def _in_turns(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Finding]:
     single, requests = float(measured.single_ms or 0), measured.requests
     took = f"{requests} at once took {measured.burst_ms:.0f} ms, one {single:.0f} ms"
-    if (measured.busy_share or 0) >= _COMPUTES:
+    busy = (measured.busy_share or 0) >= _BUSY
+    if busy and measured.computes < _COMPUTES:
+        what = f"it cannot be told: the host was too busy to run the worker ({took})"
+        yield Finding("warning", what, (), "Check again when the host has less to do")
+    elif busy:
         level = "warning" if single >= _LONG_MS else "note"
         what = f"{asked} computes, and others wait meanwhile: {took}"
         remedy = (

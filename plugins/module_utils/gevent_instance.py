@@ -24,6 +24,7 @@ _GRACE = 15
 # Seconds that the hook's monitor has to tell what waits; it looks every 0.05 s.
 _TELL_S = 3.0
 _MOST = 4 << 20
+_OWN = re.compile(r"^(?:Current thread|Stack \()", re.M)
 _FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+) in (?P<function>.+)$')
 
 
@@ -119,11 +120,14 @@ class Instance:
             text = self._text(path)[before:]
             # Twice the same: it is written line by line.
             if "Current thread" in text and text == seen:
-                own = text.partition("Current thread")[2].partition("\n\n")[0]
-                frames = (_FRAME.match(line) for line in own.splitlines())
-                return [f"{frame['file']}:{frame['line']} {frame['function']}" for frame in frames if frame]
+                return _frames(text)
             seen = text
         return []
+
+    def crash(self) -> list[str]:
+        """Return the stack of the worker that crashed last, innermost frame first; empty where it was killed."""
+        _, fatal, text = self._text(self.layout.check_runtime / "stacks").rpartition("Fatal Python error")
+        return _frames(text) if fatal else []
 
     def log(self) -> list[str]:
         """Return what it logged."""
@@ -146,6 +150,13 @@ class Instance:
                 return stream.read(_MOST)
         except OSError:
             return ""
+
+
+def _frames(text: str) -> list[str]:
+    """Return the frames of the thread that faulthandler calls the current one, or the only one it shows."""
+    own = _OWN.split(text)[-1].partition("\n\n")[0]
+    frames = (_FRAME.match(line) for line in own.splitlines())
+    return [f"{frame['file']}:{frame['line']} {frame['function']}" for frame in frames if frame]
 
 
 @contextmanager

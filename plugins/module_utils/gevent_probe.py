@@ -19,6 +19,8 @@ _ALONE = 4
 # Noise can only make a burst longer, so the shortest of a few tells most; of long ones two.
 _BURSTS = 4
 _LONG_S = 0.5
+# The part of a burst that a worker may wait for a core.
+_NOISE = 0.3
 _BODY = 1 << 20
 _ENOUGH = 0.5
 
@@ -75,6 +77,13 @@ class Measured:
     def good(self, status: int) -> bool:
         """Tell whether a status is wanted."""
         return status == self.wanted if self.wanted else 0 < status < 500
+
+    @property
+    def computes(self) -> float:
+        """How much of the time of one request alone the worker computes for one of many; a busy host lowers it."""
+        if not self.single_ms or not self.burst_ms:
+            return 0.0
+        return (self.cpu_share or 0) * self.burst_ms / self.requests / self.single_ms
 
     def document(self) -> dict[str, Any]:
         """Return all of it, to be kept."""
@@ -203,7 +212,9 @@ def measure(
             found.said = bad[0].said if bad else ""
             break
         late = time.monotonic() + 2 * seconds > deadline
-        if (found.overlap or 0) >= _ENOUGH or late or (number and seconds > _LONG_S):
+        # Only one that ran, or waited, undisturbed tells more than noise.
+        calm = (found.busy_share or 0) - (found.cpu_share or 0) < _NOISE
+        if (found.overlap or 0) >= _ENOUGH or late or (number and calm and seconds > _LONG_S):
             break
     return found
 

@@ -127,6 +127,7 @@ def look(instance: Instance, manifest: Mapping[str, Any], asked: Mapping[str, An
         trace = instance.hanging() if failure == "hangs" else telling(logged)[-15:]
         return Evidence(failure=failure, cause=cause, trace=trace, roots=roots)
     loaded, told = instance.loaded(), {}
+    worker = instance.worker
 
     def when_late() -> None:
         told.update(instance.tell())
@@ -134,13 +135,14 @@ def look(instance: Instance, manifest: Mapping[str, Any], asked: Mapping[str, An
     measured = measure(
         instance.socket,
         asked["path"] or "/",
-        instance.worker or 0,
+        worker or 0,
         requests=asked["requests"],
         wanted=asked["status"],
         deadline=deadline,
         patience=max(2.0, min(15.0, asked["timeout"] / 4)),
         when_late=when_late,
     )
+    died = instance.worker != worker
     told = told or instance.tell()
     # By now the requests have imported what they need, too.
     loaded |= {name: told[name] for name in ("modules", "asyncio", "extensions") if name in told}
@@ -148,6 +150,8 @@ def look(instance: Instance, manifest: Mapping[str, Any], asked: Mapping[str, An
     return Evidence(
         loaded=loaded,
         told=told,
+        died=died,
+        trace=(instance.crash() or telling(instance.log())[-15:]) if died else (),
         measured=measured,
         installed=distributions([*sites, *folders]),
         network=network(loaded, layout.root),

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 APP = "zoo"
-ANIMALS = yaml.safe_load((Path(__file__).parents[1] / "animals.yml").read_text())["animals"]
+ANIMALS = yaml.safe_load((Path(__file__).parents[1] / "vars" / "animals.yml").read_text())["animals"]
 HEALTHY = [animal["name"] for animal in ANIMALS if not animal.keys() & {"imports", "libraries", "cooperation"}]
 
 every_animal = pytest.mark.parametrize("animal", ANIMALS, ids=lambda animal: animal["name"])

@@ -6,8 +6,8 @@ runtime directory:
 
 - ``loaded.json``: what the imports came to, once a worker runs;
 - ``told.json``: who blocked the hub and who waits, each time the file ``tell`` appears;
-- ``stacks``: the stack of each thread of the process that gets SIGURG, even of one that holds the interpreter's lock;
-  where its hub runs, ``told.json`` as well.
+- ``stacks``: the stack of each thread of the process that gets SIGURG, even of one that holds the interpreter's lock,
+  and of one that crashes; where its hub runs, ``told.json`` as well.
 
 Nothing may be imported above that imports ``socket``, ``ssl`` or ``threading``: they would be patched too late.
 """
@@ -256,6 +256,8 @@ class Watch:
         forget_dead_threads()
         if "asyncio" in sys.modules:
             self._note_calls(sys.modules["asyncio"].BaseEventLoop, "run_forever", self.loops, "loop")
+        # Only now: uWSGI has set handlers of its own meanwhile.
+        faulthandler.enable(_STACKS, all_threads=False)
         self._monitor()
         write("loaded.json", self.report)
 
@@ -360,8 +362,12 @@ def forget_dead_threads() -> None:
 
     uWSGI does not call ``PyOS_AfterFork_Child`` (2.0.31, ``plugins/python/python_plugin.c``, without
     ``py-call-osafterfork``), and whoever asks for the stacks of all threads, as gevent's monitor does, would read freed
-    memory. An import that looks up a host's name is enough: gevent does that in a thread.
+    memory. An import that looks up a host's name is enough: gevent does that in a thread. From Python 3.13 on nothing
+    that is read lies on a thread's own stack, and deleting another's state makes Python forget who it is itself
+    (``Python/pystate.c``: ``unbind_gilstate_tstate``).
     """
+    if sys.version_info >= (3, 12):
+        return
     import ctypes
 
     api = ctypes.pythonapi

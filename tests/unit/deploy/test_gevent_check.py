@@ -242,6 +242,18 @@ def test_requests_that_compute_are_told_as_such_and_threads_would_not_help(singl
     assert "computes" in finding["what"]
 
 
+def test_a_worker_that_died_blocks_with_the_stack_of_its_crash() -> None:
+    alone = measured(single_ms=None, alone=[{"status": 0, "seconds": 0.1, "said": "closed", "location": ""}])
+    finding = one("cooperation", measured=alone, died=True, trace=[RELEASE + "run.py:9 index"])
+    assert (finding["level"], finding["evidence"]) == ("blocks", ["run.py:9 index"])
+
+
+def test_a_host_that_is_too_busy_is_not_the_application_s_fault() -> None:
+    crowded = measured(burst_ms=1500.0, overlap=0.28, cpu_share=0.1, busy_share=0.8)
+    finding = one("cooperation", measured=crowded, told=BLOCKED)
+    assert finding["level"] == "warning" and "the host was too busy" in finding["what"]
+
+
 def test_an_answer_that_is_too_fast_tells_nothing_and_is_ok() -> None:
     fast = measured(single_ms=0.9, burst_ms=8.0, overlap=0.1)
     finding = one("cooperation", measured=fast, told=BLOCKED)

@@ -137,6 +137,16 @@ def test_where_an_import_hangs_is_asked_of_the_process(
         process.kill()
 
 
+def test_where_a_worker_crashed_is_read_from_what_it_left(layout: TemporaryLayout, instance: Instance) -> None:
+    assert instance.crash() == []
+    (layout.check_runtime / "stacks").write_text(
+        'Current thread 0x1 (most recent call first):\n  File "asked.py", line 1 in f\n\n'
+        "Fatal Python error: Segmentation fault\n\nThread 0x2 (most recent call first):\n  <no Python frame>\n\n"
+        'Stack (most recent call first):\n  File "run.py", line 9 in index\n  ...\n\nExtension modules: x'
+    )
+    assert instance.crash() == ["run.py:9 index"]
+
+
 def test_an_interpreter_that_stands_still_is_asked_by_signal(
     layout: TemporaryLayout, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,9 @@ class FakeInstance:
         self.told += 1
         return {}
 
+    def crash(self) -> list[str]:
+        return ["run.py:9 index"]
+
     def hanging(self) -> list[str]:
         return ["run.py:3 <module>"]
 
@@ -90,6 +93,19 @@ def test_an_application_that_is_not_loaded_is_a_verdict_and_no_failure(
     assert (result["failed"], result["check"]["verdict"]) == (False, "blocks")
     (finding,) = result["check"]["checks"]["imports"]["findings"]
     assert any(evidence in line for line in finding["evidence"])
+
+
+def test_a_worker_that_is_replaced_meanwhile_has_died(
+    call_module: Call, instance: FakeInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(*_: Any, **__: Any) -> Measured:
+        instance.worker = 8
+        return Measured("/", 10, 200, [{"status": 0, "seconds": 0.1, "said": "closed", "location": ""}])
+
+    monkeypatch.setattr(gevent_check, "measure", measure)
+    result = call_module(gevent_check, generation="g", catalogue=CATALOGUE)
+    (finding,) = result["check"]["checks"]["cooperation"]["findings"]
+    assert (finding["level"], finding["evidence"]) == ("blocks", ["run.py:9 index"])
 
 
 def test_in_check_mode_nothing_is_done(call_module: Call, layout: TemporaryLayout, instance: FakeInstance) -> None:
