@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import re
 import shutil
 import subprocess
@@ -18,6 +19,23 @@ from tests.witness import Witness
 
 pytestmark = pytest.mark.timeout(300)
 
+# Waits in C, where gevent cannot see it.
+BLOCKS = """
+import ctypes
+
+made = create_app
+
+
+def create_app():
+    app = made()
+
+    @app.get("/slow")
+    def slow():
+        ctypes.CDLL(None).usleep(200_000)
+        return "done"
+
+    return app
+"""
 OTHERS = {"httpbin": (8041, "/get"), "notes": (8042, "/")}
 
 
@@ -132,6 +150,32 @@ def test_a_migration_runs_once_a_deploy_and_not_where_nothing_is_to_be_done(site
     assert len(site.root(log).splitlines()) == len(before) + 1
 
 
+def test_auto_is_threads_where_gevent_breaks_it_and_stays_so(site: Any) -> None:
+    copy = site.folder / "blocks"
+    shutil.copytree(site.folder / "notes", copy)
+    appended(BLOCKS)(copy / "notes/__init__.py")
+    variables = {"flask_uwsgi_source": str(copy), "flask_uwsgi_gevent_check_path": "/slow"}
+    with undisturbed(site, "httpbin"):
+        told = site.deployed("notes", **variables)
+    assert "auto is threads, 224 a worker (flask_uwsgi_threads): " in told
+    assert "notes/__init__.py" in told and "slow" in told
+    manifest = json.loads(site.root("cat /opt/notes/current/manifest.json"))
+    assert (manifest["mode"], manifest["cores"], manifest["decision"]["mode"]) == ("threads", 224, "threads")
+    assert "nothing to do" in site.deployed("notes", **variables)
+    assert "auto is gevent" in site.deployed("notes")
+
+
+def test_the_check_by_itself_changes_nothing(more: Any) -> None:
+    look = "ls /opt/plain/* /etc/systemd/system | sort"
+    before = more.root(look)
+    status, output = more.shell("ansible-playbook playbooks/check_gevent.yml -e target=plain")
+    assert status == 0, output[-3000:]
+    assert re.search(r"gevent mode of generation \w{12}: ok", output)
+    assert more.root(look) == before
+    report = json.loads((more.clone / f"reports/gevent/plain_{more.address}.json").read_text())
+    assert report["verdict"] == "ok"
+
+
 @pytest.fixture
 def refused(site: Any) -> Callable[..., str]:
     """Return a function that tries a deploy of the notes which must end, and disturb nothing."""
@@ -187,6 +231,12 @@ def appended(code: str) -> Callable[[Path], object]:
             "GET /healthz answered 302 instead of 200: a redirect to /login. Set flask_uwsgi_health_path to a path "
             "that answers everybody",
             id="health redirects to a login",
+        ),
+        pytest.param(
+            BLOCKS,
+            {"flask_uwsgi_mode": "gevent", "flask_uwsgi_gevent_check_path": "/slow"},
+            "flask_uwsgi_mode=gevent breaks this application, says the gevent check: cooperation: ",
+            id="gevent mode breaks it",
         ),
         pytest.param(
             "",

@@ -1,0 +1,46 @@
+"""The examples of inventories are ones that Ansible reads, and describe applications that preflight accepts."""
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.preflight import value_problems
+
+from tests.repo.conftest import ROOT
+
+DEFAULTS: dict[str, Any] = yaml.safe_load((ROOT / "roles/flask_uwsgi/defaults/main.yml").read_text())
+NAMES = yaml.safe_load((ROOT / "roles/flask_uwsgi/vars/main.yml").read_text())["__flask_uwsgi_settings"]
+
+
+def hosts(example: str) -> dict[str, dict[str, Any]]:
+    done = subprocess.run(
+        ["ansible-inventory", "--inventory", f"inventory/{example}", "--list"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "WARNING" not in done.stderr, done.stderr
+    found: dict[str, dict[str, Any]] = json.loads(done.stdout)["_meta"]["hostvars"]
+    return found
+
+
+@pytest.mark.parametrize("example", ["production.example", "several.example"])
+def test_an_example_describes_applications_that_are_accepted(example: str) -> None:
+    for name, variables in hosts(example).items():
+        own = {"user": "shop", "group": "shop", "health_path": "/healthz", "secrets": {}}
+        given = {setting: variables.get(f"flask_uwsgi_{setting}") for setting in NAMES}
+        settings = {
+            setting: own.get(setting, DEFAULTS.get(f"flask_uwsgi_{setting}")) if value is None else value
+            for setting, value in given.items()
+        }
+        settings["secrets"] = dict.fromkeys(settings["secrets"], "a secret")
+        assert list(value_problems(settings)) == [], name
+
+
+def test_several_applications_are_each_on_every_server_with_a_port_of_its_own() -> None:
+    found = hosts("several.example")
+    assert set(found) == {f"{app}@web{n}.example.org" for app in ("shop", "httpbin") for n in (1, 2)}
+    for name, variables in found.items():
+        app, _, server = name.partition("@")
+        assert (variables["flask_uwsgi_app_name"], variables["ansible_host"]) == (app, server)
+    assert len({(v["ansible_host"], v["flask_uwsgi_port"]) for v in found.values()}) == len(found)
