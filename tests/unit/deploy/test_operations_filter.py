@@ -163,7 +163,7 @@ def test_where_there_are_no_lines_the_page_says_why() -> None:
 
 def test_the_filters_have_the_names_that_the_role_uses() -> None:
     assert FilterModule().filters().keys() == {
-        "logs_page", "rollback", "rollback_summary", "serving_summary", "status_report", "status_table",
+        "gevent_table", "logs_page", "rollback", "rollback_summary", "serving_summary", "status_report", "status_table",
     }  # fmt: skip
 
 
