@@ -73,6 +73,7 @@ def test_requests_that_run_at_the_same_time_overlap(serve: Serve) -> None:
     assert found.single_ms and found.single_ms >= 200
     assert found.overlap and found.overlap > 0.5
     assert (found.statuses, found.unfinished) == ({"200": 5}, 0)
+    assert "good" not in str(found.document()), "what a good answer says is not kept"
 
 
 def test_requests_that_run_one_after_the_other_do_not(serve: Serve) -> None:
@@ -103,6 +104,20 @@ def test_requests_that_never_end_at_once_are_given_up_while_somebody_looks(serve
     found = probe(serve(reply), patience=0.5, when_late=lambda: looked.append(True))
     release.set()
     assert found.unfinished > 0 and looked == [True]
+
+
+def test_the_figures_are_those_of_the_burst_that_went_wrong(serve: Serve) -> None:
+    asked: list[bool] = []
+
+    def reply() -> tuple[int, str]:
+        asked.append(True)
+        # Four alone, five at once that take as long as one after the other, then errors that take longer.
+        time.sleep(0.01 if len(asked) <= 4 else 0.1 if len(asked) <= 9 else 0.3)
+        return (200 if len(asked) <= 9 else 500), "said"
+
+    found = probe(serve(reply))
+    assert found.statuses == {"500": 5} and found.said == "said"
+    assert found.burst_ms and found.burst_ms >= 300
 
 
 def test_a_path_that_fails_alone_is_not_asked_many_times(serve: Serve) -> None:
