@@ -54,9 +54,10 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
         # None of them measures, so they may share the machine. The longest come first.
         (
             Stage("molecule runbook", "molecule test --scenario-name runbook"),
+            Stage("molecule apps (Debian 13)", "molecule test --scenario-name apps"),
             Stage("molecule life", "molecule test --scenario-name life"),
-            Stage("molecule zoo", "molecule test --scenario-name zoo"),
             Stage("molecule faults", "molecule test --scenario-name faults"),
+            Stage("molecule zoo", "molecule test --scenario-name zoo"),
             Stage("molecule must_fail", "molecule test --scenario-name must_fail"),
             Stage("molecule secrets", "molecule test --scenario-name secrets"),
             Stage("playbooks on this machine", "pytest tests -m playbook --numprocesses 2"),
@@ -75,6 +76,8 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
             "molecule secrets (threads, Debian 13)",
             "env FLASKOPS_MODE=threads FLASKOPS_SUITE=trixie molecule test --scenario-name secrets",
         ),
+        Stage("molecule apps (Debian 12)", "env FLASKOPS_SUITE=bookworm molecule test --scenario-name apps"),
+        Stage("molecule zoo (Debian 13)", "env FLASKOPS_SUITE=trixie molecule test --scenario-name zoo"),
         Stage("table of operations", "python docs/operations.py"),
     ),
 }
