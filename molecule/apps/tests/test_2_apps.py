@@ -76,6 +76,7 @@ def more(site: Any) -> Iterator[Any]:
         "flask_uwsgi_source": str(site.folder / "plain"),
         "flask_uwsgi_wsgi_file": "wsgi.py",
         "flask_uwsgi_callable": "application",
+        "flask_uwsgi_python_path": ["lib"],
         "flask_uwsgi_port": 8044,
         "flask_uwsgi_health_path": "",
         "flask_uwsgi_mode": "threads",

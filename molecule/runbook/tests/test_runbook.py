@@ -100,7 +100,8 @@ class Site:
                     # A worker that hangs makes whoever stops it wait that long.
                     "flask_uwsgi_stop_timeout": 5,
                     "flask_uwsgi_canary_seconds": 0.5,
-                    "flask_uwsgi_environment": {"SHOP_TOKEN": "{{ shop_token }}"},
+                    "flask_uwsgi_secrets": {"SHOP_TOKEN": "{{ shop_token }}"},
+                    "flask_uwsgi_secrets_in_environment": True,
                 }
             ),
         )
@@ -369,9 +370,8 @@ def _(site: Site) -> None:
 
 
 @fault("Rotate a secret")
-def _(site: Site) -> dict[str, str]:
+def _(site: Site) -> None:
     """Nothing: this is routine."""
-    return {"SECRET": "SHOP_TOKEN"}
 
 
 @fault("Add a host")
