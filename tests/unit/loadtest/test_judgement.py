@@ -358,3 +358,18 @@ def test_the_report_of_a_lost_host_has_the_same_fields() -> None:
     lost = loadtest.missing_report("rack/1", "not measured")
     assert set(lost) == set(loadtest.report(measured()))
     assert (lost["verdict"], lost["file"], lost["misses"]) == ("fail", "rack_1.json", ["host: not measured"])
+
+
+@pytest.mark.parametrize(("release", "told"), [("r1", True), ("r2", False), (None, False)])
+def test_what_the_gevent_check_said_is_told_of_the_release_that_serves_alone(release: str | None, told: bool) -> None:
+    check = {"release": "r1", "verdict": "warning", "path": "/slow", "checks": {"imports": {}}, "measured": {"a": 1}}
+    report = loadtest.report(measured(gevent=check, service={"status": {**STATUS, "release": release}}))
+    assert report["gevent"].get("verdict") == ("warning" if told else None)
+    assert "measured" not in report["gevent"]
+    assert loadtest.report(measured())["gevent"] == {}
+
+
+def test_an_answer_that_may_be_anything_may_be_of_any_length() -> None:
+    other = [{"item": {"name": "article"}, "ab": {**RUN, "document_length_bytes": 99}}]
+    assert misses(results=other, runs=measured()["runs"][:1]) != []
+    assert misses(results=other, runs=measured()["runs"][:1], expected_body=None) == []
