@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 
+from . import credentials, systemd
 from . import generation as gen
-from . import systemd
 from .layout import Layout
 
 # How long systemd itself may take on top of the time the operator gave.
@@ -41,6 +42,9 @@ def run(layout: Layout, generation: str, when: str, seconds: float) -> list[str]
     unit = layout.task(when, generation)
     targets = gen.task_targets(layout, generation, when)
     end = systemd.cursor()
+    names = (gen.manifest(layout, generation) or {}).get("secrets", {}).get("names", ())
+    # A command may well tell what it was given.
+    blot = credentials.blotter(layout.generations / generation, names)
     try:
         for target, stored in targets.items():
             target.parent.mkdir(mode=0o755, exist_ok=True)
@@ -49,8 +53,8 @@ def run(layout: Layout, generation: str, when: str, seconds: float) -> list[str]
         try:
             systemd.systemctl("start", unit, timeout=seconds + _GRACE)
         except systemd.SystemdError as error:
-            raise CommandsError(_reason(unit, when, seconds, _printed(unit, end))) from error
-        return _printed(unit, end)
+            raise CommandsError(_reason(unit, when, seconds, _printed(unit, end, blot))) from error
+        return _printed(unit, end, blot)
     finally:
         systemd.systemctl("stop", layout.task(when, "*"), timeout=90 + _GRACE)
         systemd.systemctl("reset-failed", layout.task(when, "*"))
@@ -60,9 +64,9 @@ def run(layout: Layout, generation: str, when: str, seconds: float) -> list[str]
         systemd.systemctl("daemon-reload")
 
 
-def _printed(unit: str, after: str | None) -> list[str]:
+def _printed(unit: str, after: str | None, blot: Callable[[str], str]) -> list[str]:
     chatter = (f"{unit}: ", "Starting ", "Finished ", "Failed to start ", "Stopping ", "Stopped ", "Started ")
-    return [line for line in systemd.journal(unit, 200, after) if line.strip() and not line.startswith(chatter)]
+    return [blot(line) for line in systemd.journal(unit, 200, after) if line.strip() and not line.startswith(chatter)]
 
 
 def _reason(unit: str, when: str, seconds: float, printed: list[str]) -> str:

@@ -15,7 +15,7 @@ import os
 import re
 import stat
 import subprocess
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +100,17 @@ def hide(generation: Path, names: Collection[str], lines: Iterable[str]) -> list
         names: the secrets that its manifest names.
         lines: what it logged; a secret of several lines is several lines here, too.
     """
+    blot = blotter(generation, names)
+    return [blot(line) for line in lines]
+
+
+def blotter(generation: Path, names: Collection[str]) -> Callable[[str], str]:
+    """Return what blots the secrets of a generation out of a text; see :func:`hide`."""
     values = [_value(generation, name) or "" for name in names]
     # Of a shorter one everything would be full of stars, and nobody wiser.
     parts = sorted({part for value in values for part in value.splitlines() if len(part) > 3}, key=len, reverse=True)
     pattern = re.compile("|".join(map(re.escape, parts)) or r"(?!)")
-    return [pattern.sub("********", line) for line in lines]
+    return lambda text: pattern.sub("********", text)
 
 
 def _value(generation: Path, name: str) -> str | None:

@@ -70,13 +70,13 @@ check:
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, lock
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, credentials, lock
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.elf import ElfError, wants
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import explain, telling
@@ -181,6 +181,15 @@ def check(layout: Layout, manifest: Mapping[str, Any], asked: Mapping[str, Any])
     }
 
 
+def blotted(value: Any, blot: Callable[[str], str]) -> Any:
+    """Return a document with every text in it blotted."""
+    if isinstance(value, str):
+        return blot(value)
+    if isinstance(value, Mapping):
+        return {key: blotted(inner, blot) for key, inner in value.items()}
+    return [blotted(inner, blot) for inner in value] if isinstance(value, list | tuple) else value
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -210,8 +219,10 @@ def main() -> None:
         module.fail_json(msg=f"{named} is of {manifest['mode']} mode: set flask_uwsgi_mode=gevent to check it")
     try:
         with lock.exclusive(layout, asked["run"], asked["replace"]):
-            document = check(layout, manifest, asked)
             directory = layout.generations / asked["generation"]
+            names = manifest.get("secrets", {}).get("names", ())
+            # An application that fails may well tell what it was given.
+            document = blotted(check(layout, manifest, asked), credentials.blotter(directory, names))
             group = (directory / "uwsgi.ini").stat().st_gid
             gen.write_file(directory, RESULT, json.dumps(document, indent=2) + "\n", group)
     except lock.LockedError as error:

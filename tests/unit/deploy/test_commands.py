@@ -88,3 +88,12 @@ def test_one_that_fails_is_told_with_its_last_lines(
     assert told in str(raised.value)
     assert str(raised.value).endswith("Its last lines:\n    + first\n    one\n    + second\n    two")
     assert nothing_remains(layout, fake)
+
+
+def test_what_they_print_of_a_secret_is_blotted_out(layout: TemporaryLayout, fake: Systemd) -> None:
+    folder = layout.generations / "g1"
+    (folder / "manifest.json").write_text('{"secrets": {"names": ["TOKEN"]}}')
+    (folder / "credentials").mkdir()
+    (folder / "credentials/TOKEN").write_text("oh-so-secret")
+    fake.printed = ["+ login", "token is oh-so-secret"]
+    assert commands.run(layout, "g1", "pre", 5) == ["+ login", "token is ********"]
