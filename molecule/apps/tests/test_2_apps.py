@@ -59,11 +59,15 @@ def undisturbed(site: Any, *apps: str) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def more(site: Any) -> Iterator[Any]:
-    """Add two applications to the inventory: a wheel below a mount point, and a WSGI function."""
+    """Add two applications to the inventory: a wheel below a mount point, and a WSGI function in a git repository."""
     source = site.folder / "greeter"
     done = subprocess.run(["uv", "build", "--wheel", source], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (wheel,) = (source / "dist").glob("*.whl")
+    plain_source = site.folder / "plain"
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    for command in (["init", "-q", "-b", "main"], ["add", "."], [*identity, "commit", "-qm", "first"], ["tag", "v1"]):
+        subprocess.run(["git", *command], cwd=plain_source, check=True)
     site.write("inventory/mine/hosts.yml", "layers: {app: [httpbin, notes, greeter, plain]}")
     greeter = {
         "flask_uwsgi_source": str(wheel),
@@ -73,7 +77,7 @@ def more(site: Any) -> Iterator[Any]:
         "flask_uwsgi_mode": "gevent",
     }
     plain = {
-        "flask_uwsgi_source": str(site.folder / "plain"),
+        "flask_uwsgi_source": f"git+{plain_source.as_uri()}@v1",
         "flask_uwsgi_wsgi_file": "wsgi.py",
         "flask_uwsgi_callable": "application",
         "flask_uwsgi_python_path": ["lib"],
@@ -102,6 +106,8 @@ def test_a_wsgi_function_without_a_page_for_its_health_is_deployed(more: Any) ->
     answer = more.get(8044, "/a/path")
     assert (answer.status_code, answer.text) == (200, "/a/path")
     assert more.root("cat /var/lib/plain/after") == "served"
+    commit = subprocess.check_output(["git", "rev-parse", "v1"], cwd=more.folder / "plain", text=True).strip()
+    assert json.loads(more.root("cat /opt/plain/current/manifest.json"))["source"]["commit"] == commit
 
 
 def test_one_is_deployed_anew_and_nobody_else_notices(more: Any) -> None:
