@@ -60,7 +60,7 @@ EXAMPLES = r"""
 RETURN = r"""
 check:
   description: >-
-    verdict (ok, warning or blocks), checks (imports, libraries and cooperation, each with its verdict and findings of
+    verdict (ok, warning or blocks), failure (why the application was not loaded, or null), checks (imports, libraries and cooperation, each with its verdict and findings of
     level, what, evidence and remedy), generation, release, path, requests, single_ms, burst_ms, overlap, cpu_share,
     catalogue (its version), duration_s, and all that was measured.
   type: dict
@@ -169,6 +169,7 @@ def check(layout: Layout, manifest: Mapping[str, Any], asked: Mapping[str, Any])
         "generation": asked["generation"],
         "release": manifest["release"],
         **judge(evidence, asked["catalogue"]),
+        "failure": evidence.failure,
         "path": asked["path"] or "/",
         **{name: measured.get(name) for name in ("single_ms", "burst_ms", "overlap", "cpu_share", "busy_share")},
         "requests": asked["requests"],

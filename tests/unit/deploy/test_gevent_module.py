@@ -90,7 +90,7 @@ def test_an_application_that_is_not_loaded_is_a_verdict_and_no_failure(
 ) -> None:
     instance.failure = failure
     result = call_module(gevent_check, generation="g", catalogue=CATALOGUE)
-    assert (result["failed"], result["check"]["verdict"]) == (False, "blocks")
+    assert (result["failed"], result["check"]["verdict"], result["check"]["failure"]) == (False, "blocks", failure)
     (finding,) = result["check"]["checks"]["imports"]["findings"]
     assert any(evidence in line for line in finding["evidence"])
 
