@@ -61,8 +61,9 @@ RETURN = r"""
 check:
   description: >-
     verdict (ok, warning or blocks), failure (why the application was not loaded, or null), checks (imports, libraries
-    and cooperation, each with its verdict and findings of level, what, evidence and remedy), generation, release, path, requests, single_ms, burst_ms, overlap, cpu_share,
-    catalogue (its version), duration_s, and all that was measured.
+    and cooperation, each with its verdict and findings of level, what, evidence and remedy), generation, release,
+    path, requests, single_ms, burst_ms, overlap, cpu_share, catalogue (its version), duration_s, and all that was
+    measured.
   type: dict
   returned: when not in check mode
 """
