@@ -46,7 +46,9 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
             Stage("app", "pytest app --numprocesses 2"),
             Stage("sandbox", "pytest sandbox -m 'not host'"),
         ),
-        Stage("plugins and repository", "pytest tests -m 'not playbook' --numprocesses 4 --dist worksteal"),
+        Stage(
+            "plugins and repository", "pytest tests/unit tests/repo -m 'not playbook' --numprocesses 4 --dist worksteal"
+        ),
     ),
     "hosts": (
         Stage("molecule gevent (Debian 12)", "molecule test --scenario-name gevent"),
@@ -61,6 +63,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
             Stage("molecule must_fail", "molecule test --scenario-name must_fail"),
             Stage("molecule secrets", "molecule test --scenario-name secrets"),
             Stage("playbooks on this machine", "pytest tests -m playbook --numprocesses 2"),
+            Stage("pages in a browser", "pytest tests/pages"),
         ),
     ),
     # Each mode on the other distribution, and what every scenario uses all the time.

@@ -1,4 +1,5 @@
 import json
+import os
 import multiprocessing
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def test_another_question_and_another_run_are_answered_anew(tmp_path: Path, monk
         return once.once(tmp_path, key, lambda: work(tmp_path, False))
 
     assert [ask("a"), ask("a"), ask("b"), ask("a")] == ["x", "x", "xx", "x"]
-    other = {**controller.identity(), "pid": 1, "start": controller._start(1)}
+    other = {**controller.identity(), "pid": os.getpid(), "start": controller._start(os.getpid())}
     monkeypatch.setattr(controller, "identity", lambda: other)
     assert [ask("a"), ask("a")] == ["xxx", "xxx"]
 
