@@ -1,6 +1,6 @@
 import json
-import os
 import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
