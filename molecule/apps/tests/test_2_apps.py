@@ -224,12 +224,14 @@ def appended(code: str) -> Callable[[Path], object]:
             "flask_uwsgi_module=notes:make(): make() missing 1 required positional argument: 'settings'. "
             "Name a factory that needs no arguments",
             id="factory with arguments",
+            marks=pytest.mark.full,
         ),
         pytest.param(
             "",
             {"flask_uwsgi_module": "notes:site"},
             "flask_uwsgi_module=notes:site: notes has no site. Name one that it has",
             id="no such name",
+            marks=pytest.mark.full,
         ),
         pytest.param(
             "made = create_app\n\n\ndef create_app():\n    app = made()\n"
@@ -263,6 +265,7 @@ def appended(code: str) -> Callable[[Path], object]:
             {"flask_uwsgi_port": 8041},
             "flask_uwsgi_port=8041 belongs to the application httpbin of this host (listens on 0.0.0.0:8041)",
             id="the port of another application",
+            marks=pytest.mark.full,
         ),
     ],
 )

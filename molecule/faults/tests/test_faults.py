@@ -476,6 +476,7 @@ def test_threads_that_block_for_ever_cost_themselves_until_all_of_a_worker_do(
 
 
 @both
+@pytest.mark.full
 def test_a_worker_that_grows_with_each_request_is_replaced(site: Site, fault: Faults, served: str) -> None:
     workers, cursor = site.workers(), site.cursor()
     with fault("memory grows with each request") as scene:

@@ -86,6 +86,7 @@ RELEASES = (
         r"ModuleNotFoundError: No module named 'numpy': add the package that brings it to the lock",
         "import numpy",
         "import numpy",
+        full=True,
     ),
     Release(
         "health answers 500",
@@ -125,6 +126,8 @@ RELEASES = (
         "import sys\n\nmonkey = sys.modules.get('gevent.monkey')\n"
         "if monkey and monkey.is_module_patched('threading'):\n"
         '    raise RuntimeError("this application needs real threads")',
+        # The zoo has it as well.
+        full=True,
     ),
     Release(
         "an ini that uWSGI refuses",
