@@ -17,7 +17,6 @@ INPUTS = (
     "roles/artifact/files/server.in",
     "roles/artifact/files/build.in",
     "requirements/dev.in",
-    "tests/zoo/requirements.in",
 )
 
 

@@ -1,3 +1,0 @@
-"""Healthy: a large application that others wrote."""
-
-from httpbin import app  # noqa: F401
