@@ -41,7 +41,7 @@ _FRAME = " \t╰│─>├▶×"
 # pip's own words around it.
 _NOISE = re.compile(
     r"((note: )?This (error originates from a subprocess|is an issue with the package)|hint: See above|"
-    r"\[end of output\]|\[\d+ lines of output\]|See above for output|exit code: \d+|WARNING: Retrying|"
+    r"\[end of output\]|\[\d+ lines of output\]|See above for output|exit code: \d+|"
     r"\[notice\]|.* did not run successfully)|\W*$"
 )
 _TELLING = re.compile(r"\b(error|fatal)\b.*:|not found|No such file|cannot find", re.IGNORECASE)
@@ -66,6 +66,9 @@ def telling_lines(output: str, count: int = 12) -> list[str]:
     """
     unframed = (_COLOURS.sub("", line).lstrip(_FRAME).rstrip() for line in output.splitlines())
     lines = [line for line in unframed if not _NOISE.match(line)]
+    # Each try says why it failed; only the last one matters.
+    tries = [number for number, line in enumerate(lines) if line.startswith("WARNING: Retrying")]
+    lines = [line for number, line in enumerate(lines) if number not in tries[:-1]]
     telling = [number for number, line in enumerate(lines) if _TELLING.search(line)][-count // 2 :]
     last = [number for number in range(len(lines)) if number not in telling][len(telling) - count :]
     return [lines[number] for number in sorted(telling + last)]
