@@ -81,8 +81,8 @@ def test_a_short_output_is_kept_whole() -> None:
 def test_of_many_tries_the_last_one_tells_why_they_failed() -> None:
     # pip 26.3, whose registry's certificate is not trusted: the cause stands in no other line.
     retrying = (
-        "WARNING: Retrying (Retry(total={}, connect=None)) after connection broken by 'SSLError(SSLCertVerificationError("
-        "1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed'))': /simple/flask/"
+        "WARNING: Retrying (Retry(total={}, connect=None)) after connection broken by 'SSLError("
+        "SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed'))': /simple/flask/"
     )
     output = "\n".join([*(retrying.format(left) for left in (4, 3, 2, 1, 0)), "ERROR: No matching distribution found"])
     assert telling_lines(output) == [retrying.format(0), "ERROR: No matching distribution found"]
