@@ -353,7 +353,8 @@ def _together(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Fi
     elif single < _FAST_MS:
         what = f"{asked} answers too fast to tell ({single:.1f} ms)"
         yield Finding("note", what, (), f"Set {_PATH} to a path that waits, such as one that asks the data base")
-    elif (measured.overlap or 0) < _OVERLAPS:
+    # On a busy host one that computes can take so long alone that many seem to overlap.
+    elif (measured.overlap or 0) < _OVERLAPS or measured.cpu_ms >= _LONG_MS:
         yield from _in_turns(evidence, measured, asked)
 
 
@@ -379,8 +380,8 @@ def _alone(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Findi
 def _in_turns(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Finding]:
     single, requests = float(measured.single_ms or 0), measured.requests
     took = f"{requests} at once took {measured.burst_ms:.0f} ms, one {single:.0f} ms"
-    busy = (measured.busy_share or 0) >= _BUSY
-    if busy and measured.computes < _COMPUTES:
+    busy = (measured.busy_share or 0) >= _BUSY or measured.cpu_ms >= _LONG_MS
+    if busy and measured.computes < _COMPUTES and measured.cpu_ms < _LONG_MS:
         what = f"it cannot be told: the host was too busy to run the worker ({took})"
         yield Finding("warning", what, (), "Check again when the host has less to do")
     elif busy:

@@ -85,6 +85,11 @@ class Measured:
             return 0.0
         return (self.cpu_share or 0) * self.burst_ms / self.requests / self.single_ms
 
+    @property
+    def cpu_ms(self) -> float:
+        """The milliseconds that the worker computes for one request of many, however busy the host is."""
+        return (self.cpu_share or 0) * (self.burst_ms or 0) / self.requests
+
     def document(self) -> dict[str, Any]:
         """Return all of it, to be kept."""
         return asdict(self)

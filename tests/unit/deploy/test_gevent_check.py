@@ -292,3 +292,11 @@ def test_a_request_that_waits_for_a_thread_that_no_worker_has_blocks() -> None:
     alone = measured(single_ms=None, alone=[{"status": 0, "seconds": 5.0, "said": "timed out", "location": ""}])
     finding = one("cooperation", measured=alone, told={"waiting": [{"stack": stack, "count": 1}]})
     assert (finding["level"], finding["evidence"][1]) == ("blocks", "run.py:9 index")
+
+
+def test_one_that_computes_long_is_told_though_a_busy_host_made_it_seem_to_overlap() -> None:
+    # Measured with other tests at work: 120 ms of computing took 518 ms alone.
+    seen = measured(single_ms=518.5, burst_ms=1550.6, overlap=0.5, cpu_share=0.8, busy_share=0.99)
+    finding = one("cooperation", measured=seen, told=BLOCKED)
+    assert finding["level"] == "warning" and "computes" in finding["what"]
+    assert finding["evidence"][0] == "app.py:9 index"
