@@ -70,6 +70,7 @@ def test_there_is_a_playbook_for_every_operation() -> None:
     ]
 
 
+@pytest.mark.playbook
 @pytest.mark.parametrize("name", PLAYBOOKS)
 def test_a_stranger_can_run_the_collection_s_playbooks(ansible: Ansible, installed: Path, name: str) -> None:
     ansible("ansible-playbook", "-i", "localhost,", "--syntax-check", f"flaskops.uwsgi.{name}")

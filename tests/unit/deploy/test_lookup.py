@@ -231,6 +231,7 @@ def test_a_lock_that_is_made_is_told_and_stays(look_up: LookUp, options: dict[st
 # Secrets.
 
 
+@pytest.mark.playbook
 @pytest.mark.parametrize(
     ("variables", "told"),
     [
