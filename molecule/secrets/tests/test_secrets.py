@@ -157,6 +157,7 @@ def test_nobody_else_can_read_what_the_service_reads(host: Any) -> None:
     assert host.check_output(f"find /opt/{APP}/generations/*/credentials ! -user root -o -perm /077") == ""
 
 
+@pytest.mark.full
 def test_a_spoiled_one_is_told_and_mended(deployments: Deployments, values: dict[str, str], service: Any) -> None:
     service.run(f"truncate --size 0 /opt/{APP}/current/credentials/TOKEN")
     done = deployments.deploy(values)
