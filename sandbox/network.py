@@ -75,6 +75,8 @@ class Network:
         # The kernel takes fifteen characters.
         self.interface = self.name.replace("-", "")[:15]
         self._file = layout.networks / f"{self.name}.json"
+        # The address that was given last; podman reads none but .json.
+        self._last = layout.networks / f"{self.name}.last"
 
     def _is_up(self) -> bool:
         return Path("/sys/class/net", self.interface).exists()
@@ -124,11 +126,20 @@ class Network:
         return subnet
 
     def address(self, previous: str | None, taken: Iterable[str]) -> str:
-        """Return the address for a host: its old one, moved along if the subnet has changed, or a free one."""
+        """Return the address for a host: its old one, moved along if the subnet has changed, or a free one.
+
+        The one that has been free for longest: who still asks a host that is gone must not meet another one.
+        """
         subnet = self.ensure()
         if previous:
             return str(subnet[ipaddress.IPv4Address(previous).packed[-1]])
-        return next(a for a in map(str, list(subnet.hosts())[FIRST_HOST - 1 :]) if a not in taken)
+        addresses = list(map(str, list(subnet.hosts())[FIRST_HOST - 1 :]))
+        last = self._last.read_text() if self._last.is_file() else ""
+        begin = addresses.index(last) + 1 if last in addresses else 0
+        found = next(a for a in (*addresses[begin:], *addresses[:begin]) if a not in taken)
+        self._last.parent.mkdir(parents=True, exist_ok=True)
+        self._last.write_text(found)
+        return found
 
     def remove(self) -> None:
         """Remove the bridge, and the firewall rules that podman leaves behind when it is killed."""

@@ -30,6 +30,16 @@ def test_addresses_stay_and_are_unique(layout: Layout, monkeypatch: pytest.Monke
     assert network.address("10.213.40.12", ["10.213.40.12"]) == "10.213.41.12"
 
 
+def test_an_address_that_has_just_become_free_is_given_last(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network(layout)
+    monkeypatch.setattr(network, "ensure", lambda: IPv4Network("10.213.41.0/28"))
+    assert [network.address(None, []) for _ in range(5)] == [f"10.213.41.{last}" for last in (11, 12, 13, 14, 11)]
+    assert network.address(None, ["10.213.41.12"]) == "10.213.41.13"
+    # Of another sandbox that was here before, or of none.
+    (layout.networks / f"{network.name}.last").write_text("192.0.2.1")
+    assert network.address(None, []) == "10.213.41.11"
+
+
 def test_the_hardware_address_follows_from_the_address() -> None:
     assert mac_address("10.213.40.11") == "02:00:0a:d5:28:0b"
 
