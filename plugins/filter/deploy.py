@@ -10,8 +10,9 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils import controller, 
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import digest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.deploy_show import seconds
 
-# Share of a core above which requests that do not overlap compute rather than wait, and the threads that then do.
-_COMPUTES = 0.8
+# Milliseconds of computing for each request from which on it is the processor that they wait for, and the threads that
+# then do.
+_COMPUTES_MS = 100
 _COMPUTING_THREADS = 8
 
 
@@ -125,7 +126,7 @@ def threads_instead(check: dict[str, Any], threads: int, processes: int, host: d
         if finding["level"] in ("warning", "blocks")
     ]
     fits = preflight.most_threads(processes, host)
-    computes = check.get("overlap") is False and (check.get("cpu_share") or 0) >= _COMPUTES
+    computes = (check["cpu_share"] or 0) * (check["burst_ms"] or 0) / check["requests"] >= _COMPUTES_MS
     size = min(threads, fits, _COMPUTING_THREADS if computes else threads)
     why = (
         "its requests compute, and more would only wait for the interpreter"

@@ -163,7 +163,7 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
             yield f"flask_uwsgi_extra_ini has {key!r}, which has a variable: set {MANAGED_KEYS[key]} instead"
         elif key in FIXED_KEYS:
             yield f"flask_uwsgi_extra_ini has {key!r}, which the service depends on: remove it"
-    for name in ("build_packages", "packages", "post_activate", "pre_activate", "python_path"):
+    for name in ("post_activate", "pre_activate", "python_path"):
         if not (isinstance(s[name], list) and all(isinstance(item, str) for item in s[name])):
             yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to a list of strings"
     for folder in s["python_path"] if isinstance(s["python_path"], list) else []:

@@ -222,7 +222,8 @@ def said(verdict: str, level: str = "blocks", **more: Any) -> dict[str, Any]:
     }
     note = {"level": "note", "what": "not to be told", "evidence": [], "remedy": ""}
     parts = {"cooperation": {"verdict": verdict, "findings": [note, *([finding] if verdict != "ok" else [])]}}
-    return {"verdict": verdict, "checks": parts, **more}
+    measured = {"requests": 5, "single_ms": 101.4, "burst_ms": 507.7, "overlap": 0.0, "cpu_share": 0.01}
+    return {"verdict": verdict, "checks": parts, **measured, **more}
 
 
 @pytest.mark.parametrize(("verdict", "level"), [("warning", "warning"), ("blocks", "blocks")])
@@ -236,7 +237,9 @@ def test_the_threads_of_auto_fit_the_host_and_the_work() -> None:
     small = threads_instead(said("blocks"), 224, 4, {**HOST, "tasks": 500})
     assert small["threads"] == (500 - 64) // 4 - 16
     assert "(what this host allows)" in small["because"]
-    computes = threads_instead(said("warning", "warning", overlap=False, cpu_share=0.97), 224, 4, HOST)
+    computes = threads_instead(
+        said("warning", "warning", single_ms=121.2, burst_ms=604.5, cpu_share=0.99), 224, 4, HOST
+    )
     assert computes["threads"] == 8
     assert "its requests compute" in computes["because"]
 
