@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import files
+
 # Part of every id: raise it when the way of packing or building changes what hosts get.
 RECIPE = "1"
 ID_LENGTH = 12
@@ -146,9 +148,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes, executable: bool) -> N
 def write(target: Path, content: bytes) -> None:
     """Write a file of the cache; it appears whole or not at all."""
     # Several hosts are planned at once, each in a process of its own.
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    partial.rename(target)
+    files.write(target, content, writer=str(os.getpid()))
 
 
 def requirements(text: str) -> Iterator[Requirement]:

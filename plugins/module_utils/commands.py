@@ -42,7 +42,8 @@ def run(layout: Layout, generation: str, when: str, seconds: float) -> list[str]
     unit = layout.task(when, generation)
     targets = gen.task_targets(layout, generation, when)
     end = systemd.cursor()
-    names = (gen.manifest(layout, generation) or {}).get("secrets", {}).get("names", ())
+    found = gen.manifest(layout, generation)
+    names = found.secrets.names if found else ()
     # A command may well tell what it was given.
     blot = credentials.blotter(layout.generations / generation, names)
     try:

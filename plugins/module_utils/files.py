@@ -1,4 +1,4 @@
-"""Writes what must survive a loss of power: each file, link or tree is whole, or as it was before.
+"""Keeps the state of a host on its disk: each file, link or tree is whole after a loss of power, or as it was before.
 
 A file is written beside its place, synced, renamed into it, and the rename is synced with its directory: without the
 first sync an ext4 or XFS file system may keep the name and lose the content, without the second it may lose both
@@ -8,8 +8,51 @@ first sync an ext4 or XFS file system may keep the name and lose the content, wi
 from __future__ import annotations
 
 import ctypes
+import json
 import os
+import stat
 from pathlib import Path
+from typing import Any
+
+# Far above what any file of state has.
+_MOST = 4 << 20
+
+
+class DamagedError(Exception):
+    """A file of state is not what was written."""
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file of state.
+
+    Args:
+        path: the file.
+
+    Raises:
+        DamagedError: it is missing, or anything else than one JSON object. The message begins with the file's name.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise DamagedError(f"{path.name} is not a regular file")
+            content = stream.read(_MOST + 1)
+    except FileNotFoundError:
+        raise DamagedError(f"{path.name} is missing") from None
+    except OSError as error:
+        raise DamagedError(f"{path.name} cannot be read: {error.strerror}") from error
+    if len(content) > _MOST:
+        raise DamagedError(f"{path.name} is larger than {_MOST >> 20} MB")
+    # What was never synced can come back with its length and without its content.
+    if not content.strip(b"\0 \t\r\n"):
+        raise DamagedError(f"{path.name} is empty")
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{path.name} is not JSON") from error
+    if not isinstance(document, dict):
+        raise DamagedError(f"{path.name} is not a JSON object")
+    return document
 
 
 def write(path: Path, content: str | bytes, mode: int = 0o644, group: int | None = None, *, writer: str = "") -> None:

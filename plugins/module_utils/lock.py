@@ -49,9 +49,21 @@ def _read(stream: IO[str]) -> dict[str, Any] | None:
     stream.seek(0)
     try:
         document = json.load(stream)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
+
+
+def busy(layout: Layout) -> bool:
+    """Tell whether a module is changing the application at this moment."""
+    try:
+        with layout.lock.open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def reserve(layout: Layout, who: Mapping[str, Any], replace: Mapping[str, Any] | None = None) -> bool:

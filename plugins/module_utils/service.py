@@ -22,43 +22,50 @@ def drift(layout: Layout) -> list[str]:
     An empty list means that the generation serves exactly as it was deployed.
     """
     current = layout.current_generation()
-    wanted = gen.manifest(layout, current) if current else None
-    if current is None or wanted is None:
+    if current is None:
         return ["no generation serves"]
-    found = [
+    damaged = [f"generation {name} is damaged: {reason}" for name, reason in gen.damaged(layout).items()]
+    wanted = gen.best_known(layout, current)
+    if wanted is None:
+        return [*damaged, f"the address of generation {current} is not known"]
+    tried = current != layout.deployed_generation()
+    found = damaged + [
         f"{name} was changed by hand"
-        for name, checksum in wanted["checksums"].items()
+        for name, checksum in wanted.checksums.items()
         if _sha256(layout.generations / current / name) != checksum
     ]
     found += [
         f"{target} is not what the generation wants"
-        for target, stored in gen.unit_targets(layout, current).items()
+        for target, stored in (gen.trial_targets if tried else gen.unit_targets)(layout, current).items()
         if _sha256(target) != _sha256(stored)
     ]
     found += [
         f"{name} was changed by hand"
-        for name in credentials.spoiled(layout.generations / current, wanted.get("secrets", {}).get("names", ()))
+        for name in credentials.spoiled(layout.generations / current, wanted.secrets.names)
     ]
-    unit = layout.service(current)
-    state = systemd.show(unit, "ActiveState", "UnitFileState", "NeedDaemonReload", "MainPID")
+    unit, boots = layout.service(current), layout.service(layout.deployed_generation() or current)
+    state = systemd.show(unit, "ActiveState", "NeedDaemonReload", "MainPID")
     if state["ActiveState"] != "active":
         found.append(f"{unit} is {state['ActiveState']}")
-    if state["UnitFileState"] != "enabled":
-        found.append(f"{unit} does not start at boot")
+    if systemd.show(boots, "UnitFileState")["UnitFileState"] != "enabled":
+        found.append(f"{boots} does not start at boot")
     if state["NeedDaemonReload"] == "yes":
         found.append(f"{unit} was changed and not loaded")
-    socket = layout.socket(wanted["listen"])
+    socket = layout.socket(wanted.listen)
+    activation = (layout.trial_dropin if tried else layout.socket_dropin)(wanted.listen)
     opened = systemd.show(socket, "ActiveState", "UnitFileState")
     if (opened["ActiveState"], opened["UnitFileState"]) != ("active", "enabled"):
         found.append(f"{socket} is {opened['ActiveState']} and {opened['UnitFileState'] or 'absent'}")
-    elif not listening(wanted["listen"]):
-        found.append(f"nobody listens on {wanted['listen']}")
-    elif _text(layout.socket_dropin(wanted["listen"])) != gen.socket_activates(unit):
+    elif not listening(wanted.listen):
+        found.append(f"nobody listens on {wanted.listen}")
+    elif _text(activation) != gen.socket_activates(unit):
         found.append(f"{socket} does not start {unit}")
     others = (name for name, active in systemd.sockets(layout).items() if active == "active")
-    found += [f"{layout.socket(name)} is open beside it" for name in others if name != wanted["listen"]]
+    found += [f"{layout.socket(name)} is open beside it" for name in others if name != wanted.listen]
     found += [f"generation {name} runs beside the current one" for name in systemd.running(layout) if name != current]
     found += [f"{layout.relief(name)} of a broken restart runs" for name in systemd.relieving(layout)]
+    if not lock.busy(layout):
+        found += [f"{unit_left} is left of a run that was killed" for unit_left in systemd.leftovers(layout)]
     if state["ActiveState"] == "active" and not instance_whole(layout, current):
         found.append(f"{unit} has lost its sockets in {layout.runtime}")
     if state["ActiveState"] == "active" and pidfile_pid(layout) != int(state["MainPID"]):
@@ -88,7 +95,7 @@ def instance_whole(layout: Layout, generation: str) -> bool:
 
 
 def _text(path: Path) -> str:
-    return path.read_text() if path.is_file() else ""
+    return path.read_bytes().decode(errors="replace") if path.is_file() else ""
 
 
 def _sha256(path: Path) -> str:
@@ -106,12 +113,12 @@ def pidfile_pid(layout: Layout) -> int | None:
 def status(layout: Layout) -> dict[str, Any]:
     """Return what serves now: as systemd, uWSGI's stats and the kernel tell, not as it was configured."""
     current = layout.current_generation()
-    wanted = (gen.manifest(layout, current) if current else None) or {}
+    wanted = gen.best_known(layout, current) if current else None
     unit = systemd.show(layout.service(current or "none"), "ActiveState", "MainPID", _TIMESTAMP, "NRestarts")
     main_pid = int(unit["MainPID"] or 0)
     found: dict[str, Any] = {
         "generation": current,
-        "release": wanted.get("release"),
+        "release": wanted.release if wanted else None,
         "state": unit["ActiveState"],
         "since": unit[_TIMESTAMP],
         "restarts": int(unit["NRestarts"] or 0),
@@ -119,11 +126,11 @@ def status(layout: Layout) -> dict[str, Any]:
         "pidfile": str(layout.pidfile),
         "pidfile_pid": pidfile_pid(layout),
         "pidfile_true": pidfile_pid(layout) == (main_pid or None),
-        "configured": {name: wanted.get(name) for name in ("mode", "processes", "cores")},
+        "configured": {name: getattr(wanted, name, None) for name in ("mode", "processes", "cores")},
         "kept": gen.kept(layout),
         "rollback": gen.rollback_target(layout),
         "secrets": {
-            "names": wanted.get("secrets", {}).get("names", []),
+            "names": list(wanted.secrets.names) if wanted else [],
             "encrypted": credentials.encrypted(layout.generations / current) if current else None,
         },
         "lock": lock.owner(layout),

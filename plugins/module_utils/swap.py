@@ -13,9 +13,8 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
-from . import credentials, service, systemd
+from . import credentials, files, kinds, service, systemd
 from . import generation as gen
 from .explain import explain, telling
 from .layout import Layout
@@ -43,8 +42,11 @@ class Swap:
         how: ``deploy`` or ``rollback``: what a later rollback shall know of this move.
         restart: whether to replace the processes of a generation that serves already.
         canary: whether to try a generation that does not run off the traffic first.
-        trial: whether the move is one of a trial (see ``trial``): the history of the host does not know of it, and
-            nothing is pruned. Any other move ends a trial.
+        trial: whether the move is one of a trial (see ``trial``): a reboot takes it back, the history of the host does
+            not know of it, and nothing is pruned. Any other move ends a trial.
+
+    Raises:
+        SwapError: the generation is not on the host, or damaged and not the one that was deployed last.
     """
 
     def __init__(
@@ -57,19 +59,28 @@ class Swap:
         canary: bool = True,
         trial: bool = False,
     ) -> None:
-        found = gen.manifest(layout, new)
+        deployed = layout.deployed_generation()
+        # What serves can be started and restarted although its manifest is damaged.
+        found = gen.best_known(layout, new) if new == deployed else gen.manifest(layout, new)
         if found is None:
             there = ", ".join(gen.kept(layout)) or "none"
-            raise SwapError(f"generation {new} is not on this host; kept are: {there}")
+            why = "is not on this host"
+            if gen.served(layout, new):
+                why = f"is damaged ({gen.damage(layout, new)}) and cannot serve: deploy to write it anew"
+            raise SwapError(f"generation {new} {why}; kept are: {there}")
         self.layout = layout
         self.new = new
         self.how = how
         self.restart = restart
         self.with_canary = canary
         self.trial = trial
-        self.manifest: dict[str, Any] = found
-        self.address = str(found["listen"])
+        self.manifest = found
+        self.address = found.listen
         self.old = layout.current_generation()
+        # Only what a reboot takes back is changed for it.
+        self.tried = trial and new != deployed
+        if self.tried and self.address != gen.address(layout, deployed or ""):
+            raise SwapError(f"generation {new} is served on {self.address}: a trial keeps the address that is served")
         self.steps: dict[str, float] = {}
         self.opened = False
 
@@ -82,13 +93,14 @@ class Swap:
         Raises:
             SwapError: the new generation is not fit to serve. The old one was not disturbed.
         """
+        changed = end_leftovers(self.layout, self.new)
         state = systemd.instances(self.layout).get(self.new, "inactive")
         # What is about to start or to end is started: systemd waits for either.
         runs = state == "active"
         try:
             if self.with_canary and not runs:
                 self._timed("canary", self._try_off_traffic)
-            changed = self._install(self.new, gen.unit_targets(self.layout, self.new))
+            changed |= self._install(self.new, self._targets(self.new))
             if self._open_socket(by_relief=state not in ("inactive", "failed")):
                 changed = True
             if not runs:
@@ -109,7 +121,14 @@ class Swap:
         if self.trial:
             return changed
         forget_trial(self.layout, self.new)
-        return prune(self.layout, self.new, self.old, int(self.manifest["keep"])) or changed
+        return prune(self.layout, self.new, self.old, self.manifest.keep) or changed
+
+    def _targets(self, generation: str) -> dict[Path, Path]:
+        if generation == self.new and self.tried:
+            return gen.trial_targets(self.layout, generation)
+        if generation == self.old and self.old != self.layout.deployed_generation():
+            return gen.trial_targets(self.layout, generation)
+        return gen.unit_targets(self.layout, generation)
 
     def _timed(self, step: str, action: Callable[[], None]) -> None:
         started = time.monotonic()
@@ -119,13 +138,14 @@ class Swap:
     def _try_off_traffic(self) -> None:
         unit = self.layout.canary(self.new)
         # The units that serve are left alone until the canary has answered.
-        self._install(self.new, gen.canary_targets(self.layout, self.new))
+        targets = (gen.trial_targets if self.tried else gen.canary_targets)(self.layout, self.new)
+        self._install(self.new, targets)
         try:
-            self._bring_up(unit, self.layout.canary_runtime, settle=float(self.manifest.get("settle", 0)))
+            self._bring_up(unit, self.layout.canary_runtime, settle=self.manifest.settle)
         finally:
             # By pattern: a unit that systemd could not even load is no error here.
             pattern = self.layout.canary("*")
-            systemd.systemctl("stop", pattern, timeout=_GRACE + float(self.manifest["stop_timeout"]))
+            systemd.systemctl("stop", pattern, timeout=_GRACE + self.manifest.stop_timeout)
             systemd.systemctl("reset-failed", pattern)
 
     def _start(self) -> None:
@@ -157,14 +177,12 @@ class Swap:
             self._refuse(self.layout.service(self.new), end, problem)
 
     def _health_problem(self, runtime: Path) -> str | None:
-        health = self.manifest["health"]
-        return await_health(
-            runtime / f"{self.new}.sock", health["path"], int(health["status"]), float(health["timeout"])
-        )
+        health = self.manifest.health
+        return await_health(runtime / f"{self.new}.sock", health.path, health.status, health.timeout)
 
     def _bring_up(self, unit: str, runtime: Path, *, verb: str = "start", settle: float = 0) -> None:
         end = systemd.cursor()
-        longest = _GRACE + self._seconds("start_timeout") + (self._seconds("stop_timeout") if verb != "start" else 0)
+        longest = _GRACE + self.manifest.start_timeout + (self.manifest.stop_timeout if verb != "start" else 0)
         try:
             systemd.systemctl(verb, unit, timeout=longest)
             problem = self._health_problem(runtime)
@@ -180,7 +198,7 @@ class Swap:
         started = time.monotonic()
         # uWSGI opens its stats only once its workers run: on a busy host the first answer can come before that.
         unheard: Exception | None = None
-        patience = seconds + float(self.manifest["health"]["timeout"])
+        patience = seconds + self.manifest.health.timeout
         while (past := time.monotonic() - started) < (patience if unheard else seconds):
             if systemd.show(unit, "ActiveState")["ActiveState"] != "active":
                 return f"it ended {past:.1f} s after it had become healthy"
@@ -195,17 +213,17 @@ class Swap:
 
     def _refuse(self, unit: str, after: str | None, problem: str) -> None:
         # An application that fails may well tell how it tried to log in.
-        names = self.manifest.get("secrets", {}).get("names", ())
+        names = self.manifest.secrets.names
         logged = credentials.hide(self.layout.generations / self.new, names, systemd.journal(unit, 100, after))
         lines = telling(logged)
-        cause = explain(logged, self.manifest["wsgi_file"], self.manifest["callable"], self.manifest.get("module", ""))
+        cause = explain(logged, self.manifest.wsgi_file, self.manifest.callable, self.manifest.module)
         raise SwapError(
-            f"generation {self.new} ({self.manifest['mode']}) does not serve: {cause or problem}.\n"
+            f"generation {self.new} ({self.manifest.mode}) does not serve: {cause or problem}.\n"
             + "\n".join(("Its last log lines:", *(f"    {line}" for line in lines[-15:])))
         )
 
     def _install(self, generation: str, targets: dict[Path, Path]) -> bool:
-        changed = [_put(target, stored.read_text()) for target, stored in targets.items()]
+        changed = [files.put(target, stored.read_text()) for target, stored in targets.items()]
         stale = systemd.show(self.layout.service(generation), "NeedDaemonReload")["NeedDaemonReload"] == "yes"
         if any(changed) or stale:
             systemd.systemctl("daemon-reload")
@@ -227,7 +245,7 @@ class Swap:
         starts = self.layout.relief(self.new) if by_relief else self.layout.service(self.new)
         if by_relief and self.new in systemd.relieving(self.layout):
             self._stop([starts])
-        if _put(self.layout.socket_dropin(self.address), gen.socket_activates(starts)):
+        if files.put(self._activation(), gen.socket_activates(starts)):
             systemd.systemctl("daemon-reload")
         systemd.systemctl("start", unit)
         self.opened = True
@@ -240,12 +258,13 @@ class Swap:
             if self.opened and not relieved and self.new in systemd.running(self.layout):
                 # Nobody accepts from it, and every second connection would wait there.
                 systemd.systemctl("stop", socket)
-                _put(self.layout.socket_dropin(self.address), gen.socket_activates(self.layout.service(self.new)))
+                files.put(self._activation(), gen.socket_activates(self.layout.service(self.new)))
                 systemd.systemctl("daemon-reload")
             return
-        old = gen.manifest(self.layout, self.old) if self.old else None
+        # Of one that is damaged, too: it serves.
+        old_address = gen.address(self.layout, self.old) if self.old else None
         # First: a connection would start again what is stopped.
-        if not old or old["listen"] != self.address:
+        if old_address != self.address and (self.opened or old_address or not self.old):
             close_socket(self.layout, self.address)
         elif self.opened:
             systemd.systemctl("stop", socket)
@@ -254,29 +273,41 @@ class Swap:
         if beside:
             self._stop(beside)
         systemd.systemctl("reset-failed", self.layout.service("*"), self.layout.relief("*"))
-        if self.old and old:
-            self._install(self.old, gen.unit_targets(self.layout, self.old))
-            _put(self.layout.socket_dropin(old["listen"]), gen.socket_activates(self.layout.service(self.old)))
+        if self.old and old_address:
+            self._install(self.old, self._targets(self.old))
+            if self.old == self.layout.deployed_generation():
+                files.put(self.layout.socket_dropin(old_address), gen.socket_activates(self.layout.service(self.old)))
             if self.old in systemd.running(self.layout):
                 point_pidfile(self.layout, self.layout.service(self.old), self.layout.runtime / f"{self.old}.pid")
-        if not old:
-            for target in gen.unit_targets(self.layout, self.new):
+        if not self.old or self.tried:
+            for target in self._targets(self.new):
                 target.unlink(missing_ok=True)
         if not self.trial:
             if not gen.served(self.layout, self.new):
                 gen.remove(self.layout, self.new)
-            prune(self.layout, self.old, None, int(self.manifest["keep"]))
+            prune(self.layout, self.old, None, self.manifest.keep)
         systemd.systemctl("daemon-reload")
 
     def _point(self) -> bool:
         """Make the pidfile, `current`, the boot and the socket name the new generation."""
         unit, socket = self.layout.service(self.new), self.layout.socket(self.address)
         changed = point_pidfile(self.layout, unit, self.layout.runtime / f"{self.new}.pid")
-        moved = _link(self.layout.current, f"generations/{self.new}")
-        if not self.trial and (moved or not gen.served(self.layout, self.new)):
+        if self.tried:
+            changed |= files.link(self.layout.tried, str(self.layout.generations / self.new))
+            if files.put(self._activation(), gen.socket_activates(unit)):
+                systemd.systemctl("daemon-reload")
+                changed = True
+            return changed
+        moved = self.layout.deployed_generation() != self.new
+        if not self.trial and (moved or not gen.marked(self.layout, self.new)):
             gen.mark_served(self.layout, self.new, self.how)
             changed = True
-        changed |= moved
+        changed |= files.link(self.layout.current, f"generations/{self.new}")
+        if self.layout.trial.exists():
+            # Before what was tried is stopped: a connection would start it again.
+            self.layout.tried.unlink(missing_ok=True)
+            shutil.rmtree(self.layout.trial_dropin(self.address).parent, ignore_errors=True)
+            changed = True
         enabled = set(enabled_generations(self.layout))
         for name in enabled - {self.new}:
             systemd.systemctl("--no-reload", "disable", self.layout.service(name))
@@ -285,7 +316,7 @@ class Swap:
         if systemd.show(socket, "UnitFileState")["UnitFileState"] != "enabled":
             systemd.systemctl("--no-reload", "enable", socket)
             changed = True
-        changed |= _put(self.layout.socket_dropin(self.address), gen.socket_activates(unit))
+        changed |= files.put(self._activation(), gen.socket_activates(unit))
         if changed or enabled != {self.new}:
             systemd.systemctl("daemon-reload")
             changed = True
@@ -310,8 +341,9 @@ class Swap:
     def _stop(self, units: Iterable[str]) -> None:
         stop(self.layout, units)
 
-    def _seconds(self, timeout: str) -> float:
-        return float(self.manifest[timeout])
+    def _activation(self) -> Path:
+        """Return the settings of the socket that name the generation to start."""
+        return (self.layout.trial_dropin if self.tried else self.layout.socket_dropin)(self.address)
 
 
 def stop_all(layout: Layout) -> bool:
@@ -336,8 +368,39 @@ def stop(layout: Layout, units: Iterable[str]) -> None:
 
 def longest_stop(layout: Layout) -> float:
     """Return the longest time, in seconds, that any generation on the host gives its requests to end."""
-    manifests = (gen.manifest(layout, path.name) for path in layout.generations.glob("*"))
-    return max((float(found["stop_timeout"]) for found in manifests if found), default=0.0)
+    manifests = (gen.best_known(layout, path.name) for path in layout.generations.glob("[!.]*"))
+    return max((found.stop_timeout for found in manifests if found), default=0.0)
+
+
+def end_leftovers(layout: Layout, generation: str = "") -> bool:
+    """End what a module that was killed has left at work, and remove its unit files.
+
+    Args:
+        layout: the application's paths.
+        generation: the generation that is about to serve; its own commands are left to end within their time, since
+            nobody would run them again.
+
+    Returns:
+        whether anything was left.
+
+    Raises:
+        SystemdError: it does not end in time.
+    """
+    left = systemd.leftovers(layout)
+    spared = {kind.unit(layout, generation) for kind in kinds.TASKS}
+    ended = [unit for unit in left if unit not in spared]
+    if ended:
+        stop(layout, ended)
+        systemd.systemctl("reset-failed", *(kind.unit(layout, "*") for kind in kinds.TEMPORARY))
+    busy = {unit.partition("@")[0] for unit in left if unit in spared}
+    brief = [kind.unit(layout, "*") for kind in kinds.TEMPORARY if not kind.lasting_files]
+    # The template itself, its instances' settings, and nothing of what still runs.
+    found = [path for unit in brief for suffix in ("", ".d") for path in layout.units.glob(unit + suffix)]
+    stale = [path for path in found if path.name.partition("@")[0] not in busy]
+    remove(stale)
+    if stale:
+        systemd.systemctl("daemon-reload")
+    return bool(ended or stale)
 
 
 def socket_addresses(layout: Layout) -> list[str]:
@@ -384,7 +447,7 @@ def point_pidfile(layout: Layout, unit: str, own: Path) -> bool:
             os.fchown(stream.fileno(), owner.st_uid, owner.st_gid)
         partial.rename(own)
     layout.runtime.mkdir(exist_ok=True)
-    return _link(layout.pidfile, os.path.relpath(own, layout.runtime)) or changed
+    return files.link(layout.pidfile, os.path.relpath(own, layout.runtime)) or changed
 
 
 def forget_trial(layout: Layout, serving: str) -> None:
@@ -394,6 +457,10 @@ def forget_trial(layout: Layout, serving: str) -> None:
     for path in layout.generations.glob("[!.]*"):
         if path.name != serving and not gen.served(layout, path.name):
             gen.remove(layout, path.name)
+    units = [kind.unit(layout, "*") for kind in kinds.KINDS]
+    remove(path for unit in units for suffix in ("", ".d") for path in layout.volatile_units.glob(unit + suffix))
+    systemd.systemctl("daemon-reload")
+    layout.tried.unlink(missing_ok=True)
     layout.trial.unlink()
 
 
@@ -420,16 +487,29 @@ def prune(layout: Layout, new: str | None, old: str | None, keep: int) -> bool:
 
 
 def orphans(layout: Layout) -> list[Path]:
-    """Return the generations that never served, and the releases and environments that no other one names."""
-    manifests = [gen.manifest(layout, name) or {} for name in gen.kept(layout)]
-    wanted = {layout.current_generation(), *gen.kept(layout)}
+    """Return what no run will use again.
+
+    That are the generations that never served or are damaged, the releases and environments that no other one names,
+    and what was shipped and not unpacked. What runs or is to run is none, whatever the records say of it.
+    """
+    # A killed run can leave a generation at work that no record names; it goes when it has stopped.
+    at_work = {path.name.partition(".")[0] for path in layout.runtime.glob("[!.]*")}
+    wanted = {*gen.kept(layout), layout.current_generation()}
+    generations = list(layout.generations.glob("[!.]*"))
     # Those that are tried (see ``trial``) are still wanted, too.
-    written = [] if layout.trial.exists() else layout.generations.glob("[!.]*")
-    return [path for path in written if path.name not in wanted] + [
-        path
-        for folder, key in ((layout.releases, "release"), (layout.venvs, "venv"))
-        for path in folder.glob("*")
-        if path.name not in {found.get(key) for found in manifests}
+    kept = [path for path in generations if layout.trial.exists() or path.name in wanted | at_work]
+    named = {
+        (link, (path / link).readlink().name)
+        for path in kept
+        for link in ("release", "venv")
+        if (path / link).is_symlink()
+    }
+    manifests = [found for path in kept if (found := gen.manifest(layout, path.name))]
+    named |= {pair for found in manifests for pair in (("release", found.release), ("venv", found.venv))}
+    return [
+        *(path for path in generations if path not in kept),
+        *(path for path in layout.releases.glob("*") if ("release", path.name) not in named),
+        *(path for path in layout.venvs.glob("*") if ("venv", path.name) not in named),
     ]
 
 
@@ -450,7 +530,7 @@ def remove(paths: Iterable[Path]) -> None:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
 def enabled_generations(layout: Layout) -> list[str]:
@@ -459,24 +539,3 @@ def enabled_generations(layout: Layout) -> list[str]:
     pattern = re.compile(re.escape(f"{layout.app}@") + r"(.+)\.service")
     names = wants.iterdir() if wants.is_dir() else ()
     return [match[1] for path in names if (match := pattern.fullmatch(path.name))]
-
-
-def _put(path: Path, content: str) -> bool:
-    if path.is_file() and path.read_text() == content:
-        return False
-    path.parent.mkdir(mode=0o755, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(content)
-    partial.chmod(0o644)
-    partial.rename(path)
-    return True
-
-
-def _link(path: Path, target: str) -> bool:
-    if path.is_symlink() and str(path.readlink()) == target:
-        return False
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    partial.symlink_to(target)
-    partial.rename(path)
-    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
+from . import kinds
 from .layout import Layout
 
 
@@ -42,9 +43,9 @@ def show(unit: str, *properties: str) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _states(pattern: str) -> dict[str, str]:
+def _states(*patterns: str) -> dict[str, str]:
     """Return the units in systemd's memory that match a pattern, each with its ActiveState."""
-    output = systemctl("list-units", "--all", "--plain", "--no-legend", "--no-pager", pattern)
+    output = systemctl("list-units", "--all", "--plain", "--no-legend", "--no-pager", *patterns)
     rows = (line.split() for line in output.splitlines())
     return {row[0]: row[2] for row in rows}
 
@@ -75,6 +76,12 @@ def running(layout: Layout) -> list[str]:
 def relieving(layout: Layout) -> list[str]:
     """Return the generations that a relief serves."""
     return _alive({_instance(unit): state for unit, state in _states(layout.relief("*")).items()})
+
+
+def leftovers(layout: Layout) -> list[str]:
+    """Return the units at work that only run while a module is at work, too."""
+    states = _states(*(kind.unit(layout, "*") for kind in kinds.TEMPORARY))
+    return sorted(_alive(states))
 
 
 def _alive(states: dict[str, str]) -> list[str]:

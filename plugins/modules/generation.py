@@ -83,7 +83,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, credentials
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, credentials, files, manifest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import explain
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
@@ -166,17 +166,21 @@ def main() -> None:
     os.umask(0o022)
     layout = arguments.layout(module.params)
     name = module.params["generation"]
-    files: dict[str, str] = module.params["files"]
+    contents: dict[str, str] = module.params["files"]
     secrets = texts(module.params["secrets"])
     final = layout.generations / name
-    # In the manifest's place last: a directory without it is not a generation.
-    body = {key: value for key, value in files.items() if key != gen.MANIFEST}
-    whole = (final / gen.MANIFEST).is_file()
-    edited = gen.edited(final, body) if whole else []
+    # The manifest last: a directory without it is not a generation.
+    body = {key: value for key, value in contents.items() if key != gen.MANIFEST}
+    # What served may be at work: it is mended where it is, also where its manifest is damaged.
+    whole = (final / gen.MANIFEST).is_file() or gen.served(layout, name)
+    edited = gen.edited(final, contents) if whole else []
     stale = credentials.stale(final, secrets) if whole else []
+    links = {"release": f"../../releases/{module.params['release']}", "venv": f"../../venvs/{module.params['venv']}"}
+    edited += [link for link, target in links.items() if whole and not gen.linked(final / link, target)]
     current = layout.current_generation()
     serving = gen.manifest(layout, current) if current else None
-    hidden = gen.secrets_difference(serving, json.loads(files[gen.MANIFEST]))
+    document = json.loads(contents[gen.MANIFEST])
+    hidden = gen.secrets_difference(serving.secrets if serving else manifest.Secrets(), manifest.secrets(document))
     result = {
         "path": str(final),
         "changed": not whole or bool(edited or stale),
@@ -188,9 +192,12 @@ def main() -> None:
         module.exit_json(**result)
     group = grp.getgrnam(module.params["group"]).gr_gid
     if whole:
-        # It may be serving: mend file by file, and never take the directory away.
-        for file in edited:
-            gen.write_file(final, file, body[file], group)
+        # File by file: the directory of what serves is never taken away.
+        for file in sorted(edited, key=lambda file: file == gen.MANIFEST):
+            if file in links:
+                files.link(final / file, links[file])
+            else:
+                gen.write_file(final, file, contents[file], group)
         if stale:
             write_secrets(module, final, secrets, result)
         module.exit_json(**result)
@@ -198,13 +205,11 @@ def main() -> None:
         gen.write(final, body, group)
         if secrets:
             write_secrets(module, final, secrets, result)
-        (final / "release").symlink_to(f"../../releases/{module.params['release']}")
-        (final / "venv").symlink_to(f"../../venvs/{module.params['venv']}")
+        for link, target in links.items():
+            files.link(final / link, target)
         validate_ini(final)
-        validate_units(layout, name, json.loads(files[gen.MANIFEST])["listen"])
-        partial = final / f".{gen.MANIFEST}.partial"
-        partial.write_text(files[gen.MANIFEST])
-        partial.rename(final / gen.MANIFEST)
+        validate_units(layout, name, document["listen"])
+        gen.finish(final, contents[gen.MANIFEST], group)
     except (InvalidError, OSError, subprocess.SubprocessError) as error:
         shutil.rmtree(final, ignore_errors=True)
         # Its release was unpacked for it alone.

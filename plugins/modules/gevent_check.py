@@ -85,6 +85,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_check import
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_instance import Instance, running
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_probe import measure
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.manifest import Manifest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
 
 RESULT = "gevent_check.json"
@@ -112,18 +113,18 @@ def network(loaded: Mapping[str, Any], root: Path) -> list[dict[str, Any]]:
     return found
 
 
-def look(instance: Instance, manifest: Mapping[str, Any], asked: Mapping[str, Any]) -> Evidence:
+def look(instance: Instance, manifest: Manifest, asked: Mapping[str, Any]) -> Evidence:
     """Run the instance and return what was seen."""
     layout, started = instance.layout, time.monotonic()
     deadline = started + asked["timeout"]
-    release, venv = layout.releases / manifest["release"], layout.venvs / manifest["venv"]
+    release, venv = layout.releases / manifest.release, layout.venvs / manifest.venv
     sites = [*venv.glob("lib/python3*/site-packages")]
     roots = [f"{path}/" for path in (release, *sites)]
     # Half of it is the probe's.
     failure = instance.start(started + asked["timeout"] / 2)
     if failure:
         logged = instance.log()
-        entry = (manifest["wsgi_file"], manifest["callable"], manifest.get("module", ""))
+        entry = (manifest.wsgi_file, manifest.callable, manifest.module)
         cause = explain(logged, *entry) if failure == "ended" else ""
         trace = instance.hanging() if failure == "hangs" else telling(logged)[-15:]
         return Evidence(failure=failure, cause=cause, trace=trace, roots=roots)
@@ -160,7 +161,7 @@ def look(instance: Instance, manifest: Mapping[str, Any], asked: Mapping[str, An
     )
 
 
-def check(layout: Layout, manifest: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+def check(layout: Layout, manifest: Manifest, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Carry out the check and return its document."""
     started = time.monotonic()
     with running(layout, asked["generation"], timeout=asked["timeout"], memory_mb=asked["memory_mb"]) as instance:
@@ -168,7 +169,7 @@ def check(layout: Layout, manifest: Mapping[str, Any], asked: Mapping[str, Any])
     measured = evidence.measured.document() if evidence.measured else {}
     return {
         "generation": asked["generation"],
-        "release": manifest["release"],
+        "release": manifest.release,
         **judge(evidence, asked["catalogue"]),
         "failure": evidence.failure,
         "path": asked["path"] or "/",
@@ -214,15 +215,15 @@ def main() -> None:
     asked = module.params
     layout = arguments.layout(asked)
     named = f"generation {asked['generation']}"
-    manifest = gen.manifest(layout, asked["generation"]) or {}
-    if not manifest:
+    manifest = gen.manifest(layout, asked["generation"])
+    if manifest is None:
         module.fail_json(msg=f"{named} is not on this host: write it first")
-    if manifest["mode"] != "gevent":
-        module.fail_json(msg=f"{named} is of {manifest['mode']} mode: set flask_uwsgi_mode=gevent to check it")
+    if manifest.mode != "gevent":
+        module.fail_json(msg=f"{named} is of {manifest.mode} mode: set flask_uwsgi_mode=gevent to check it")
     try:
         with lock.exclusive(layout, asked["run"], asked["replace"]):
             directory = layout.generations / asked["generation"]
-            names = manifest.get("secrets", {}).get("names", ())
+            names = manifest.secrets.names
             # An application that fails may well tell what it was given.
             document = blotted(check(layout, manifest, asked), credentials.blotter(directory, names))
             group = (directory / "uwsgi.ini").stat().st_gid

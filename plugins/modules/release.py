@@ -67,7 +67,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, files
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import sha256
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import orphans, remove
 
@@ -108,7 +108,9 @@ def unpack_code(archive: Path, release: Path) -> None:
         # Nobody but root may write here, so the bytecode must be there before the service needs it.
         compileall.compile_dir(partial, quiet=2, stripdir=partial, prependdir=release)
         partial.chmod(0o755)
+        files.sync_tree(partial)
         partial.rename(release)
+        files.sync(release.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -135,7 +137,9 @@ def install_wheels(archive: Path, venv: Path) -> None:
             f"{venv}/bin/python", f"{pip}/pip", "--disable-pip-version-check", "--no-cache-dir",
             "install", "--quiet", "--no-index", "--no-deps", "--root-user-action=ignore", *others,
         )  # fmt: skip
-        (venv / ".complete").touch()
+        files.sync_tree(venv)
+        files.write(venv / ".complete", "")
+        files.sync(venv.parent)
     except BaseException:
         shutil.rmtree(venv, ignore_errors=True)
         raise

@@ -58,6 +58,7 @@ class TemporaryLayout(Layout):
         for folder in (layout.releases, layout.venvs, layout.generations, layout.units, layout.sysctl.parent):
             folder.mkdir(parents=True)
         layout.runtime.parent.mkdir()
+        layout.volatile_units.mkdir()
         return layout
 
     @property
@@ -83,6 +84,14 @@ class TemporaryLayout(Layout):
     @property
     def trial(self) -> Path:
         return self.top / "run" / f"{self.app}.trial"
+
+    @property
+    def tried(self) -> Path:
+        return self.top / "run" / f"{self.app}.tried"
+
+    @property
+    def volatile_units(self) -> Path:
+        return self.top / "run" / "systemd"
 
     @property
     def sysctl(self) -> Path:
@@ -202,8 +211,7 @@ class FakeHost:
 
     def unit_files(self) -> dict[str, str]:
         """Return every file below the unit directory with its content."""
-        files = (path for path in self.layout.units.rglob("*") if path.is_file() and not path.is_symlink())
-        return {str(path.relative_to(self.layout.units)): path.read_text() for path in files}
+        return {str(path.relative_to(self.layout.top)): text for path, text in self._files().items()}
 
     def pidfile_pid(self) -> int | None:
         """Return the process id that somebody reads through the application's pidfile."""
@@ -341,8 +349,12 @@ class FakeHost:
         return units | {name for unit in units for name in (*self._named_sockets(unit), self._starts(unit)) if name}
 
     def _daemon_reload(self) -> None:
-        files = (path for path in self.layout.units.rglob("*") if path.is_file() and not path.is_symlink())
-        self._loaded = {path: path.read_text() for path in files}
+        self._loaded = self._files()
+
+    def _files(self) -> dict[Path, str]:
+        folders = (self.layout.units, self.layout.volatile_units)
+        found = (path for folder in folders for path in folder.rglob("*"))
+        return {path: path.read_text() for path in found if path.is_file() and not path.is_symlink()}
 
     # Starting.
 
@@ -500,14 +512,18 @@ class FakeHost:
         return self.layout.units / re.sub(r"@.*\.(service|socket)$", r"@.\1", unit)
 
     def _sources(self, unit: str, there: Callable[[Path], bool]) -> Iterator[Path]:
-        yield self._unit_file(unit)
-        folder = self.layout.units / f"{unit}.d"
-        yield from (path for name in ("generation", "credentials", "listen") if there(path := folder / f"{name}.conf"))
+        # The unit file of an instance's own name comes before the template's, wherever they are.
+        own = self.layout.volatile_units / unit
+        yield own if there(own) else self._unit_file(unit)
+        # Settings go by their names; those in /etc hide those of the same name in /run.
+        for name in ("credentials", "generation", "listen", "trial"):
+            folders = (self.layout.units, self.layout.volatile_units)
+            paths = (folder / f"{unit}.d" / f"{name}.conf" for folder in folders)
+            yield from [path for path in paths if there(path)][:1]
 
     def _loaded_text(self, unit: str) -> str | None:
-        if self._unit_file(unit) not in self._loaded:
-            return None
-        return "".join(self._loaded[path] for path in self._sources(unit, self._loaded.__contains__))
+        paths = list(self._sources(unit, self._loaded.__contains__))
+        return "".join(self._loaded[path] for path in paths) if paths[0] in self._loaded else None
 
     def _stored_text(self, unit: str) -> str:
         return "".join(path.read_text() for path in self._sources(unit, Path.is_file) if path.is_file())
