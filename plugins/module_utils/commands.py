@@ -8,6 +8,7 @@ from collections.abc import Callable
 from . import credentials, systemd
 from . import generation as gen
 from .layout import Layout
+from .swap import end_leftovers
 
 # How long systemd itself may take on top of the time the operator gave.
 _GRACE = 15
@@ -39,6 +40,8 @@ def run(layout: Layout, generation: str, when: str, seconds: float) -> list[str]
         CommandsError: one failed or took too long; the message has its last lines.
         SystemdError: systemd does not answer.
     """
+    # Never beside those of another generation. The same list, left at work by a run that was killed, is waited for.
+    end_leftovers(layout, generation)
     unit = layout.task(when, generation)
     targets = gen.task_targets(layout, generation, when)
     end = systemd.cursor()

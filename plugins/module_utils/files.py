@@ -157,6 +157,7 @@ def sync_tree(folder: Path) -> None:
 
 def _beside(path: Path, writer: str = "") -> Path:
     """Return where a file is written before it is moved into its place; what a killed writer left there is gone."""
-    partial = path.with_name(f".{path.name}.{writer}.partial" if writer else f".{path.name}.partial")
+    name = path.name.removeprefix(".")
+    partial = path.with_name(f".{name}.{writer}.partial" if writer else f".{name}.partial")
     partial.unlink(missing_ok=True)
     return partial

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -164,9 +163,8 @@ class _Fields:
 
     def number(self, name: str, default: float | None = None) -> float:
         value = self._get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self._wrong(name)
-        if not (math.isfinite(value) and 0 <= value <= _MOST):
+        # Also false for what is not a number by IEEE 754, which JSON's parser lets pass.
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST:
             raise self._wrong(name)
         return float(value)
 

@@ -64,8 +64,9 @@ def drift(layout: Layout) -> list[str]:
     found += [f"{layout.socket(name)} is open beside it" for name in others if name != wanted.listen]
     found += [f"generation {name} runs beside the current one" for name in systemd.running(layout) if name != current]
     found += [f"{layout.relief(name)} of a broken restart runs" for name in systemd.relieving(layout)]
+    # While a module is at work, they are its own.
     if not lock.busy(layout):
-        found += [f"{unit_left} is left of a run that was killed" for unit_left in systemd.leftovers(layout)]
+        found += [f"{name} is left of a run that was killed" for name in systemd.leftovers(layout)]
     if state["ActiveState"] == "active" and not instance_whole(layout, current):
         found.append(f"{unit} has lost its sockets in {layout.runtime}")
     if state["ActiveState"] == "active" and pidfile_pid(layout) != int(state["MainPID"]):

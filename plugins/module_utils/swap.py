@@ -319,6 +319,8 @@ class Swap:
         changed |= files.put(self._activation(), gen.socket_activates(unit))
         if changed or enabled != {self.new}:
             systemd.systemctl("daemon-reload")
+            # What systemctl has enabled, it has not synced.
+            files.sync_tree(self.layout.units)
             changed = True
         return changed
 
@@ -358,7 +360,7 @@ def stop_all(layout: Layout) -> bool:
     units = service.open_units(layout)
     if units:
         stop(layout, units)
-    return bool(units)
+    return end_leftovers(layout) or bool(units)
 
 
 def stop(layout: Layout, units: Iterable[str]) -> None:
@@ -400,6 +402,8 @@ def end_leftovers(layout: Layout, generation: str = "") -> bool:
     remove(stale)
     if stale:
         systemd.systemctl("daemon-reload")
+    # The one runtime directory that outlives its unit.
+    shutil.rmtree(layout.check_runtime, ignore_errors=True)
     return bool(ended or stale)
 
 
@@ -480,7 +484,7 @@ def prune(layout: Layout, new: str | None, old: str | None, keep: int) -> bool:
     safe = {name for name in (new, old if old and gen.served(layout, old) else None) if name}
     others = [name for name in gen.kept(layout) if name not in safe]
     # What serves and the one before it: a rollback needs two.
-    doomed = others[max(keep, 2) - len(safe) :]
+    doomed = [name for name in others[max(keep, 2) - len(safe) :] if name not in _at_work(layout)]
     for name in doomed:
         gen.remove(layout, name)
     return remove_orphans(layout) or bool(doomed)
@@ -492,12 +496,10 @@ def orphans(layout: Layout) -> list[Path]:
     That are the generations that never served or are damaged, the releases and environments that no other one names,
     and what was shipped and not unpacked. What runs or is to run is none, whatever the records say of it.
     """
-    # A killed run can leave a generation at work that no record names; it goes when it has stopped.
-    at_work = {path.name.partition(".")[0] for path in layout.runtime.glob("[!.]*")}
-    wanted = {*gen.kept(layout), layout.current_generation()}
+    wanted = {*gen.kept(layout), layout.current_generation(), *_at_work(layout)}
     generations = list(layout.generations.glob("[!.]*"))
     # Those that are tried (see ``trial``) are still wanted, too.
-    kept = [path for path in generations if layout.trial.exists() or path.name in wanted | at_work]
+    kept = [path for path in generations if layout.trial.exists() or path.name in wanted]
     named = {
         (link, (path / link).readlink().name)
         for path in kept
@@ -511,6 +513,11 @@ def orphans(layout: Layout) -> list[Path]:
         *(path for path in layout.releases.glob("*") if ("release", path.name) not in named),
         *(path for path in layout.venvs.glob("*") if ("venv", path.name) not in named),
     ]
+
+
+def _at_work(layout: Layout) -> set[str]:
+    """Return the generations that run, by what they have in /run: a killed run can leave one that no record names."""
+    return {path.name.partition(".")[0] for path in layout.runtime.glob("[!.]*")}
 
 
 def remove_orphans(layout: Layout) -> bool:

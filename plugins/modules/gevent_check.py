@@ -216,10 +216,14 @@ def main() -> None:
     layout = arguments.layout(asked)
     named = f"generation {asked['generation']}"
     manifest = gen.manifest(layout, asked["generation"])
-    if manifest is None:
-        module.fail_json(msg=f"{named} is not on this host: write it first")
-    if manifest.mode != "gevent":
-        module.fail_json(msg=f"{named} is of {manifest.mode} mode: set flask_uwsgi_mode=gevent to check it")
+    if manifest is None or manifest.mode != "gevent":
+        problem = (
+            f"is of {manifest.mode} mode: set flask_uwsgi_mode=gevent to check it"
+            if manifest
+            else (f"cannot be checked: {gen.damage(layout, asked['generation'])}. Write it first")
+        )
+        module.fail_json(msg=f"{named} {problem}")
+        return
     try:
         with lock.exclusive(layout, asked["run"], asked["replace"]):
             directory = layout.generations / asked["generation"]

@@ -567,6 +567,28 @@ def unit_file(layout: Layout, name: str, restart: str, install: str = "") -> str
     return f"[Service]\n# {layout.app} as {name} wants it\nRestart={restart}\n{install}"
 
 
+def manifest(name: str = "g1", **more: Any) -> dict[str, Any]:
+    """Return the manifest of a generation, as the role writes it."""
+    return {
+        "generation": name,
+        "release": "r1",
+        "venv": "v1",
+        "mode": "gevent",
+        "processes": 4,
+        "cores": 3000,
+        "listen": ADDRESS,
+        "wsgi_file": "run.py",
+        "callable": "app",
+        "health": {"path": "/healthz", "status": 200, "timeout": 5},
+        "start_timeout": 60,
+        "stop_timeout": 30,
+        "settle": 0.0,
+        "keep": 3,
+        "checksums": {},
+        **more,
+    }
+
+
 def write_generation(
     layout: Layout,
     name: str,
@@ -590,27 +612,13 @@ def write_generation(
         "units/listen.conf": f"[Service]\nSockets={layout.socket(listen)}\n",
     }
     gen.write(layout.generations / name, files, os.getgid())
-    manifest = {
-        "generation": name,
-        "release": release,
-        "venv": venv,
-        "mode": "gevent",
-        "processes": 4,
-        "cores": 3000,
-        "listen": listen,
-        "wsgi_file": "run.py",
-        "callable": "app",
-        "health": {"path": "/healthz", "status": 200, "timeout": 5},
-        "start_timeout": 60,
-        "stop_timeout": 30,
-        "settle": 0.0,
-        "keep": 3,
-        "checksums": {file: hashlib.sha256(content.encode()).hexdigest() for file, content in files.items()},
-        **more,
-    }
+    checksums = {file: hashlib.sha256(content.encode()).hexdigest() for file, content in files.items()}
+    document = manifest(name, release=release, venv=venv, listen=listen, checksums=checksums, **more)
     if secrets:
         credentials.write(layout.generations / name, secrets)
-        manifest["secrets"] = {"names": sorted(secrets), "fingerprint": repr(secrets)}
+        document["secrets"] = {"names": sorted(secrets), "fingerprint": repr(secrets)}
+    for link, target in (("release", release), ("venv", venv)):
+        (layout.generations / name / link).symlink_to(f"../../{link}s/{target}")
     for folder in (layout.releases / release, layout.venvs / venv):
         folder.mkdir(exist_ok=True)
-    (layout.generations / name / gen.MANIFEST).write_text(json.dumps(manifest))
+    (layout.generations / name / gen.MANIFEST).write_text(json.dumps(document))

@@ -19,6 +19,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap
 from ansible_collections.flaskops.uwsgi.plugins.modules import generation, host_state, serving, status, swap
 
 from tests.unit.deploy.fake_host import CREDS, FakeHost, RefusedError, TemporaryLayout, write_generation
+from tests.unit.deploy.fake_host import manifest as whole_manifest
 
 RunModule = Callable[..., dict[str, Any]]
 PARTS = ("generations", "releases", "venvs")
@@ -515,7 +516,7 @@ def test_neighbours_are_known_with_their_addresses(layout: TemporaryLayout) -> N
     other = Layout("books", layout.base)
     folder = other.generations / "g7"
     folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text('{"listen": "127.0.0.1:8041"}')
+    (folder / "manifest.json").write_text(json.dumps(whole_manifest("g7", listen="127.0.0.1:8041")))
     assert host_state.neighbours(layout) == {}
     other.current.symlink_to("generations/g7")
     assert host_state.neighbours(layout) == {"books": "127.0.0.1:8041"}
@@ -525,6 +526,6 @@ def test_neighbours_are_known_with_their_addresses(layout: TemporaryLayout) -> N
 def test_what_the_gevent_check_said_is_known_with_what_it_was_asked_about(layout: TemporaryLayout) -> None:
     for name, manifest in (("g1", {"release": "r1", "module": "shop:app"}), ("g2", {"release": "r2"})):
         (layout.generations / name).mkdir()
-        (layout.generations / name / "manifest.json").write_text(json.dumps(manifest))
+        (layout.generations / name / "manifest.json").write_text(json.dumps(whole_manifest(name, **manifest)))
     (layout.generations / "g1/gevent_check.json").write_text('{"path": "/slow", "verdict": "ok"}')
     assert host_state.checked(layout) == [{"release": "r1", "entry": "shop:app", "path": "/slow", "verdict": "ok"}]

@@ -17,6 +17,8 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils import artifact as 
 from ansible_collections.flaskops.uwsgi.plugins.modules import release
 from ansible_collections.flaskops.uwsgi.plugins.modules.release import ReleaseError
 
+from tests.unit.deploy.fake_host import manifest
+
 RunModule = Callable[..., dict[str, Any]]
 
 
@@ -306,7 +308,7 @@ def test_only_what_no_served_generation_needs_is_taken_back(
     absent = {**shipped, "artifact": None, "state": "absent"}
     serving = root / "generations" / "g1"
     serving.mkdir(parents=True)
-    (serving / "manifest.json").write_text(json.dumps({"release": "r0", "venv": "w1"}))
+    (serving / "manifest.json").write_text(json.dumps(manifest(release="r0", venv="w1")))
     (serving / ".served").write_text(json.dumps({"number": 1, "how": "deploy", "since": ""}))
     (root / "releases" / "r0").mkdir()
     assert run_module("release", check=True, **absent)["changed"] and left(root / "releases") == ["r0", "r1"]

@@ -3,8 +3,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import files, service
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import service
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import swap as swap_module
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import (
     Swap,
@@ -110,7 +110,7 @@ def test_the_units_that_serve_are_not_touched_before_the_canary_has_answered(
     write_generation(layout, "new")
     Swap(layout, "new").run()
     changed = {name for name, content in seen["shop-canary"].items() if before.get(name) != content}
-    assert changed == {"shop-canary@.service", "shop-canary@new.service.d/generation.conf"}
+    assert changed == {"units/shop-canary@.service", "units/shop-canary@new.service.d/generation.conf"}
 
 
 def test_the_health_check_asks_the_private_socket_for_what_the_manifest_says(
@@ -342,7 +342,7 @@ def test_a_unit_that_cannot_be_written_is_a_failure_like_others(
     host.serve("old")
     before = host.unit_files()
     write_generation(layout, "new")
-    put = swap_module._put
+    put = files.put
     troubles = [OSError(errno.ENOSPC, "No space left on device")]
 
     def full_disk(path: Path, content: str) -> bool:
@@ -350,7 +350,7 @@ def test_a_unit_that_cannot_be_written_is_a_failure_like_others(
             raise troubles.pop()
         return put(path, content)
 
-    monkeypatch.setattr(swap_module, "_put", full_disk)
+    monkeypatch.setattr(files, "put", full_disk)
     assert "No space left on device" in failing(layout, "new")
     assert host.unit_files() == before
 
