@@ -20,7 +20,7 @@ def paths(layout: Layout, *, data: bool) -> list[Path]:
         layout: the application's paths.
         data: whether the application's data count.
     """
-    beside = (layout.check("*"), layout.task("pre", "*"), layout.task("post", "*"))
+    beside = (layout.check("*"), *(layout.task(what, "*") for what in ("pre", "post", "validate")))
     units = (layout.service("*"), layout.canary("*"), layout.relief("*"), *beside, layout.socket("*"))
     found = [path for unit in units for suffix in ("", ".d") for path in layout.units.glob(unit + suffix)]
     found += [path for unit in units for path in layout.units.glob(f"*.wants/{unit}")]
@@ -42,7 +42,7 @@ def remove(layout: Layout, *, data: bool) -> None:
         SystemdError: what serves cannot be stopped. Nothing was removed.
     """
     stop_all(layout)
-    systemd.systemctl("stop", layout.canary("*"), layout.check("*"))
+    systemd.systemctl("stop", layout.canary("*"), layout.check("*"), layout.task("validate", "*"))
     for name in enabled_generations(layout):
         systemd.systemctl("--no-reload", "disable", layout.service(name))
     for address in socket_addresses(layout):

@@ -12,8 +12,8 @@ extends_documentation_fragment:
   - flaskops.uwsgi.application
 description:
   - Writes configuration, environment and units of a generation into a directory of its own.
-  - The uWSGI configuration is checked with uWSGI itself and the units with C(systemd-analyze verify) before
-    the generation counts as there; one that fails leaves nothing behind.
+  - The uWSGI configuration is checked with uWSGI itself, as the service's account in the service's sandbox, and the
+    units with C(systemd-analyze verify), before the generation counts as there; one that fails leaves nothing behind.
   - The secrets become systemd credentials, which root alone can read; they are encrypted where the host can.
   - The diff is against the generation that serves; values of the environment and secrets are not shown.
 options:
@@ -83,7 +83,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, credentials
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, credentials, systemd, temporary
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import explain
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
@@ -91,24 +91,43 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.secrets import text
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import remove_orphans
 
 
+# Seconds that uWSGI may take to read its configuration; the unit's TimeoutStartSec is the same.
+VALIDATE_S = 30
+
+
 class InvalidError(Exception):
     """uWSGI or systemd refuses what was written."""
 
 
-def validate_ini(directory: Path) -> None:
-    """Let uWSGI read the configuration without starting anything.
+def validate_ini(layout: Layout, generation: str) -> None:
+    """Let uWSGI read the configuration as the service's account, in the service's sandbox, without starting anything.
 
-    ``--version`` ends the program right after every key was parsed (2.0.31), and ``vacuum`` then removes
-    the sockets it names: hence a runtime directory that does not exist.
+    uWSGI is a file of the release: any wheel may have put another program in its place, so root does not run it.
+    ``--version`` ends the program right after every key was parsed (2.0.31).
+
+    Args:
+        layout: the application's paths.
+        generation: the generation, written but for its manifest.
+
+    Raises:
+        InvalidError: uWSGI refuses the configuration, or cannot be run.
+        SystemdError: systemd does not answer.
     """
-    done = subprocess.run(
-        [str(directory / "venv/bin/uwsgi"), "--ini", str(directory / "uwsgi.ini"), "--version"],
-        env={"RUNTIME_DIRECTORY": "/nonexistent", "PATH": os.environ["PATH"]},
-        capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        output = (done.stdout + done.stderr).splitlines()
-        raise InvalidError(explain(output, "", "") or "uWSGI refuses uwsgi.ini: " + " | ".join(output[-3:]))
+    unit = layout.task("validate", generation)
+    stored = layout.generations / generation / "units"
+    targets = {
+        layout.units / layout.task("validate", ""): stored / "app-validate@.service",
+        layout.dropin(unit): stored / "generation.conf",
+    }
+    after = systemd.cursor()
+    with temporary.installed(layout, layout.task("validate", "*"), targets):
+        try:
+            systemd.systemctl("start", unit, timeout=VALIDATE_S + temporary.GRACE)
+        except systemd.SystemdError as error:
+            # What never ran has printed nothing, and systemd says why.
+            output = temporary.printed(unit, after) or systemd.journal(unit, 3, after) or [str(error)]
+            known = explain(output, "", "")
+            raise InvalidError(known or f"uWSGI refuses uwsgi.ini: {' | '.join(output[-3:])}") from error
 
 
 def validate_units(layout: Layout, generation: str, address: str) -> None:
@@ -200,12 +219,12 @@ def main() -> None:
             write_secrets(module, final, secrets, result)
         (final / "release").symlink_to(f"../../releases/{module.params['release']}")
         (final / "venv").symlink_to(f"../../venvs/{module.params['venv']}")
-        validate_ini(final)
         validate_units(layout, name, json.loads(files[gen.MANIFEST])["listen"])
+        validate_ini(layout, name)
         partial = final / f".{gen.MANIFEST}.partial"
         partial.write_text(files[gen.MANIFEST])
         partial.rename(final / gen.MANIFEST)
-    except (InvalidError, OSError, subprocess.SubprocessError) as error:
+    except (InvalidError, systemd.SystemdError, OSError, subprocess.SubprocessError) as error:
         shutil.rmtree(final, ignore_errors=True)
         # Its release was unpacked for it alone.
         remove_orphans(layout)
