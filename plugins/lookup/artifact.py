@@ -65,11 +65,13 @@ EXAMPLES = r"""
 RETURN = r"""
 _raw:
   description:
-    - One dictionary with C(id), C(platform), C(source), C(locked), C(code) and C(wheelhouse).
+    - One dictionary with C(id), C(digest), C(platform), C(source), C(locked), C(code) and C(wheelhouse).
+    - An C(id) is the first 12 digits of a SHA-256, for people. What decides is the whole, the C(digest).
     - C(source) has the C(kind) and what is the same on every controller, such as the C(commit).
     - C(locked) tells C(from) which file a lock was made, of how many C(packages), and its C(path); empty where the
       application brings one.
-    - C(code) and C(wheelhouse) each have C(id), C(path) and, when they are in the cache, C(file) and C(sha256).
+    - C(code) and C(wheelhouse) each have C(id), C(path) and, when they are in the cache, C(file), C(sha256) and
+      C(unpacked), the number of bytes that the archive unpacks to.
     - Only C(problem), a sentence with its remedy, where the input cannot become an artifact.
     - C(wheelhouse.requirements) holds the two requirement texts to build from, C(wheelhouse.distribution) the file to
       build besides, empty for none.
@@ -82,7 +84,7 @@ from typing import Any
 
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import artifact as art
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.git import checkout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.git import checkout, tree
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.locking import lock_of
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import (
     Distribution,
@@ -118,10 +120,12 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         server_lock = Path(self.get_option("server_lock"))
         server = art.read_lock(server_lock, "artifact_server_lock")
         build = art.read_lock(Path(self.get_option("build_lock")), "artifact_build_lock")
+        # A link may lead to any file of the controller: nothing of the source is read before this has looked at it.
+        top = tree(cache, origin["commit"]) if isinstance(source, Git) else folder
+        files = art.source_files(folder, self.get_option("exclude"), top) if folder else []
         lock = lock_of(source, folder, self.get_option("requirements"), server_lock, platform, cache)
         server = art.server_entries(lock.entries, server)
 
-        files = art.source_files(folder, self.get_option("exclude")) if folder else []
         installed = art.rendered([*lock.entries, *server])
         added = {} if Path(INSTALLED) in files else {INSTALLED: installed}
         root = folder or Path()
@@ -134,22 +138,25 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             *sorted(self.get_option("build_packages")),
         )
 
-        code_archive = cache / f"code-{code}.tar.gz"
-        code_record = art.recorded(code_archive)
+        code_archive = cache / f"code-{art.short(code)}.tar.gz"
+        code_record = art.recorded(code_archive, code)
         if code_record is None:
-            art.pack_code(root, files, added, code_archive)
-            code_record = art.record(code_archive)
-        wheels_archive = cache / f"wheelhouse-{wheelhouse}.tar"
-        wheels_record = art.recorded(wheels_archive)
+            unpacked = art.pack_code(root, files, added, code_archive)
+            code_record = art.record(code_archive, code, unpacked=unpacked)
+        wheels_archive = cache / f"wheelhouse-{art.short(wheelhouse)}.tar"
+        wheels_record = art.recorded(wheels_archive, wheelhouse)
+        whole = art.digest(code, wheelhouse)
         made = {"from": lock.made_from, "packages": len(lock.entries), "path": str(lock.path)} if lock.path else {}
         return {
-            "id": art.digest(code, wheelhouse),
+            "id": art.short(whole),
+            "digest": whole,
             "platform": platform,
             "source": origin,
             "locked": made,
-            "code": {"id": code, "path": str(code_archive), **code_record},
+            "code": {"id": art.short(code), "path": str(code_archive), **code_record},
             "wheelhouse": {
-                "id": wheelhouse,
+                "id": art.short(wheelhouse),
+                "digest": wheelhouse,
                 "path": str(wheels_archive),
                 "built": wheels_record is not None,
                 "requirements": {"application": art.rendered(lock.entries), "server": art.rendered(server)},

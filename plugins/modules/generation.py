@@ -90,7 +90,6 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layou
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.secrets import texts
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import remove_orphans
 
-
 # Seconds that uWSGI may take to read its configuration; the unit's TimeoutStartSec is the same.
 VALIDATE_S = 30
 
@@ -167,6 +166,22 @@ def write_secrets(module: AnsibleModule, final: Path, secrets: dict[str, str], r
         module.warn(f"flask_uwsgi_secrets lie on this host unencrypted, for root alone: {why}")
 
 
+def is_there(module: AnsibleModule, layout: Layout, name: str, wanted: dict[str, Any]) -> bool:
+    """Return whether the generation is on the host; end the module where one of its short id is another and in use."""
+    found = gen.manifest(layout, name)
+    if found is None:
+        return False
+    if found.get("digest") == wanted.get("digest"):
+        return True
+    if name in {layout.current_generation(), *gen.kept(layout)}:
+        module.fail_json(
+            msg=f"generation {name} on this host has the same short id and is another: its SHA-256 is "
+            f"{str(found.get('digest'))[:16]}…, not {str(wanted.get('digest'))[:16]}…. Any change of a variable or of "
+            "the source gives it another id: make one, and deploy again. Nothing was changed"
+        )
+    return False
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -190,7 +205,7 @@ def main() -> None:
     final = layout.generations / name
     # In the manifest's place last: a directory without it is not a generation.
     body = {key: value for key, value in files.items() if key != gen.MANIFEST}
-    whole = (final / gen.MANIFEST).is_file()
+    whole = is_there(module, layout, name, json.loads(files[gen.MANIFEST]))
     edited = gen.edited(final, body) if whole else []
     stale = credentials.stale(final, secrets) if whole else []
     current = layout.current_generation()

@@ -70,6 +70,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, host, lock, service, systemd
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import MARKER, marked
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
 
 
@@ -113,7 +114,7 @@ def checked(layout: Layout) -> list[dict[str, Any]]:
         manifest = gen.manifest(layout, name) or {}
         entry = manifest.get("module") or f"{manifest.get('wsgi_file')}:{manifest.get('callable')}"
         found.append(
-            {"release": manifest.get("release"), "entry": entry, "path": said["path"], "verdict": said["verdict"]}
+            {"artifact": manifest.get("artifact"), "entry": entry, "path": said["path"], "verdict": said["verdict"]}
         )
     return found
 
@@ -123,6 +124,11 @@ def names(folder: Path, marker: str = "") -> list[str]:
     if not folder.is_dir():
         return []
     return sorted(path.name for path in folder.iterdir() if path.name[0] != "." and (path / marker).exists())
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the whole entries of a folder, each with the digest of what it holds."""
+    return {name: marked(folder / name) for name in names(folder, MARKER)}
 
 
 def main() -> None:
@@ -146,15 +152,16 @@ def main() -> None:
     app: dict[str, Any] = {
         "name": layout.app,
         "wants": [bind, str(port)],
-        "decision": {serving["release"]: serving["decision"]} if serving.get("decision") else {},
+        "decision": {serving.get("artifact"): serving["decision"]} if serving.get("decision") else {},
         "checked": checked(layout),
         "current": current,
         "mode": serving.get("mode"),
         "listen": serving.get("listen"),
         "lock": lock.owner(layout),
         "kept": gen.kept(layout),
-        "releases": names(layout.releases),
-        "venvs": names(layout.venvs, ".complete"),
+        "digest": serving.get("digest"),
+        "releases": digests(layout.releases),
+        "venvs": digests(layout.venvs),
         "account": known(pwd.getpwnam, module.params["user"]) and known(grp.getgrnam, module.params["group"]),
         "drift": [],
         "foreign": foreign(layout),
