@@ -277,6 +277,28 @@ def test_a_check_that_hangs_leaves_nothing_behind(
     assert list((tmp_path / "opt/shop/generations").iterdir()) == []
 
 
+def manifest(arguments: dict[str, Any], digest: str) -> dict[str, Any]:
+    return {**arguments["files"], "manifest.json": json.dumps({**json.loads(MANIFEST), "digest": digest})}
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "unused"])
+def test_another_generation_of_the_same_short_id_is_never_taken_for_this_one(
+    run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path, kept: bool
+) -> None:
+    twin = {**arguments, "files": {**manifest(arguments, "e" * 64), "uwsgi.ini": "[uwsgi]\nevil = true\n"}}
+    run_generation(**twin)
+    if kept:
+        gen.mark_served(Layout("shop", tmp_path / "opt"), "g1")
+    result = run_generation(**{**arguments, "files": manifest(arguments, "f" * 64)})
+    written = (tmp_path / "opt/shop/generations/g1/uwsgi.ini").read_text()
+    if kept:
+        assert result["failed"] and "generation g1 on this host has the same short id and is another" in result["msg"]
+        assert written == "[uwsgi]\nevil = true\n"
+    else:
+        assert result["changed"] and result["mended"] == []
+        assert written == "[uwsgi]\n"
+
+
 # What a host holds.
 
 
@@ -309,7 +331,7 @@ def test_a_host_that_was_never_deployed_to_is_described(run_module: RunModule, t
     result = run_module("host_state", app_name="shop", base_dir=str(tmp_path), port=1, user="root", group="nogroup-x")
     app = result["app"]
     assert not result["changed"]
-    assert (app["current"], app["kept"], app["releases"], app["venvs"]) == (None, [], [], [])
+    assert (app["current"], app["kept"], app["releases"], app["venvs"]) == (None, [], {}, {})
     assert app["account"] is False
     assert result["host"]["platform"].startswith(result["host"]["distribution"])
 
@@ -318,11 +340,13 @@ def test_what_was_deployed_is_described(run_module: RunModule, layout: Temporary
     write_generation(layout, "g1", mode="threads")
     gen.mark_served(layout, "g1")
     layout.current.symlink_to("generations/g1")
-    (layout.venvs / "v1" / ".complete").touch()
+    for folder in (layout.releases / "r1", layout.venvs / "v1"):
+        (folder / ".complete").write_text(f"{folder.name}-digest\n")
+    (layout.venvs / "half-made").mkdir()
     result = run_module("host_state", app_name="shop", base_dir=str(layout.base), port=1, user="root", group="root")
     app = result["app"]
     assert (app["current"], app["mode"], app["kept"]) == ("g1", "threads", ["g1"])
-    assert (app["releases"], app["venvs"], app["account"]) == (["r1"], ["v1"], True)
+    assert (app["releases"], app["venvs"], app["account"]) == ({"r1": "r1-digest"}, {"v1": "v1-digest"}, True)
 
 
 @pytest.mark.parametrize("before", [None, "g1"])
@@ -575,8 +599,8 @@ def test_neighbours_are_known_with_their_addresses(layout: TemporaryLayout) -> N
 
 
 def test_what_the_gevent_check_said_is_known_with_what_it_was_asked_about(layout: TemporaryLayout) -> None:
-    for name, manifest in (("g1", {"release": "r1", "module": "shop:app"}), ("g2", {"release": "r2"})):
+    for name, manifest in (("g1", {"artifact": "a1", "module": "shop:app"}), ("g2", {"artifact": "a2"})):
         (layout.generations / name).mkdir()
         (layout.generations / name / "manifest.json").write_text(json.dumps(manifest))
     (layout.generations / "g1/gevent_check.json").write_text('{"path": "/slow", "verdict": "ok"}')
-    assert host_state.checked(layout) == [{"release": "r1", "entry": "shop:app", "path": "/slow", "verdict": "ok"}]
+    assert host_state.checked(layout) == [{"artifact": "a1", "entry": "shop:app", "path": "/slow", "verdict": "ok"}]
