@@ -74,11 +74,13 @@ EXAMPLES = r"""
 RETURN = r"""
 _raw:
   description:
-    - One dictionary with C(id), C(platform), C(source), C(locked), C(code) and C(wheelhouse).
+    - One dictionary with C(id), C(digest), C(platform), C(source), C(locked), C(code) and C(wheelhouse).
+    - An C(id) is the first 12 digits of a SHA-256, for people. What decides is the whole, the C(digest).
     - C(source) has the C(kind) and what is the same on every controller, such as the C(commit).
     - C(locked) tells C(from) which file a lock was made, of how many C(packages), and its C(path); empty where the
       application brings one. C(ignored) names the options in files of the application that did not count.
-    - C(code) and C(wheelhouse) each have C(id), C(path) and, when they are in the cache, C(file) and C(sha256).
+    - C(code) and C(wheelhouse) each have C(id), C(path) and, when they are in the cache, C(file), C(sha256) and
+      C(unpacked), the number of bytes that the archive unpacks to.
     - Only C(problem), a sentence with its remedy, where the input cannot become an artifact.
     - Only C(resolution) and C(ignored) where the requirements have to be locked on a build host first; it is what the
       module P(flaskops.uwsgi.resolution#module) needs, and the C(path) where the lock is kept.
@@ -94,7 +96,7 @@ from typing import Any
 
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import artifact as art
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.git import checkout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.git import checkout, tree
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.locking import Resolution, Unresolved, lock_of
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.patches import patches_of
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import (
@@ -137,7 +139,8 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         platform = self.get_option("platform")
         source = parse(self.get_option("source"))
         folder, origin = self._found(source, cache)
-        files = art.source_files(folder, self.get_option("exclude")) if folder else []
+        # A link may lead to any file of the controller: nothing of the source is read before this has looked at it.
+        files = self._files(source, folder, origin, cache) if folder else []
         insist_on_limits(self.get_option("limits"))
         server_lock = Path(self.get_option("server_lock"))
         server = art.read_lock(server_lock, "artifact_server_lock")
@@ -160,23 +163,26 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             *([json.dumps(patches, sort_keys=True)] if patches else []),
         )
 
-        code_archive = cache / f"code-{code}.tar.gz"
-        code_record = art.recorded(code_archive)
+        code_archive = cache / f"code-{art.short(code)}.tar.gz"
+        code_record = art.recorded(code_archive, code)
         if code_record is None:
-            art.pack_code(root, files, added, code_archive)
-            code_record = art.record(code_archive)
-        wheels_archive = cache / f"wheelhouse-{wheelhouse}.tar"
-        wheels_record = art.recorded(wheels_archive)
+            unpacked = art.pack_code(root, files, added, code_archive)
+            code_record = art.record(code_archive, code, unpacked=unpacked)
+        wheels_archive = cache / f"wheelhouse-{art.short(wheelhouse)}.tar"
+        wheels_record = art.recorded(wheels_archive, wheelhouse)
+        whole = art.digest(code, wheelhouse)
         made = {"from": lock.made_from, "packages": len(lock.entries), "path": str(lock.path)} if lock.path else {}
         return {
-            "id": art.digest(code, wheelhouse),
+            "id": art.short(whole),
+            "digest": whole,
             "platform": platform,
             "source": origin,
             "locked": made,
             "ignored": lock.ignored,
-            "code": {"id": code, "path": str(code_archive), **code_record},
+            "code": {"id": art.short(code), "path": str(code_archive), **code_record},
             "wheelhouse": {
-                "id": wheelhouse,
+                "id": art.short(wheelhouse),
+                "digest": wheelhouse,
                 "path": str(wheels_archive),
                 "built": wheels_record is not None,
                 "requirements": {"application": art.rendered(lock.entries), "server": art.rendered(server)},
@@ -192,13 +198,13 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         if resolution.project:
             cache = Path(self.get_option("cache"))
             source = parse(self.get_option("source"))
-            folder, _ = self._found(source, cache)
+            folder, origin = self._found(source, cache)
             assert folder
-            files = art.source_files(folder, self.get_option("exclude"))
-            code = cache / f"code-{art.code_id(folder, files, {})}.tar.gz"
-            if art.recorded(code) is None:
-                art.pack_code(folder, files, {}, code)
-                art.record(code)
+            files = self._files(source, folder, origin, cache)
+            whole = art.code_id(folder, files, {})
+            code = cache / f"code-{art.short(whole)}.tar.gz"
+            if art.recorded(code, whole) is None:
+                art.record(code, whole, unpacked=art.pack_code(folder, files, {}, code))
             archive = str(code)
         fields = ("made_from", "head", "requirements", "constraints", "preferred", "project")
         return {
@@ -206,6 +212,10 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             | {"path": str(resolution.path), "archive": archive},
             "ignored": resolution.ignored,
         }
+
+    def _files(self, source: Source, folder: Path, origin: dict[str, str], cache: Path) -> list[Path]:
+        top = tree(cache, origin["commit"]) if isinstance(source, Git) else folder
+        return art.source_files(folder, self.get_option("exclude"), top)
 
     def _found(self, source: Source, cache: Path) -> tuple[Path | None, dict[str, str]]:
         """Return the folder of a source, if it has one, and what tells it from others on every controller."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from . import generation as gen
-from . import systemd
+from . import systemd, temporary
 from .layout import Layout
 
 _GRACE = 15
@@ -193,13 +193,5 @@ def running(layout: Layout, generation: str, *, timeout: float, memory_mb: int) 
 
 def clean(layout: Layout) -> None:
     """Stop what a check runs, and remove its units and its runtime directory."""
-    pattern = layout.check("*")
-    # By pattern: a unit that systemd could not even load is no error here.
-    systemd.systemctl("stop", pattern, timeout=_GRACE + 10)
-    found = [*layout.units.glob(pattern), *layout.units.glob(f"{pattern}.d")]
-    for path in found:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    temporary.remove(layout, layout.check("*"))
     shutil.rmtree(layout.check_runtime, ignore_errors=True)
-    if found:
-        systemd.systemctl("daemon-reload")
-        systemd.systemctl("reset-failed", pattern)

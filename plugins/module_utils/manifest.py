@@ -67,6 +67,8 @@ class Manifest:
         keep: how many generations to keep.
         secrets: which secrets it has.
         checksums: the SHA-256 of each of its files, by relative name.
+        artifact: the SHA-256 of its artifact; empty where it is not known.
+        digest: the SHA-256 that the generation is named after; empty where it is not known.
         decision: what ``flask_uwsgi_mode: auto`` was decided to be; empty where it was not asked.
     """
 
@@ -83,6 +85,8 @@ class Manifest:
     stop_timeout: float
     keep: int
     checksums: Mapping[str, str]
+    artifact: str = ""
+    digest: str = ""
     module: str = ""
     settle: float = 0.0
     secrets: Secrets = Secrets()
@@ -126,6 +130,8 @@ def parse(document: Mapping[str, Any]) -> Manifest:
         stop_timeout=of.number("stop_timeout"),
         keep=of.whole("keep"),
         checksums=of.texts("checksums"),
+        artifact=of.text("artifact", default=""),
+        digest=of.text("digest", default=""),
         module=of.text("module", default=""),
         settle=of.number("settle", default=0.0),
         secrets=secrets(document),

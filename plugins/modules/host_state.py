@@ -69,6 +69,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, host, lock, service, systemd
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import MARKER, marked
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
 
 
@@ -113,7 +114,7 @@ def checked(layout: Layout) -> list[dict[str, Any]]:
         if said and manifest:
             entry = manifest.module or f"{manifest.wsgi_file}:{manifest.callable}"
             verdict = {"path": said["path"], "verdict": said["verdict"]}
-            found.append({"release": manifest.release, "entry": entry, **verdict})
+            found.append({"artifact": manifest.artifact, "entry": entry, **verdict})
     return found
 
 
@@ -122,6 +123,11 @@ def names(folder: Path, marker: str = "") -> list[str]:
     if not folder.is_dir():
         return []
     return sorted(path.name for path in folder.iterdir() if path.name[0] != "." and (path / marker).exists())
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the whole entries of a folder, each with the digest of what it holds."""
+    return {name: marked(folder / name) for name in names(folder, MARKER)}
 
 
 def main() -> None:
@@ -145,15 +151,16 @@ def main() -> None:
     app: dict[str, Any] = {
         "name": layout.app,
         "wants": [bind, str(port)],
-        "decision": {serving.release: serving.decision} if serving and serving.decision else {},
+        "decision": {serving.artifact: serving.decision} if serving and serving.decision else {},
         "checked": checked(layout),
         "current": current,
         "mode": serving.mode if serving else None,
         "listen": serving.listen if serving else None,
         "lock": lock.owner(layout),
         "kept": gen.kept(layout),
-        "releases": names(layout.releases),
-        "venvs": names(layout.venvs, ".complete"),
+        "digest": serving.digest if serving else None,
+        "releases": digests(layout.releases),
+        "venvs": digests(layout.venvs),
         "account": known(pwd.getpwnam, module.params["user"]) and known(grp.getgrnam, module.params["group"]),
         "drift": [],
         "foreign": foreign(layout),

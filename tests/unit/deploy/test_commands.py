@@ -53,8 +53,8 @@ def nothing_remains(layout: TemporaryLayout, fake: Systemd) -> bool:
     left: list[Path] = [path for path in layout.units.rglob("*") if "shop-p" in str(path)]
     return not left and fake.asked[-3:] == [
         "stop shop-pre@*.service",
-        "reset-failed shop-pre@*.service",
         "daemon-reload",
+        "reset-failed shop-pre@*.service",
     ]
 
 

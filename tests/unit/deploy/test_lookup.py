@@ -87,7 +87,11 @@ def test_an_artifact_is_named_and_its_code_packed_once(look_up: LookUp, options:
     assert plan["platform"] == PLATFORM and plan["source"] == {"kind": "folder"} and plan["locked"] == {}
     assert code["file"] == f"code-{code['id']}.tar.gz" == Path(code["path"]).name
     assert sorted(path.name for path in cache.iterdir()) == [code["file"], code["file"] + ".json"]
-    assert len(code["sha256"]) == 64
+    assert len(code["sha256"]) == len(plan["digest"]) == len(wheels["digest"]) == len(code["inputs"]) == 64
+    assert [whole[:12] for whole in (plan["digest"], wheels["digest"], code["inputs"])] == [
+        found["id"] for found in (plan, wheels, code)
+    ]
+    assert code["unpacked"] == sum(len(text) for text in names(plan).values())
     assert wheels["path"] == str(cache / f"wheelhouse-{wheels['id']}.tar")
     assert wheels["built"] is False and "sha256" not in wheels
     assert wheels["requirements"] == {
@@ -104,12 +108,16 @@ def test_wheels_in_the_cache_are_found(look_up: LookUp, options: dict[str, Any])
     plan = look_up(options)[0][0]
     archive = Path(plan["wheelhouse"]["path"])
     archive.write_bytes(b"wheels")
-    record = {"file": archive.name, "sha256": "9e7c3d8b9fbd4e0c3a" + "0" * 46}
-    archive.with_name(archive.name + ".json").write_text(json.dumps(record))
+    record = {"file": archive.name, "sha256": "9e7c3d8b9fbd4e0c3a" + "0" * 46, "inputs": "e" * 64}
+    beside = archive.with_name(archive.name + ".json")
+    beside.write_text(json.dumps(record))
+    # A twin: made from something else, and of the same short id.
+    assert look_up(options)[0][0]["wheelhouse"]["built"] is False
+    beside.write_text(json.dumps({**record, "inputs": plan["wheelhouse"]["digest"]}))
     damaged = look_up(options)[0][0]
     assert list(damaged) == ["problem"]
     assert f"artifact {archive} is damaged" in damaged["problem"]
-    archive.with_name(archive.name + ".json").unlink()
+    beside.unlink()
     archive.unlink()
     assert look_up(options)[0][0]["wheelhouse"]["built"] is False
 
@@ -226,6 +234,35 @@ def test_a_lock_that_is_made_is_told_and_stays(look_up: LookUp, options: dict[st
     locked = first[0]["locked"]
     assert locked["from"] == "uv.lock" and locked["packages"] == 0
     assert Path(locked["path"]).read_text() == f"# Made from uv.lock for {PLATFORM}.\n"
+
+
+def test_what_a_hostile_branch_left_in_the_cache_is_not_taken(
+    look_up: LookUp, options: dict[str, Any], tmp_path: Path
+) -> None:
+    good = look_up(options)[0][0]
+    # As if its short id were the good one's.
+    (Path(options["source"]) / "run.py").write_text("import evil\n")
+    evil = look_up({**options, "cache": str(tmp_path / "other")})[0][0]
+    for suffix in ("", ".json"):
+        text = Path(evil["code"]["path"] + suffix).read_bytes()
+        Path(good["code"]["path"] + suffix).write_bytes(
+            text.replace(evil["code"]["id"].encode(), good["code"]["id"].encode())
+        )
+    assert names(good)["run.py"] == "import evil\n"
+    (Path(options["source"]) / "run.py").write_text("app = print\n")
+    again = look_up(options)[0][0]
+    assert again == good
+    assert names(again)["run.py"] == "app = print\n"
+
+
+def test_nothing_of_a_source_is_read_before_its_links_are_judged(
+    look_up: LookUp, options: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "vault").write_text("hunter2\n")
+    (tmp_path / "app" / "requirements.txt").unlink()
+    (tmp_path / "app" / "requirements.txt").symlink_to(tmp_path / "vault")
+    problem = look_up(options)[0][0]["problem"]
+    assert "holds 'requirements.txt', a link to " in problem and "hunter2" not in problem
 
 
 # Secrets.
