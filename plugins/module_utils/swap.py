@@ -78,8 +78,8 @@ class Swap:
         self.address = found.listen
         self.old = layout.current_generation()
         # Only what a reboot takes back is changed for it.
-        self.tried = trial and new != deployed
-        if self.tried and self.address != gen.address(layout, deployed or ""):
+        self.volatile = trial and new != deployed
+        if self.volatile and self.address != gen.address(layout, deployed or ""):
             raise SwapError(f"generation {new} is served on {self.address}: a trial keeps the address that is served")
         self.steps: dict[str, float] = {}
         self.opened = False
@@ -124,7 +124,7 @@ class Swap:
         return prune(self.layout, self.new, self.old, self.manifest.keep) or changed
 
     def _targets(self, generation: str) -> dict[Path, Path]:
-        if generation == self.new and self.tried:
+        if generation == self.new and self.volatile:
             return gen.trial_targets(self.layout, generation)
         if generation == self.old and self.old != self.layout.deployed_generation():
             return gen.trial_targets(self.layout, generation)
@@ -138,7 +138,7 @@ class Swap:
     def _try_off_traffic(self) -> None:
         unit = self.layout.canary(self.new)
         # The units that serve are left alone until the canary has answered.
-        targets = (gen.trial_targets if self.tried else gen.canary_targets)(self.layout, self.new)
+        targets = (gen.trial_targets if self.volatile else gen.canary_targets)(self.layout, self.new)
         self._install(self.new, targets)
         try:
             self._bring_up(unit, self.layout.canary_runtime, settle=self.manifest.settle)
@@ -279,7 +279,7 @@ class Swap:
                 files.put(self.layout.socket_dropin(old_address), gen.socket_activates(self.layout.service(self.old)))
             if self.old in systemd.running(self.layout):
                 point_pidfile(self.layout, self.layout.service(self.old), self.layout.runtime / f"{self.old}.pid")
-        if not self.old or self.tried:
+        if not self.old or self.volatile:
             for target in self._targets(self.new):
                 target.unlink(missing_ok=True)
         if not self.trial:
@@ -292,7 +292,7 @@ class Swap:
         """Make the pidfile, `current`, the boot and the socket name the new generation."""
         unit, socket = self.layout.service(self.new), self.layout.socket(self.address)
         changed = point_pidfile(self.layout, unit, self.layout.runtime / f"{self.new}.pid")
-        if self.tried:
+        if self.volatile:
             changed |= files.link(self.layout.tried, str(self.layout.generations / self.new))
             if files.put(self._activation(), gen.socket_activates(unit)):
                 systemd.systemctl("daemon-reload")
@@ -345,7 +345,7 @@ class Swap:
 
     def _activation(self) -> Path:
         """Return the settings of the socket that name the generation to start."""
-        return (self.layout.trial_dropin if self.tried else self.layout.socket_dropin)(self.address)
+        return (self.layout.trial_dropin if self.volatile else self.layout.socket_dropin)(self.address)
 
 
 def stop_all(layout: Layout) -> bool:
@@ -493,8 +493,8 @@ def prune(layout: Layout, new: str | None, old: str | None, keep: int) -> bool:
 def orphans(layout: Layout) -> list[Path]:
     """Return what no run will use again.
 
-    That are the generations that never served or are damaged, the releases and environments that no other one names,
-    and what was shipped and not unpacked. What runs or is to run is none, whatever the records say of it.
+    These are the generations that never served or are damaged, and the releases and environments that no other one
+    names. What runs is none of them, whatever the records say of it.
     """
     wanted = {*gen.kept(layout), layout.current_generation(), *_at_work(layout)}
     generations = list(layout.generations.glob("[!.]*"))

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.support.playbook import Playbook
 from tests.witness import Report, Window, Witness
 from tests.witness.samples import Sample
 
@@ -74,75 +74,10 @@ def pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
-class Run:
-    """A playbook that runs meanwhile."""
+class Run(Playbook):
+    """A playbook that runs meanwhile against the host."""
 
-    def __init__(self, playbook: str, *arguments: str) -> None:
-        inventory = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
-        self.lines: list[str] = []
-        self.process = subprocess.Popen(
-            [
-                *("ansible-playbook", f"playbooks/{playbook}.yml", "-e", f"target={HOST}"),
-                *("--inventory", str(inventory), "--inventory", os.environ["SANDBOX_INVENTORY"]),
-                *arguments,
-            ],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={
-                **os.environ,
-                "ANSIBLE_FORCE_COLOR": "0",
-                "ANSIBLE_NOCOLOR": "1",
-                # Otherwise a task is named when it has ended.
-                "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "1",
-            },
-            # A group of its own, to be killed whole.
-            start_new_session=True,
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout
-        self.lines.extend(iter(self.process.stdout.readline, ""))
-
-    @property
-    def output(self) -> str:
-        return "".join(self.lines)
-
-    @property
-    def said(self) -> str:
-        """The output on one line."""
-        return " ".join(self.output.split())
-
-    def reached(self, task: str) -> bool:
-        assert self.process.poll() is None, self.output
-        return re.search(rf"^TASK \[(.* : )?{task}\]", self.output, re.M) is not None
-
-    def kill(self) -> None:
-        """Kill it as its terminal would; a worker of Ansible, in a session of its own, ends its task all the same."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        self._workers = [int(pid) for pid in children.read_text().split()]
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def bury(self) -> None:
-        """End the workers, which can wait for ever for somebody to read what they found."""
-        for pid in self._workers:
-            with contextlib.suppress(OSError):
-                if f"target={HOST}" in Path(f"/proc/{pid}/cmdline").read_text():
-                    os.kill(pid, signal.SIGKILL)
-
-    def end(self) -> Run:
-        self.process.wait()
-        self._reader.join()
-        return self
-
-    def succeeded(self) -> Run:
-        self.end()
-        assert self.process.returncode == 0, self.output
-        return self
+    host = HOST
 
 
 class Scene:

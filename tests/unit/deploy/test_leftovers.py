@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import kinds, lock, removal, service, systemd
@@ -15,16 +16,14 @@ from ansible_collections.flaskops.uwsgi.plugins.modules import serving, status
 from tests.unit.deploy.fake_host import FakeHost, TemporaryLayout, write_generation
 
 CallModule = Callable[..., dict[str, Any]]
-FILES = {"canary": "app-canary@.service", "check": "app-check@.service"}
 
 
 def leave(layout: TemporaryLayout, host: FakeHost, kind: kinds.Kind, name: str) -> str:
     """Start a unit as a module does, and forget it as a killed module does."""
     unit = kind.unit(layout, name)
     stored = layout.generations / name / "units"
-    (layout.units / kind.unit(layout, "")).write_text(
-        (stored / FILES.get(kind.name, "app-canary@.service")).read_text()
-    )
+    template = stored / ("app-check@.service" if kind is kinds.CHECK else "app-canary@.service")
+    (layout.units / kind.unit(layout, "")).write_text(template.read_text())
     settings = layout.dropin(unit)
     settings.parent.mkdir(exist_ok=True)
     settings.write_text((stored / "generation.conf").read_text())
@@ -137,9 +136,34 @@ def test_a_killed_generation_that_runs_beside_the_current_one_is_named_and_ended
     assert service.drift(layout) == []
 
 
-def test_what_is_temporary_ends_by_itself() -> None:
-    template = Path(__file__).parents[3] / "roles/flask_uwsgi/templates/app.service.j2"
-    text = template.read_text()
-    # The commands' unit is a oneshot, which its TimeoutStartSec bounds; the check has limits of its own.
-    assert "{% if kind == 'canary' %}\n# It ends by itself" in text and "RuntimeMaxSec=" in text
-    assert "TimeoutStartSec={{ (flask_uwsgi_command_timeout if kind == 'task'" in text
+def unit_text(kind: str) -> str:
+    """Return the unit file of a kind as the role renders it."""
+    folder = Path(__file__).parents[3] / "roles/flask_uwsgi/templates"
+    variables = {
+        "flask_uwsgi_app_name": "shop",
+        "flask_uwsgi_canary_seconds": "2.5",
+        "flask_uwsgi_command_timeout": 300,
+        "flask_uwsgi_health_timeout": "10",
+        "flask_uwsgi_start_timeout": 60,
+        "flask_uwsgi_stop_timeout": 30,
+    }
+    template = jinja2.Environment(autoescape=False).from_string((folder / "app.service.j2").read_text())
+    return template.render(kind=kind, **variables)
+
+
+@pytest.mark.parametrize(
+    ("kind", "bound"),
+    [
+        # The look at it, two health checks, and some more.
+        ("canary", "\nRuntimeMaxSec=82\n"),
+        # A oneshot is starting all the time.
+        ("task", "\nTimeoutStartSec=300\n"),
+    ],
+)
+def test_what_is_temporary_ends_by_itself(kind: str, bound: str) -> None:
+    assert bound in unit_text(kind)
+
+
+@pytest.mark.parametrize("kind", ["service", "relief"])
+def test_what_serves_never_ends_by_itself(kind: str) -> None:
+    assert "RuntimeMaxSec" not in unit_text(kind)
