@@ -320,6 +320,8 @@ def _applies(entry: Requirement, platform: str) -> bool | None:
     text = entry.text.split(" --hash", 1)[0].partition(";")[2].strip()
     if not text:
         return True
+    if "platform_release" in text or "platform_version" in text:
+        return None
     system, _, python = platform.rpartition("-py")
     known = {
         "implementation_name": "cpython", "os_name": "posix", "platform_machine": system.rpartition("-")[2],
