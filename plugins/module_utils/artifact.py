@@ -20,7 +20,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from . import files
 
@@ -183,7 +183,7 @@ def link_problem(path: Path, within: Path) -> str:
     return ""
 
 
-def opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> io.BufferedReader:
     """Open a regular file of a source to read it; whatever took its place meanwhile is not waited for.
 
     Raises:
