@@ -17,6 +17,7 @@ from typing import Any
 from . import credentials, runtime, service, systemd
 from . import generation as gen
 from .explain import explain, telling
+from .foreign import printables
 from .layout import Layout
 from .untrusted import UntrustedError
 from .uwsgi import await_health, respawns
@@ -237,7 +238,9 @@ class Swap:
     def _refuse(self, unit: str, after: str | None, problem: str) -> None:
         # An application that fails may well tell how it tried to log in.
         names = self.manifest.get("secrets", {}).get("names", ())
-        logged = credentials.hide(self.layout.generations / self.new, names, systemd.journal(unit, 100, after))
+        logged = printables(
+            credentials.hide(self.layout.generations / self.new, names, systemd.journal(unit, 100, after))
+        )
         lines = telling(logged)
         cause = explain(logged, self.manifest["wsgi_file"], self.manifest["callable"], self.manifest.get("module", ""))
         raise SwapError(

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .foreign import printable
+
 # Bytes. The stats of 4 workers with 3000 cores each are 4 MB.
 MOST = 64 << 20
 # Linux never has more (proc(5), pid_max).
@@ -34,9 +36,10 @@ class UntrustedError(Exception):
     """
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{reason} ({path})")
+        # It can quote what was read.
+        self.reason = printable(reason, 500)
         self.path = path
-        self.reason = reason
+        super().__init__(f"{self.reason} ({path})")
 
 
 def read(path: Path, most: int = MOST) -> bytes:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import untrusted
+from .foreign import printable
 from .untrusted import UntrustedError
 
 # Seconds that an attempt must have had for its silence to tell anything.
@@ -244,7 +245,7 @@ def await_health(path: Path, target: str, status: int, timeout: float) -> str | 
                 untrusted.connect(path, max(remaining, 0.1))
                 return None
             answered, body = health(path, target, max(remaining, 0.1))
-            problem = f"GET {target} answered {answered} instead of {status}: {body[:300].strip()}"
+            problem = f"GET {target} answered {answered} instead of {status}: {printable(body.strip(), 300)}"
             if answered == status:
                 return None
             if 300 <= answered < 400 and "a redirect to " in body:

@@ -81,6 +81,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, c
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.elf import ElfError, wants
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import explain, telling
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.foreign import printable
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_check import Evidence, judge, normalized
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_instance import Instance, running
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_probe import measure
@@ -238,7 +239,8 @@ def main() -> None:
             directory = layout.generations / asked["generation"]
             names = manifest.get("secrets", {}).get("names", ())
             # An application that fails may well tell what it was given.
-            document = blotted(check(layout, manifest, asked), credentials.blotter(directory, names))
+            blot = credentials.blotter(directory, names)
+            document = blotted(check(layout, manifest, asked), lambda text: printable(blot(text)))
             group = (directory / "uwsgi.ini").stat().st_gid
             gen.write_file(directory, RESULT, json.dumps(document, indent=2) + "\n", group)
     except lock.LockedError as error:

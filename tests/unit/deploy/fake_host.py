@@ -9,8 +9,7 @@ It answers the very command lines that ``module_utils.systemd`` runs, and keeps 
 - where nobody accepts, a connection starts the service that the socket names, also right after that one was stopped;
 - a service with ``Restart=always`` that cannot start is tried again for ever;
 - ``disable`` fails where there is neither a unit file nor a link; ``stop`` fails for a name that no unit file has;
-- ``list-units`` also lists units that others name, although they never ran;
-- ``journalctl --after-cursor`` shows the *first* lines, and where another unit logged the cursor's line, skips one.
+- ``list-units`` also lists units that others name, although they never ran.
 """
 
 from __future__ import annotations
@@ -269,27 +268,22 @@ class FakeHost:
 
     def _journalctl(self, *arguments: str) -> str:
         words = list(arguments)
-        options = {
-            name: words[words.index(name) + 1] for name in ("--unit", "--after-cursor", "--cursor") if name in words
-        }
-        options |= {word.partition("=")[0]: word.partition("=")[2] for word in words if "=" in word}
-        assert options.get("--output") == "cat"
-        limit = int(options["--lines"]) if "--lines" in options else len(self._journal)
-        unit = options.get("--unit")
-        matching = [(at, text) for at, (by, text) in enumerate(self._journal) if unit in (None, by)]
-        mark = options.get("--after-cursor") or options.get("--cursor")
-        if mark:
-            self._note(f"journal of {unit} after {mark}")
-            matching = [(at, text) for at, text in matching if at >= int(mark.removeprefix("i="))]
-            # It skips one line, which need not be the cursor's.
-            shown = (matching[1:] if "--after-cursor" in options else matching)[:limit]
-        else:
-            shown = matching[-limit:]
-        tail = [f"-- cursor: {self._cursor()}"] if "--show-cursor" in words else []
-        return "".join(f"{line}\n" for line in (*(text for _, text in shown), *tail))
+        options = {word.partition("=")[0]: word.partition("=")[2] for word in words if "=" in word}
+        limit = int(options["--lines"])
+        if "--show-cursor" in words:
+            return "".join(f"{text}\n" for _, text in self._journal[-limit:]) + f"-- cursor: {self._cursor()}\n"
+        assert (options["--output"], "--reverse" in words) == ("json", True)
+        unit = words[words.index("--unit") + 1]
+        self._note(f"journal of {unit}")
+        matching = [(at, text) for at, (by, text) in enumerate(self._journal) if by == unit][-limit:]
+        records = (
+            {"__REALTIME_TIMESTAMP": str(at), "__CURSOR": f"s=1;i={at:x};b=1;m={at:x}", "MESSAGE": text}
+            for at, text in reversed(matching)
+        )
+        return "".join(f"{json.dumps(record)}\n" for record in records)
 
     def _cursor(self) -> str:
-        return f"i={len(self._journal) - 1}"
+        return f"s=1;i={len(self._journal) - 1:x};b=1;m=0"
 
     def _systemctl(self, *arguments: str) -> str:
         verb, *words = (word for word in arguments if not word.startswith("--"))

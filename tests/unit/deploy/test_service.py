@@ -399,9 +399,9 @@ def test_stats_that_end_halfway_are_told(
 
 def test_a_refusal_of_systemctl_is_told_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        systemd.subprocess,
-        "run",
-        lambda command, **_: subprocess.CompletedProcess(command, 5, "", "Unit x not found.\n"),
+        systemd,
+        "capture",
+        lambda command, timeout: subprocess.CompletedProcess(command, 5, "", "Unit x not found.\n"),
     )
     with pytest.raises(SystemdError, match=r"^`systemctl start x` failed: Unit x not found\.$"):
         systemd.systemctl("start", "x")
@@ -424,9 +424,9 @@ def test_units_and_properties_are_read_as_systemctl_prints_them(
         "show": "Listen=0.0.0.0:8040 (Stream)\nActiveState=active\nUnitFileState=\n",
     }
     monkeypatch.setattr(
-        systemd.subprocess,
-        "run",
-        lambda command, **_: subprocess.CompletedProcess(command, 0, printed[command[1]], ""),
+        systemd,
+        "capture",
+        lambda command, timeout: subprocess.CompletedProcess(command, 0, printed[command[1]], ""),
     )
     assert systemd.instances(layout) == {"3f2a90c1d5e7": "active", "79ef0d3abb03": "failed"}
     assert systemd.show("shop@0.0.0.0:8040.socket", "ActiveState", "Listen") == {
@@ -453,9 +453,9 @@ def test_addresses_and_reliefs_are_read_as_systemctl_prints_them(
         ),
     }
     monkeypatch.setattr(
-        systemd.subprocess,
-        "run",
-        lambda command, **_: subprocess.CompletedProcess(command, 0, printed[command[-1]], ""),
+        systemd,
+        "capture",
+        lambda command, timeout: subprocess.CompletedProcess(command, 0, printed[command[-1]], ""),
     )
     assert systemd.sockets(layout) == {"0.0.0.0:8040": "active", "127.0.0.1:9000": "inactive"}
     assert systemd.relieving(layout) == ["3f2a90c1d5e7"]
@@ -470,11 +470,11 @@ def test_the_end_of_the_journal_is_the_last_cursor(monkeypatch: pytest.MonkeyPat
     # From systemd 252.
     output = "-- cursor: as somebody logged it\nx\n-- cursor: s=30a33d;i=7fe;b=36305c;m=370853c83;t=66102d;x=de5834\n"
 
-    def run(command: tuple[str, ...], **_: Any) -> subprocess.CompletedProcess[str]:
+    def run(command: tuple[str, ...], timeout: float) -> subprocess.CompletedProcess[str]:
         asked.append(command)
         return subprocess.CompletedProcess(command, 0, output, "")
 
-    monkeypatch.setattr(systemd.subprocess, "run", run)
+    monkeypatch.setattr(systemd, "capture", run)
     assert systemd.cursor() == "s=30a33d;i=7fe;b=36305c;m=370853c83;t=66102d;x=de5834"
     assert "--show-cursor" in asked[0]
     output = ""
