@@ -78,6 +78,7 @@ class Swap:
         self.mark = mark.read_bytes() if mark.is_file() else None
         self.steps: dict[str, float] = {}
         self.opened = False
+        self.tried = False
 
     def run(self) -> bool:
         """Carry out the move.
@@ -97,11 +98,8 @@ class Swap:
                 raise
             raise SwapError("\n".join((_said(error), *left))) from error
         # First: a connection to a socket whose generation was just stopped would start it again.
-        changed |= self._finish(self._close_other_sockets, self._stop_others, self._tidy)
-        if self.trial:
-            return changed
-        forget_trial(self.layout, self.new)
-        return prune(self.layout, self.new, self.old, int(self.manifest["keep"])) or changed
+        steps = [self._close_other_sockets, self._stop_others, self._tidy]
+        return self._finish(*steps, *([] if self.trial else [self._prune])) or changed
 
     def _bring_in(self) -> bool:
         """Bring the new generation to where it serves beside the old one, and everything names it.
@@ -143,7 +141,7 @@ class Swap:
         for step in steps:
             try:
                 changed |= step()
-            except (systemd.SystemdError, OSError) as error:
+            except Exception as error:
                 problems.append(_said(error))
         if problems:
             raise SwapError(
@@ -159,15 +157,19 @@ class Swap:
 
     def _try_off_traffic(self) -> None:
         unit = self.layout.canary(self.new)
+        self.tried = True
         # The units that serve are left alone until the canary has answered.
         self._install(self.new, gen.canary_targets(self.layout, self.new))
         try:
             self._bring_up(unit, settle=float(self.manifest.get("settle", 0)))
         finally:
-            # By pattern: a unit that systemd could not even load is no error here.
-            pattern = self.layout.canary("*")
-            systemd.systemctl("stop", pattern, timeout=_GRACE + float(self.manifest["stop_timeout"]))
-            systemd.systemctl("reset-failed", pattern)
+            self._end_canary()
+
+    def _end_canary(self) -> None:
+        # By pattern: a unit that systemd could not even load is no error here.
+        pattern = self.layout.canary("*")
+        systemd.systemctl("stop", pattern, timeout=_GRACE + float(self.manifest["stop_timeout"]))
+        systemd.systemctl("reset-failed", pattern)
 
     def _start(self) -> None:
         self._bring_up(self.layout.service(self.new))
@@ -284,9 +286,11 @@ class Swap:
             what could not be put back, one sentence each.
         """
         left = []
-        for step in (self._take_back_restart,) if self.new == self.old else (
-            self._close_new_socket, self._stop_new, self._point_back, self._forget_new,
-        ):  # fmt: skip
+        steps = [self._close_new_socket, self._stop_new, self._point_back, self._forget_new]
+        for step in (
+            *([self._end_canary] if self.tried else []),
+            *([self._take_back_restart] if self.new == self.old else steps),
+        ):
             try:
                 step()
             except Exception as error:
@@ -379,6 +383,10 @@ class Swap:
         if others:
             self._timed("stop_old", lambda: self._stop(others))
         return bool(others)
+
+    def _prune(self) -> bool:
+        forget_trial(self.layout, self.new)
+        return prune(self.layout, self.new, self.old, int(self.manifest["keep"]))
 
     def _tidy(self) -> bool:
         runtime.tidy(self.layout, {self.new, *systemd.running(self.layout), *systemd.relieving(self.layout)})

@@ -314,6 +314,160 @@ def test_the_log_that_is_told_is_its_end_however_much_there_is(layout: Temporary
     assert failing(layout, "new").splitlines()[-1] == "    line 499"
 
 
+class Interruption:
+    """Raises an error once, at the n-th time that the swap asks systemd, writes a file or makes a link.
+
+    Args:
+        monkeypatch: puts it in between.
+        error: what to raise.
+        at: the time, from 0 on.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: BaseException, at: int) -> None:
+        self.error, self.left = error, at
+        self.raised = False
+        # Whether the new generation had taken over by then.
+        self.finishing = self.late = False
+        places = [(swap_module.systemd, "_run"), (swap_module, "_put"), (swap_module, "_link")]
+        places += [(gen, "mark_served"), (swap_module.runtime, "point_pidfile"), (swap_module.runtime, "claim")]
+        for owner, name in places:
+            monkeypatch.setattr(owner, name, self._around(getattr(owner, name)))
+        finish = Swap._finish
+
+        def finishing(swap: Swap, *steps: Any) -> bool:
+            self.finishing = True
+            return finish(swap, *steps)
+
+        monkeypatch.setattr(Swap, "_finish", finishing)
+
+    def _around(self, real: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            self.left -= 1
+            if self.left < 0 and not self.raised:
+                self.raised, self.late = True, self.finishing
+                raise self.error
+            return real(*arguments, **options)
+
+        return call
+
+
+ERRORS = [
+    UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid continuation byte"),
+    SystemdError("`systemctl` did not end within 90 s"),
+    OSError(errno.ENOSPC, "No space left on device"),
+    KeyError("workers"),
+    KeyboardInterrupt(),
+    SystemExit(143),
+]
+
+
+@pytest.mark.parametrize("target", ["new", "served", "elsewhere"])
+def test_whatever_happens_at_any_step_the_old_generation_serves_alone(tmp_path: Path, target: str) -> None:
+    for at in range(200):
+        error = ERRORS[at % len(ERRORS)]
+        layout = TemporaryLayout.below(tmp_path / str(at), "shop")
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            host = FakeHost(layout, monkeypatch)
+            host.serve("served")
+            host.serve("old")
+            if target != "served":
+                write_generation(layout, target, listen="127.0.0.1:9000" if target == "elsewhere" else ADDRESS)
+            before, history = host.everything(), gen.history(layout)
+            point = Interruption(monkeypatch, error, at)
+            try:
+                Swap(layout, target).run()
+            except SwapError as caught:
+                assert str(error).strip() in str(caught) or isinstance(error, KeyError)
+            except (KeyboardInterrupt, SystemExit) as caught:
+                assert caught is error
+            if point.late:
+                assert layout.current_generation() == target
+                assert target in host.answering("127.0.0.1:9000" if target == "elsewhere" else ADDRESS)
+            elif point.raised:
+                assert host.everything() == before, at
+                assert gen.history(layout) == history
+                assert host.running() == {"old"}
+                assert (layout.generations / target).exists() == (target == "served")
+            else:
+                assert at > 30, "nothing was interrupted"
+                return
+    raise AssertionError("the swap never ended")
+
+
+def test_a_first_deploy_that_is_interrupted_at_any_step_leaves_nothing(tmp_path: Path) -> None:
+    for at in range(200):
+        layout = TemporaryLayout.below(tmp_path / str(at), "shop")
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            host = FakeHost(layout, monkeypatch)
+            write_generation(layout, "new")
+            point = Interruption(monkeypatch, KeyError("workers"), at)
+            try:
+                Swap(layout, "new").run()
+            except SwapError as caught:
+                assert "an unexpected error, KeyError: 'workers'" in str(caught)
+            if point.raised and not point.late:
+                assert (host.unit_files(), host.enabled(), host.active, host.pidfile_pid()) == ({}, set(), {}, None), at
+                assert layout.current_generation() is None and not (layout.generations / "new").exists()
+            elif not point.raised:
+                return
+    raise AssertionError("the swap never ended")
+
+
+def test_what_current_names_always_counts_as_served(layout: TemporaryLayout, host: FakeHost, monkeypatch: Any) -> None:
+    write_generation(layout, "new")
+    link, seen = swap_module._link, []
+
+    def look(path: Path, target: str) -> bool:
+        seen.append(gen.served(layout, "new"))
+        return bool(link(path, target))
+
+    monkeypatch.setattr(swap_module, "_link", look)
+    Swap(layout, "new").run()
+    assert seen == [True]
+
+
+def test_an_old_one_that_does_not_stop_is_told_and_the_new_one_serves(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    write_generation(layout, "new")
+    stop = host._stop
+
+    def refuse(*units: str) -> None:
+        if "shop@old.service" in units:
+            raise RefusedError("it does not stop")
+        stop(*units)
+
+    host._stop = refuse  # type: ignore[method-assign]
+    message = failing(layout, "new")
+    assert message.startswith("generation new serves, but what was before could not be cleared away: `systemctl stop")
+    assert layout.current_generation() == "new"
+    assert host.answering() == {"new", "old"}
+    assert "generation old runs beside the current one" in service.drift(layout)
+
+
+def test_what_cannot_be_put_back_is_told_beside_the_reason(
+    layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.serve("old")
+    write_generation(layout, "new")
+    host.sick["shop/new"] = "GET /healthz answered 500 instead of 200: no"
+    monkeypatch.setattr(Swap, "_stop_new", lambda swap: swap_module.systemd.systemctl("stop", "nothing.service"))
+    message = failing(layout, "new")
+    assert "GET /healthz answered 500 instead of 200: no" in message
+    assert "It could not be put back: `systemctl stop nothing.service` failed" in message
+    # The other steps were taken all the same.
+    assert layout.current_generation() == "old" and not (layout.generations / "new").exists()
+
+
+def test_the_message_shows_what_the_application_says_as_text(layout: TemporaryLayout, host: FakeHost) -> None:
+    write_generation(layout, "new")
+    host.refused.add("shop-canary@new.service")
+    host.log["shop-canary@new.service"] = ["\x1b[2J\x1b]0;owned\x07 \u202egnp", "ValueError: \x1b[31mred"]
+    message = failing(layout, "new")
+    assert message.replace("\n", "").isprintable()
+    assert "    \\x1b[2J\\x1b]0;owned\\x07 \\u202egnp" in message.splitlines()
+    assert "flask_uwsgi_wsgi_file=run.py raised while it was loaded: ValueError: \\x1b[31mred." in message
+
+
 def test_a_rollback_target_that_fails_stays_on_the_host(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("first")
     host.serve("second")
