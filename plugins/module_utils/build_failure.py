@@ -8,9 +8,11 @@ from typing import Any
 
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import masked
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_inside import NEEDS
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.foreign import printable
 
-# Characters of a line that are kept; the patterns below are matched against no more.
-_WIDEST = 500
+# Characters of a line, and of an output, that are kept: a package chooses what its build prints, and the patterns below
+# are matched against no more.
+_WIDEST, _MOST_OUTPUT = 500, 4 << 20
 
 # What a compiler or a setup.py says, and what is missing then; the names are Debian 12's and 13's.
 _MISSING = (
@@ -72,8 +74,8 @@ def missing_packages(output: str) -> list[str]:
     Args:
         output: everything the build printed.
     """
-    output = "\n".join(_lines(output))
-    found = [name for pattern, names in _MISSING if re.search(pattern, output) for name in names]
+    lines = _lines(output)
+    found = [name for pattern, names in _MISSING if any(re.search(pattern, line) for line in lines) for name in names]
     return list(dict.fromkeys(found))
 
 
@@ -94,9 +96,10 @@ def telling_lines(output: str, count: int = 12) -> list[str]:
 
 
 def _lines(output: str) -> list[str]:
-    """Return the lines of an output as they may be shown: without frame, cut, and nothing that moves a cursor."""
-    unframed = (_COLOURS.sub("", line[: 4 * _WIDEST]).lstrip(_FRAME).rstrip() for line in output.splitlines())
-    return ["".join(c if c.isprintable() else repr(c)[1:-1] for c in line[:_WIDEST]) for line in unframed]
+    """Return the last lines of an output as they may be shown: without frame, cut, and nothing that moves a cursor."""
+    cut = (line[: 4 * _WIDEST] for line in output[-_MOST_OUTPUT:].splitlines())
+    unframed = (_COLOURS.sub("", line).lstrip(_FRAME).rstrip() for line in cut)
+    return [printable(line[:_WIDEST]) for line in unframed]
 
 
 def build_problem(result: Mapping[str, Any], variable: str, host: str, limits: Mapping[str, Any]) -> str:

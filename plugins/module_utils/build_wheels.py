@@ -42,6 +42,7 @@ class Entry:
     hashes: Mapping[str, list[str]]
 
     def __str__(self) -> str:
+        """Return it as a requirement."""
         return f"{self.name}=={self.version}"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from . import credentials, systemd, temporary
 from . import generation as gen
+from .foreign import printables
 from .layout import Layout
 from .swap import end_leftovers
 
@@ -55,7 +56,7 @@ def run(layout: Layout, generation: str, when: str, seconds: float) -> list[str]
 
 
 def _printed(unit: str, after: str | None, blot: Callable[[str], str]) -> list[str]:
-    return [blot(line) for line in temporary.printed(unit, after)]
+    return printables(map(blot, temporary.printed(unit, after)))
 
 
 def _reason(unit: str, when: str, seconds: float, printed: list[str]) -> str:

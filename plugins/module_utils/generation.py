@@ -171,6 +171,11 @@ def marked(layout: Layout, generation: str) -> bool:
     return (layout.generations / generation / _SERVED).is_file()
 
 
+def mark_path(layout: Layout, generation: str) -> Path:
+    """Return the file that says that a generation has served."""
+    return layout.generations / generation / _SERVED
+
+
 def mark_served(layout: Layout, generation: str, how: str = "deploy") -> None:
     """Note that a generation serves from now on, and how that came."""
     number = max((mark.number for mark in _marks(layout)), default=0) + 1
