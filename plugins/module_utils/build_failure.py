@@ -133,9 +133,7 @@ def _sentence(subject: str, why: str, said: str, variable: str, host: str, limit
     met = "artifact_build_memory_mb" if why == "memory" else None
     met = met or next((name for pattern, name in _LIMITS if re.search(pattern, said)), None)
     if met:
-        return (
-            f"{package} needs more than {met}={limits[met]} on {host}. Find out what its build does, or raise {met}"
-        )
+        return f"{package} needs more than {met}={limits[met]} on {host}. Find out what its build does, or raise {met}"
     if needs := re.findall(re.escape(NEEDS) + r"(.*)", said):
         return (
             f"{package} needs {' and '.join(needs[:5])} to be built, which artifact_build_lock does not have. Put it "

@@ -21,9 +21,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 PLACE = "/var/lib/flaskops-build"
 LIMITS = {"timeout": 60, "memory_mb": 512, "disk_mb": 256, "tasks": 128}
-SETUP = "from setuptools import setup\nsetup(name='evil', version='1.0', packages=['evil'], package_data={'evil': ['*']})\n"
+SETUP = (
+    "from setuptools import setup\nsetup(name='evil', version='1.0', packages=['evil'], package_data={'evil': ['*']})\n"
+)
 # What foreign code finds of its host, which goes into its wheel.
-PROBES = '''
+PROBES = """
 import json, os, pathlib, socket, subprocess, sys
 def outcome(work):
     try: return repr(work())
@@ -67,7 +69,7 @@ for name, work in {
     found[name] = outcome(work)
 os.makedirs("evil", exist_ok=True)
 pathlib.Path("evil/found.json").write_text(json.dumps(found))
-'''
+"""
 REFUSED = ("PermissionError", "OSError", "FileNotFoundError", "ConnectionRefusedError", "CalledProcessError")
 
 
@@ -166,9 +168,7 @@ def test_a_build_sees_and_changes_nothing_of_its_host(
     result = build(PROBES.replace("PLACE", PLACE).replace("GATEWAY", gateway) + SETUP)
     assert not result.get("failed"), result
     assert [wheel["built"] for wheel in result["wheels"]] == [True, False]
-    ad_hoc(
-        "ansible.builtin.fetch", src=f"{PLACE}/incoming-test/wheelhouse.tar", dest=f"{tmp_path}/got.tar", flat=True
-    )
+    ad_hoc("ansible.builtin.fetch", src=f"{PLACE}/incoming-test/wheelhouse.tar", dest=f"{tmp_path}/got.tar", flat=True)
     with tarfile.open(tmp_path / "got.tar") as tar:
         wheel = tar.extractfile("evil-1.0-py3-none-any.whl")
         assert wheel

@@ -71,6 +71,7 @@ def options(tmp_path: Path) -> dict[str, Any]:
         **{name: str(tmp_path / f"{name}.txt") for name in locks if "/" not in name},
         "platform": PLATFORM,
         "exclude": ["*.pyc"],
+        "patches": str(tmp_path / "patches"),
         "cache": str(tmp_path / "cache" / "artifacts"),
     }
 
@@ -263,6 +264,59 @@ def test_nothing_of_a_source_is_read_before_its_links_are_judged(
     (tmp_path / "app" / "requirements.txt").symlink_to(tmp_path / "vault")
     problem = look_up(options)[0][0]["problem"]
     assert "holds 'requirements.txt', a link to " in problem and "hunter2" not in problem
+
+
+def test_patches_are_part_of_the_wheels(look_up: LookUp, options: dict[str, Any], tmp_path: Path) -> None:
+    folder = tmp_path / "patches" / "uWSGI-2.0.31"
+    folder.mkdir(parents=True)
+    plain = look_up(options)[0][0]
+    (folder / "01-first.patch").write_text("--- a/x\n+++ b/x\n")
+    (folder / "README.md").write_text("No patch.\n")
+    patched, unpatched = look_up(options, {**options, "patches": str(tmp_path)})
+    wheels = patched[0]["wheelhouse"]
+    assert plain["wheelhouse"]["patches"] == {} and unpatched[0]["wheelhouse"] == plain["wheelhouse"]
+    assert wheels["patches"] == {"uwsgi-2.0.31": {"01-first.patch": "--- a/x\n+++ b/x\n"}}
+    assert wheels["id"] != plain["wheelhouse"]["id"] and patched[0]["code"] == plain["code"]
+    (folder / "01-first.patch").write_text("--- a/y\n+++ b/y\n")
+    assert look_up(options)[0][0]["wheelhouse"]["id"] != wheels["id"]
+    # Another version of what is patched would lack what the patches mend.
+    (tmp_path / "app" / "requirements.txt").write_text(f"uWSGI==2.0.30 {HASH}\n")
+    assert look_up(options)[0][0]["problem"] == (
+        "flask_uwsgi_requirements pins uwsgi==2.0.30, and the patches that the role depends on are for 2.0.31: remove "
+        "the pin, and the role installs uwsgi 2.0.31"
+    )
+
+
+def test_build_tools_are_part_of_the_wheels_and_uv_is_not(
+    look_up: LookUp, options: dict[str, Any], tmp_path: Path
+) -> None:
+    plain = look_up(options)[0][0]["wheelhouse"]
+    (tmp_path / "build_lock.txt").write_text(f"pip==26.3 {HASH}\nuv==0.13.9 {HASH}\n")
+    assert look_up(options)[0][0]["wheelhouse"] == plain
+    (tmp_path / "build_lock.txt").write_text(f"pip==26.3 {HASH}\nhatchling==1.33.0 {HASH}\n")
+    assert look_up(options)[0][0]["wheelhouse"]["id"] != plain["id"]
+
+
+@pytest.mark.parametrize("value", [0, -1, "many", "1.5", ""])
+def test_a_limit_of_builds_is_a_number_above_0(look_up: LookUp, options: dict[str, Any], value: Any) -> None:
+    told = look_up({**options, "limits": {"artifact_build_tasks": value}})[0][0]
+    assert told == {"problem": f"artifact_build_tasks={value} is no whole number above 0: set it to one"}
+
+
+def test_a_project_that_a_build_host_has_to_read_is_packed_for_it(
+    look_up: LookUp, options: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "app" / "requirements.txt").unlink()
+    (tmp_path / "app" / "pyproject.toml").write_text('[project]\nname = "a"\ndynamic = ["dependencies"]\n')
+    plan = look_up(options)[0][0]
+    assert plan.keys() == {"resolution", "ignored"}
+    left = plan["resolution"]
+    assert left["project"] == "pyproject.toml" and left["made_from"] == "pyproject.toml"
+    with tarfile.open(left["archive"]) as tar:
+        assert sorted(tar.getnames()) == ["pyproject.toml", "run.py"]
+    # Whatever of it changes may change what it requires.
+    (tmp_path / "app" / "run.py").write_text("changed\n")
+    assert look_up(options)[0][0]["resolution"]["path"] != left["path"]
 
 
 # Secrets.
