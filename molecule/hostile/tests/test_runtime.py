@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from molecule.conftest import APP, ROOT
-
+APP = "aiops_flask"
+ROOT = Path(__file__).resolve().parents[3]
 # Healthy as a canary, sick where it serves, and its log is not UTF-8.
 SICK = """
 import os
@@ -26,7 +26,7 @@ def app(environ, start_response):
 
 
 def as_account(service: Any, account: str, command: str) -> Any:
-    return service.host.run(f"setpriv --reuid={account} --regid={account} --clear-groups sh -c %s", command)
+    return service.host.run(f"runuser -u {account} -- sh -c %s", command)
 
 
 def true_pidfile(service: Any) -> bool:
