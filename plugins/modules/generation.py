@@ -164,7 +164,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     os.umask(0o022)
-    layout = arguments.layout(module.params)
+    layout = arguments.owned(module)
     name = module.params["generation"]
     files: dict[str, str] = module.params["files"]
     secrets = texts(module.params["secrets"])
@@ -202,9 +202,7 @@ def main() -> None:
         (final / "venv").symlink_to(f"../../venvs/{module.params['venv']}")
         validate_ini(final)
         validate_units(layout, name, json.loads(files[gen.MANIFEST])["listen"])
-        partial = final / f".{gen.MANIFEST}.partial"
-        partial.write_text(files[gen.MANIFEST])
-        partial.rename(final / gen.MANIFEST)
+        gen.write_file(final, gen.MANIFEST, files[gen.MANIFEST], group)
     except (InvalidError, OSError, subprocess.SubprocessError) as error:
         shutil.rmtree(final, ignore_errors=True)
         # Its release was unpacked for it alone.

@@ -212,7 +212,7 @@ def main() -> None:
         module.exit_json(changed=False)
     os.umask(0o022)
     asked = module.params
-    layout = arguments.layout(asked)
+    layout = arguments.owned(module)
     named = f"generation {asked['generation']}"
     manifest = gen.manifest(layout, asked["generation"]) or {}
     if not manifest:
