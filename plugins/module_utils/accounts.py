@@ -140,7 +140,7 @@ def remove_user(account: Account) -> None:
     Raises:
         AccountError: it cannot be removed.
     """
-    # userdel removes the group of the same name, too, if it is the account's primary one (USERGROUPS_ENAB in login.defs).
+    # Of the account's name, userdel removes the primary group as well (USERGROUPS_ENAB in login.defs).
     _run("usermod", "--gid", "nogroup", account.name)
     _run("userdel", account.name)
 

@@ -49,11 +49,11 @@ class Mark:
         """
         try:
             said = json.loads(text)
-            accounts = [
-                None if entry is None else Account(str(entry["name"]), int(entry["number"]), entry["made"] is True)
+            user, group = (
+                Account(str(entry["name"]), int(entry["number"]), entry["made"] is True) if entry else None
                 for entry in (said["user"], said["group"])
-            ]
-            return cls(str(said["app"]), str(said["base"]), *accounts, data_only=said["data_only"] is True)
+            )
+            return cls(str(said["app"]), str(said["base"]), user, group, said["data_only"] is True)
         except (KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"no mark: {error!r}") from error
 

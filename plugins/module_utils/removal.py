@@ -39,6 +39,7 @@ class Doomed:
     kept: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
+        """Tell whether anything goes."""
         return bool(self.paths or self.user or self.group)
 
     @property
@@ -65,7 +66,7 @@ def doomed(layout: Layout, *, data: bool) -> Doomed:
     mark = marks.current(layout) or marks.read(layout)
     kept: list[str] = []
     paths = [*_units(layout, kept), *_places(layout, mark, kept, data=data)]
-    if layout.sysctl.is_file():
+    if layout.sysctl.is_file() and not layout.sysctl.is_symlink():
         paths.append(layout.sysctl)
     found = sorted({path for path in paths if marks.lstat(path)})
     if not mark or not data:
@@ -98,7 +99,8 @@ def _units(layout: Layout, kept: list[str]) -> Iterator[Path]:
 def _places(layout: Layout, mark: Mark | None, kept: list[str], *, data: bool) -> Iterator[Path]:
     """Yield the application's directories; one that is somebody else's is kept."""
     runtime = (layout.runtime, *(layout.runtime.with_name(f"{layout.app}-{suffix}") for suffix in names.SUFFIXES))
-    yield layout.root
+    if mark or (layout.root.is_dir() and any(layout.root.iterdir())):
+        yield layout.root
     for path in (*runtime, *(layout.data if data else ())):
         status = marks.lstat(path)
         if not status:
@@ -173,7 +175,7 @@ def remove(layout: Layout, *, data: bool) -> Doomed:
         return Doomed()
     mark = marks.current(layout) or marks.read(layout)
     if mark:
-        # Of an application that was deployed before there were marks: half removed, nothing else would tell whose it is.
+        # One that was deployed before there were marks could not be recognised once it is half removed.
         marks.write(layout, mark)
     stop_all(layout)
     systemd.systemctl("stop", layout.canary("*"), layout.check("*"))
@@ -198,8 +200,8 @@ def remove(layout: Layout, *, data: bool) -> Doomed:
             accounts.remove_group(going.group)
     except (OSError, AccountError) as error:
         raise RemovalError(
-            f"the application {layout.app} is stopped, and not all of it can be removed: {error}. Correct that, and remove "
-            "it again"
+            f"the application {layout.app} is stopped, and not all of it can be removed: {error}. Correct that, and "
+            "remove it again"
         ) from error
     if data:
         layout.mark.unlink(missing_ok=True)

@@ -93,7 +93,8 @@ def owner(layout: Layout) -> dict[str, str | None] | None:
     mark = marks.current(layout) or marks.read(layout)
     if not mark or mark.data_only:
         return None
-    return {"base": mark.base, "user": mark.user and mark.user.name, "group": mark.group and mark.group.name}
+    user, group = (account.name if account else None for account in (mark.user, mark.group))
+    return {"base": mark.base, "user": user, "group": group}
 
 
 def known_accounts(layout: Layout, user: str, group: str) -> dict[str, Any]:

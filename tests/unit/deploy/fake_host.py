@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import credentials, removal, service, swap, systemd
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import credentials, service, swap, systemd
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
 
@@ -91,6 +91,18 @@ class TemporaryLayout(Layout):
     @property
     def units(self) -> Path:
         return self.top / "units"
+
+    @property
+    def unit_folders(self) -> tuple[Path, ...]:
+        return (self.units, self.top / "usr-lib-units")
+
+    @property
+    def mark(self) -> Path:
+        return self.top / "var" / "lib" / "flaskops" / f"{self.app}.json"
+
+    @property
+    def data(self) -> tuple[Path, ...]:
+        return tuple(self.top / "var" / name / self.app for name in ("lib", "cache", "log"))
 
 
 class Event(NamedTuple):
@@ -162,7 +174,6 @@ class FakeHost:
         monkeypatch.setattr(swap, "respawns", self._respawns)
         monkeypatch.setattr(swap, "time", self.clock)
         monkeypatch.setattr(service, "listening", lambda address: bool(self.descriptors(address)))
-        monkeypatch.setattr(removal, "_DATA", tuple(str(layout.top / "var" / name) for name in ("lib", "cache", "log")))
 
     # What a test asks.
 
@@ -576,6 +587,7 @@ def write_generation(
     gen.write(layout.generations / name, files, os.getgid())
     manifest = {
         "generation": name,
+        "app_name": layout.app,
         "release": release,
         "venv": venv,
         "mode": "gevent",
