@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,13 +61,20 @@ def doomed(layout: Layout, *, data: bool) -> Doomed:
     Raises:
         RemovalError: the name is somebody else's.
     """
-    if strange := ownership.foreign(layout):
-        raise RemovalError(ownership.refusal(layout, strange))
     mark = marks.current(layout) or marks.read(layout)
     kept: list[str] = []
-    paths = [*_units(layout, kept), *_places(layout, mark, kept, data=data)]
-    if layout.sysctl.is_file() and not layout.sysctl.is_symlink():
-        paths.append(layout.sysctl)
+    if mark and mark.data_only:
+        paths = [*_directories(layout, mark, layout.data if data else (), kept)]
+    elif strange := ownership.foreign(layout):
+        raise RemovalError(ownership.refusal(layout, strange))
+    else:
+        runtime = (layout.runtime, *(layout.runtime.with_name(f"{layout.app}-{suffix}") for suffix in names.SUFFIXES))
+        paths = [*_units(layout, kept)]
+        paths += _directories(layout, mark, (*runtime, *(layout.data if data else ())), kept)
+        if mark or (layout.root.is_dir() and any(layout.root.iterdir())):
+            paths.append(layout.root)
+        if layout.sysctl.is_file() and not layout.sysctl.is_symlink():
+            paths.append(layout.sysctl)
     found = sorted({path for path in paths if marks.lstat(path)})
     if not mark or not data:
         return Doomed(tuple(found), kept=tuple(kept))
@@ -96,17 +103,16 @@ def _units(layout: Layout, kept: list[str]) -> Iterator[Path]:
             kept.append(f"{own}: it was not deployed")
 
 
-def _places(layout: Layout, mark: Mark | None, kept: list[str], *, data: bool) -> Iterator[Path]:
-    """Yield the application's directories; one that is somebody else's is kept."""
-    runtime = (layout.runtime, *(layout.runtime.with_name(f"{layout.app}-{suffix}") for suffix in names.SUFFIXES))
-    if mark or (layout.root.is_dir() and any(layout.root.iterdir())):
-        yield layout.root
-    for path in (*runtime, *(layout.data if data else ())):
+def _directories(layout: Layout, mark: Mark | None, paths: Iterable[Path], kept: list[str]) -> Iterator[Path]:
+    """Yield those directories that are the application's; what else is in their place is kept."""
+    for path in paths:
         status = marks.lstat(path)
         if not status:
             continue
         of_service = mark and mark.user and status.st_uid == mark.user.number
-        mine = of_service or accounts.lives_in(status.st_uid, layout.root) or (path in runtime and status.st_uid == 0)
+        # systemd makes some of /run for root; in /var a directory of root's is somebody else's.
+        of_root = status.st_uid == 0 and path not in layout.data
+        mine = of_service or of_root or accounts.lives_in(status.st_uid, layout.root)
         if names.reserved(layout.app) or not stat.S_ISDIR(status.st_mode) or not mine:
             kept.append(f"{path}: it is {ownership.describe(path)}, not the application's")
         else:

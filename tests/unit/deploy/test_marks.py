@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -275,9 +276,18 @@ def test_the_way_to_the_application_is_described(layout: TemporaryLayout) -> Non
     assert ownership.directories(missing)["above"][-1]["path"] == str(layout.top)
 
 
-def test_a_file_system_that_is_mounted_noexec_is_seen(layout: TemporaryLayout) -> None:
-    # On every Linux.
-    assert ownership.directories(replace(layout, base=Path("/proc")))["noexec"] is True
+def test_a_file_system_that_is_mounted_noexec_is_seen(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def statvfs(path: Path) -> SimpleNamespace:
+        asked.append(path)
+        return SimpleNamespace(f_flag=os.ST_NOEXEC | os.ST_NOSUID)
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    assert ownership.directories(layout)["noexec"] is True
+    layout.root.rename(layout.top / "elsewhere")
+    assert ownership.directories(layout)["noexec"] is True
+    assert asked == [layout.root, layout.base]
 
 
 # Every module that changes something asks first.
@@ -301,7 +311,7 @@ MODULES = {
     "claim": {"user": "x", "group": "x"},
     "commands": {"generation": "g", "when": "pre", "timeout": 1},
     "generation": {"generation": "g", "release": "r", "venv": "v", "group": "x", "files": {}},
-    "gevent_check": {"generation": "g"},
+    "gevent_check": {"generation": "g", "catalogue": {}},
     "host_state": {"port": 1, "user": "x", "group": "x"},
     "logs": {},
     "release": {"incoming": "/nonexistent", "state": "absent"},

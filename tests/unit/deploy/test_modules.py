@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import credentials, lock, service, trial
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import host as host_module
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap
 from ansible_collections.flaskops.uwsgi.plugins.modules import generation, host_state, serving, status, swap
 

@@ -324,7 +324,7 @@ def test_a_removal_that_is_killed_is_taken_up_by_the_next(
 ) -> None:
     layout.mark.unlink()
 
-    def killed(path: Path) -> None:
+    def killed(*_: Any, **__: Any) -> None:
         raise OSError("killed")
 
     with monkeypatch.context() as patch:
@@ -386,6 +386,9 @@ def test_the_account_goes_with_the_data_if_the_role_made_it(
     result = call_module(removal, data=True)
     assert result["removed"][-2:] == ["account shop", "group shop"] and result["kept"] == []
     assert not people and not layout.mark.exists()
+    # Now nobody knows that the operator's unit of that name is not all there is.
+    assert call_module(removal, data=True)["failed"]
+    (layout.units / "shop.service").unlink()
     assert not call_module(removal, data=True)["changed"]
 
 
@@ -444,6 +447,7 @@ def test_an_account_that_cannot_be_removed_is_told_and_the_next_removal_tries_ag
         "the application shop is stopped, and not all of it can be removed: `userdel shop` failed: it is locked. Correct "
         "that, and remove it again"
     )
+    (layout.units / "shop.service").unlink()
     assert call_module(removal, data=True)["removed"] == [str(layout.mark), "account shop", "group shop"]
     assert not people
 
