@@ -301,9 +301,9 @@ def test_units_of_somebody_else_are_neither_started_nor_stopped(
     result = call_module(serving, state=state)
     assert result["failed"] and host.actions == []
     assert result["msg"] == (
-        f"flask_uwsgi_app_name=shop is no application of this role below flask_uwsgi_base_dir={layout.base} on this host, "
-        f"and what has its name belongs to something else: {layout.top}/usr-lib-units/shop@.service (a unit). Correct the "
-        "name or the directory. Nothing was changed."
+        f"flask_uwsgi_app_name=shop is no application of this role below flask_uwsgi_base_dir={layout.base} on this "
+        f"host, and what has its name belongs to something else: {layout.top}/usr-lib-units/shop@.service (a unit). "
+        "Correct the name or the directory. Nothing was changed."
     )
 
 

@@ -75,8 +75,8 @@ def test_a_base_that_is_no_normalised_path_is_refused(base: str) -> None:
 @pytest.mark.parametrize(
     "base",
     [
-        "/", "/home", "/home/me", "/root/x", "/run", "/tmp/x", "/var/tmp", "/etc", "/usr/local", "/proc/1", "/sys", "/dev",
-        "/boot", "/var/lib", "/var/lib/x", "/var/cache", "/var/log", "/var/run/x", "/lib", "/bin",
+        "/", "/home", "/home/me", "/root/x", "/run", "/tmp/x", "/var/tmp", "/etc", "/usr/local", "/proc/1", "/sys",
+        "/dev", "/boot", "/var/lib", "/var/lib/x", "/var/cache", "/var/log", "/var/run/x", "/lib", "/bin",
     ],
 )  # fmt: skip
 def test_a_base_where_nothing_is_safe_is_refused(base: str) -> None:
@@ -119,8 +119,8 @@ def test_everything_of_the_name_that_is_somebody_else_s_is_listed_at_once() -> N
         {"path": "/etc/systemd/system/foo.service", "what": "a unit"},
     ]
     assert only(names.host_problems(SETTINGS | {"app_name": "foo"}, app(foreign=found))) == (
-        "flask_uwsgi_app_name=foo collides with what is on this host and is not this application's: /run/foo (a directory "
-        "of root), /etc/systemd/system/foo.service (a unit). Choose another name"
+        "flask_uwsgi_app_name=foo collides with what is on this host and is not this application's: /run/foo (a "
+        "directory of root), /etc/systemd/system/foo.service (a unit). Choose another name"
     )
 
 
@@ -128,8 +128,8 @@ def test_one_application_has_one_directory() -> None:
     owner = {"base": "/srv", "user": "shop", "group": "shop"}
     problem = only(names.host_problems(SETTINGS, app(owner=owner)))
     assert problem == (
-        "flask_uwsgi_base_dir=/opt is not where the application shop of this host is, which is /srv: set it to that, or "
-        "remove the application there first"
+        "flask_uwsgi_base_dir=/opt is not where the application shop of this host is, which is /srv: set it to that, "
+        "or remove the application there first"
     )
     assert list(names.host_problems(SETTINGS | {"base_dir": "/srv"}, app(owner=owner))) == []
 
@@ -139,7 +139,8 @@ def test_two_applications_whose_units_would_be_the_same_are_refused(mine: str, o
     problem = only(names.host_problems(SETTINGS | {"app_name": mine}, app(applications=["x", other])))
     assert (
         problem
-        == f"flask_uwsgi_app_name={mine} and the application {other} of this host would share units: choose another name"
+        == f"flask_uwsgi_app_name={mine} and the application {other} of this host would share units: choose another "
+        "name"
     )
 
 
@@ -203,8 +204,8 @@ def test_a_base_that_others_can_exchange_is_refused(entry: dict[str, Any], fault
         names.host_problems(SETTINGS | {"base_dir": "/srv"}, app(directories={"above": above, "noexec": False}))
     )
     assert problem == (
-        f"flask_uwsgi_base_dir=/srv is not safe: {fault}. Set it to a path of directories that root owns and nobody else "
-        "can write"
+        f"flask_uwsgi_base_dir=/srv is not safe: {fault}. Set it to a path of directories that root owns and nobody "
+        "else can write"
     )
 
 

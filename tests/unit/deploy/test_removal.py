@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import accounts, lock, marks
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import removal as removal_utils
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.accounts import Account, AccountError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.marks import Mark
@@ -328,7 +329,7 @@ def test_a_removal_that_is_killed_is_taken_up_by_the_next(
         raise OSError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr("shutil.rmtree", killed)
+        patch.setattr(removal_utils, "_remove", killed)
         with pytest.raises(RemovalError, match=r"shop is stopped, and not all of it can be removed: killed"):
             remove(layout, data=False)
     layout.current.unlink()
@@ -444,8 +445,8 @@ def test_an_account_that_cannot_be_removed_is_told_and_the_next_removal_tries_ag
         patch.setattr(accounts, "_run", refuse)
         result = call_module(removal, data=True)
     assert result["failed"] and result["msg"] == (
-        "the application shop is stopped, and not all of it can be removed: `userdel shop` failed: it is locked. Correct "
-        "that, and remove it again"
+        "the application shop is stopped, and not all of it can be removed: `userdel shop` failed: it is locked. "
+        "Correct that, and remove it again"
     )
     (layout.units / "shop.service").unlink()
     assert call_module(removal, data=True)["removed"] == [str(layout.mark), "account shop", "group shop"]
