@@ -76,27 +76,27 @@ def test_the_host_itself_refuses_it_too(service: Any, untouched: None, name: str
 @pytest.mark.parametrize(
     ("prepare", "clean", "variables", "said"),
     [
-        ("", "", "flask_uwsgi_app_name=modprobe", "/usr/lib/systemd/system/modprobe@.service (a unit)"),
-        ("", "", "flask_uwsgi_app_name=misc", "/var/lib/misc (a directory of root)"),
-        ("mkdir /var/log/books", "rmdir /var/log/books", "flask_uwsgi_app_name=books", "/var/log/books (a directory of root)"),
-        ("ln -s /etc /run/books", "rm /run/books", "flask_uwsgi_app_name=books", "/run/books (a symbolic link)"),
-        ("", "", "flask_uwsgi_app_name=books flask_uwsgi_user=root", "flask_uwsgi_user=root is an account with another"),
-        ("", "", "flask_uwsgi_app_name=books flask_uwsgi_user=www-data", "flask_uwsgi_user=www-data has another purpose"),
-        ("", "", "flask_uwsgi_app_name=books flask_uwsgi_user=ansible", "it can log in (shell /bin/bash)"),
-        ("", "", "flask_uwsgi_app_name=books flask_uwsgi_group=sudo", "flask_uwsgi_group=sudo gives rights beyond"),
-        ("", "", f"flask_uwsgi_app_name=books flask_uwsgi_user={APP}", f"it is the account of the application {APP}"),
-        ("", "", "flask_uwsgi_app_name=books flask_uwsgi_base_dir=/var/lib", "flask_uwsgi_base_dir=/var/lib is a system"),
-        ("", "", "flask_uwsgi_app_name=books flask_uwsgi_base_dir=/home/me", "flask_uwsgi_base_dir=/home/me is below /home"),
+        ("", "", "app_name=modprobe", "/usr/lib/systemd/system/modprobe@.service (a unit)"),
+        ("", "", "app_name=misc", "/var/lib/misc (a directory of root)"),
+        ("mkdir /var/log/books", "rmdir /var/log/books", "app_name=books", "/var/log/books (a directory of root)"),
+        ("ln -s /etc /run/books", "rm /run/books", "app_name=books", "/run/books (a symbolic link)"),
+        ("", "", "app_name=books user=root", "flask_uwsgi_user=root is an account with another"),
+        ("", "", "app_name=books user=www-data", "flask_uwsgi_user=www-data has another purpose"),
+        ("", "", "app_name=books user=ansible", "it can log in (shell /bin/bash)"),
+        ("", "", "app_name=books group=sudo", "flask_uwsgi_group=sudo gives rights beyond"),
+        ("", "", f"app_name=books user={APP}", f"it is the account of the application {APP}"),
+        ("", "", "app_name=books base_dir=/var/lib", "flask_uwsgi_base_dir=/var/lib is a system"),
+        ("", "", "app_name=books base_dir=/home/me", "flask_uwsgi_base_dir=/home/me is below /home"),
         (
             "install -d -o ansible /srv/apps", "rmdir /srv/apps",
-            "flask_uwsgi_app_name=books flask_uwsgi_base_dir=/srv/apps", "/srv/apps belongs to ansible",
+            "app_name=books base_dir=/srv/apps", "/srv/apps belongs to ansible",
         ),
         (
             "mkdir /srv/apps && mount -t tmpfs -o noexec,mode=0755 none /srv/apps", "umount /srv/apps && rmdir /srv/apps",
-            "flask_uwsgi_app_name=books flask_uwsgi_base_dir=/srv/apps", "is on a file system that is mounted noexec",
+            "app_name=books base_dir=/srv/apps", "is on a file system that is mounted noexec",
         ),
-        ("", "", "flask_uwsgi_base_dir=/srv", f"the application {APP} of this host is, which is /opt"),
-        ("", "", "flask_uwsgi_group=daemon", f"which is {APP}: set flask_uwsgi_group={APP}"),
+        ("", "", "base_dir=/srv", f"the application {APP} of this host is, which is /opt"),
+        ("", "", "group=daemon", f"which is {APP}: set flask_uwsgi_group={APP}"),
     ],
 )  # fmt: skip
 def test_what_is_somebody_else_s_or_not_safe_is_refused_in_the_plan(
@@ -105,7 +105,8 @@ def test_what_is_somebody_else_s_or_not_safe_is_refused_in_the_plan(
     service.run(prepare or "true")
     try:
         before = listing(service)
-        done = play("deploy", "-e", f"flask_uwsgi_port={PORT}", "-e", variables, *check)
+        settings = " ".join(f"flask_uwsgi_{setting}" for setting in variables.split())
+        done = play("deploy", "-e", f"flask_uwsgi_port={PORT}", "-e", settings, *check)
         assert differences(before, listing(service)) == []
     finally:
         service.run(clean or "true")
@@ -114,8 +115,8 @@ def test_what_is_somebody_else_s_or_not_safe_is_refused_in_the_plan(
     assert "Nothing was changed." in words(done)
 
 
-@pytest.mark.parametrize("name", [".", "..", "a/b", "x@y", ""])
 @pytest.mark.parametrize("playbook", ["remove", "stop", "start", "restart", "rollback", "logs", "status"])
+@pytest.mark.parametrize("name", [".", "x@y"])
 def test_a_name_that_is_none_is_refused_everywhere(
     service: Any, untouched: None, play: Play, playbook: str, name: str
 ) -> None:
@@ -125,22 +126,19 @@ def test_a_name_that_is_none_is_refused_everywhere(
     assert "Traceback" not in words(done)
 
 
-@pytest.mark.parametrize("playbook", ["remove", "stop", "restart"])
-@pytest.mark.parametrize("name", ["modprobe", "dpkg", "getty", "books"])
+@pytest.mark.parametrize(
+    ("playbook", "name"),
+    [("remove", "dpkg"), ("remove", "books"), ("remove", "getty"), ("stop", "getty"), ("restart", "getty")],
+)
 def test_what_is_no_application_of_ours_is_neither_stopped_nor_removed(
-    service: Any, play: Play, name: str, playbook: str
+    service: Any, play: Play, playbook: str, name: str
 ) -> None:
     service.run("mkdir -p /opt/books && echo precious > /opt/books/data")
+    data = ["-e", "data=remove"] if playbook == "remove" else []
     try:
         before = listing(service)
         for check in (["--check"], []):
-            done = play(
-                playbook,
-                "-e",
-                f"flask_uwsgi_app_name={name}",
-                *(["-e", "data=remove"] if playbook == "remove" else []),
-                *check,
-            )
+            done = play(playbook, "-e", f"flask_uwsgi_app_name={name}", *data, *check)
             assert done.returncode == 2
             assert f"flask_uwsgi_app_name={name} is no application of this role" in words(done), done.stdout
         assert differences(before, listing(service)) == []
@@ -169,6 +167,7 @@ def test_a_second_application_goes_and_takes_nothing_of_anybody_else(service: An
         assert "stays: /etc/systemd/system/books@.service.d: it was not deployed" in words(done)
         assert service.run("cat /etc/passwd /etc/group") == accounts
     finally:
+        play("remove", *books, "-e", "data=remove")
         service.host.run("rm -rf /etc/systemd/system/books@.service.d; userdel books")
 
 
