@@ -92,7 +92,8 @@ def test_the_host_itself_refuses_it_too(service: Any, untouched: None, name: str
             "app_name=books base_dir=/srv/apps", "/srv/apps belongs to ansible",
         ),
         (
-            "mkdir /srv/apps && mount -t tmpfs -o noexec,mode=0755 none /srv/apps", "umount /srv/apps && rmdir /srv/apps",
+            "mkdir /srv/apps && mount -t tmpfs -o noexec,mode=0755 none /srv/apps",
+            "umount /srv/apps && rmdir /srv/apps",
             "app_name=books base_dir=/srv/apps", "is on a file system that is mounted noexec",
         ),
         ("", "", "base_dir=/srv", f"the application {APP} of this host is, which is /opt"),
@@ -159,7 +160,8 @@ def test_a_second_application_goes_and_takes_nothing_of_anybody_else(service: An
             service.run(f"runuser -u books -- ls /opt/books/{path}")
         assert service.run("stat -c '%a %U:%G' /var/lib/flaskops/books.json") == "600 root:root"
         service.run(
-            "mkdir -p /etc/systemd/system/books@.service.d && echo '[Service]' > /etc/systemd/system/books@.service.d/own.conf"
+            "mkdir -p /etc/systemd/system/books@.service.d && "
+            "echo '[Service]' > /etc/systemd/system/books@.service.d/own.conf"
         )
         done = play("remove", *books, "-e", "data=remove")
         assert done.returncode == 0, done.stdout
