@@ -230,11 +230,11 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    layout = arguments.owned(module)
     if module.check_mode:
         module.exit_json(changed=False)
     os.umask(0o022)
     asked = module.params
-    layout = arguments.layout(asked)
     named = f"generation {asked['generation']}"
     manifest = gen.manifest(layout, asked["generation"])
     if manifest is None or manifest.mode != "gevent":
