@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import re
 
+from .foreign import printable
+
+# Characters.
+_MOST_LINE, _MOST_OUTPUT = 2000, 4 << 20
+
 # What a compiler or a setup.py says, and what is missing then; the names are Debian 12's and 13's.
 _MISSING = (
     (r"pg_config executable not found|libpq-fe\.h", ("libpq-dev",)),
@@ -53,7 +58,8 @@ def missing_packages(output: str) -> list[str]:
     Args:
         output: everything the build printed.
     """
-    found = [name for pattern, names in _MISSING if re.search(pattern, output) for name in names]
+    lines = _lines(output)
+    found = [name for pattern, names in _MISSING if any(re.search(pattern, line) for line in lines) for name in names]
     return list(dict.fromkeys(found))
 
 
@@ -64,11 +70,16 @@ def telling_lines(output: str, count: int = 12) -> list[str]:
         output: everything the build printed.
         count: how many at most.
     """
-    unframed = (_COLOURS.sub("", line).lstrip(_FRAME).rstrip() for line in output.splitlines())
+    unframed = (_COLOURS.sub("", line).lstrip(_FRAME).rstrip() for line in _lines(output))
     lines = [line for line in unframed if not _NOISE.match(line)]
     # Each try says why it failed; only the last one matters.
     tries = [number for number, line in enumerate(lines) if line.startswith("WARNING: Retrying")]
     lines = [line for number, line in enumerate(lines) if number not in tries[:-1]]
     telling = [number for number, line in enumerate(lines) if _TELLING.search(line)][-count // 2 :]
     last = [number for number in range(len(lines)) if number not in telling][len(telling) - count :]
-    return [lines[number] for number in sorted(telling + last)]
+    return [printable(lines[number]) for number in sorted(telling + last)]
+
+
+def _lines(output: str) -> list[str]:
+    """Return the last lines of an output, each cut: a package chooses what its build prints."""
+    return [line[:_MOST_LINE] for line in output[-_MOST_OUTPUT:].splitlines()]

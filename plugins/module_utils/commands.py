@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from . import credentials, systemd
 from . import generation as gen
+from .foreign import printables
 from .layout import Layout
 from .swap import end_leftovers
 
@@ -70,7 +71,8 @@ def run(layout: Layout, generation: str, when: str, seconds: float) -> list[str]
 
 def _printed(unit: str, after: str | None, blot: Callable[[str], str]) -> list[str]:
     chatter = (f"{unit}: ", "Starting ", "Finished ", "Failed to start ", "Stopping ", "Stopped ", "Started ")
-    return [blot(line) for line in systemd.journal(unit, 200, after) if line.strip() and not line.startswith(chatter)]
+    lines = printables(map(blot, systemd.journal(unit, 200, after)))
+    return [line for line in lines if line.strip() and not line.startswith(chatter)]
 
 
 def _reason(unit: str, when: str, seconds: float, printed: list[str]) -> str:

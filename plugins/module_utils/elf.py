@@ -23,6 +23,9 @@ _CLIENTS = re.compile(
 # The ELF format: System V ABI, chapters 4 and 5 (elf(5)).
 _DYNAMIC, _DYNSYM = 6, 11
 _DT_NEEDED = 1
+_MOST_TABLES = 4
+# Bytes; a mangled name of C++ can have thousands.
+_MOST_NAME = 1 << 16
 _UNDEFINED = 0
 
 
@@ -71,6 +74,9 @@ def _wants(data: bytes) -> Wants:
         raise ElfError("no ELF file of 64 bits")
     order = "<" if data[5] == 1 else ">"
     sections = list(_sections(data, order))
+    # A module has one of each; many that overlap would take for ever.
+    if sum(kind in (_DYNAMIC, _DYNSYM) for kind, *_ in sections) > _MOST_TABLES:
+        raise ElfError("too many tables")
     libraries: list[str] = []
     symbols: set[str] = set()
     for kind, offset, size, link in sections:
@@ -97,4 +103,4 @@ def _sections(data: bytes, order: str) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _name(text: bytes, offset: int) -> str:
-    return text[offset : text.index(b"\0", offset)].decode(errors="replace")
+    return text[offset : text.index(b"\0", offset, offset + _MOST_NAME)].decode(errors="replace")

@@ -45,12 +45,12 @@ class Layout:
 
     @property
     def runtime(self) -> Path:
-        """Pidfiles and private sockets of the running generations."""
+        """The pidfiles, and a directory for each running generation; root alone can write here."""
         return Path("/run") / self.app
 
     @property
     def canary_runtime(self) -> Path:
-        """The same for generations that are being tried off the traffic."""
+        """The private sockets of a generation that is being tried off the traffic."""
         return Path("/run") / f"{self.app}-canary"
 
     @property

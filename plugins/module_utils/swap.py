@@ -7,17 +7,18 @@ that chose this are in docs/HOW_IT_WORKS.md.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from . import credentials, files, kinds, service, systemd
+from . import credentials, files, kinds, runtime, service, systemd
 from . import generation as gen
 from .explain import explain, telling
+from .foreign import printables
 from .layout import Layout
+from .untrusted import UntrustedError
 from .uwsgi import await_health, respawns
 
 # How long systemd itself may take on top of the times the operator set.
@@ -81,8 +82,15 @@ class Swap:
         self.volatile = trial and new != deployed
         if self.volatile and self.address != gen.address(layout, deployed or ""):
             raise SwapError(f"generation {new} is served on {self.address}: a trial keeps the address that is served")
+        # As they are before the move, to be put back where it fails.
+        self.deployed = deployed
+        self.before = gen.best_known(layout, self.old) if self.old else None
+        self.enabled = set(enabled_generations(layout))
+        mark = gen.mark_path(layout, new)
+        self.mark = mark.read_bytes() if mark.is_file() else None
         self.steps: dict[str, float] = {}
         self.opened = False
+        self.tried = False
 
     def run(self) -> bool:
         """Carry out the move.
@@ -93,42 +101,85 @@ class Swap:
         Raises:
             SwapError: the new generation is not fit to serve. The old one was not disturbed.
         """
+        try:
+            changed = self._bring_in()
+        except BaseException as error:
+            # Whatever happened: until here the old generation serves, and the new one must not stay beside it.
+            left = self._restore()
+            if not isinstance(error, Exception):
+                raise
+            raise SwapError("\n".join((_said(error), *left))) from error
+        # First: a connection to a socket whose generation was just stopped would start it again.
+        steps = [self._close_other_sockets, self._stop_others, self._tidy]
+        return self._finish(*steps, *([] if self.trial else [self._prune])) or changed
+
+    def _bring_in(self) -> bool:
+        """Bring the new generation to where it serves beside the old one, and everything names it.
+
+        Returns:
+            whether anything changed.
+        """
         changed = end_leftovers(self.layout, self.new)
         state = systemd.instances(self.layout).get(self.new, "inactive")
         # What is about to start or to end is started: systemd waits for either.
         runs = state == "active"
-        try:
-            if self.with_canary and not runs:
-                self._timed("canary", self._try_off_traffic)
-            changed |= self._install(self.new, self._targets(self.new))
-            if self._open_socket(by_relief=state not in ("inactive", "failed")):
-                changed = True
-            if not runs:
-                self._timed("start", self._start)
-            elif changed or self.restart or not service.instance_whole(self.layout, self.new):
-                self._timed("restart", self._restart)
-                changed = True
-            else:
-                # A swap that was killed can have left one that was never proven.
-                self._prove()
-        except (SwapError, systemd.SystemdError, OSError) as error:
-            self._restore()
-            raise SwapError(str(error)) from error
-        changed |= self._point() or not runs
-        # First: a connection to a socket whose generation was just stopped would start it again.
-        changed |= self._close_other_sockets()
-        changed |= self._stop_others()
-        if self.trial:
-            return changed
-        forget_trial(self.layout, self.new)
-        return prune(self.layout, self.new, self.old, self.manifest.keep) or changed
+        if self.with_canary and not runs:
+            self._timed("canary", self._try_off_traffic)
+        changed |= self._install(self.new, self._targets(self.new))
+        stopped = state in ("inactive", "failed")
+        # Before the socket is open: a connection may start the generation.
+        claimed = runtime.make_way(self.layout, self.new, runs=not stopped)
+        if self._open_socket(by_relief=not stopped):
+            changed = True
+        if not runs:
+            self._timed("start", self._start)
+        elif changed or self.restart or not runtime.whole(self.layout, self.new):
+            self._timed("restart", self._restart)
+            changed = True
+        else:
+            # A swap that was killed can have left one that was never proven.
+            self._prove()
+        return self._point() or changed or claimed or not runs
+
+    def _finish(self, *steps: Callable[[], bool]) -> bool:
+        """Carry out what remains once the new generation serves, as far as it goes.
+
+        Returns:
+            whether anything changed.
+
+        Raises:
+            SwapError: a step failed. The new generation serves all the same.
+        """
+        changed, problems = False, []
+        for step in steps:
+            try:
+                changed |= step()
+            except Exception as error:
+                problems.append(_said(error))
+        if problems:
+            raise SwapError(
+                f"generation {self.new} serves, but what was before could not be cleared away: {'; '.join(problems)}. "
+                "Deploy again once the cause is gone"
+            )
+        return changed
+
+    def _tries(self, generation: str) -> bool:
+        """Tell whether a generation serves, or would, for a trial only."""
+        return self.volatile if generation == self.new else generation != self.deployed
 
     def _targets(self, generation: str) -> dict[Path, Path]:
-        if generation == self.new and self.volatile:
-            return gen.trial_targets(self.layout, generation)
-        if generation == self.old and self.old != self.layout.deployed_generation():
-            return gen.trial_targets(self.layout, generation)
-        return gen.unit_targets(self.layout, generation)
+        return (gen.trial_targets if self._tries(generation) else gen.unit_targets)(self.layout, generation)
+
+    def _activate(self, generation: str, unit: str) -> bool:
+        """Have the socket start a unit of a generation; return whether it would have started another one."""
+        own = self.layout.trial_dropin(self.address)
+        if self._tries(generation):
+            return files.put(own, gen.socket_activates(unit))
+        changed = files.put(self.layout.socket_dropin(self.address), gen.socket_activates(unit))
+        if own.exists():
+            own.unlink()
+            changed = True
+        return changed
 
     def _timed(self, step: str, action: Callable[[], None]) -> None:
         started = time.monotonic()
@@ -137,67 +188,74 @@ class Swap:
 
     def _try_off_traffic(self) -> None:
         unit = self.layout.canary(self.new)
+        self.tried = True
         # The units that serve are left alone until the canary has answered.
         targets = (gen.trial_targets if self.volatile else gen.canary_targets)(self.layout, self.new)
         self._install(self.new, targets)
         try:
-            self._bring_up(unit, self.layout.canary_runtime, settle=self.manifest.settle)
+            self._bring_up(unit, settle=self.manifest.settle)
         finally:
-            # By pattern: a unit that systemd could not even load is no error here.
-            pattern = self.layout.canary("*")
-            systemd.systemctl("stop", pattern, timeout=_GRACE + self.manifest.stop_timeout)
-            systemd.systemctl("reset-failed", pattern)
+            self._end_canary()
+
+    def _end_canary(self) -> None:
+        # By pattern: a unit that systemd could not even load is no error here.
+        pattern = self.layout.canary("*")
+        systemd.systemctl("stop", pattern, timeout=_GRACE + self.manifest.stop_timeout)
+        systemd.systemctl("reset-failed", pattern)
 
     def _start(self) -> None:
-        self._bring_up(self.layout.service(self.new), self.layout.runtime)
+        self._bring_up(self.layout.service(self.new))
 
     def _restart(self) -> None:
         relief = self.layout.relief(self.new)
         try:
-            self._bring_up(relief, self.layout.relief_runtime)
-        except SwapError:
+            self._bring_up(relief)
+        except BaseException:
             self._stop([relief])
             systemd.systemctl("reset-failed", self.layout.relief("*"))
             raise
-        point_pidfile(self.layout, relief, self.layout.relief_runtime / f"{self.new}.pid")
+        runtime.point_pidfile(self.layout, relief)
         # A failure from here on leaves the relief at work: it is all that serves.
         own = self.layout.service(self.new)
         try:
-            self._bring_up(own, self.layout.runtime, verb="restart")
-        except SwapError:
+            self._bring_up(own, verb="restart")
+        except BaseException:
             if systemd.show(own, "ActiveState")["ActiveState"] == "active":
                 # Started and sick: it would take every second request.
                 self._stop([own])
-                point_pidfile(self.layout, relief, self.layout.relief_runtime / f"{self.new}.pid")
+                runtime.point_pidfile(self.layout, relief)
             raise
 
     def _prove(self) -> None:
         end = systemd.cursor()
-        if problem := self._health_problem(self.layout.runtime):
-            self._refuse(self.layout.service(self.new), end, problem)
+        unit = self.layout.service(self.new)
+        if problem := self._health_problem(unit):
+            self._refuse(unit, end, problem)
 
-    def _health_problem(self, runtime: Path) -> str | None:
+    def _health_problem(self, unit: str) -> str | None:
         health = self.manifest.health
-        return await_health(runtime / f"{self.new}.sock", health.path, health.status, health.timeout)
+        socket = runtime.folder(self.layout, unit) / f"{self.new}.sock"
+        return await_health(socket, health.path, health.status, health.timeout)
 
-    def _bring_up(self, unit: str, runtime: Path, *, verb: str = "start", settle: float = 0) -> None:
+    def _bring_up(self, unit: str, *, verb: str = "start", settle: float = 0) -> None:
         end = systemd.cursor()
         longest = _GRACE + self.manifest.start_timeout + (self.manifest.stop_timeout if verb != "start" else 0)
         try:
             systemd.systemctl(verb, unit, timeout=longest)
-            problem = self._health_problem(runtime)
+            problem = self._health_problem(unit)
             if settle and not problem:
-                problem = self._watch(unit, runtime / f"{self.new}.stats", settle) or self._health_problem(runtime)
+                problem = self._watch(unit, settle) or self._health_problem(unit)
         except systemd.SystemdError as error:
             problem = str(error).partition("\n")[0]
         if problem:
             self._refuse(unit, end, problem)
 
-    def _watch(self, unit: str, stats: Path, seconds: float) -> str | None:
+    def _watch(self, unit: str, seconds: float) -> str | None:
         """Look for a while whether an instance that was just started stays healthy, and each of its workers lives."""
         started = time.monotonic()
+        stats = runtime.folder(self.layout, unit) / f"{self.new}.stats"
         # uWSGI opens its stats only once its workers run: on a busy host the first answer can come before that.
-        unheard: Exception | None = None
+        unheard: UntrustedError | None = None
         patience = seconds + self.manifest.health.timeout
         while (past := time.monotonic() - started) < (patience if unheard else seconds):
             if systemd.show(unit, "ActiveState")["ActiveState"] != "active":
@@ -206,15 +264,17 @@ class Swap:
                 if respawns(stats):
                     return f"a worker died, at the latest {past:.1f} s after the first good answer"
                 unheard = None
-            except (OSError, ValueError) as error:
+            except UntrustedError as error:
                 unheard = error
             time.sleep(0.2)
-        return f"its stats do not answer: {unheard}" if unheard else None
+        return f"its stats do not answer: {unheard.reason}" if unheard else None
 
     def _refuse(self, unit: str, after: str | None, problem: str) -> None:
         # An application that fails may well tell how it tried to log in.
         names = self.manifest.secrets.names
-        logged = credentials.hide(self.layout.generations / self.new, names, systemd.journal(unit, 100, after))
+        logged = printables(
+            credentials.hide(self.layout.generations / self.new, names, systemd.journal(unit, 100, after))
+        )
         lines = telling(logged)
         cause = explain(logged, self.manifest.wsgi_file, self.manifest.callable, self.manifest.module)
         raise SwapError(
@@ -245,84 +305,129 @@ class Swap:
         starts = self.layout.relief(self.new) if by_relief else self.layout.service(self.new)
         if by_relief and self.new in systemd.relieving(self.layout):
             self._stop([starts])
-        if files.put(self._activation(), gen.socket_activates(starts)):
+        if self._activate(self.new, starts):
             systemd.systemctl("daemon-reload")
         systemd.systemctl("start", unit)
         self.opened = True
         return True
 
-    def _restore(self) -> None:
-        """Put back what was installed, and leave nothing of a generation that never served."""
-        socket, relieved = self.layout.socket(self.address), self.new in systemd.relieving(self.layout)
-        if self.new == self.old:
-            if self.opened and not relieved and self.new in systemd.running(self.layout):
-                # Nobody accepts from it, and every second connection would wait there.
-                systemd.systemctl("stop", socket)
-                files.put(self._activation(), gen.socket_activates(self.layout.service(self.new)))
-                systemd.systemctl("daemon-reload")
+    def _restore(self) -> list[str]:
+        """Put back what was installed, and leave nothing of a generation that never served.
+
+        Returns:
+            what could not be put back, one sentence each.
+        """
+        left = []
+        steps = [self._close_new_socket, self._stop_new, self._point_back, self._forget_new]
+        for step in (
+            *([self._end_canary] if self.tried else []),
+            *([self._take_back_restart] if self.new == self.old else steps),
+        ):
+            try:
+                step()
+            except Exception as error:
+                # Whatever it is, the other steps are needed all the more.
+                left.append(f"It could not be put back: {_said(error)}")
+        return left
+
+    def _take_back_restart(self) -> None:
+        if self.opened and self.new in systemd.running(self.layout) and self.new not in systemd.relieving(self.layout):
+            # Nobody accepts from it, and every second connection would wait there.
+            systemd.systemctl("stop", self.layout.socket(self.address))
+            self._activate(self.new, self.layout.service(self.new))
+            systemd.systemctl("daemon-reload")
+
+    def _close_new_socket(self) -> None:
+        """Close the socket that was opened for the new generation, before a connection starts again what is stopped."""
+        if self.old and not self.before and not self.opened:
+            # Of one that is damaged nobody knows the address; it was open before.
             return
-        # Of one that is damaged, too: it serves.
-        old_address = gen.address(self.layout, self.old) if self.old else None
-        # First: a connection would start again what is stopped.
-        if old_address != self.address and (self.opened or old_address or not self.old):
+        if not self.old or not self.before or self.before.listen != self.address:
             close_socket(self.layout, self.address)
-        elif self.opened:
-            systemd.systemctl("stop", socket)
+            return
+        if self.opened:
+            systemd.systemctl("stop", self.layout.socket(self.address))
+        if self._activate(self.old, self.layout.service(self.old)):
+            systemd.systemctl("daemon-reload")
+
+    def _stop_new(self) -> None:
         beside = [self.layout.service(self.new)] if self.new in systemd.instances(self.layout) else []
-        beside += [self.layout.relief(self.new)] if relieved else []
+        beside += [self.layout.relief(self.new)] if self.new in systemd.relieving(self.layout) else []
         if beside:
             self._stop(beside)
         systemd.systemctl("reset-failed", self.layout.service("*"), self.layout.relief("*"))
-        if self.old and old_address:
-            self._install(self.old, self._targets(self.old))
-            if self.old == self.layout.deployed_generation():
-                files.put(self.layout.socket_dropin(old_address), gen.socket_activates(self.layout.service(self.old)))
+
+    def _point_back(self) -> None:
+        """Make the pidfile, `current`, the boot and the socket name the old generation."""
+        if self.deployed:
+            files.link(self.layout.current, f"generations/{self.deployed}")
+        else:
+            self.layout.current.unlink(missing_ok=True)
+        if self.old and self.old != self.deployed:
+            files.link(self.layout.tried, str(self.layout.generations / self.old))
+        else:
+            self.layout.tried.unlink(missing_ok=True)
+        if self.old:
+            # Of one that is damaged, what is there of it.
+            targets = {target: stored for target, stored in self._targets(self.old).items() if stored.is_file()}
+            self._install(self.old, targets)
             if self.old in systemd.running(self.layout):
-                point_pidfile(self.layout, self.layout.service(self.old), self.layout.runtime / f"{self.old}.pid")
+                runtime.point_pidfile(self.layout, self.layout.service(self.old))
+        self._enable(self.enabled)
         if not self.old or self.volatile:
             for target in self._targets(self.new):
                 target.unlink(missing_ok=True)
-        if not self.trial:
-            if not gen.served(self.layout, self.new):
-                gen.remove(self.layout, self.new)
-            prune(self.layout, self.old, None, self.manifest.keep)
+        systemd.systemctl("daemon-reload")
+
+    def _forget_new(self) -> None:
+        if self.trial:
+            return
+        if self.mark is not None:
+            files.write(gen.mark_path(self.layout, self.new), self.mark, 0o640)
+        elif self.new != self.deployed:
+            gen.remove(self.layout, self.new)
+        prune(self.layout, self.old, None, self.manifest.keep)
         systemd.systemctl("daemon-reload")
 
     def _point(self) -> bool:
         """Make the pidfile, `current`, the boot and the socket name the new generation."""
         unit, socket = self.layout.service(self.new), self.layout.socket(self.address)
-        changed = point_pidfile(self.layout, unit, self.layout.runtime / f"{self.new}.pid")
+        changed = runtime.point_pidfile(self.layout, unit)
         if self.volatile:
             changed |= files.link(self.layout.tried, str(self.layout.generations / self.new))
-            if files.put(self._activation(), gen.socket_activates(unit)):
+            if self._activate(self.new, unit):
                 systemd.systemctl("daemon-reload")
                 changed = True
             return changed
-        moved = self.layout.deployed_generation() != self.new
-        if not self.trial and (moved or not gen.marked(self.layout, self.new)):
+        moves = self.deployed != self.new
+        # What `current` names must count as one that has served: a rollback would skip it, and a prune remove it.
+        if not self.trial and (moves or self.mark is None):
             gen.mark_served(self.layout, self.new, self.how)
             changed = True
         changed |= files.link(self.layout.current, f"generations/{self.new}")
-        if self.layout.trial.exists():
-            # Before what was tried is stopped: a connection would start it again.
-            self.layout.tried.unlink(missing_ok=True)
-            shutil.rmtree(self.layout.trial_dropin(self.address).parent, ignore_errors=True)
+        if self.layout.tried.is_symlink():
+            self.layout.tried.unlink()
             changed = True
-        enabled = set(enabled_generations(self.layout))
-        for name in enabled - {self.new}:
-            systemd.systemctl("--no-reload", "disable", self.layout.service(name))
-        if self.new not in enabled:
-            systemd.systemctl("--no-reload", "enable", unit)
+        changed |= self._enable({self.new})
         if systemd.show(socket, "UnitFileState")["UnitFileState"] != "enabled":
             systemd.systemctl("--no-reload", "enable", socket)
             changed = True
-        changed |= files.put(self._activation(), gen.socket_activates(unit))
-        if changed or enabled != {self.new}:
+        # Before what was tried is stopped: a connection would start it again.
+        changed |= self._activate(self.new, unit)
+        if changed:
             systemd.systemctl("daemon-reload")
             # What systemctl has enabled, it has not synced.
             files.sync_tree(self.layout.units)
-            changed = True
         return changed
+
+    def _enable(self, wanted: set[str]) -> bool:
+        """Have these generations start at boot and no other; return whether that is new."""
+        enabled = set(enabled_generations(self.layout))
+        for name in enabled - wanted:
+            systemd.systemctl("--no-reload", "disable", self.layout.service(name))
+        for name in wanted - enabled:
+            systemd.systemctl("--no-reload", "enable", self.layout.service(name))
+        return enabled != wanted
 
     def _stop_others(self) -> bool:
         """Stop gracefully whatever serves beside the new generation's own instance."""
@@ -331,6 +436,14 @@ class Swap:
         if others:
             self._timed("stop_old", lambda: self._stop(others))
         return bool(others)
+
+    def _prune(self) -> bool:
+        forget_trial(self.layout, self.new)
+        return prune(self.layout, self.new, self.old, self.manifest.keep)
+
+    def _tidy(self) -> bool:
+        runtime.tidy(self.layout, {self.new, *systemd.running(self.layout), *systemd.relieving(self.layout)})
+        return False
 
     def _close_other_sockets(self) -> bool:
         others = [address for address in socket_addresses(self.layout) if address != self.address]
@@ -343,9 +456,11 @@ class Swap:
     def _stop(self, units: Iterable[str]) -> None:
         stop(self.layout, units)
 
-    def _activation(self) -> Path:
-        """Return the settings of the socket that name the generation to start."""
-        return (self.layout.trial_dropin if self.volatile else self.layout.socket_dropin)(self.address)
+
+def _said(error: BaseException) -> str:
+    """Return an error as a sentence for an operator, who must learn of one that nobody thought of, too."""
+    known = isinstance(error, SwapError | systemd.SystemdError | OSError | UntrustedError)
+    return str(error) if known else f"an unexpected error, {type(error).__name__}: {error}"
 
 
 def stop_all(layout: Layout) -> bool:
@@ -427,33 +542,6 @@ def close_socket(layout: Layout, address: str) -> None:
     shutil.rmtree(layout.socket_dropin(address).parent, ignore_errors=True)
 
 
-def point_pidfile(layout: Layout, unit: str, own: Path) -> bool:
-    """Make the application's pidfile name the master of a unit, and that file tell the truth.
-
-    Args:
-        layout: the application's paths.
-        unit: the unit that serves.
-        own: its own pidfile.
-
-    Returns:
-        whether it named another one, or lied.
-    """
-    pid = systemd.show(unit, "MainPID")["MainPID"]
-    changed = not own.is_file() or own.read_text().strip() != pid
-    if changed:
-        owner = own.parent.stat()
-        partial = own.with_suffix(".partial")
-        partial.unlink(missing_ok=True)
-        # The service may write in this directory: root must not follow a link that it planted.
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(f"{pid}\n")
-            os.fchown(stream.fileno(), owner.st_uid, owner.st_gid)
-        partial.rename(own)
-    layout.runtime.mkdir(exist_ok=True)
-    return files.link(layout.pidfile, os.path.relpath(own, layout.runtime)) or changed
-
-
 def forget_trial(layout: Layout, serving: str) -> None:
     """Remove what a trial has left (see ``trial``): the generations that were only tried, and that there was one."""
     if not layout.trial.exists():
@@ -461,7 +549,7 @@ def forget_trial(layout: Layout, serving: str) -> None:
     for path in layout.generations.glob("[!.]*"):
         if path.name != serving and not gen.served(layout, path.name):
             gen.remove(layout, path.name)
-    units = [kind.unit(layout, "*") for kind in kinds.KINDS]
+    units = [*(kind.unit(layout, "*") for kind in kinds.KINDS), layout.socket("*")]
     remove(path for unit in units for suffix in ("", ".d") for path in layout.volatile_units.glob(unit + suffix))
     systemd.systemctl("daemon-reload")
     layout.tried.unlink(missing_ok=True)

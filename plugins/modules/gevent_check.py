@@ -81,6 +81,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, c
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.elf import ElfError, wants
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import explain, telling
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.foreign import printable
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_check import Evidence, judge, normalized
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_instance import Instance, running
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_probe import measure
@@ -97,12 +98,26 @@ def distributions(paths: list[Path]) -> dict[str, str]:
     return {normalized(one.metadata["Name"]): one.version for one in found if one.metadata["Name"]}
 
 
+def within(said: object, root: Path) -> Path | None:
+    """Return a path that the application named, its links followed, or None where it leaves a folder."""
+    if not isinstance(said, str) or "\0" in said:
+        return None
+    path = Path(os.path.realpath(said))
+    return path if path.is_relative_to(root) else None
+
+
+def listed(document: Mapping[str, Any], name: str) -> list[Any]:
+    """Return a list of the application's document; what is none counts as empty."""
+    found = document.get(name)
+    return found if isinstance(found, list) else []
+
+
 def network(loaded: Mapping[str, Any], root: Path) -> list[dict[str, Any]]:
     """Return the compiled modules below the application's root that talk to the network by themselves."""
     found = []
-    for row in loaded.get("extensions") or []:
-        path = Path(os.path.realpath(str(row.get("file")))) if isinstance(row, dict) else root
-        if not path.is_relative_to(root) or not path.is_file():
+    for row in listed(loaded, "extensions"):
+        path = within(row.get("file"), root) if isinstance(row, dict) else None
+        if path is None or not path.is_file():
             continue
         try:
             why = wants(path).network()
@@ -148,7 +163,7 @@ def look(instance: Instance, manifest: Manifest, asked: Mapping[str, Any]) -> Ev
     told = told or instance.tell()
     # By now the requests have imported what they need, too.
     loaded |= {name: told[name] for name in ("modules", "asyncio", "extensions") if name in told}
-    folders = [Path(str(path)) for path in loaded.get("path") or [] if Path(str(path)).is_relative_to(layout.root)]
+    folders = [path for said in listed(loaded, "path") if (path := within(said, layout.root))]
     return Evidence(
         loaded=loaded,
         told=told,
@@ -229,7 +244,8 @@ def main() -> None:
             directory = layout.generations / asked["generation"]
             names = manifest.secrets.names
             # An application that fails may well tell what it was given.
-            document = blotted(check(layout, manifest, asked), credentials.blotter(directory, names))
+            blot = credentials.blotter(directory, names)
+            document = blotted(check(layout, manifest, asked), lambda text: printable(blot(text)))
             group = (directory / "uwsgi.ini").stat().st_gid
             gen.write_file(directory, RESULT, json.dumps(document, indent=2) + "\n", group)
     except lock.LockedError as error:

@@ -25,10 +25,12 @@ APP = "aiops_flask"
 CLIENTS = 40
 SEED = int(os.environ.get("FLASKOPS_SEED", "13"))
 KILLS = 20 if os.environ.get("FLASKOPS_FULL") else 8
+# On a busy machine as many as fit in this, one of each way at least.
+BUDGET_S = 3600 if KILLS > 8 else 240
 # A reset host boots, and waits for its service, within this; a module that waits for a dead host ends within this.
 SOON_S = 120
 
-pytestmark = pytest.mark.timeout(1800 if KILLS > 8 else 900)
+pytestmark = pytest.mark.timeout(BUDGET_S + 1200)
 
 # Kills the module that runs, with what it has started; prints what it was. With pipelining a module has no file: it is
 # below the shell that Ansible has let sudo start.
@@ -195,6 +197,9 @@ def test_deploys_killed_at_random_moments_cost_nothing_and_the_next_one_needs_no
     usual = time.monotonic() - began
     site.whole()
     for number in range(KILLS):
+        if number >= len(WAYS) and time.monotonic() - began > BUDGET_S:
+            print(f"{KILLS - number} kills are left out: this machine is too busy")
+            break
         way = WAYS[number % len(WAYS)]
         mode = ("gevent", "threads")[number // len(WAYS) % 2]
         source, after = site.release(), chance.uniform(0.1, 1.0) * usual

@@ -9,8 +9,7 @@ It answers the very command lines that ``module_utils.systemd`` runs, and keeps 
 - where nobody accepts, a connection starts the service that the socket names, also right after that one was stopped;
 - a service with ``Restart=always`` that cannot start is tried again for ever;
 - ``disable`` fails where there is neither a unit file nor a link; ``stop`` fails for a name that no unit file has;
-- ``list-units`` also lists units that others name, although they never ran;
-- ``journalctl --after-cursor`` shows the *first* lines, and where another unit logged the cursor's line, skips one.
+- ``list-units`` also lists units that others name, although they never ran.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import credentials, removal, service, swap, systemd
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.untrusted import UntrustedError
 
 ADDRESS = "0.0.0.0:8040"
 # A systemd-creds that encrypts, and only decrypts under the same name, as long as it has a key.
@@ -253,7 +253,9 @@ class FakeHost:
     # What the code under test sees.
 
     def _await_health(self, path: Path, target: str, status: int, timeout: float) -> str | None:
-        instance = f"{path.parent.name}/{path.stem}"
+        # In the directory of its generation, or in one of the kind of its unit.
+        kind = self.layout.app if path.parent.name == path.stem else path.parent.name
+        instance = f"{kind}/{path.stem}"
         self._note(f"health {instance}")
         if not path.is_socket():
             return f"GET {target} got no answer: nobody listens"
@@ -261,7 +263,7 @@ class FakeHost:
 
     def _respawns(self, path: Path) -> int:
         if not path.is_socket():
-            raise FileNotFoundError(2, "No such file or directory")
+            raise UntrustedError(path, "No such file or directory")
         return self.respawned.get(path, 0)
 
     def _run(self, *command: str, timeout: float) -> subprocess.CompletedProcess[str]:
@@ -274,27 +276,22 @@ class FakeHost:
 
     def _journalctl(self, *arguments: str) -> str:
         words = list(arguments)
-        options = {
-            name: words[words.index(name) + 1] for name in ("--unit", "--after-cursor", "--cursor") if name in words
-        }
-        options |= {word.partition("=")[0]: word.partition("=")[2] for word in words if "=" in word}
-        assert options.get("--output") == "cat"
-        limit = int(options["--lines"]) if "--lines" in options else len(self._journal)
-        unit = options.get("--unit")
-        matching = [(at, text) for at, (by, text) in enumerate(self._journal) if unit in (None, by)]
-        mark = options.get("--after-cursor") or options.get("--cursor")
-        if mark:
-            self._note(f"journal of {unit} after {mark}")
-            matching = [(at, text) for at, text in matching if at >= int(mark.removeprefix("i="))]
-            # It skips one line, which need not be the cursor's.
-            shown = (matching[1:] if "--after-cursor" in options else matching)[:limit]
-        else:
-            shown = matching[-limit:]
-        tail = [f"-- cursor: {self._cursor()}"] if "--show-cursor" in words else []
-        return "".join(f"{line}\n" for line in (*(text for _, text in shown), *tail))
+        options = {word.partition("=")[0]: word.partition("=")[2] for word in words if "=" in word}
+        limit = int(options["--lines"])
+        if "--show-cursor" in words:
+            return "".join(f"{text}\n" for _, text in self._journal[-limit:]) + f"-- cursor: {self._cursor()}\n"
+        assert (options["--output"], "--reverse" in words) == ("json", True)
+        unit = words[words.index("--unit") + 1]
+        self._note(f"journal of {unit}")
+        matching = [(at, text) for at, (by, text) in enumerate(self._journal) if by == unit][-limit:]
+        records = (
+            {"__REALTIME_TIMESTAMP": str(at), "__CURSOR": f"s=1;i={at:x};b=1;m={at:x}", "MESSAGE": text}
+            for at, text in reversed(matching)
+        )
+        return "".join(f"{json.dumps(record)}\n" for record in records)
 
     def _cursor(self) -> str:
-        return f"i={len(self._journal) - 1}"
+        return f"s=1;i={len(self._journal) - 1:x};b=1;m=0"
 
     def _systemctl(self, *arguments: str) -> str:
         verb, *words = (word for word in arguments if not word.startswith("--"))
@@ -413,15 +410,16 @@ class FakeHost:
         triggers = {*self._named_sockets(unit), *(socket for socket in self.open if self._starts(socket) == unit)}
         self.inherited[unit] = [self.open[socket] for socket in sorted(triggers) if socket in self.open]
         runtime, generation = self._runtime(unit), self._instance(unit)
-        runtime.mkdir(exist_ok=True)
-        (runtime / f"{generation}.pid").write_text(f"{self._pid}\n")
+        runtime.mkdir(parents=True, exist_ok=True)
         for suffix in ("sock", "stats"):
             (runtime / f"{generation}.{suffix}").unlink(missing_ok=True)
             os.mknod(runtime / f"{generation}.{suffix}", stat.S_IFSOCK | 0o600)
         # The unit's ExecStartPost.
-        if runtime == self.layout.runtime and self.layout.current_generation() == generation:
-            self.layout.pidfile.unlink(missing_ok=True)
-            self.layout.pidfile.symlink_to(f"{generation}.pid")
+        if own := self._pidfile(unit):
+            own.write_text(f"{self._pid}\n")
+            if own.name == f"{generation}.pid" and self.layout.current_generation() == generation:
+                self.layout.pidfile.unlink(missing_ok=True)
+                self.layout.pidfile.symlink_to(own.name)
 
     def _restart(self, unit: str) -> None:
         if self._loaded_text(unit) is None:
@@ -450,16 +448,13 @@ class FakeHost:
             self._clean(unit)
 
     def _clean(self, unit: str) -> None:
-        runtime, generation = self._runtime(unit), self._instance(unit)
-        if runtime != self.layout.runtime:
-            # RuntimeDirectoryPreserve=no.
-            shutil.rmtree(runtime, ignore_errors=True)
-            return
+        # RuntimeDirectoryPreserve=no.
+        shutil.rmtree(self._runtime(unit), ignore_errors=True)
         # The unit's ExecStopPost.
-        for suffix in ("pid", "sock", "stats"):
-            (runtime / f"{generation}.{suffix}").unlink(missing_ok=True)
-        if self.layout.pidfile.is_symlink() and str(self.layout.pidfile.readlink()) == f"{generation}.pid":
-            self.layout.pidfile.unlink()
+        if own := self._pidfile(unit):
+            own.unlink(missing_ok=True)
+            if self.layout.pidfile.is_symlink() and str(self.layout.pidfile.readlink()) == own.name:
+                self.layout.pidfile.unlink()
 
     def _reset_failed(self, *patterns: str) -> None:
         self.failed = {unit for unit in self.failed if not any(fnmatch.fnmatch(unit, one) for one in patterns)}
@@ -539,7 +534,15 @@ class FakeHost:
         return str(named[-1]) if named else unit.replace(".socket", ".service")
 
     def _runtime(self, unit: str) -> Path:
-        return self.layout.runtime.parent / unit.partition("@")[0]
+        folder = self.layout.runtime.parent / unit.partition("@")[0]
+        return folder / self._instance(unit) if folder == self.layout.runtime else folder
+
+    def _pidfile(self, unit: str) -> Path | None:
+        """Return the pidfile that root writes of a unit; a canary and a check have none."""
+        generation = self._instance(unit)
+        names = {self.layout.service(generation): f"{generation}.pid"}
+        names |= {self.layout.relief(generation): f"{generation}.relief.pid"}
+        return self.layout.runtime / names[unit] if unit in names else None
 
     def _instance(self, unit: str) -> str:
         return unit.partition("@")[2].rpartition(".")[0]

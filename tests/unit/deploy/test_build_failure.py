@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_failure import missing_packages, telling_lines
 
@@ -86,3 +88,18 @@ def test_of_many_tries_the_last_one_tells_why_they_failed() -> None:
     )
     output = "\n".join([*(retrying.format(left) for left in (4, 3, 2, 1, 0)), "ERROR: No matching distribution found"])
     assert telling_lines(output) == [retrying.format(0), "ERROR: No matching distribution found"]
+
+
+def test_what_a_package_prints_does_not_reach_the_terminal_as_it_is() -> None:
+    assert telling_lines("error: \x1b]0;owned\x07 \u202egnp.exe\x1b[2J\n") == [
+        "error: \\x1b]0;owned\\x07 \\u202egnp.exe\\x1b[2J"
+    ]
+
+
+@pytest.mark.parametrize("piece", ["cargo ", "error ", "gcc", "cmake ", "pkg-config ", " ", "\x1b[", "note: ", "-"])
+def test_an_output_of_long_lines_takes_no_time(piece: str) -> None:
+    output = "\n".join([(piece * 65536)[:65536]] * 30)
+    started = time.monotonic()
+    missing_packages(output)
+    telling_lines(output)
+    assert time.monotonic() - started < 5
