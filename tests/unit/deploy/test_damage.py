@@ -349,8 +349,6 @@ def test_a_kill_between_the_mark_and_the_link_is_put_right_by_the_next_run(
     monkeypatch.setattr(swap, "_restore", lambda *_: None)
     with monkeypatch.context() as patch:
         patch.setattr(gen if step == "mark_served" else swap_module.files, step, kill)
-        if step == "link":
-            patch.setattr(swap_module, "point_pidfile", lambda *_: False)
         with pytest.raises(Killed):
             swap.run()
     assert three.answering() == {"g3", "g4"}
