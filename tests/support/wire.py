@@ -102,7 +102,7 @@ def take_slowly(address: Address, data: bytes, *, size: int, every: float, most:
     received = b""
     with socket.socket() as connection, contextlib.suppress(ConnectionError):
         # A large buffer would take the answer at once in the client's place.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, max(4096, size))
         connection.settimeout(30)
         connection.connect(address)
         connection.sendall(data)
