@@ -16,7 +16,7 @@ import sys
 import tarfile
 import threading
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,8 @@ _CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 def main() -> None:
     """Run a verb, and write what it made to the standard output."""
-    with os.fdopen(os.dup(0), "rb", buffering=0) as stream:
-        os.environ.update(json.loads(stream.readline()))
+    with os.fdopen(os.dup(0), "rb", buffering=0) as given:
+        os.environ.update(json.loads(given.readline()))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     for folder in (WORK / "out", WORK / "tmp"):
         folder.mkdir(parents=True)
@@ -44,9 +44,10 @@ def main() -> None:
     # Nothing else may write to the answer.
     answer = os.dup(1)
     os.dup2(2, 1)
-    folder = {"fetch": fetch, "tools": tools, "wheel": wheel, "lock": lock}[sys.argv[1]](*sys.argv[2:])
+    verbs: dict[str, Callable[..., Path]] = {"fetch": fetch, "tools": tools, "wheel": wheel, "lock": lock}
+    made = verbs[sys.argv[1]](*sys.argv[2:])
     with os.fdopen(answer, "wb") as stream, tarfile.open(fileobj=stream, mode="w|") as tar:
-        tar.add(folder, arcname=".")
+        tar.add(made, arcname=".")
 
 
 def _end_with_parent() -> None:

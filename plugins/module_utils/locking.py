@@ -201,7 +201,7 @@ def _file(folder: Path | None, given: str) -> Path | None:
             raise ArtifactError(
                 f"flask_uwsgi_requirements={given} has no project.dependencies: add them, or set it to another file"
             )
-        return Path(os.path.abspath(file))
+        return Path(os.path.abspath(file))  # noqa: PTH100 - links are judged elsewhere, and must stay links
     if folder and (folder / "requirements.txt").is_file():
         return (folder / "requirements.txt").absolute()
     # Many have one for the settings of their tools alone.
