@@ -1,0 +1,1 @@
+"""What tests of several scenarios and folders share."""
