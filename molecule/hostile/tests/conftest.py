@@ -31,6 +31,8 @@ def site(
     site.run(f"mkdir -p {TOOLS} && umask 077 && echo '{SECRET}' > {CANARY}")
     for name, text in tools.items():
         host.check_output(f"printf %%s %s > {TOOLS}/{name}", text)
+    # Of a run that was cut off.
+    site.run("systemctl stop exec-watch 'attack-*'; systemctl reset-failed")
     site.run(f"systemd-run --quiet --unit=exec-watch python3 {TOOLS}/exec_watch.py {TOOLS}/executed /opt/{APP}")
     site.deploy().succeeded()
     yield site

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile(
     "bounded",
@@ -18,6 +18,8 @@ settings.register_profile(
     max_examples=60,
     # Of the whole test there is one (`within`); a single example waits for other processes now and then.
     deadline=None,
+    # Looking for the smallest example takes minutes where a single one is slow.
+    phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
 )
 settings.load_profile("bounded")

@@ -61,7 +61,7 @@ def test_requests_of_a_run_are_counted_whatever_the_file_is(lines: str) -> None:
 COUNTS = st.one_of(st.integers(-(10**12), 10**12), st.none(), st.booleans(), st.text(max_size=5), st.floats(), ODD)
 WRK = st.fixed_dictionaries(
     {},
-    optional=dict.fromkeys(("duration_us", "requests", "bytes", "connect", "read", "write", "status", "timeout", "speed"), COUNTS)
+    optional=dict.fromkeys((*wrk._COUNTS, "speed"), COUNTS)
     | {"latency_us": st.dictionaries(st.integers().map(str) | ODD, COUNTS, max_size=5) | COUNTS},
 )
 
