@@ -14,7 +14,7 @@ from sandbox.fleet import Fleet
 from sandbox.host import parse_publish, parse_spec
 from sandbox.paths import Layout
 
-NEED_ROOT = {"up", "down", "reboot", "exec", "clean", "doctor"}
+NEED_ROOT = {"up", "down", "reboot", "reset", "exec", "clean", "doctor"}
 PRESERVED_VARIABLES = ("XDG_STATE_HOME", "XDG_CACHE_HOME", "PYTHONPATH", *PIP_VARIABLES)
 
 
@@ -26,7 +26,12 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("hosts", nargs="+", metavar="NAME[:SUITE[:GROUP]]")
     up.add_argument("--publish", action="append", default=[], metavar="HOSTADDR:PORT:CONTAINERPORT")
     up.add_argument("--inventory", type=Path, metavar="FILE", help="write an inventory of just these hosts")
-    for name, text in {"down": "remove hosts", "reboot": "shut hosts down and boot them again"}.items():
+    verbs = {
+        "down": "remove hosts",
+        "reboot": "shut hosts down and boot them again",
+        "reset": "cut the hosts' power and boot them again",
+    }
+    for name, text in verbs.items():
         commands.add_parser(name, help=text).add_argument("hosts", nargs="+", metavar="NAME")
     commands.add_parser("list", help="show all hosts")
     for name, text in {"exec": "run a command as root, without SSH", "ssh": "log in over SSH"}.items():
@@ -72,6 +77,8 @@ def execute(arguments: argparse.Namespace) -> int:
             fleet.down(arguments.hosts)
         case "reboot":
             fleet.reboot(arguments.hosts)
+        case "reset":
+            fleet.reset(arguments.hosts)
         case "list":
             print(inventory.as_table(layout))
         case "exec" | "ssh" as command:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import masked
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_failure import missing_packages, telling_lines
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_failure import build_problem
 
 
 class FilterModule:
@@ -13,4 +13,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
-        return {"masked": masked, "missing_packages": missing_packages, "telling_lines": telling_lines}
+        return {"masked": masked, "build_problem": build_problem}

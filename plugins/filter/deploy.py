@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import controller, lock, preflight, secrets
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import digest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import digest, short
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.deploy_show import seconds
 
 # Milliseconds of computing for each request from which on it is the processor that they wait for, and the threads that
@@ -39,14 +39,15 @@ def generation(
         confidential: secrets by name. They are no part of what is returned, but other values make another id.
 
     Returns:
-        ``id``, and ``files`` with the manifest added.
+        ``id`` (short, for people), ``digest`` (the whole), and ``files`` with the manifest added.
     """
     if confidential:
         manifest = {**manifest, "secrets": secrets.identity(confidential, manifest["app_name"])}
-    name = digest(json.dumps(manifest, sort_keys=True), *(f"{key}\0{files[key]}" for key in sorted(files)))
+    whole = digest(json.dumps(manifest, sort_keys=True), *(f"{key}\0{files[key]}" for key in sorted(files)))
     checksums = {key: hashlib.sha256(files[key].encode()).hexdigest() for key in sorted(files)}
-    document = json.dumps({"generation": name, **manifest, "checksums": checksums}, indent=2) + "\n"
-    return {"id": name, "files": {**files, "manifest.json": document}}
+    named = {"generation": short(whole), "digest": whole, **manifest}
+    document = json.dumps({**named, "checksums": checksums}, indent=2) + "\n"
+    return {"id": short(whole), "digest": whole, "files": {**files, "manifest.json": document}}
 
 
 def static_folder(folder: str, root: str, plan: dict[str, Any]) -> str:
@@ -94,16 +95,16 @@ def collisions(hosts: list[dict[str, Any]], name: str) -> list[str]:
     return problems
 
 
-def decided(hosts: list[dict[str, Any]], app: str, release: str) -> dict[str, Any]:
+def decided(hosts: list[dict[str, Any]], app: str, artifact: str) -> dict[str, Any]:
     """Return what auto was decided to be when the artifact was deployed first; empty where it was not.
 
     Args:
         hosts: the variables of each host of the play.
         app: the application's name.
-        release: the artifact's id.
+        artifact: the artifact's digest.
     """
     states = (host["__flask_uwsgi_state"]["app"] for host in hosts if "__flask_uwsgi_state" in host)
-    found = (state["decision"].get(release) for state in states if state["name"] == app)
+    found = (state["decision"].get(artifact) for state in states if state["name"] == app)
     return next((decision for decision in found if decision), {})
 
 

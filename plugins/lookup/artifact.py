@@ -10,6 +10,7 @@ author: The flaskops maintainers
 description:
   - Computes on the controller the id of the artifact an application becomes on a platform.
   - Packs the code into the cache when it is not there. The wheels are built by the role C(artifact).
+  - Runs no code of the application or of what it requires.
 options:
   _terms:
     description: Nothing; everything is an option.
@@ -34,9 +35,17 @@ options:
     type: path
     required: true
   build_lock:
-    description: The requirements of the build itself (pip, setuptools, wheel), with hashes.
+    description: What builds wheels (pip, build backends), with hashes.
     type: path
     required: true
+  patches:
+    description: The folder that has a folder of patches for each NAME-VERSION that is built with some.
+    type: path
+    required: true
+  limits:
+    description: The variables that bound a build, to be checked.
+    type: dict
+    default: {}
   build_packages:
     description: Debian packages that the application's wheels are compiled with. Others give other wheels.
     type: list
@@ -65,25 +74,31 @@ EXAMPLES = r"""
 RETURN = r"""
 _raw:
   description:
-    - One dictionary with C(id), C(platform), C(source), C(locked), C(code) and C(wheelhouse).
+    - One dictionary with C(id), C(digest), C(platform), C(source), C(locked), C(code) and C(wheelhouse).
+    - An C(id) is the first 12 digits of a SHA-256, for people. What decides is the whole, the C(digest).
     - C(source) has the C(kind) and what is the same on every controller, such as the C(commit).
     - C(locked) tells C(from) which file a lock was made, of how many C(packages), and its C(path); empty where the
-      application brings one.
-    - C(code) and C(wheelhouse) each have C(id), C(path) and, when they are in the cache, C(file) and C(sha256).
+      application brings one. C(ignored) names the options in files of the application that did not count.
+    - C(code) and C(wheelhouse) each have C(id), C(path) and, when they are in the cache, C(file), C(sha256) and
+      C(unpacked), the number of bytes that the archive unpacks to.
     - Only C(problem), a sentence with its remedy, where the input cannot become an artifact.
+    - Only C(resolution) and C(ignored) where the requirements have to be locked on a build host first; it is what the
+      module P(flaskops.uwsgi.resolution#module) needs, and the C(path) where the lock is kept.
     - C(wheelhouse.requirements) holds the two requirement texts to build from, C(wheelhouse.distribution) the file to
-      build besides, empty for none.
+      build besides, empty for none, C(wheelhouse.patches) what its sdists are patched with.
   type: list
   elements: dict
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import artifact as art
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.git import checkout
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.locking import lock_of
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.git import checkout, tree
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.locking import Resolution, Unresolved, lock_of
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.patches import patches_of
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import (
     Distribution,
     Folder,
@@ -97,6 +112,13 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import (
 INSTALLED = "requirements.lock"
 
 
+def insist_on_limits(limits: dict[str, Any]) -> None:
+    """Refuse a limit of builds that is no positive number."""
+    for name, value in limits.items():
+        if not str(value).isdecimal() or not int(value):
+            raise art.ArtifactError(f"{name}={value} is no whole number above 0: set it to one")
+
+
 class LookupModule(LookupBase):  # type: ignore[misc]
     """See DOCUMENTATION."""
 
@@ -108,6 +130,8 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         except art.ArtifactError as error:
             # For the role to tell: what a lookup raises reaches people wrapped in Ansible's own words.
             return [{"problem": str(error)}]
+        except Unresolved as unresolved:
+            return [self._unresolved(unresolved.resolution)]
 
     def _plan(self) -> dict[str, Any]:
         cache = Path(self.get_option("cache"))
@@ -115,48 +139,83 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         platform = self.get_option("platform")
         source = parse(self.get_option("source"))
         folder, origin = self._found(source, cache)
+        # A link may lead to any file of the controller: nothing of the source is read before this has looked at it.
+        files = self._files(source, folder, origin, cache) if folder else []
+        insist_on_limits(self.get_option("limits"))
         server_lock = Path(self.get_option("server_lock"))
         server = art.read_lock(server_lock, "artifact_server_lock")
         build = art.read_lock(Path(self.get_option("build_lock")), "artifact_build_lock")
-        lock = lock_of(source, folder, self.get_option("requirements"), server_lock, platform, cache)
+        lock = lock_of(source, folder, self.get_option("requirements"), server_lock, platform, cache, files)
         server = art.server_entries(lock.entries, server)
+        patches = patches_of([*lock.entries, *server], Path(self.get_option("patches")))
 
-        files = art.source_files(folder, self.get_option("exclude")) if folder else []
         installed = art.rendered([*lock.entries, *server])
         added = {} if Path(INSTALLED) in files else {INSTALLED: installed}
         root = folder or Path()
         code = art.code_id(root, files, added)
         distribution = source.path if isinstance(source, Distribution) else None
         wheelhouse = art.wheelhouse_id(
-            [*lock.entries, *server, *build],
+            # uv makes locks; no wheel depends on it.
+            [*lock.entries, *server, *(entry for entry in build if entry.name != "uv")],
             platform,
             *([origin["sha256"]] if distribution else []),
             *sorted(self.get_option("build_packages")),
+            *([json.dumps(patches, sort_keys=True)] if patches else []),
         )
 
-        code_archive = cache / f"code-{code}.tar.gz"
-        code_record = art.recorded(code_archive)
+        code_archive = cache / f"code-{art.short(code)}.tar.gz"
+        code_record = art.recorded(code_archive, code)
         if code_record is None:
-            art.pack_code(root, files, added, code_archive)
-            code_record = art.record(code_archive)
-        wheels_archive = cache / f"wheelhouse-{wheelhouse}.tar"
-        wheels_record = art.recorded(wheels_archive)
+            unpacked = art.pack_code(root, files, added, code_archive)
+            code_record = art.record(code_archive, code, unpacked=unpacked)
+        wheels_archive = cache / f"wheelhouse-{art.short(wheelhouse)}.tar"
+        wheels_record = art.recorded(wheels_archive, wheelhouse)
+        whole = art.digest(code, wheelhouse)
         made = {"from": lock.made_from, "packages": len(lock.entries), "path": str(lock.path)} if lock.path else {}
         return {
-            "id": art.digest(code, wheelhouse),
+            "id": art.short(whole),
+            "digest": whole,
             "platform": platform,
             "source": origin,
             "locked": made,
-            "code": {"id": code, "path": str(code_archive), **code_record},
+            "ignored": lock.ignored,
+            "code": {"id": art.short(code), "path": str(code_archive), **code_record},
             "wheelhouse": {
-                "id": wheelhouse,
+                "id": art.short(wheelhouse),
+                "digest": wheelhouse,
                 "path": str(wheels_archive),
                 "built": wheels_record is not None,
                 "requirements": {"application": art.rendered(lock.entries), "server": art.rendered(server)},
                 "distribution": str(distribution or ""),
+                "patches": patches,
                 **(wheels_record or {}),
             },
         }
+
+    def _unresolved(self, resolution: Resolution) -> dict[str, Any]:
+        """Return what a build host needs to make a lock, with the code packed that it would build to be read."""
+        archive = str(resolution.distribution or "")
+        if resolution.project:
+            cache = Path(self.get_option("cache"))
+            source = parse(self.get_option("source"))
+            folder, origin = self._found(source, cache)
+            assert folder
+            files = self._files(source, folder, origin, cache)
+            whole = art.code_id(folder, files, {})
+            code = cache / f"code-{art.short(whole)}.tar.gz"
+            if art.recorded(code, whole) is None:
+                art.record(code, whole, unpacked=art.pack_code(folder, files, {}, code))
+            archive = str(code)
+        fields = ("made_from", "head", "requirements", "constraints", "preferred", "project")
+        return {
+            "resolution": {name: getattr(resolution, name) for name in fields}
+            | {"path": str(resolution.path), "archive": archive},
+            "ignored": resolution.ignored,
+        }
+
+    def _files(self, source: Source, folder: Path, origin: dict[str, str], cache: Path) -> list[Path]:
+        top = tree(cache, origin["commit"]) if isinstance(source, Git) else folder
+        return art.source_files(folder, self.get_option("exclude"), top)
 
     def _found(self, source: Source, cache: Path) -> tuple[Path | None, dict[str, str]]:
         """Return the folder of a source, if it has one, and what tells it from others on every controller."""

@@ -1,7 +1,8 @@
 """Names and packs what is deployed: an application's code and the wheels it runs on.
 
 An artifact is named by what goes into it (code, locks, platform), so that the same input has the same
-id wherever and whenever it is built, and a change of any of them gives another.
+id wherever and whenever it is built, and a change of any of them gives another. Ids are short, for people; whoever
+finds something by an id compares the whole SHA-256 that is kept beside it.
 """
 
 from __future__ import annotations
@@ -13,15 +14,25 @@ import io
 import json
 import os
 import re
+import stat
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import files
+
 # Part of every id: raise it when the way of packing or building changes what hosts get.
-RECIPE = "1"
+RECIPE = "2"
 ID_LENGTH = 12
+# In every release and virtual environment on a host, written last: the SHA-256 of what it holds.
+MARKER = ".complete"
+
+# https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md, which also says that a pointer is below 1024 bytes.
+_LFS = re.compile(rb"version https://(git-lfs|hawser)\.github\.com/spec/v1\n(ext-[^\n]*\n)*oid sha256:")
+_LFS_MOST = 1024
 
 _REQUIREMENT = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^]]*\])?\s*(?P<pin>===?\s*[^\s;\\]+)?")
 
@@ -39,12 +50,25 @@ class Requirement:
 
 
 def digest(*parts: str) -> str:
-    """Return the short id of a sequence of strings."""
+    """Return the hexadecimal SHA-256 of a sequence of strings."""
     whole = hashlib.sha256()
     for part in parts:
         data = part.encode()
         whole.update(len(data).to_bytes(8, "big") + data)
-    return whole.hexdigest()[:ID_LENGTH]
+    return whole.hexdigest()
+
+
+def short(whole: str) -> str:
+    """Return the id that people see in place of a digest."""
+    return whole[:ID_LENGTH]
+
+
+def marked(folder: Path) -> str:
+    """Return the digest that a directory on a host is marked with; empty where it is not whole."""
+    try:
+        return (folder / MARKER).read_text(errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def normalised(name: str) -> str:
@@ -63,15 +87,17 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def source_files(source: Path, exclude: Iterable[str]) -> list[Path]:
+def source_files(source: Path, exclude: Iterable[str], root: Path | None = None) -> list[Path]:
     """Return the files of an application, relative to its folder and sorted.
 
     Args:
         source: the application's folder.
         exclude: shell patterns; a file is left out when its name or a folder above it matches one.
+        root: the folder that no link may lead out of; the source itself if there is none above it, as in a repository.
 
     Raises:
-        ArtifactError: the folder does not exist or holds no file.
+        ArtifactError: the folder does not exist, cannot be read or holds no file, or it holds what cannot be packed as
+            it is: a link that leads out or to what is excluded, a special file, or the pointer of a file in Git LFS.
     """
     if not source.is_dir():
         raise ArtifactError(
@@ -79,25 +105,103 @@ def source_files(source: Path, exclude: Iterable[str]) -> list[Path]:
             "set it to the folder that holds your application"
         )
     patterns = list(exclude)
+    within = Path(os.path.realpath(root or source))
 
-    def wanted(path: Path) -> bool:
-        return not any(fnmatch.fnmatch(part, pattern) for part in path.parts for pattern in patterns)
+    def wanted(*names: str) -> bool:
+        return not any(fnmatch.fnmatch(name, pattern) for name in names for pattern in patterns)
 
-    for path in source.rglob("*"):
-        if path.is_symlink() and path.is_dir() and wanted(path.relative_to(source)):
-            raise ArtifactError(
-                f"flask_uwsgi_source={source} holds {path.relative_to(source)}, a link to a folder, which is not "
-                "followed: put the folder in its place, or add the name to artifact_exclude"
-            )
-    found = (path.relative_to(source) for path in source.rglob("*") if path.is_file())
-    files = sorted(path for path in found if wanted(path))
+    def refuse(error: OSError) -> None:
+        raise ArtifactError(
+            f"flask_uwsgi_source={source} cannot be read: {error.strerror}: {str(error.filename)!r}. Correct its mode, "
+            "or add the name to artifact_exclude"
+        )
+
+    files = []
+    for folder, folders, names in os.walk(source, onerror=refuse):
+        folders[:] = filter(wanted, folders)
+        for path in (Path(folder, name) for name in (*folders, *filter(wanted, names))):
+            relative = path.relative_to(source)
+            try:
+                problem = _problem(path, relative, within, wanted)
+            except OSError as error:
+                refuse(error)
+            if problem:
+                raise ArtifactError(f"flask_uwsgi_source={source} holds {str(relative)!r}, {problem}")
+            if path.is_file():
+                files.append(relative)
     if not files:
         raise ArtifactError(f"flask_uwsgi_source={source} holds no file to deploy")
-    return files
+    return sorted(files)
+
+
+def _problem(path: Path, relative: Path, within: Path, wanted: Callable[..., bool]) -> str:
+    """Return why a file or folder of a source cannot be packed as it is, and what to do; empty where it can."""
+    exclude = "or add its name to artifact_exclude"
+    if not plain(str(relative)):
+        return f"whose name is not UTF-8 or has control characters: rename it, {exclude}"
+    if relative == Path(MARKER):
+        return f"a name that every release uses itself: rename it, {exclude}"
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        if problem := link_problem(path, within):
+            return f"{problem}, {exclude}"
+        leads = Path(os.path.realpath(path))
+        if not wanted(*leads.relative_to(within).parts):
+            return f"a link to {str(path.readlink())!r}, which artifact_exclude leaves out: remove it, {exclude}"
+        mode = leads.lstat().st_mode
+        if stat.S_ISDIR(mode):
+            return f"a link to a folder, which is not followed: put the folder in its place, {exclude}"
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        return f"which is a FIFO, a socket or a device: remove it, {exclude}"
+    if stat.S_ISREG(mode) and path.stat().st_size < _LFS_MOST:
+        with opened(path) as stream:
+            if _LFS.match(stream.read()):
+                return (
+                    "the pointer of a file in Git LFS, not the file: set flask_uwsgi_source to a clone in which "
+                    f"`git lfs pull` was run, put the file itself into the repository, {exclude}"
+                )
+    return ""
+
+
+def plain(name: str) -> bool:
+    """Tell whether a file's name is UTF-8 and without control characters."""
+    return not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
+
+
+def link_problem(path: Path, within: Path) -> str:
+    """Return why a link may not be packed, and what to do; empty where it leads to something inside a folder.
+
+    Args:
+        path: the link.
+        within: the folder, with its own links resolved.
+    """
+    leads = Path(os.path.realpath(path))
+    if not leads.is_relative_to(within):
+        return f"a link to {str(path.readlink())!r}, which leads out of the source: put the file itself in its place"
+    if not leads.exists():
+        return f"a link to {str(path.readlink())!r}, which does not exist: remove it"
+    return ""
+
+
+def opened(path: Path) -> io.BufferedReader:
+    """Open a regular file of a source to read it; whatever took its place meanwhile is not waited for.
+
+    Raises:
+        ArtifactError: it cannot be read, or is none.
+    """
+    try:
+        descriptor = os.open(os.path.realpath(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}. Correct its mode, or exclude it") from error
+    stream = os.fdopen(descriptor, "rb")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        stream.close()
+        raise ArtifactError(f"{path} is no file: remove it, or exclude it")
+    return stream
 
 
 def code_id(source: Path, files: Iterable[Path], added: Mapping[str, str]) -> str:
-    """Return the id of the code: names, executable bits and contents, nothing else.
+    """Return the digest of the code: names, executable bits and contents, nothing else.
 
     Args:
         source: the application's folder.
@@ -106,17 +210,22 @@ def code_id(source: Path, files: Iterable[Path], added: Mapping[str, str]) -> st
     """
     return digest(
         RECIPE,
-        *(f"{file}:{_executable(source / file)}:{sha256(source / file)}" for file in files),
+        *(f"{file}:{_executable(source / file)}:{_sha256(source / file)}" for file in files),
         *(f"{name}\0{content}" for name, content in sorted(added.items())),
     )
+
+
+def _sha256(path: Path) -> str:
+    with opened(path) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _executable(path: Path) -> bool:
     return bool(path.stat().st_mode & 0o100)
 
 
-def pack_code(source: Path, files: Iterable[Path], added: Mapping[str, str], target: Path) -> None:
-    """Write the code as a tar.gz whose bytes depend on the code alone.
+def pack_code(source: Path, files: Iterable[Path], added: Mapping[str, str], target: Path) -> int:
+    """Write the code as a tar.gz whose bytes depend on the code alone, and return how many bytes it unpacks to.
 
     Args:
         source: the application's folder.
@@ -125,30 +234,32 @@ def pack_code(source: Path, files: Iterable[Path], added: Mapping[str, str], tar
         target: the archive to write; it appears whole or not at all.
     """
     buffer = io.BytesIO()
+    unpacked = 0
     with (
         gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w") as tar,
     ):
         for file in files:
-            _add(tar, str(file), (source / file).read_bytes(), executable=_executable(source / file))
+            with opened(source / file) as stream:
+                unpacked += _add(tar, str(file), stream.read(), executable=_executable(source / file))
         for name, content in sorted(added.items()):
-            _add(tar, name, content.encode(), executable=False)
+            unpacked += _add(tar, name, content.encode(), executable=False)
     write(target, buffer.getvalue())
+    return unpacked
 
 
-def _add(tar: tarfile.TarFile, name: str, content: bytes, executable: bool) -> None:
+def _add(tar: tarfile.TarFile, name: str, content: bytes, executable: bool) -> int:
     entry = tarfile.TarInfo(name)
     entry.size = len(content)
     entry.mode = 0o755 if executable else 0o644
     tar.addfile(entry, io.BytesIO(content))
+    return len(content)
 
 
 def write(target: Path, content: bytes) -> None:
     """Write a file of the cache; it appears whole or not at all."""
     # Several hosts are planned at once, each in a process of its own.
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    partial.rename(target)
+    files.write(target, content, writer=str(os.getpid()))
 
 
 def requirements(text: str) -> Iterator[Requirement]:
@@ -215,7 +326,7 @@ def server_entries(application: list[Requirement], server: list[Requirement]) ->
 
 
 def wheelhouse_id(entries: Iterable[Requirement], platform: str, *others: str) -> str:
-    """Return the id of a wheelhouse: what is installed, on which platform.
+    """Return the digest of a wheelhouse: what is installed, on which platform.
 
     Args:
         entries: all requirements, of the application, the server and the build tools.
@@ -225,15 +336,25 @@ def wheelhouse_id(entries: Iterable[Requirement], platform: str, *others: str) -
     return digest(RECIPE, platform, *sorted(entry.text for entry in entries), *others)
 
 
-def record(archive: Path) -> dict[str, Any]:
-    """Write down an archive's checksum beside it, and return what was written."""
-    entry = {"file": archive.name, "sha256": sha256(archive)}
+def record(archive: Path, inputs: str, **facts: Any) -> dict[str, Any]:
+    """Write down an archive's checksum beside it, and return what was written.
+
+    Args:
+        archive: the archive.
+        inputs: the digest of all that it was made from, of which its name has a part.
+        facts: what else its users must know.
+    """
+    entry = {"file": archive.name, "sha256": sha256(archive), "inputs": inputs, **facts}
     write(archive.with_name(archive.name + ".json"), json.dumps(entry, indent=2).encode() + b"\n")
     return entry
 
 
-def recorded(archive: Path) -> dict[str, Any] | None:
-    """Return an archive's record, or None where the archive is not (wholly) there.
+def recorded(archive: Path, inputs: str) -> dict[str, Any] | None:
+    """Return an archive's record, or None where the archive is not (wholly) there, or made from something else.
+
+    Args:
+        archive: the archive.
+        inputs: the digest of all that it must have been made from.
 
     Raises:
         ArtifactError: the archive is not the one the record describes.
@@ -242,8 +363,10 @@ def recorded(archive: Path) -> dict[str, Any] | None:
     if not (archive.is_file() and beside.is_file()):
         return None
     try:
-        entry: dict[str, Any] = json.loads(beside.read_text())
-    except ValueError:
+        entry = json.loads(beside.read_text())
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entry, dict) or entry.get("inputs") != inputs:
         return None
     if sha256(archive) != entry.get("sha256"):
         raise ArtifactError(

@@ -1,8 +1,18 @@
-"""What a failed build of a wheel tells: its last telling lines, and the Debian packages that it lacks."""
+"""Says in a sentence why a build failed and what to do, and which lines of its output tell it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import masked
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_inside import NEEDS
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.foreign import printable
+
+# Characters of a line, and of an output, that are kept: a package chooses what its build prints, and the patterns below
+# are matched against no more.
+_WIDEST, _MOST_OUTPUT = 500, 4 << 20
 
 # What a compiler or a setup.py says, and what is missing then; the names are Debian 12's and 13's.
 _MISSING = (
@@ -35,6 +45,17 @@ _MISSING = (
     (r"pkg-config('|:)? .*not found|Did not find pkg-config", ("pkg-config",)),
 )  # fmt: skip
 
+_NETWORK = (
+    r"Temporary failure in name resolution|Connection refused|Failed to establish a new connection|ConnectTimeout|"
+    r"Network is unreachable|No matching distribution|Max retries|CERTIFICATE_VERIFY_FAILED|Failed to fetch|"
+    r"HTTP error|dns error"
+)
+# What ran into a limit says, and the variable that sets it.
+_LIMITS = (
+    (r"No space left on device|File too large|Disk quota exceeded", "artifact_build_disk_mb"),
+    (r"Resource temporarily unavailable|BlockingIOError|can't start new thread|[Cc]annot fork", "artifact_build_tasks"),
+    (r"MemoryError|Cannot allocate memory|out of memory|memory exhausted|Killed signal", "artifact_build_memory_mb"),
+)
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 # The bars and arrows with which pip and uv frame what others said.
 _FRAME = " \t╰│─>├▶×"
@@ -53,7 +74,8 @@ def missing_packages(output: str) -> list[str]:
     Args:
         output: everything the build printed.
     """
-    found = [name for pattern, names in _MISSING if re.search(pattern, output) for name in names]
+    lines = _lines(output)
+    found = [name for pattern, names in _MISSING if any(re.search(pattern, line) for line in lines) for name in names]
     return list(dict.fromkeys(found))
 
 
@@ -64,11 +86,82 @@ def telling_lines(output: str, count: int = 12) -> list[str]:
         output: everything the build printed.
         count: how many at most.
     """
-    unframed = (_COLOURS.sub("", line).lstrip(_FRAME).rstrip() for line in output.splitlines())
-    lines = [line for line in unframed if not _NOISE.match(line)]
+    lines = [line for line in _lines(output) if not _NOISE.match(line)]
     # Each try says why it failed; only the last one matters.
     tries = [number for number, line in enumerate(lines) if line.startswith("WARNING: Retrying")]
     lines = [line for number, line in enumerate(lines) if number not in tries[:-1]]
     telling = [number for number, line in enumerate(lines) if _TELLING.search(line)][-count // 2 :]
     last = [number for number in range(len(lines)) if number not in telling][len(telling) - count :]
     return [lines[number] for number in sorted(telling + last)]
+
+
+def _lines(output: str) -> list[str]:
+    """Return the last lines of an output as they may be shown: without frame, cut, and nothing that moves a cursor."""
+    cut = (line[: 4 * _WIDEST] for line in output[-_MOST_OUTPUT:].splitlines())
+    unframed = (_COLOURS.sub("", line).lstrip(_FRAME).rstrip() for line in cut)
+    return [printable(line[:_WIDEST]) for line in unframed]
+
+
+def build_problem(result: Mapping[str, Any], variable: str, host: str, limits: Mapping[str, Any]) -> str:
+    """Say why a build host could not do what it was asked to, and what to do.
+
+    Args:
+        result: what the module returned: ``subject``, ``why`` and ``said``.
+        variable: the variable that named the requirements, with its value.
+        host: the build host's name in the inventory.
+        limits: the variables that bound a build, with their values.
+    """
+    said = masked(str(result["said"]))
+    lines = "".join(f"\n    {line}" for line in telling_lines(said))
+    sentence = _sentence(str(result["subject"]), str(result["why"]), said, variable, host, limits)
+    return f"{sentence}:{lines}\nNo application host was changed."
+
+
+def _sentence(subject: str, why: str, said: str, variable: str, host: str, limits: Mapping[str, Any]) -> str:
+    fetching = subject in ("the lock", "the requirements")
+    package = variable if fetching else f"{subject}, of {variable},"
+    if why == "hash":
+        return (
+            f"{package} has a hash that the package does not have. Make the lock anew, or find out who changed the "
+            "package"
+        )
+    if why == "timeout":
+        return (
+            f"{package} took longer than artifact_build_timeout={limits['artifact_build_timeout']} seconds on {host} "
+            "and was stopped. Find out what it does, or raise artifact_build_timeout"
+        )
+    met = "artifact_build_memory_mb" if why == "memory" else None
+    met = met or next((name for pattern, name in _LIMITS if re.search(pattern, said)), None)
+    if met:
+        return f"{package} needs more than {met}={limits[met]} on {host}. Find out what its build does, or raise {met}"
+    if needs := re.findall(re.escape(NEEDS) + r"(.*)", said):
+        return (
+            f"{package} needs {' and '.join(needs[:5])} to be built, which artifact_build_lock does not have. Put it "
+            "there, with exact version and hashes"
+        )
+    if packages := missing_packages(said):
+        return (
+            f"{package} cannot be built on {host}, which lacks a Debian package. Add {' and '.join(packages)} to "
+            "flask_uwsgi_build_packages"
+        )
+    if re.search(_NETWORK, said):
+        if not fetching:
+            return (
+                f"{package} cannot be built on {host}: its build asks the network, which builds do not have. Require "
+                "a release that has a wheel, or one that builds from its own files"
+            )
+        return (
+            f"the package registry cannot be reached from {host}, or does not have what the lock ({variable}) names. "
+            "Check network, proxy and pip's configuration (/etc/pip.conf) there, then deploy again"
+        )
+    if backend := re.search(r"BackendUnavailable: Cannot import '([\w.]+)'|No module named '([\w.]+)'", said):
+        return (
+            f"{package} cannot be built on {host}. If its build requires {backend[1] or backend[2]}, put that into "
+            "artifact_build_lock, with exact version and hashes"
+        )
+    if why == "output":
+        return f"{package} built something else than its wheel on {host}. Require another release"
+    return (
+        f"{package} cannot be built on {host}. Where a compiler lacks a header, add its package to "
+        "flask_uwsgi_build_packages"
+    )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 
-from . import credentials, systemd
+from . import credentials, systemd, temporary
 from . import generation as gen
+from .foreign import printables
 from .layout import Layout
+from .swap import end_leftovers
 
-# How long systemd itself may take on top of the time the operator gave.
-_GRACE = 15
 _CAUSES = {
     "timeout": "{seconds:.0f} s (flask_uwsgi_command_timeout) were not enough",
     "exit-code": "it exited with status {status}",
@@ -39,34 +38,25 @@ def run(layout: Layout, generation: str, when: str, seconds: float) -> list[str]
         CommandsError: one failed or took too long; the message has its last lines.
         SystemdError: systemd does not answer.
     """
+    # Never beside those of another generation. The same list, left at work by a run that was killed, is waited for.
+    end_leftovers(layout, generation)
     unit = layout.task(when, generation)
     targets = gen.task_targets(layout, generation, when)
     end = systemd.cursor()
-    names = (gen.manifest(layout, generation) or {}).get("secrets", {}).get("names", ())
+    found = gen.manifest(layout, generation)
+    names = found.secrets.names if found else ()
     # A command may well tell what it was given.
     blot = credentials.blotter(layout.generations / generation, names)
-    try:
-        for target, stored in targets.items():
-            target.parent.mkdir(mode=0o755, exist_ok=True)
-            shutil.copyfile(stored, target)
-        systemd.systemctl("daemon-reload")
+    with temporary.installed(layout, layout.task(when, "*"), targets):
         try:
-            systemd.systemctl("start", unit, timeout=seconds + _GRACE)
+            systemd.systemctl("start", unit, timeout=seconds + temporary.GRACE)
         except systemd.SystemdError as error:
             raise CommandsError(_reason(unit, when, seconds, _printed(unit, end, blot))) from error
         return _printed(unit, end, blot)
-    finally:
-        systemd.systemctl("stop", layout.task(when, "*"), timeout=90 + _GRACE)
-        systemd.systemctl("reset-failed", layout.task(when, "*"))
-        for target in targets:
-            target.unlink(missing_ok=True)
-        shutil.rmtree(layout.dropin(unit).parent, ignore_errors=True)
-        systemd.systemctl("daemon-reload")
 
 
 def _printed(unit: str, after: str | None, blot: Callable[[str], str]) -> list[str]:
-    chatter = (f"{unit}: ", "Starting ", "Finished ", "Failed to start ", "Stopping ", "Stopped ", "Started ")
-    return [blot(line) for line in systemd.journal(unit, 200, after) if line.strip() and not line.startswith(chatter)]
+    return printables(map(blot, temporary.printed(unit, after)))
 
 
 def _reason(unit: str, when: str, seconds: float, printed: list[str]) -> str:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from . import files
 from .artifact import sha256
 
 FOLDER = "credentials"
@@ -49,10 +50,10 @@ def write(generation: Path, secrets: Mapping[str, str]) -> str:
     except UnableError as error:
         why = str(error)
     for name, content in contents.items():
-        _write(folder / name, content, 0o600)
-    _write(generation / UNIT, _unit(generation, secrets, encrypted=not why).encode(), 0o644)
+        files.write(folder / name, content, 0o600)
+    files.write(generation / UNIT, _unit(generation, secrets, encrypted=not why), 0o644)
     checksums = {name: sha256(folder / name) for name in secrets}
-    _write(generation / RECORD, json.dumps({"encrypted": not why, "checksums": checksums}).encode(), 0o600)
+    files.write(generation / RECORD, json.dumps({"encrypted": not why, "checksums": checksums}), 0o600)
     return why
 
 
@@ -76,7 +77,7 @@ def spoiled(generation: Path, names: Collection[str]) -> list[str]:
         return [RECORD]
     found = [f"{FOLDER}/{name}" for name in sorted(names) if not _whole(generation / FOLDER / name, record)]
     unit = generation / UNIT
-    if not unit.is_file() or unit.read_text() != _unit(generation, names, encrypted=record["encrypted"]):
+    if not unit.is_file() or unit.read_bytes() != _unit(generation, names, encrypted=record["encrypted"]).encode():
         found.append(UNIT)
     return found
 
@@ -123,10 +124,13 @@ def _value(generation: Path, name: str) -> str | None:
 
 def _record(generation: Path) -> dict[str, Any] | None:
     try:
-        document = json.loads((generation / RECORD).read_text())
-        return {"encrypted": bool(document["encrypted"]), "checksums": dict(document["checksums"])}
-    except (OSError, ValueError, KeyError, TypeError):
+        document = files.read_object(generation / RECORD)
+    except files.DamagedError:
         return None
+    checksums = document.get("checksums")
+    if not isinstance(document.get("encrypted"), bool) or not isinstance(checksums, dict):
+        return None
+    return {"encrypted": document["encrypted"], "checksums": checksums}
 
 
 def _whole(path: Path, record: Mapping[str, Any]) -> bool:
@@ -165,12 +169,3 @@ def _creds(verb: str, name: str, content: bytes) -> bytes:
     if done.returncode:
         raise UnableError(" ".join(done.stderr.decode(errors="replace").split()) or f"systemd-creds {verb} failed")
     return done.stdout
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    partial.touch(mode=0o600)
-    partial.write_bytes(content)
-    partial.chmod(mode)
-    partial.rename(path)

@@ -34,7 +34,8 @@ _CAUSES = (
         "(/var/lib/systemd/credential.secret)? Deploy, which writes them anew",
     ),
     (
-        r"(?P<detail>(?:\w+\.)*\w*(?:Error|Exception|Exit)\b.*)",
+        # Only where a name begins: from each of its letters it would be searched anew.
+        r"(?<![\w.])(?P<detail>[\w.]*(?:Error|Exception|Exit)\b.*)",
         "{entry} raised while it was loaded: {detail}. Mend the application",
     ),
 )
@@ -82,7 +83,7 @@ _CHATTER = re.compile(
     r"|chdir\(\) to |- async cores|- SystemD socket|lock engine|thunder lock|uwsgi socket \d|Python version|PEP 405"
     r"|Set PythonHome|Python main interpreter|python threads support|!!! no internal routing|\[uWSGI\] getting INI"
     r'|WSGI app \d|spawned uWSGI |running "|goodbye to '
-    r"|(?:Starting|Started|Stopping|Stopped|Failed to start) \S+@\S+\.service"
+    r"|(?:Starting|Started|Stopping|Stopped|Failed to start) [^\s@]+@\S+\.service"
     r"|\S+\.service: (?!.*(?:timed out|OOM|oom|set up credentials))"
 )
 

@@ -9,14 +9,15 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import credentials
+from . import credentials, files, kinds
+from . import manifest as manifests
 from .layout import Layout
+from .manifest import Health, Manifest, Secrets
 
-MANIFEST = "manifest.json"
+MANIFEST = manifests.FILE
 # Values in here may be nobody's business: a diff shows which names changed, never to what.
 ENVIRONMENT = "environment"
 # What the gevent check said, once it was asked.
@@ -26,13 +27,84 @@ _SERVED = ".served"
 _VARIABLE = re.compile(r'^(\w+)=("(?:[^"\\]|\\.)*")$', re.M | re.S)
 
 
-def manifest(layout: Layout, generation: str) -> dict[str, Any] | None:
-    """Return what a generation says of itself, or None where it is not (wholly) there."""
-    path = layout.generations / generation / MANIFEST
-    if not path.is_file():
+def manifest(layout: Layout, generation: str) -> Manifest | None:
+    """Return what a generation says of itself, or None where it is not (wholly) there or damaged."""
+    try:
+        return manifests.read(layout.generations / generation / MANIFEST)
+    except files.DamagedError:
         return None
-    document: dict[str, Any] = json.loads(path.read_text())
-    return document
+
+
+def damage(layout: Layout, generation: str) -> str:
+    """Return what is wrong with the manifest of a generation; an empty string where nothing is."""
+    try:
+        manifests.read(layout.generations / generation / MANIFEST)
+    except files.DamagedError as error:
+        return str(error)
+    return ""
+
+
+def damaged(layout: Layout) -> dict[str, str]:
+    """Return the generations that serve or served and whose manifests are damaged, each with what is wrong."""
+    names = {*(mark.generation for mark in _marks(layout)), layout.deployed_generation(), layout.current_generation()}
+    found = {name: damage(layout, name) for name in sorted(name for name in names if name)}
+    return {name: reason for name, reason in found.items() if reason}
+
+
+def best_known(layout: Layout, generation: str) -> Manifest | None:
+    """Return the manifest of a generation, or where it is damaged as much of it as the other files tell.
+
+    It is enough to start, stop and show what serves. Nothing is deployed with it: the next deploy writes it anew.
+    """
+    return manifest(layout, generation) or _salvaged(layout, generation)
+
+
+def _salvaged(layout: Layout, generation: str) -> Manifest | None:
+    folder = layout.generations / generation
+    listen = re.search(r"^Sockets=.*@(\S+)\.socket$", _text(folder / "units" / "listen.conf"), re.M)
+    ini, unit = _text(folder / "uwsgi.ini"), _text(folder / "units" / "app@.service")
+
+    def value(text: str, key: str, default: int) -> int:
+        found = re.search(rf"^{key} ?= ?(\d{{1,9}})$", text, re.M)
+        return int(found[1]) if found else default
+
+    if not listen:
+        return None
+    cores = {mode: value(ini, mode, 0) for mode in ("gevent", "threads")}
+    mode = "gevent" if cores["gevent"] else "threads"
+    secrets = folder / credentials.FOLDER
+    return Manifest(
+        release=_target(folder / "release"),
+        venv=_target(folder / "venv"),
+        mode=mode,
+        processes=value(ini, "processes", 0),
+        cores=cores[mode],
+        listen=listen[1],
+        wsgi_file="",
+        callable="",
+        # That it takes a connection is all that can be asked of it.
+        health=Health("", 0, 60.0),
+        start_timeout=value(unit, "TimeoutStartSec", 90),
+        stop_timeout=value(unit, "TimeoutStopSec", 90),
+        # Whatever is on the host is kept.
+        keep=1000,
+        checksums={},
+        secrets=Secrets(tuple(sorted(path.name for path in secrets.glob("[!.]*")))),
+    )
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode(errors="replace") if path.is_file() else ""
+
+
+def _target(link: Path) -> str:
+    return link.readlink().name if link.is_symlink() else ""
+
+
+def address(layout: Layout, generation: str) -> str | None:
+    """Return the address that a generation is served on, whether its manifest is damaged or not."""
+    found = best_known(layout, generation)
+    return found.listen if found else None
 
 
 @dataclass(frozen=True, order=True)
@@ -53,35 +125,63 @@ class Mark:
 
 
 def history(layout: Layout) -> list[Mark]:
-    """Return when each generation on the host last began to serve, the latest first."""
-    marks = []
-    for path in layout.generations.glob(f"*/{_SERVED}"):
-        try:
-            said = json.loads(path.read_text())
-            marks.append(Mark(int(said["number"]), path.parent.name, said["how"], said["since"]))
-        except (ValueError, KeyError, TypeError):
-            # Somebody spoiled it: it did serve, and nobody knows when.
-            marks.append(Mark(0, path.parent.name, "deploy", ""))
-    return sorted(marks, reverse=True)
+    """Return when each generation on the host last began to serve, the latest first.
+
+    `current` comes first whatever the marks say: a run can be killed before it marks what it has just linked, and after
+    it has marked what it never linked. What is marked and was not linked comes last.
+    """
+    marks = sorted(_marks(layout), reverse=True)
+    current = layout.deployed_generation()
+    if current is None:
+        return marks
+    number = max((mark.number for mark in marks), default=0) + 1
+    own = next((mark for mark in marks if mark.generation == current), Mark(number, current, "deploy", ""))
+    return [own, *(mark for mark in marks if mark < own), *(mark for mark in marks if mark > own)]
+
+
+def _marks(layout: Layout) -> list[Mark]:
+    return [_mark(path) for path in layout.generations.glob(f"*/{_SERVED}")]
+
+
+def _mark(path: Path) -> Mark:
+    try:
+        said = files.read_object(path)
+    except files.DamagedError:
+        said = {}
+    number, how, since = said.get("number"), said.get("how"), said.get("since")
+    if isinstance(number, int) and how in ("deploy", "rollback") and isinstance(since, str):
+        return Mark(number, path.parent.name, how, since)
+    # It did serve, and nobody knows when.
+    return Mark(0, path.parent.name, "deploy", "")
 
 
 def kept(layout: Layout) -> list[str]:
-    """Return the generations on the host that have served, the one that served last first."""
-    return [mark.generation for mark in history(layout)]
+    """Return the generations on the host that have served and can serve again, the one that served last first."""
+    names = [mark.generation for mark in history(layout)]
+    return [name for name in names if name == layout.deployed_generation() or manifest(layout, name)]
 
 
 def served(layout: Layout, generation: str) -> bool:
-    """Tell whether a generation has ever served."""
+    """Tell whether a generation serves or has ever served."""
+    return generation == layout.deployed_generation() or (layout.generations / generation / _SERVED).is_file()
+
+
+def marked(layout: Layout, generation: str) -> bool:
+    """Tell whether it is written down that a generation has served."""
     return (layout.generations / generation / _SERVED).is_file()
+
+
+def mark_path(layout: Layout, generation: str) -> Path:
+    """Return the file that says that a generation has served."""
+    return layout.generations / generation / _SERVED
 
 
 def mark_served(layout: Layout, generation: str, how: str = "deploy") -> None:
     """Note that a generation serves from now on, and how that came."""
-    number = max((mark.number for mark in history(layout)), default=0) + 1
+    number = max((mark.number for mark in _marks(layout)), default=0) + 1
     since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    partial = layout.generations / generation / f"{_SERVED}.partial"
-    partial.write_text(json.dumps({"number": number, "how": how, "since": since}) + "\n")
-    partial.rename(partial.with_name(_SERVED))
+    document = json.dumps({"number": number, "how": how, "since": since})
+    files.write(layout.generations / generation / _SERVED, f"{document}\n", 0o640)
 
 
 def rollback_target(layout: Layout) -> str | None:
@@ -90,18 +190,51 @@ def rollback_target(layout: Layout) -> str | None:
     It is the one that served before the last deploy. Where a rollback has been there already it stays the target:
     repeated, on one host or on those that a first try did not reach, a rollback goes neither further nor forth again.
     """
-    marks = history(layout)
-    if marks and marks[0].how == "rollback":
-        return marks[0].generation
-    return marks[1].generation if len(marks) > 1 else None
+    names = kept(layout)
+    latest = max((mark for mark in _marks(layout) if mark.generation in names), default=None)
+    # Also one that was cut off before `current` named it.
+    if latest and latest.how == "rollback":
+        return latest.generation
+    return names[1] if len(names) > 1 else None
+
+
+def gevent_check(layout: Layout, generation: str) -> dict[str, Any] | None:
+    """Return what the gevent check said of a generation, or None where it was not asked or its word is damaged."""
+    try:
+        said = files.read_object(layout.generations / generation / GEVENT_CHECK)
+    except files.DamagedError:
+        return None
+    whole = isinstance(said.get("path"), str) and isinstance(said.get("verdict"), str)
+    return said if whole else None
 
 
 def remove(layout: Layout, generation: str) -> None:
     """Remove a generation and the unit settings that are its own."""
     shutil.rmtree(layout.generations / generation, ignore_errors=True)
-    tasks = (partial(layout.task, "pre"), partial(layout.task, "post"))
-    for unit in (kind(generation) for kind in (layout.service, layout.canary, layout.relief, layout.check, *tasks)):
-        shutil.rmtree(layout.dropin(unit).parent, ignore_errors=True)
+    for kind in kinds.KINDS:
+        shutil.rmtree(layout.dropin(kind.unit(layout, generation)).parent, ignore_errors=True)
+
+
+def trial_targets(layout: Layout, generation: str) -> dict[Path, Path]:
+    """Return where the unit files of a generation belong that is only tried: installed path to stored path.
+
+    They are gone after a reboot, and stand for this one instance beside the units of the generation that was deployed:
+    systemd prefers a unit file of an instance's own name to the template, wherever the two are.
+    """
+    stored = layout.generations / generation / "units"
+    own = {
+        kinds.SERVICE: ("app@.service", ("generation", "credentials", "listen")),
+        kinds.RELIEF: ("app-relief@.service", ("generation", "credentials", "listen")),
+        kinds.CANARY: ("app-canary@.service", ("generation", "credentials")),
+    }
+    targets: dict[Path, Path] = {}
+    for kind, (file, settings) in own.items():
+        unit = layout.volatile_units / kind.unit(layout, generation)
+        targets[unit] = stored / file
+        targets |= {unit.with_name(f"{unit.name}.d") / f"{name}.conf": stored / f"{name}.conf" for name in settings}
+    return {
+        target: source for target, source in targets.items() if source.name != "credentials.conf" or source.is_file()
+    }
 
 
 def canary_targets(layout: Layout, generation: str) -> dict[Path, Path]:
@@ -168,17 +301,17 @@ def socket_activates(unit: str) -> str:
     return f"[Socket]\nService={unit}\n"
 
 
-def write(directory: Path, files: Mapping[str, str], group: int) -> None:
+def write(directory: Path, contents: Mapping[str, str], group: int) -> None:
     """Write a generation's files into a directory of its own; what is there of an earlier try is removed.
 
     Args:
         directory: the directory to make.
-        files: relative name to content.
+        contents: relative name to content.
         group: numeric id of the service's group.
     """
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o755, parents=True)
-    for name, content in files.items():
+    for name, content in contents.items():
         write_file(directory, name, content, group)
 
 
@@ -186,37 +319,51 @@ def write_file(directory: Path, name: str, content: str, group: int) -> None:
     """Write one file of a generation, readable by root and the service's group alone, whole or not at all."""
     path = directory / name
     path.parent.mkdir(mode=0o755, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.touch(mode=0o600)
-    partial.write_text(content)
     # systemd reads the environment before it gives up root; the service need not read it at all.
-    if name != ENVIRONMENT:
-        shutil.chown(partial, group=group)
-        partial.chmod(0o640)
-    partial.rename(path)
+    if name == ENVIRONMENT:
+        files.write(path, content, 0o600)
+    else:
+        files.write(path, content, 0o640, group)
 
 
-def edited(directory: Path, files: Mapping[str, str]) -> list[str]:
+def finish(directory: Path, content: str, group: int) -> None:
+    """Write the manifest of a generation that is whole otherwise: without it, it is not there.
+
+    Args:
+        directory: the generation's directory.
+        content: the manifest.
+        group: numeric id of the service's group.
+    """
+    files.sync_tree(directory)
+    write_file(directory, MANIFEST, content, group)
+    files.sync(directory.parent)
+
+
+def linked(link: Path, target: str) -> bool:
+    """Tell whether a link of a generation is there and names what it should."""
+    return link.is_symlink() and str(link.readlink()) == target
+
+
+def edited(directory: Path, contents: Mapping[str, str]) -> list[str]:
     """Return the names of a whole generation's files that are not what they were written as."""
     return [
         name
-        for name, content in files.items()
-        if not (directory / name).is_file() or (directory / name).read_text() != content
+        for name, content in contents.items()
+        if not (directory / name).is_file() or (directory / name).read_bytes() != content.encode()
     ]
 
 
-def difference(layout: Layout, before: str | None, files: Mapping[str, str]) -> str:
+def difference(layout: Layout, before: str | None, contents: Mapping[str, str]) -> str:
     """Return a unified diff from a generation on the host to new files, values of the environment hidden.
 
     Args:
         layout: the application's paths.
         before: the generation to compare with, or None for the first one.
-        files: relative name to new content.
+        contents: relative name to new content.
     """
     hunks: list[str] = []
-    for name, content in sorted(files.items()):
-        path = layout.generations / (before or "") / name
-        old = path.read_text() if before and path.is_file() else ""
+    for name, content in sorted(contents.items()):
+        old = _text(layout.generations / before / name) if before else ""
         if name == ENVIRONMENT:
             hunks += _environment_difference(old, content)
             continue
@@ -229,19 +376,12 @@ def difference(layout: Layout, before: str | None, files: Mapping[str, str]) -> 
     return "".join(hunks)
 
 
-def secrets_difference(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str:
-    """Return which secrets come and go from one manifest to another; of values, only whether any changed.
-
-    Args:
-        before: the manifest to compare with, or None for the first one.
-        after: the new manifest.
-    """
-    none: dict[str, Any] = {"names": [], "fingerprint": ""}
-    old, new = ((found or {}).get("secrets", none) for found in (before, after))
-    lines = [f"- {name}\n" for name in old["names"] if name not in new["names"]]
-    lines += [f"+ {name}\n" for name in new["names"] if name not in old["names"]]
+def secrets_difference(before: Secrets, after: Secrets) -> str:
+    """Return which secrets come and go from one generation to another; of values, only whether any changed."""
+    lines = [f"- {name}\n" for name in before.names if name not in after.names]
+    lines += [f"+ {name}\n" for name in after.names if name not in before.names]
     # The fingerprint is one for all of them: where names differ, it does anyway.
-    if not lines and old["fingerprint"] != new["fingerprint"]:
+    if not lines and before.fingerprint != after.fingerprint:
         lines = ["~ values changed\n"]
     return "".join(["--- secrets (values hidden)\n", *lines]) if lines else ""
 

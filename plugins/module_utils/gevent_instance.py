@@ -1,11 +1,10 @@
 """Runs one generation off the traffic for the gevent check, and reads what the hook in it has seen.
 
-What the instance writes is an application's word: it is read as such, never followed elsewhere or believed to be whole.
+What the instance writes is an application's word: it is read as such, neither followed elsewhere nor believed.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -17,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from . import generation as gen
-from . import systemd
+from . import runtime, systemd, temporary, untrusted
 from .layout import Layout
 
 _GRACE = 15
 # Seconds that the hook's monitor has to tell what waits; it looks every 0.05 s.
 _TELL_S = 3.0
+# Bytes of one of its documents.
 _MOST = 4 << 20
 _OWN = re.compile(r"^(?:Current thread|Stack \()", re.M)
 _FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+) in (?P<function>.+)$')
@@ -50,12 +50,13 @@ class Instance:
     @property
     def worker(self) -> int | None:
         """The process id of its worker, or None where what it says cannot be true."""
+        pid = untrusted.process_id(self.loaded().get("pid"))
         try:
-            pid = int(self.loaded().get("pid", 0))
-            parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
-        except (OSError, ValueError, TypeError, IndexError):
+            # A process chooses its name, which need not be text.
+            parent = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1]
+        except (OSError, IndexError):
             return None
-        return pid if parent == self._master() else None
+        return pid if parent.decode() == self._master() else None
 
     def start(self, deadline: float) -> str | None:
         """Start it and wait until it is ready, and its worker has told what it has loaded.
@@ -85,8 +86,9 @@ class Instance:
     def tell(self) -> dict[str, Any]:
         """Return who has blocked the hub so far, and who waits at this moment."""
         told = self.layout.check_runtime / "told.json"
-        told.unlink(missing_ok=True)
-        with suppress(FileExistsError):
+        # Whatever the account has put there, or does meanwhile: no link is followed, and nothing is written.
+        with suppress(OSError):
+            runtime.clear(told)
             os.close(os.open(told.with_name("tell"), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         deadline = time.monotonic() + _TELL_S
         while time.monotonic() < deadline:
@@ -102,13 +104,17 @@ class Instance:
         """Return where the application hangs while it is loaded, the innermost frame first."""
         stack = self.stack(int(self._master()))
         # Where gevent's hub runs, the hook knows who waits for it.
-        waiting = self._read("told.json").get("waiting") or [{}]
-        return list(map(str, waiting[0].get("stack") or stack))
+        waiting = self._read("told.json").get("waiting")
+        first = waiting[0] if isinstance(waiting, list) and waiting else None
+        told = first.get("stack") if isinstance(first, dict) else None
+        return list(map(str, told)) if isinstance(told, list) and told else stack
 
     def stack(self, pid: int) -> list[str]:
         """Return the stack of a process's main thread, the innermost frame first."""
-        path = self.layout.check_runtime / "stacks"
-        before = len(self._text(path))
+        before = len(self._text("stacks"))
+        # To 0 or less it would go to a whole group of processes.
+        if not untrusted.process_id(pid):
+            return []
         try:
             os.kill(pid, signal.SIGURG)
         except ProcessLookupError:
@@ -117,7 +123,7 @@ class Instance:
         seen = ""
         while time.monotonic() < deadline:
             time.sleep(0.05)
-            text = self._text(path)[before:]
+            text = self._text("stacks")[before:]
             # Twice the same: it is written line by line.
             if "Current thread" in text and text == seen:
                 return _frames(text)
@@ -126,7 +132,7 @@ class Instance:
 
     def crash(self) -> list[str]:
         """Return the stack of the worker that crashed last, innermost frame first; empty where it was killed."""
-        _, fatal, text = self._text(self.layout.check_runtime / "stacks").rpartition("Fatal Python error")
+        _, fatal, text = self._text("stacks").rpartition("Fatal Python error")
         return _frames(text) if fatal else []
 
     def log(self) -> list[str]:
@@ -137,18 +143,17 @@ class Instance:
         return systemd.show(self.unit, "MainPID")["MainPID"]
 
     def _read(self, name: str) -> dict[str, Any]:
+        path = self.layout.check_runtime / name
         try:
-            document = json.loads(self._text(self.layout.check_runtime / name))
-        except ValueError:
+            document = untrusted.document(untrusted.read(path, _MOST), path)
+        except untrusted.UntrustedError:
             return {}
         return document if isinstance(document, dict) else {}
 
-    def _text(self, path: Path) -> str:
+    def _text(self, name: str) -> str:
         try:
-            # The service may write in this directory: root must not follow a link, nor wait for a pipe.
-            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), errors="replace") as stream:
-                return stream.read(_MOST)
-        except OSError:
+            return untrusted.read(self.layout.check_runtime / name, _MOST).decode(errors="replace")
+        except untrusted.UntrustedError:
             return ""
 
 
@@ -193,13 +198,5 @@ def running(layout: Layout, generation: str, *, timeout: float, memory_mb: int) 
 
 def clean(layout: Layout) -> None:
     """Stop what a check runs, and remove its units and its runtime directory."""
-    pattern = layout.check("*")
-    # By pattern: a unit that systemd could not even load is no error here.
-    systemd.systemctl("stop", pattern, timeout=_GRACE + 10)
-    found = [*layout.units.glob(pattern), *layout.units.glob(f"{pattern}.d")]
-    for path in found:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    temporary.remove(layout, layout.check("*"))
     shutil.rmtree(layout.check_runtime, ignore_errors=True)
-    if found:
-        systemd.systemctl("daemon-reload")
-        systemd.systemctl("reset-failed", pattern)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import statistics
 import threading
 import time
@@ -12,7 +11,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .uwsgi import UnixConnection
+from .untrusted import UntrustedError
+from .uwsgi import get
 
 # Requests alone; the first, which may import and connect, does not count. Two do where they are long.
 _ALONE = 4
@@ -101,19 +101,14 @@ def ask(socket: Path, path: str, timeout: float) -> Answer:
     Args:
         socket: the instance's UNIX socket, which speaks HTTP.
         path: the path to GET.
-        timeout: seconds for each read.
+        timeout: seconds for all of it.
     """
     started = time.monotonic()
-    connection = UnixConnection(socket, timeout)
     try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        body = response.read(_BODY).decode(errors="replace")
-        return Answer(response.status, time.monotonic() - started, body[:500], response.getheader("Location") or "")
-    except (OSError, http.client.HTTPException) as error:
-        return Answer(0, time.monotonic() - started, f"no answer: {error or type(error).__name__}")
-    finally:
-        connection.close()
+        answer = get(socket, path, timeout, wait_for=_BODY)
+        return Answer(answer.status, time.monotonic() - started, answer.body[:500], answer.location)
+    except UntrustedError as error:
+        return Answer(0, time.monotonic() - started, f"no answer: {error.reason}")
 
 
 def burst(

@@ -159,7 +159,7 @@ def _holder(process: Path, inodes: set[str]) -> dict[str, Any] | None:
         return None
     try:
         if any(str(descriptor.readlink()) in inodes for descriptor in (process / "fd").iterdir()):
-            return {"pid": int(process.name), "name": (process / "comm").read_text().strip()}
+            return {"pid": int(process.name), "name": (process / "comm").read_text(errors="replace").strip()}
     except OSError:
         # The process, or one of its files, is gone by now.
         return None

@@ -45,12 +45,12 @@ class Layout:
 
     @property
     def runtime(self) -> Path:
-        """Pidfiles and private sockets of the running generations."""
+        """The pidfiles, and a directory for each running generation; root alone can write here."""
         return Path("/run") / self.app
 
     @property
     def canary_runtime(self) -> Path:
-        """The same for generations that are being tried off the traffic."""
+        """The private sockets of a generation that is being tried off the traffic."""
         return Path("/run") / f"{self.app}-canary"
 
     @property
@@ -79,6 +79,11 @@ class Layout:
         return Path("/run") / f"{self.app}.trial"
 
     @property
+    def tried(self) -> Path:
+        """Symbolic link to the generation that serves in a trial; like the trial it does not outlive a reboot."""
+        return Path("/run") / f"{self.app}.tried"
+
+    @property
     def sysctl(self) -> Path:
         """Raises the kernel's bound of the backlog, where the operator wants that."""
         return Path("/etc/sysctl.d") / f"60-{self.app}.conf"
@@ -87,6 +92,11 @@ class Layout:
     def units(self) -> Path:
         """Where the application's unit files live."""
         return Path("/etc/systemd/system")
+
+    @property
+    def volatile_units(self) -> Path:
+        """Where unit files live that are gone after a reboot."""
+        return Path("/run/systemd/system")
 
     @property
     def socket_template(self) -> str:
@@ -121,12 +131,22 @@ class Layout:
         """Return the unit that runs a generation's commands of before (``pre``) or after (``post``) its activation."""
         return f"{self.app}-{when}@{generation}.service"
 
+    def trial_dropin(self, address: str) -> Path:
+        """Return what tells a socket, in a trial, which generation to start; systemd reads it after the lasting one."""
+        return self.volatile_units / f"{self.socket(address)}.d" / "trial.conf"
+
     def dropin(self, unit: str, name: str = "generation") -> Path:
         """Return where settings lie that belong to one unit alone."""
         return self.units / f"{unit}.d" / f"{name}.conf"
 
     def current_generation(self) -> str | None:
+        """Return the generation that serves: the one that is tried, else the one that was deployed."""
+        return _named(self.tried) or self.deployed_generation()
+
+    def deployed_generation(self) -> str | None:
         """Return the generation that ``current`` names, or None before the first deploy."""
-        if not self.current.is_symlink():
-            return None
-        return self.current.readlink().name
+        return _named(self.current)
+
+
+def _named(link: Path) -> str | None:
+    return link.readlink().name if link.is_symlink() else None

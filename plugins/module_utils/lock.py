@@ -9,17 +9,24 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
+from . import untrusted
+from .foreign import printable
 from .layout import Layout
 
 # What tells one run of Ansible from another.
 _IDENTITY = ("home", "pid", "start")
 # A module whose Ansible was killed goes on to its end, which is near.
 _PATIENCE = 30
+# Bytes of a reservation.
+_MOST = 1 << 16
 
 
 class LockedError(Exception):
@@ -39,19 +46,25 @@ def describe(owner: Mapping[str, Any]) -> str:
 def owner(layout: Layout) -> dict[str, Any] | None:
     """Return who has reserved the application on this host, or None."""
     try:
-        with layout.lock.open() as stream:
-            return _read(stream)
-    except OSError:
-        return None
-
-
-def _read(stream: IO[str]) -> dict[str, Any] | None:
-    stream.seek(0)
-    try:
-        document = json.load(stream)
-    except ValueError:
+        document = untrusted.document(untrusted.read(layout.lock, _MOST), layout.lock)
+    except untrusted.UntrustedError:
         return None
     return document if isinstance(document, dict) else None
+
+
+def busy(layout: Layout) -> bool:
+    """Tell whether a module is changing the application at this moment."""
+    try:
+        descriptor = os.open(layout.lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def reserve(layout: Layout, who: Mapping[str, Any], replace: Mapping[str, Any] | None = None) -> bool:
@@ -69,7 +82,7 @@ def reserve(layout: Layout, who: Mapping[str, Any], replace: Mapping[str, Any] |
         LockedError: somebody else has it.
     """
     with exclusive(layout, who, replace) as stream:
-        if same(_read(stream), who):
+        if same(owner(layout), who):
             return False
         _write(stream, json.dumps(dict(who)))
         return True
@@ -110,22 +123,53 @@ def exclusive(
         LockedError: another run has reserved the application, or a module is still at work.
     """
     layout.lock.parent.mkdir(exist_ok=True)
-    with layout.lock.open("a+") as stream:
-        deadline = time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if time.monotonic() >= deadline:
-                    held = _read(stream)
-                    name = describe(held) if held else "a module without a reservation"
-                    raise LockedError(_refusal(layout, name)) from error
-                time.sleep(0.2)
-        held = _read(stream)
+    deadline = time.monotonic() + patience
+    while (stream := _locked(layout.lock)) is None:
+        if time.monotonic() >= deadline:
+            held = owner(layout)
+            name = describe(held) if held and not same(held, who) else _holder(layout.lock)
+            raise LockedError(_refusal(layout, name))
+        time.sleep(0.2)
+    with stream:
+        held = owner(layout)
         if held and not same(held, who) and not same(held, replace):
             raise LockedError(_refusal(layout, describe(held)))
         yield stream
+
+
+def _locked(path: Path) -> IO[str] | None:
+    """Return the lock's file, locked, or None where somebody else has it locked.
+
+    Root alone may open it: whoever can open a file can lock it. A removal unlinks the file while others wait for it:
+    what they then have locked is no longer the lock.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LockedError(f"{path} cannot be opened: {error.strerror}. Remove it, and try again") from error
+    stream = os.fdopen(descriptor, "w+")
+    try:
+        if stat.S_IMODE(os.fstat(descriptor).st_mode) != 0o600:
+            os.fchmod(descriptor, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), path.lstat()):
+            return stream
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    stream.close()
+    return None
+
+
+def _holder(path: Path) -> str:
+    """Return who has a file locked, as the kernel tells it (proc(5), /proc/locks)."""
+    try:
+        inode = str(path.lstat().st_ino)
+        rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        pid = next(row[4] for row in rows if row[1] == "FLOCK" and row[5].rpartition(":")[2] == inode and row[4] > "0")
+        name = printable((Path("/proc") / pid / "comm").read_text(errors="replace"))
+        return f"process {pid} ({name}) of user id {(Path('/proc') / pid).stat().st_uid} is at work"
+    except (OSError, StopIteration, IndexError):
+        return "a module is at work"
 
 
 def _refusal(layout: Layout, name: str) -> str:

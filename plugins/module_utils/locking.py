@@ -1,32 +1,74 @@
-"""What an application requires, as a lock: the one it brings, or one that is made on the controller and kept."""
+"""What an application requires, as a lock: the one it brings, or one that is made and kept.
+
+The controller makes it as far as nothing has to be built for it. What only a build would tell is resolved on a build
+host, in its sandbox, and comes back as a lock in the same place of the cache.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import artifact as art
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import requirement_files as files
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import uv
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import ArtifactError, Requirement
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.once import once
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.pyproject import insist_on_python, is_project, uv_lock
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.pyproject import (
+    bare,
+    insist_on_python,
+    is_project,
+    uv_lock,
+)
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.requirement_files import Wanted
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import Distribution, Package, Source
-
-_INCLUDED = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[\s=]+(\S+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Lock:
-    """What is installed for an application, and, where the lock was made here, from what and where it is."""
+    """What is installed for an application, and, where the lock was made here, from what and where it is.
+
+    ``ignored`` names the options of the application's files that did not count.
+    """
 
     entries: list[Requirement]
     made_from: str = ""
     path: Path | None = None
+    ignored: list[str] = field(default_factory=list)
 
 
-def lock_of(source: Source, folder: Path | None, given: str, server: Path, platform: str, cache: Path) -> Lock:
+@dataclass(frozen=True)
+class Resolution:
+    """A lock that is made on a build host: from what, where it is kept, and how it begins.
+
+    ``project`` is the pyproject.toml, relative to the folder that is built to be read; empty where there is none.
+    """
+
+    made_from: str
+    path: Path
+    head: str
+    requirements: str
+    constraints: str
+    preferred: str
+    project: str
+    distribution: Path | None
+    ignored: list[str]
+
+
+class Unresolved(Exception):
+    """There is no lock yet, and only a build host can make it."""
+
+    def __init__(self, resolution: Resolution) -> None:
+        super().__init__(resolution.made_from)
+        self.resolution = resolution
+
+
+def lock_of(
+    source: Source, folder: Path | None, given: str, server: Path, platform: str, cache: Path,
+    code: Sequence[Path] = (),
+) -> Lock:  # fmt: skip
     """Return what an application requires, with exact versions and hashes.
 
     A lock that is made stays in the cache until something that went into it changes.
@@ -38,56 +80,112 @@ def lock_of(source: Source, folder: Path | None, given: str, server: Path, platf
         server: the lock of the application server, whose versions are taken where the application allows them.
         platform: distribution, architecture and Python, such as ``debian-12-x86_64-py3.11``.
         cache: a folder on the controller.
+        code: the files of the folder that are deployed, which a build of the project would have.
 
     Raises:
         ArtifactError: a file is missing, or no lock can be made.
+        Unresolved: only a build host can make it.
     """
     file = _file(folder, given)
     itself = _itself(source)
     if not file and not itself:
         return Lock([])
     variable = f"flask_uwsgi_requirements={given or file}" if file else f"flask_uwsgi_source={itself[0]}"
+    wanted, exported = _wanted(file, folder, platform)
     if file and file.suffix != ".toml":
-        entries = list(art.requirements(file.read_text()))
-        if not art.loose(entries):
+        entries = [requirement for line in wanted.requirements for requirement in art.requirements(line)]
+        # What others limit is no whole lock.
+        if not wanted.constraints and not art.loose(entries):
             _insist_on_package(source, entries, variable)
-            return Lock(entries)
-    elif file:
-        insist_on_python(file, platform)
-    inputs = list(_inputs(file)) if file else []
-    made_from = itself[0] if not file else "uv.lock" if file.suffix == ".toml" and uv_lock(file) else file.name
-    key = art.digest(art.RECIPE, platform, server.read_text(), made_from, *itself, *inputs)
+            return Lock(entries, ignored=wanted.ignored)
+    made_from = itself[0] if not file else "uv.lock" if exported else file.name
+    project = [art.code_id(folder, code, {})] if wanted.dynamic and folder else []
+    key = art.digest(art.RECIPE, platform, server.read_text(), made_from, *itself, *project, *wanted.inputs)
     path = cache / f"lock-{key}.txt"
+    head = f"# Made from {made_from} for {platform}.\n"
+    resolution = _resolution(source, file, folder, wanted, server.read_text(), made_from, path, head)
 
     def make() -> str:
         try:
-            entries = list(_made(source, file, server.read_text(), platform))
+            text = uv.export_lock(*exported, cache) if exported else _compiled(resolution, platform, cache)
+        except uv.BuildNeeded:
+            return ""
         except uv.UvError as error:
             raise ArtifactError(f"{variable} {error}") from error
-        if entry := art.loose(entries):
-            raise ArtifactError(
-                f"{variable} cannot be locked: {art.shown(entry)!r} is no release of the registry, which alone has a "
-                "hash. Require a release; a folder of the source needs flask_uwsgi_python_path and no line here"
-            )
-        art.write(path, f"# Made from {made_from} for {platform}.\n{art.rendered(entries)}".encode())
+        entries = _checked(list(art.requirements(text)), variable)
+        art.write(path, f"{head}{art.rendered(entries)}".encode())
         return str(path)
 
-    if not path.is_file():
-        once(cache, art.digest("lock", key), make)
-    return Lock(list(art.requirements(path.read_text())), made_from, path)
+    if not path.is_file() and not once(cache, art.digest("lock", key), make):
+        raise Unresolved(resolution)
+    # A build host may have made it, of foreign code's making.
+    return Lock(_checked(list(art.requirements(files.text(path, None))), variable), made_from, path, wanted.ignored)
 
 
-def _made(source: Source, file: Path | None, server: str, platform: str) -> Iterator[Requirement]:
-    if file and file.suffix == ".toml" and uv_lock(file):
-        yield from art.requirements(uv.export_lock(file))
-        return
+def _wanted(file: Path | None, folder: Path | None, platform: str) -> tuple[Wanted, tuple[str, str] | None]:
+    """Return what a file requires, and the texts to read a uv.lock by where that says it."""
+    if not file:
+        return Wanted(), None
+    # What the operator keeps outside of the source is the operator's own.
+    inside = folder if folder and file.is_relative_to(folder.absolute()) else None
+    if file.suffix != ".toml":
+        return files.read(file, inside), None
+    insist_on_python(file, platform)
+    if lock := uv_lock(file):
+        text = files.text(lock, inside)
+        files.toml(text, lock)
+        return Wanted(inputs=[files.text(file, inside), text]), (bare(file), text)
+    wanted = files.project(file, inside)
+    if wanted.dynamic and inside is None:
+        raise ArtifactError(
+            f"flask_uwsgi_requirements={file} has dependencies that only a build tells, and is not in the source: set "
+            "flask_uwsgi_source to its folder, or flask_uwsgi_requirements to the file that lists them"
+        )
+    return wanted, None
+
+
+def _resolution(
+    source: Source, file: Path | None, folder: Path | None, wanted: Wanted, server: str, made_from: str, path: Path,
+    head: str,
+) -> Resolution:  # fmt: skip
     roots = [source.requirement] if isinstance(source, Package) else []
-    # A distribution is no release of the registry; the build host gets the file itself.
-    address = source.path.as_uri() if isinstance(source, Distribution) else ""
     # Together with the server's gevent, so that both have one greenlet. uWSGI shares nothing with anybody.
     shared = [entry.name for entry in art.requirements(server) if entry.name == "gevent"]
-    text = uv.compile_lock(file, [*roots, *filter(None, [address]), *shared], server, platform)
-    yield from (entry for entry in art.requirements(text) if not address or address not in entry.text.split())
+    return Resolution(
+        made_from=made_from,
+        path=path,
+        head=head,
+        requirements="".join(f"{line}\n" for line in [*wanted.requirements, *roots, *shared]),
+        constraints="".join(f"{line}\n" for line in wanted.constraints),
+        preferred=server,
+        project=str(file.relative_to(folder.absolute())) if wanted.dynamic and file and folder else "",
+        distribution=source.path if isinstance(source, Distribution) else None,
+        ignored=wanted.ignored,
+    )
+
+
+def _compiled(resolution: Resolution, platform: str, cache: Path) -> str:
+    if resolution.project:
+        raise uv.BuildNeeded
+    # A distribution is no release of the registry; the build host gets the file itself.
+    address = resolution.distribution.as_uri() if resolution.distribution else ""
+    text = uv.compile_lock(
+        [*resolution.requirements.splitlines(), *filter(None, [address])], resolution.constraints.splitlines(),
+        resolution.preferred, platform, cache,
+    )  # fmt: skip
+    entries = art.requirements(text)
+    return art.rendered(entry for entry in entries if not address or address not in entry.text.split())
+
+
+def _checked(entries: list[Requirement], variable: str) -> list[Requirement]:
+    """Refuse what is no lock of releases."""
+    if entry := art.loose(entries):
+        files.insist_on_release(entry.text.split(" --", 1)[0], variable)
+        raise ArtifactError(
+            f"{variable} cannot be locked: {art.shown(entry)[:200]!r} has no exact version or no hash in the "
+            "registry. Require a release that has a hash"
+        )
+    return entries
 
 
 def _file(folder: Path | None, given: str) -> Path | None:
@@ -103,7 +201,7 @@ def _file(folder: Path | None, given: str) -> Path | None:
             raise ArtifactError(
                 f"flask_uwsgi_requirements={given} has no project.dependencies: add them, or set it to another file"
             )
-        return file.absolute()
+        return Path(os.path.abspath(file))
     if folder and (folder / "requirements.txt").is_file():
         return (folder / "requirements.txt").absolute()
     # Many have one for the settings of their tools alone.
@@ -130,21 +228,3 @@ def _insist_on_package(source: Source, entries: list[Requirement], variable: str
             f"{variable} {found}, and flask_uwsgi_source={source.requirement}: make the lock anew from it, or leave "
             'flask_uwsgi_requirements empty ("") to have one made'
         )
-
-
-def _inputs(file: Path, seen: frozenset[Path] = frozenset()) -> Iterator[str]:
-    """Yield the text of a file and of all that goes into its lock."""
-    if not file.is_file():
-        raise ArtifactError(
-            f"flask_uwsgi_requirements includes {file}, which does not exist on the controller: correct the -r or -c"
-        )
-    text = file.read_text()
-    yield text
-    if file.suffix == ".toml":
-        if lock := uv_lock(file):
-            yield lock.read_text()
-        return
-    for name in _INCLUDED.findall(text):
-        included = (file.parent / name).resolve()
-        if "://" not in name and included not in seen:
-            yield from _inputs(included, seen | {file.resolve(), included})

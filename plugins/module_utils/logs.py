@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from . import journal, systemd
+from .foreign import printable
+from .layout import Layout
 
 # Read before the window, so that a traceback which begins there is whole.
 _CONTEXT = 100
 # syslog's priorities.
-_ERROR, _WARNING, _INFO = 3, 4, 6
+_ERROR, _WARNING = 3, 4
 
 # uWSGI's own line, the one this role has by default, and what web servers commonly write.
 _REQUEST = re.compile(r'HTTP/\d(?:\.\d)?["\]]? (\d{3})\b')
@@ -24,18 +27,15 @@ _CHAINED = (
 )
 _FAILURE = re.compile(
     # Applications and Python.
-    rf'{_TRACEBACK.pattern}|\b(?:ERROR|CRITICAL)\b|"level(?:name)?": ?"(?:error|critical)"|Fatal Python error'
+    r'Traceback \(most recent call last\):|\b(?:ERROR|CRITICAL)\b|"level(?:name)?": ?"(?:error|critical)"'
+    r"|Fatal Python error"
     # uWSGI 2.0.31. A system call that failed is told with its place in the source; that a file to remove was not
     # there, or that a client has gone, is no failure.
-    r"|DAMN ! worker|!!! uWSGI process \d+ got |HARAKIRI|listen queue of socket .* full|async queue is full"
+    r"|DAMN ! worker|!!! uWSGI process \d+ got |HARAKIRI|listen queue of socket .{0,200} full|async queue is full"
     r"|no app loaded|no python application found|unable to (?:load|find|open)|failed to open python file"
     r"|\[strict-mode\]|invalid request block size"
     r"|^(?!unlink)\w+\(\): (?!Broken pipe|Connection reset).* \[\S+\.c line \d+\]"
 )
-
-
-class LogsError(Exception):
-    """journalctl refused, and this is what it says."""
 
 
 class Entry(NamedTuple):
@@ -54,84 +54,44 @@ class Entry(NamedTuple):
     text: str
 
 
-def read(app: str, lines: int, since: str = "") -> list[Entry]:
+def read(layout: Layout, lines: int, since: str = "") -> list[Entry]:
     """Return what an application and its units logged last, and some of what was before.
 
     Args:
-        app: the application's name.
+        layout: the application's paths.
         lines: how many lines are wanted; up to 100 more come before them.
         since: a time that journalctl understands, or nothing.
 
     Raises:
-        LogsError: journalctl failed; it also judges ``since``.
+        SystemdError: journalctl failed; it also judges ``since``.
     """
-    unit = re.compile(rf"{re.escape(app)}(?:(?:-canary|-relief)?@.+\.(?:service|socket)|\.socket)")
-    units = [name for name in _journalctl("--field=UNIT").splitlines() if unit.fullmatch(name)]
-    matches = [f"SYSLOG_IDENTIFIER={app}"]
-    if units:
-        # Only root's word on a unit counts: any process may log with any UNIT.
-        matches += ["+", "_UID=0", *(f"UNIT={name}" for name in units)]
-        matches += ["+", *(f"_SYSTEMD_UNIT={name}" for name in units)]
-    return parse(
-        _journalctl(
-            "--all",
-            "--output=json",
-            "--output-fields=MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,_PID",
-            # With a time to begin at, journalctl counts lines from there on, except backwards.
-            "--reverse",
-            f"--lines={lines + _CONTEXT}",
-            *([f"--since={since}"] if since else []),
-            *matches,
-        )
-    )
+    names = units(layout)
+    # Anybody may log with any SYSLOG_IDENTIFIER and any UNIT. What begins with an underscore is journald's own.
+    matches = [*(f"_SYSTEMD_UNIT={name}" for name in names), "+", "_UID=0", *(f"UNIT={name}" for name in names)]
+    # With a time to begin at, journalctl counts lines from there on, except backwards.
+    options = [*journal.OPTIONS, f"--lines={lines + _CONTEXT}", *([f"--since={since}"] if since else [])]
+    found = journal.parse(systemd.journalctl(*options, *matches)) if names else []
+    return [entry for record in found for entry in _entries(record)]
 
 
-def _journalctl(*arguments: str) -> str:
-    command = ("journalctl", "--no-pager", "--quiet", *arguments)
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise LogsError(str(error)) from error
-    if done.returncode:
-        raise LogsError(done.stderr.strip())
-    return done.stdout
+def units(layout: Layout) -> list[str]:
+    """Return the application's units: those that ever logged, those of the generations on the host, and the sockets."""
+    pattern = re.compile(re.escape(layout.app) + r"(?:-(?:canary|relief|check|pre|post))?@.+\.(?:service|socket)")
+    logged = systemd.journalctl("--field=_SYSTEMD_UNIT").splitlines()
+    # Of a unit whose processes never logged, systemd may have said why.
+    there = [path.name for path in layout.generations.glob("[!.]*")]
+    kinds = (layout.service, layout.canary, layout.relief, layout.check)
+    told = [kind(name) for kind in kinds for name in there] + [
+        layout.task(when, name) for when in ("pre", "post") for name in there
+    ]
+    sockets = [path.name.removesuffix(".d") for path in layout.units.glob(f"{layout.socket('*')}.d")]
+    return sorted({*filter(pattern.fullmatch, logged), *told, *sockets})
 
 
-def parse(output: str) -> list[Entry]:
-    """Read what ``journalctl --output=json --reverse`` prints.
-
-    Args:
-        output: records, the newest first.
-
-    Returns:
-        the entries, the oldest first; a message of several lines is several entries.
-    """
-    # Messages may hold other line ends than this one.
-    records = [json.loads(line) for line in output.split("\n") if line]
-    return [entry for record in reversed(records) for entry in _entries(record)]
-
-
-def _entries(record: dict[str, Any]) -> list[Entry]:
-    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(record["__REALTIME_TIMESTAMP"]) / 1_000_000))
-    by = "systemd" if record.get("SYSLOG_IDENTIFIER") == "systemd" else str(record.get("_PID", "?"))
-    # Any program can write what it likes here.
-    priority = int(said) if (said := str(record.get("PRIORITY"))).isdecimal() else _INFO
-    return [Entry(at, by, priority, printable(text)) for text in _message(record.get("MESSAGE")).splitlines()]
-
-
-def _message(value: Any) -> str:
-    """Return a message as text: journalctl prints the bytes of one that is not all text."""
-    if not isinstance(value, list):
-        return str(value or "")
-    if all(isinstance(byte, int) for byte in value):
-        return bytes(value).decode(errors="replace")
-    return "\n".join(_message(part) for part in value)
-
-
-def printable(text: str) -> str:
-    """Return a line with what a terminal would obey spelled out, and without blanks at its end."""
-    spelt = (char if char.isprintable() else ascii(char)[1:-1] for char in text.expandtabs().rstrip())
-    return "".join(spelt)
+def _entries(record: journal.Record) -> list[Entry]:
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.at / 1_000_000))
+    by = "systemd" if record.pid == "1" else record.pid
+    return [Entry(at, by, record.priority, printable(text)) for text in record.lines]
 
 
 def errors(entries: Sequence[Entry], window: int) -> list[list[Entry]]:
@@ -190,7 +150,7 @@ def unfold(text: str) -> list[str]:
     """Return a line of JSON with its texts of several lines (tracebacks) below it; another line as it is."""
     try:
         record = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return [text]
     if not isinstance(record, dict):
         return [text]

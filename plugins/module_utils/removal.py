@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from . import systemd
+from . import kinds, systemd
 from .layout import Layout
 from .swap import close_socket, enabled_generations, socket_addresses, stop_all
 
@@ -20,12 +20,11 @@ def paths(layout: Layout, *, data: bool) -> list[Path]:
         layout: the application's paths.
         data: whether the application's data count.
     """
-    beside = (layout.check("*"), layout.task("pre", "*"), layout.task("post", "*"))
-    units = (layout.service("*"), layout.canary("*"), layout.relief("*"), *beside, layout.socket("*"))
-    found = [path for unit in units for suffix in ("", ".d") for path in layout.units.glob(unit + suffix)]
+    units = _units(layout)
+    folders = (layout.units, layout.volatile_units)
+    found = [path for unit in units for end in ("", ".d") for folder in folders for path in folder.glob(unit + end)]
     found += [path for unit in units for path in layout.units.glob(f"*.wants/{unit}")]
-    found += [layout.root, layout.runtime, layout.canary_runtime, layout.relief_runtime, layout.check_runtime]
-    found += [layout.sysctl]
+    found += [layout.root, *(kind.runtime(layout) for kind in kinds.KINDS), layout.tried, layout.sysctl]
     if data:
         found += [Path(folder) / layout.app for folder in _DATA]
     return sorted({path for path in found if path.exists() or path.is_symlink()})
@@ -42,7 +41,6 @@ def remove(layout: Layout, *, data: bool) -> None:
         SystemdError: what serves cannot be stopped. Nothing was removed.
     """
     stop_all(layout)
-    systemd.systemctl("stop", layout.canary("*"), layout.check("*"))
     for name in enabled_generations(layout):
         systemd.systemctl("--no-reload", "disable", layout.service(name))
     for address in socket_addresses(layout):
@@ -55,5 +53,8 @@ def remove(layout: Layout, *, data: bool) -> None:
     for path in (layout.lock, layout.trial):
         path.unlink(missing_ok=True)
     systemd.systemctl("daemon-reload")
-    units = (layout.service("*"), layout.canary("*"), layout.relief("*"), layout.check("*"), layout.socket("*"))
-    systemd.systemctl("reset-failed", *units)
+    systemd.systemctl("reset-failed", *_units(layout))
+
+
+def _units(layout: Layout) -> list[str]:
+    return [*(kind.unit(layout, "*") for kind in kinds.KINDS), layout.socket("*")]

@@ -7,18 +7,18 @@ that chose this are in docs/HOW_IT_WORKS.md.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
-from . import credentials, service, systemd
+from . import credentials, files, kinds, runtime, service, systemd
 from . import generation as gen
 from .explain import explain, telling
+from .foreign import printables
 from .layout import Layout
+from .untrusted import UntrustedError
 from .uwsgi import await_health, respawns
 
 # How long systemd itself may take on top of the times the operator set.
@@ -43,8 +43,11 @@ class Swap:
         how: ``deploy`` or ``rollback``: what a later rollback shall know of this move.
         restart: whether to replace the processes of a generation that serves already.
         canary: whether to try a generation that does not run off the traffic first.
-        trial: whether the move is one of a trial (see ``trial``): the history of the host does not know of it, and
-            nothing is pruned. Any other move ends a trial.
+        trial: whether the move is one of a trial (see ``trial``): a reboot takes it back, the history of the host does
+            not know of it, and nothing is pruned. Any other move ends a trial.
+
+    Raises:
+        SwapError: the generation is not on the host, or damaged and not the one that was deployed last.
     """
 
     def __init__(
@@ -57,21 +60,36 @@ class Swap:
         canary: bool = True,
         trial: bool = False,
     ) -> None:
-        found = gen.manifest(layout, new)
+        self.deployed = layout.deployed_generation()
+        # What serves can be started and restarted although its manifest is damaged.
+        found = gen.best_known(layout, new) if new == self.deployed else gen.manifest(layout, new)
         if found is None:
             there = ", ".join(gen.kept(layout)) or "none"
-            raise SwapError(f"generation {new} is not on this host; kept are: {there}")
+            why = "is not on this host"
+            if gen.served(layout, new):
+                why = f"is damaged ({gen.damage(layout, new)}) and cannot serve: deploy to write it anew"
+            raise SwapError(f"generation {new} {why}; kept are: {there}")
         self.layout = layout
         self.new = new
         self.how = how
         self.restart = restart
         self.with_canary = canary
         self.trial = trial
-        self.manifest: dict[str, Any] = found
-        self.address = str(found["listen"])
+        self.manifest = found
+        self.address = found.listen
         self.old = layout.current_generation()
+        # As they are before the move, to be put back where it fails.
+        self.before = gen.best_known(layout, self.old) if self.old else None
+        self.enabled = set(enabled_generations(layout))
+        mark = gen.mark_path(layout, new)
+        self.mark = mark.read_bytes() if mark.is_file() else None
+        # Only what a reboot takes back is changed for it.
+        self.volatile = trial and new != self.deployed
+        if self.volatile and self.address != gen.address(layout, self.deployed or ""):
+            raise SwapError(f"generation {new} is served on {self.address}: a trial keeps the address that is served")
         self.steps: dict[str, float] = {}
         self.opened = False
+        self.tried = False
 
     def run(self) -> bool:
         """Carry out the move.
@@ -82,34 +100,74 @@ class Swap:
         Raises:
             SwapError: the new generation is not fit to serve. The old one was not disturbed.
         """
+        changed = end_leftovers(self.layout, self.new)
+        try:
+            changed |= self._bring_in()
+        except BaseException as error:
+            # Whatever happened: until here the old generation serves, and the new one must not stay beside it.
+            left = self._restore()
+            if not isinstance(error, Exception):
+                raise
+            raise SwapError("\n".join((_said(error), *left))) from error
+        # First: a connection to a socket whose generation was just stopped would start it again.
+        steps = [self._close_other_sockets, self._stop_others, self._tidy]
+        return self._finish(*steps, *([] if self.trial else [self._prune])) or changed
+
+    def _bring_in(self) -> bool:
+        """Bring the new generation to where it serves beside the old one, and everything names it.
+
+        Returns:
+            whether anything changed.
+        """
         state = systemd.instances(self.layout).get(self.new, "inactive")
         # What is about to start or to end is started: systemd waits for either.
         runs = state == "active"
-        try:
-            if self.with_canary and not runs:
-                self._timed("canary", self._try_off_traffic)
-            changed = self._install(self.new, gen.unit_targets(self.layout, self.new))
-            if self._open_socket(by_relief=state not in ("inactive", "failed")):
-                changed = True
-            if not runs:
-                self._timed("start", self._start)
-            elif changed or self.restart or not service.instance_whole(self.layout, self.new):
-                self._timed("restart", self._restart)
-                changed = True
-            else:
-                # A swap that was killed can have left one that was never proven.
-                self._prove()
-        except (SwapError, systemd.SystemdError, OSError) as error:
-            self._restore()
-            raise SwapError(str(error)) from error
-        changed |= self._point() or not runs
-        # First: a connection to a socket whose generation was just stopped would start it again.
-        changed |= self._close_other_sockets()
-        changed |= self._stop_others()
-        if self.trial:
-            return changed
-        forget_trial(self.layout, self.new)
-        return prune(self.layout, self.new, self.old, int(self.manifest["keep"])) or changed
+        if self.with_canary and not runs:
+            self._timed("canary", self._try_off_traffic)
+        changed = self._install(self.new, self._targets(self.new))
+        stopped = state in ("inactive", "failed")
+        # Before the socket is open: a connection may start the generation.
+        claimed = runtime.make_way(self.layout, self.new, runs=not stopped)
+        if self._open_socket(by_relief=not stopped):
+            changed = True
+        if not runs:
+            self._timed("start", self._start)
+        elif changed or self.restart or not runtime.whole(self.layout, self.new):
+            self._timed("restart", self._restart)
+            changed = True
+        else:
+            # A swap that was killed can have left one that was never proven.
+            self._prove()
+        return self._point() or changed or claimed or not runs
+
+    def _finish(self, *steps: Callable[[], bool]) -> bool:
+        """Carry out what remains once the new generation serves, as far as it goes.
+
+        Returns:
+            whether anything changed.
+
+        Raises:
+            SwapError: a step failed. The new generation serves all the same.
+        """
+        changed, problems = False, []
+        for step in steps:
+            try:
+                changed |= step()
+            except Exception as error:
+                problems.append(_said(error))
+        if problems:
+            raise SwapError(
+                f"generation {self.new} serves, but what was before could not be cleared away: {'; '.join(problems)}. "
+                "Deploy again once the cause is gone"
+            )
+        return changed
+
+    def _targets(self, generation: str) -> dict[Path, Path]:
+        if generation == self.new and self.volatile:
+            return gen.trial_targets(self.layout, generation)
+        if generation == self.old and self.old != self.deployed:
+            return gen.trial_targets(self.layout, generation)
+        return gen.unit_targets(self.layout, generation)
 
     def _timed(self, step: str, action: Callable[[], None]) -> None:
         started = time.monotonic()
@@ -118,69 +176,75 @@ class Swap:
 
     def _try_off_traffic(self) -> None:
         unit = self.layout.canary(self.new)
+        self.tried = True
         # The units that serve are left alone until the canary has answered.
-        self._install(self.new, gen.canary_targets(self.layout, self.new))
+        targets = (gen.trial_targets if self.volatile else gen.canary_targets)(self.layout, self.new)
+        self._install(self.new, targets)
         try:
-            self._bring_up(unit, self.layout.canary_runtime, settle=float(self.manifest.get("settle", 0)))
+            self._bring_up(unit, settle=self.manifest.settle)
         finally:
-            # By pattern: a unit that systemd could not even load is no error here.
-            pattern = self.layout.canary("*")
-            systemd.systemctl("stop", pattern, timeout=_GRACE + float(self.manifest["stop_timeout"]))
-            systemd.systemctl("reset-failed", pattern)
+            self._end_canary()
+
+    def _end_canary(self) -> None:
+        # By pattern: a unit that systemd could not even load is no error here.
+        pattern = self.layout.canary("*")
+        systemd.systemctl("stop", pattern, timeout=_GRACE + self.manifest.stop_timeout)
+        systemd.systemctl("reset-failed", pattern)
 
     def _start(self) -> None:
-        self._bring_up(self.layout.service(self.new), self.layout.runtime)
+        self._bring_up(self.layout.service(self.new))
 
     def _restart(self) -> None:
         relief = self.layout.relief(self.new)
         try:
-            self._bring_up(relief, self.layout.relief_runtime)
-        except SwapError:
+            self._bring_up(relief)
+        except BaseException:
             self._stop([relief])
             systemd.systemctl("reset-failed", self.layout.relief("*"))
             raise
-        point_pidfile(self.layout, relief, self.layout.relief_runtime / f"{self.new}.pid")
+        runtime.point_pidfile(self.layout, relief)
         # A failure from here on leaves the relief at work: it is all that serves.
         own = self.layout.service(self.new)
         try:
-            self._bring_up(own, self.layout.runtime, verb="restart")
-        except SwapError:
+            self._bring_up(own, verb="restart")
+        except BaseException:
             if systemd.show(own, "ActiveState")["ActiveState"] == "active":
                 # Started and sick: it would take every second request.
                 self._stop([own])
-                point_pidfile(self.layout, relief, self.layout.relief_runtime / f"{self.new}.pid")
+                runtime.point_pidfile(self.layout, relief)
             raise
 
     def _prove(self) -> None:
         end = systemd.cursor()
-        if problem := self._health_problem(self.layout.runtime):
-            self._refuse(self.layout.service(self.new), end, problem)
+        unit = self.layout.service(self.new)
+        if problem := self._health_problem(unit):
+            self._refuse(unit, end, problem)
 
-    def _health_problem(self, runtime: Path) -> str | None:
-        health = self.manifest["health"]
-        return await_health(
-            runtime / f"{self.new}.sock", health["path"], int(health["status"]), float(health["timeout"])
-        )
+    def _health_problem(self, unit: str) -> str | None:
+        health = self.manifest.health
+        socket = runtime.folder(self.layout, unit) / f"{self.new}.sock"
+        return await_health(socket, health.path, health.status, health.timeout)
 
-    def _bring_up(self, unit: str, runtime: Path, *, verb: str = "start", settle: float = 0) -> None:
+    def _bring_up(self, unit: str, *, verb: str = "start", settle: float = 0) -> None:
         end = systemd.cursor()
-        longest = _GRACE + self._seconds("start_timeout") + (self._seconds("stop_timeout") if verb != "start" else 0)
+        longest = _GRACE + self.manifest.start_timeout + (self.manifest.stop_timeout if verb != "start" else 0)
         try:
             systemd.systemctl(verb, unit, timeout=longest)
-            problem = self._health_problem(runtime)
+            problem = self._health_problem(unit)
             if settle and not problem:
-                problem = self._watch(unit, runtime / f"{self.new}.stats", settle) or self._health_problem(runtime)
+                problem = self._watch(unit, settle) or self._health_problem(unit)
         except systemd.SystemdError as error:
             problem = str(error).partition("\n")[0]
         if problem:
             self._refuse(unit, end, problem)
 
-    def _watch(self, unit: str, stats: Path, seconds: float) -> str | None:
+    def _watch(self, unit: str, seconds: float) -> str | None:
         """Look for a while whether an instance that was just started stays healthy, and each of its workers lives."""
         started = time.monotonic()
+        stats = runtime.folder(self.layout, unit) / f"{self.new}.stats"
         # uWSGI opens its stats only once its workers run: on a busy host the first answer can come before that.
-        unheard: Exception | None = None
-        patience = seconds + float(self.manifest["health"]["timeout"])
+        unheard: UntrustedError | None = None
+        patience = seconds + self.manifest.health.timeout
         while (past := time.monotonic() - started) < (patience if unheard else seconds):
             if systemd.show(unit, "ActiveState")["ActiveState"] != "active":
                 return f"it ended {past:.1f} s after it had become healthy"
@@ -188,24 +252,26 @@ class Swap:
                 if respawns(stats):
                     return f"a worker died, at the latest {past:.1f} s after the first good answer"
                 unheard = None
-            except (OSError, ValueError) as error:
+            except UntrustedError as error:
                 unheard = error
             time.sleep(0.2)
-        return f"its stats do not answer: {unheard}" if unheard else None
+        return f"its stats do not answer: {unheard.reason}" if unheard else None
 
     def _refuse(self, unit: str, after: str | None, problem: str) -> None:
         # An application that fails may well tell how it tried to log in.
-        names = self.manifest.get("secrets", {}).get("names", ())
-        logged = credentials.hide(self.layout.generations / self.new, names, systemd.journal(unit, 100, after))
+        names = self.manifest.secrets.names
+        logged = printables(
+            credentials.hide(self.layout.generations / self.new, names, systemd.journal(unit, 100, after))
+        )
         lines = telling(logged)
-        cause = explain(logged, self.manifest["wsgi_file"], self.manifest["callable"], self.manifest.get("module", ""))
+        cause = explain(logged, self.manifest.wsgi_file, self.manifest.callable, self.manifest.module)
         raise SwapError(
-            f"generation {self.new} ({self.manifest['mode']}) does not serve: {cause or problem}.\n"
+            f"generation {self.new} ({self.manifest.mode}) does not serve: {cause or problem}.\n"
             + "\n".join(("Its last log lines:", *(f"    {line}" for line in lines[-15:])))
         )
 
     def _install(self, generation: str, targets: dict[Path, Path]) -> bool:
-        changed = [_put(target, stored.read_text()) for target, stored in targets.items()]
+        changed = [files.put(target, stored.read_text()) for target, stored in targets.items()]
         stale = systemd.show(self.layout.service(generation), "NeedDaemonReload")["NeedDaemonReload"] == "yes"
         if any(changed) or stale:
             systemd.systemctl("daemon-reload")
@@ -227,69 +293,140 @@ class Swap:
         starts = self.layout.relief(self.new) if by_relief else self.layout.service(self.new)
         if by_relief and self.new in systemd.relieving(self.layout):
             self._stop([starts])
-        if _put(self.layout.socket_dropin(self.address), gen.socket_activates(starts)):
+        if files.put(self._activation(), gen.socket_activates(starts)):
             systemd.systemctl("daemon-reload")
         systemd.systemctl("start", unit)
         self.opened = True
         return True
 
-    def _restore(self) -> None:
-        """Put back what was installed, and leave nothing of a generation that never served."""
-        socket, relieved = self.layout.socket(self.address), self.new in systemd.relieving(self.layout)
-        if self.new == self.old:
-            if self.opened and not relieved and self.new in systemd.running(self.layout):
-                # Nobody accepts from it, and every second connection would wait there.
-                systemd.systemctl("stop", socket)
-                _put(self.layout.socket_dropin(self.address), gen.socket_activates(self.layout.service(self.new)))
-                systemd.systemctl("daemon-reload")
+    def _restore(self) -> list[str]:
+        """Put back what was installed, and leave nothing of a generation that never served.
+
+        Returns:
+            what could not be put back, one sentence each.
+        """
+        left = []
+        steps = [self._close_new_socket, self._stop_new, self._point_back, self._forget_new]
+        for step in (
+            *([self._end_canary] if self.tried else []),
+            *([self._take_back_restart] if self.new == self.old else steps),
+        ):
+            try:
+                step()
+            except Exception as error:
+                # Whatever it is, the other steps are needed all the more.
+                left.append(f"It could not be put back: {_said(error)}")
+        return left
+
+    def _take_back_restart(self) -> None:
+        if self.opened and self.new in systemd.running(self.layout) and self.new not in systemd.relieving(self.layout):
+            # Nobody accepts from it, and every second connection would wait there.
+            systemd.systemctl("stop", self.layout.socket(self.address))
+            files.put(self._activation(), gen.socket_activates(self.layout.service(self.new)))
+            systemd.systemctl("daemon-reload")
+
+    def _close_new_socket(self) -> None:
+        """Close the socket that was opened for the new generation, before a connection starts again what is stopped."""
+        # Where the address of the old one is not known, it may be this one.
+        if not self.before or self.before.listen != self.address:
+            if self.opened or self.before or not self.old:
+                close_socket(self.layout, self.address)
             return
-        old = gen.manifest(self.layout, self.old) if self.old else None
-        # First: a connection would start again what is stopped.
-        if not old or old["listen"] != self.address:
-            close_socket(self.layout, self.address)
-        elif self.opened:
-            systemd.systemctl("stop", socket)
+        if self.opened:
+            systemd.systemctl("stop", self.layout.socket(self.address))
+        if self._name_old_to_socket():
+            systemd.systemctl("daemon-reload")
+
+    def _name_old_to_socket(self) -> bool:
+        """Let the lasting settings of the socket name what was deployed, and those of a trial what was tried."""
+        changed = False
+        if self.deployed:
+            unit = self.layout.service(self.deployed)
+            changed |= files.put(self.layout.socket_dropin(self.address), gen.socket_activates(unit))
+        trial = self.layout.trial_dropin(self.address)
+        if self.old != self.deployed:
+            return files.put(trial, gen.socket_activates(self.layout.service(str(self.old)))) or changed
+        if trial.parent.exists():
+            shutil.rmtree(trial.parent)
+            changed = True
+        return changed
+
+    def _stop_new(self) -> None:
         beside = [self.layout.service(self.new)] if self.new in systemd.instances(self.layout) else []
-        beside += [self.layout.relief(self.new)] if relieved else []
+        beside += [self.layout.relief(self.new)] if self.new in systemd.relieving(self.layout) else []
         if beside:
             self._stop(beside)
         systemd.systemctl("reset-failed", self.layout.service("*"), self.layout.relief("*"))
-        if self.old and old:
-            self._install(self.old, gen.unit_targets(self.layout, self.old))
-            _put(self.layout.socket_dropin(old["listen"]), gen.socket_activates(self.layout.service(self.old)))
+
+    def _point_back(self) -> None:
+        """Make the pidfile, `current` and the boot name the old generation."""
+        if self.deployed:
+            files.link(self.layout.current, f"generations/{self.deployed}")
+        else:
+            self.layout.current.unlink(missing_ok=True)
+        if self.old and self.old != self.deployed:
+            files.link(self.layout.tried, str(self.layout.generations / self.old))
+        else:
+            self.layout.tried.unlink(missing_ok=True)
+        if self.old and self.before:
+            self._install(self.old, self._targets(self.old))
             if self.old in systemd.running(self.layout):
-                point_pidfile(self.layout, self.layout.service(self.old), self.layout.runtime / f"{self.old}.pid")
-        if not old:
-            for target in gen.unit_targets(self.layout, self.new):
+                runtime.point_pidfile(self.layout, self.layout.service(self.old))
+        self._enable(self.enabled)
+        if not self.old or self.volatile:
+            for target in self._targets(self.new):
                 target.unlink(missing_ok=True)
-        if not self.trial:
-            if not gen.served(self.layout, self.new):
-                gen.remove(self.layout, self.new)
-            prune(self.layout, self.old, None, int(self.manifest["keep"]))
+        systemd.systemctl("daemon-reload")
+
+    def _forget_new(self) -> None:
+        if self.trial:
+            return
+        if self.mark is None:
+            gen.remove(self.layout, self.new)
+        else:
+            files.write(gen.mark_path(self.layout, self.new), self.mark, 0o640)
+        prune(self.layout, self.old, None, self.manifest.keep)
         systemd.systemctl("daemon-reload")
 
     def _point(self) -> bool:
         """Make the pidfile, `current`, the boot and the socket name the new generation."""
         unit, socket = self.layout.service(self.new), self.layout.socket(self.address)
-        changed = point_pidfile(self.layout, unit, self.layout.runtime / f"{self.new}.pid")
-        moved = _link(self.layout.current, f"generations/{self.new}")
-        if not self.trial and (moved or not gen.served(self.layout, self.new)):
+        changed = runtime.point_pidfile(self.layout, unit)
+        if self.volatile:
+            changed |= files.link(self.layout.tried, str(self.layout.generations / self.new))
+            if files.put(self._activation(), gen.socket_activates(unit)):
+                systemd.systemctl("daemon-reload")
+                changed = True
+            return changed
+        # What `current` names must count as one that has served: a rollback would skip it, and a prune remove it.
+        if not self.trial and (self.deployed != self.new or self.mark is None):
             gen.mark_served(self.layout, self.new, self.how)
             changed = True
-        changed |= moved
-        enabled = set(enabled_generations(self.layout))
-        for name in enabled - {self.new}:
-            systemd.systemctl("--no-reload", "disable", self.layout.service(name))
-        if self.new not in enabled:
-            systemd.systemctl("--no-reload", "enable", unit)
+        changed |= files.link(self.layout.current, f"generations/{self.new}")
+        if self.layout.trial.exists():
+            # Before what was tried is stopped: a connection would start it again.
+            self.layout.tried.unlink(missing_ok=True)
+            shutil.rmtree(self.layout.trial_dropin(self.address).parent, ignore_errors=True)
+            changed = True
+        changed |= self._enable({self.new})
         if systemd.show(socket, "UnitFileState")["UnitFileState"] != "enabled":
             systemd.systemctl("--no-reload", "enable", socket)
             changed = True
-        changed |= _put(self.layout.socket_dropin(self.address), gen.socket_activates(unit))
-        if changed or enabled != {self.new}:
+        changed |= files.put(self._activation(), gen.socket_activates(unit))
+        if changed:
             systemd.systemctl("daemon-reload")
-            changed = True
+            # What systemctl has enabled, it has not synced.
+            files.sync_tree(self.layout.units)
         return changed
+
+    def _enable(self, wanted: set[str]) -> bool:
+        """Have these generations start at boot and no other; return whether that is new."""
+        enabled = set(enabled_generations(self.layout))
+        for name in enabled - wanted:
+            systemd.systemctl("--no-reload", "disable", self.layout.service(name))
+        for name in wanted - enabled:
+            systemd.systemctl("--no-reload", "enable", self.layout.service(name))
+        return enabled != wanted
 
     def _stop_others(self) -> bool:
         """Stop gracefully whatever serves beside the new generation's own instance."""
@@ -298,6 +435,14 @@ class Swap:
         if others:
             self._timed("stop_old", lambda: self._stop(others))
         return bool(others)
+
+    def _prune(self) -> bool:
+        forget_trial(self.layout, self.new)
+        return prune(self.layout, self.new, self.old, self.manifest.keep)
+
+    def _tidy(self) -> bool:
+        runtime.tidy(self.layout, {self.new, *systemd.running(self.layout), *systemd.relieving(self.layout)})
+        return False
 
     def _close_other_sockets(self) -> bool:
         others = [address for address in socket_addresses(self.layout) if address != self.address]
@@ -310,8 +455,15 @@ class Swap:
     def _stop(self, units: Iterable[str]) -> None:
         stop(self.layout, units)
 
-    def _seconds(self, timeout: str) -> float:
-        return float(self.manifest[timeout])
+    def _activation(self) -> Path:
+        """Return the settings of the socket that name the generation to start."""
+        return (self.layout.trial_dropin if self.volatile else self.layout.socket_dropin)(self.address)
+
+
+def _said(error: BaseException) -> str:
+    """Return an error as a sentence for an operator, who must learn of one that nobody thought of, too."""
+    known = isinstance(error, SwapError | systemd.SystemdError | OSError | UntrustedError)
+    return str(error) if known else f"an unexpected error, {type(error).__name__}: {error}"
 
 
 def stop_all(layout: Layout) -> bool:
@@ -326,7 +478,7 @@ def stop_all(layout: Layout) -> bool:
     units = service.open_units(layout)
     if units:
         stop(layout, units)
-    return bool(units)
+    return end_leftovers(layout) or bool(units)
 
 
 def stop(layout: Layout, units: Iterable[str]) -> None:
@@ -336,8 +488,41 @@ def stop(layout: Layout, units: Iterable[str]) -> None:
 
 def longest_stop(layout: Layout) -> float:
     """Return the longest time, in seconds, that any generation on the host gives its requests to end."""
-    manifests = (gen.manifest(layout, path.name) for path in layout.generations.glob("*"))
-    return max((float(found["stop_timeout"]) for found in manifests if found), default=0.0)
+    manifests = (gen.best_known(layout, path.name) for path in layout.generations.glob("[!.]*"))
+    return max((found.stop_timeout for found in manifests if found), default=0.0)
+
+
+def end_leftovers(layout: Layout, generation: str = "") -> bool:
+    """End what a module that was killed has left at work, and remove its unit files.
+
+    Args:
+        layout: the application's paths.
+        generation: the generation that is about to serve; its own commands are left to end within their time, since
+            nobody would run them again.
+
+    Returns:
+        whether anything was left.
+
+    Raises:
+        SystemdError: it does not end in time.
+    """
+    left = systemd.leftovers(layout)
+    spared = {kind.unit(layout, generation) for kind in kinds.TASKS}
+    ended = [unit for unit in left if unit not in spared]
+    if ended:
+        stop(layout, ended)
+        systemd.systemctl("reset-failed", *(kind.unit(layout, "*") for kind in kinds.TEMPORARY))
+    busy = {unit.partition("@")[0] for unit in left if unit in spared}
+    brief = [kind.unit(layout, "*") for kind in kinds.TEMPORARY if not kind.lasting_files]
+    # The template itself, its instances' settings, and nothing of what still runs.
+    found = [path for unit in brief for suffix in ("", ".d") for path in layout.units.glob(unit + suffix)]
+    stale = [path for path in found if path.name.partition("@")[0] not in busy]
+    remove(stale)
+    if stale:
+        systemd.systemctl("daemon-reload")
+    # The one runtime directory that outlives its unit.
+    shutil.rmtree(layout.check_runtime, ignore_errors=True)
+    return bool(ended or stale)
 
 
 def socket_addresses(layout: Layout) -> list[str]:
@@ -360,33 +545,6 @@ def close_socket(layout: Layout, address: str) -> None:
     shutil.rmtree(layout.socket_dropin(address).parent, ignore_errors=True)
 
 
-def point_pidfile(layout: Layout, unit: str, own: Path) -> bool:
-    """Make the application's pidfile name the master of a unit, and that file tell the truth.
-
-    Args:
-        layout: the application's paths.
-        unit: the unit that serves.
-        own: its own pidfile.
-
-    Returns:
-        whether it named another one, or lied.
-    """
-    pid = systemd.show(unit, "MainPID")["MainPID"]
-    changed = not own.is_file() or own.read_text().strip() != pid
-    if changed:
-        owner = own.parent.stat()
-        partial = own.with_suffix(".partial")
-        partial.unlink(missing_ok=True)
-        # The service may write in this directory: root must not follow a link that it planted.
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(f"{pid}\n")
-            os.fchown(stream.fileno(), owner.st_uid, owner.st_gid)
-        partial.rename(own)
-    layout.runtime.mkdir(exist_ok=True)
-    return _link(layout.pidfile, os.path.relpath(own, layout.runtime)) or changed
-
-
 def forget_trial(layout: Layout, serving: str) -> None:
     """Remove what a trial has left (see ``trial``): the generations that were only tried, and that there was one."""
     if not layout.trial.exists():
@@ -394,6 +552,10 @@ def forget_trial(layout: Layout, serving: str) -> None:
     for path in layout.generations.glob("[!.]*"):
         if path.name != serving and not gen.served(layout, path.name):
             gen.remove(layout, path.name)
+    units = [kind.unit(layout, "*") for kind in kinds.KINDS]
+    remove(path for unit in units for suffix in ("", ".d") for path in layout.volatile_units.glob(unit + suffix))
+    systemd.systemctl("daemon-reload")
+    layout.tried.unlink(missing_ok=True)
     layout.trial.unlink()
 
 
@@ -413,24 +575,40 @@ def prune(layout: Layout, new: str | None, old: str | None, keep: int) -> bool:
     safe = {name for name in (new, old if old and gen.served(layout, old) else None) if name}
     others = [name for name in gen.kept(layout) if name not in safe]
     # What serves and the one before it: a rollback needs two.
-    doomed = others[max(keep, 2) - len(safe) :]
+    doomed = [name for name in others[max(keep, 2) - len(safe) :] if name not in _at_work(layout)]
     for name in doomed:
         gen.remove(layout, name)
     return remove_orphans(layout) or bool(doomed)
 
 
 def orphans(layout: Layout) -> list[Path]:
-    """Return the generations that never served, and the releases and environments that no other one names."""
-    manifests = [gen.manifest(layout, name) or {} for name in gen.kept(layout)]
-    wanted = {layout.current_generation(), *gen.kept(layout)}
+    """Return what no run will use again.
+
+    These are the generations that never served or are damaged, and the releases and environments that no other one
+    names. What runs is none of them, whatever the records say of it.
+    """
+    wanted = {*gen.kept(layout), layout.current_generation(), *_at_work(layout)}
+    generations = list(layout.generations.glob("[!.]*"))
     # Those that are tried (see ``trial``) are still wanted, too.
-    written = [] if layout.trial.exists() else layout.generations.glob("[!.]*")
-    return [path for path in written if path.name not in wanted] + [
-        path
-        for folder, key in ((layout.releases, "release"), (layout.venvs, "venv"))
-        for path in folder.glob("*")
-        if path.name not in {found.get(key) for found in manifests}
+    kept = [path for path in generations if layout.trial.exists() or path.name in wanted]
+    named = {
+        (link, (path / link).readlink().name)
+        for path in kept
+        for link in ("release", "venv")
+        if (path / link).is_symlink()
+    }
+    manifests = [found for path in kept if (found := gen.manifest(layout, path.name))]
+    named |= {pair for found in manifests for pair in (("release", found.release), ("venv", found.venv))}
+    return [
+        *(path for path in generations if path not in kept),
+        *(path for path in layout.releases.glob("*") if ("release", path.name) not in named),
+        *(path for path in layout.venvs.glob("*") if ("venv", path.name) not in named),
     ]
+
+
+def _at_work(layout: Layout) -> set[str]:
+    """Return the generations that run, by what they have in /run: a killed run can leave one that no record names."""
+    return {path.name.partition(".")[0] for path in layout.runtime.glob("[!.]*")}
 
 
 def remove_orphans(layout: Layout) -> bool:
@@ -450,7 +628,7 @@ def remove(paths: Iterable[Path]) -> None:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
 def enabled_generations(layout: Layout) -> list[str]:
@@ -459,24 +637,3 @@ def enabled_generations(layout: Layout) -> list[str]:
     pattern = re.compile(re.escape(f"{layout.app}@") + r"(.+)\.service")
     names = wants.iterdir() if wants.is_dir() else ()
     return [match[1] for path in names if (match := pattern.fullmatch(path.name))]
-
-
-def _put(path: Path, content: str) -> bool:
-    if path.is_file() and path.read_text() == content:
-        return False
-    path.parent.mkdir(mode=0o755, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(content)
-    partial.chmod(0o644)
-    partial.rename(path)
-    return True
-
-
-def _link(path: Path, target: str) -> bool:
-    if path.is_symlink() and str(path.readlink()) == target:
-        return False
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    partial.symlink_to(target)
-    partial.rename(path)
-    return True

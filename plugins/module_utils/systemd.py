@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 
+from . import journal as records
+from . import kinds
+from .foreign import capture, printable
 from .layout import Layout
 
 
@@ -13,7 +16,9 @@ class SystemdError(Exception):
 
 def _run(*command: str, timeout: float) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        return capture(command, timeout)
+    except OSError as error:
+        raise SystemdError(f"`{command[0]}` cannot be run: {error}") from error
     except subprocess.TimeoutExpired as error:
         raise SystemdError(f"`{' '.join(command)}` did not end within {timeout:.0f} s") from error
 
@@ -31,7 +36,7 @@ def systemctl(*arguments: str, timeout: float = 90) -> str:
     """
     done = _run("systemctl", *arguments, timeout=timeout)
     if done.returncode:
-        raise SystemdError(f"`systemctl {' '.join(arguments)}` failed: {done.stderr.strip()}")
+        raise SystemdError(f"`systemctl {' '.join(arguments)}` failed: {_said(done)}")
     return done.stdout
 
 
@@ -42,9 +47,9 @@ def show(unit: str, *properties: str) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _states(pattern: str) -> dict[str, str]:
+def _states(*patterns: str) -> dict[str, str]:
     """Return the units in systemd's memory that match a pattern, each with its ActiveState."""
-    output = systemctl("list-units", "--all", "--plain", "--no-legend", "--no-pager", pattern)
+    output = systemctl("list-units", "--all", "--plain", "--no-legend", "--no-pager", *patterns)
     rows = (line.split() for line in output.splitlines())
     return {row[0]: row[2] for row in rows}
 
@@ -77,26 +82,50 @@ def relieving(layout: Layout) -> list[str]:
     return _alive({_instance(unit): state for unit, state in _states(layout.relief("*")).items()})
 
 
+def leftovers(layout: Layout) -> list[str]:
+    """Return the units at work that only run while a module is at work, too."""
+    states = _states(*(kind.unit(layout, "*") for kind in kinds.TEMPORARY))
+    return sorted(_alive(states))
+
+
 def _alive(states: dict[str, str]) -> list[str]:
     return [name for name, state in states.items() if state not in ("inactive", "failed")]
 
 
 def cursor() -> str | None:
     """Return the journal's end, to read later what was logged since: a clock that jumps does not matter."""
-    done = _run("journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=1", "--show-cursor", timeout=30)
-    marks = [line.removeprefix("-- cursor: ") for line in done.stdout.splitlines() if line.startswith("-- cursor: ")]
+    output = journalctl("--output=cat", "--lines=1", "--show-cursor")
+    marks = [line.removeprefix("-- cursor: ") for line in output.splitlines() if line.startswith("-- cursor: ")]
     return marks[-1] if marks else None
 
 
 def journal(unit: str, lines: int = 25, after: str | None = None) -> list[str]:
-    """Return the last lines a unit logged, without timestamps.
+    """Return the last lines a unit logged, without timestamps and as they are: they can hold any character.
 
     Args:
-        unit: the unit's name.
+        unit: the unit's name. What others log in its name does not count (``add_matches_for_unit`` in systemd's
+            ``logs-show.c``: journald's own ``_SYSTEMD_UNIT``, and of ``UNIT`` the word of process 1 alone).
         lines: how many lines at the most.
         after: a cursor; what was logged before it is left out.
     """
-    # From a cursor on, systemd 252 shows the first lines; with --after-cursor it also skips one of the unit's own.
-    window = ("--cursor", after) if after else (f"--lines={lines}",)
-    done = _run("journalctl", "--unit", unit, "--no-pager", "--output=cat", *window, timeout=30)
-    return done.stdout.splitlines()[-lines:]
+    # From a cursor on, systemd 252 shows the first lines; backwards it shows the last ones, however many there are.
+    found = records.parse(journalctl("--unit", unit, *records.OPTIONS, f"--lines={lines}"))
+    return [line for one in found if not after or records.later(one, after) for line in one.lines][-lines:]
+
+
+def journalctl(*arguments: str, timeout: float = 60) -> str:
+    """Run journalctl and return its standard output.
+
+    Raises:
+        SystemdError: it failed or took too long.
+    """
+    done = _run("journalctl", "--no-pager", "--quiet", *arguments, timeout=timeout)
+    # It also fails where no entry matches.
+    if done.returncode and done.stderr.strip():
+        raise SystemdError(_said(done))
+    return done.stdout
+
+
+def _said(done: subprocess.CompletedProcess[str]) -> str:
+    """Return what a command complained about, in which names of the host's units can stand."""
+    return "\n".join(printable(line) for line in done.stderr.strip().splitlines())

@@ -10,12 +10,12 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from . import lock
+from . import files, lock
 from .layout import Layout
-from .swap import Swap, forget_trial, remove_orphans
+from .swap import Swap
 
 _LOOK_S = 1.0
 
@@ -24,18 +24,31 @@ class TrialError(Exception):
     """A trial cannot begin, or is over."""
 
 
-def _state(layout: Layout) -> dict[str, Any] | None:
-    try:
-        document: dict[str, Any] = json.loads(layout.trial.read_text())
-    except (OSError, ValueError):
+@dataclass(frozen=True)
+class Trial:
+    """A trial that lasts.
+
+    Args:
+        who: the run of Ansible that tries; empty where the record is damaged.
+        until: when it is over, in seconds since the boot: a clock that jumps ends no trial.
+    """
+
+    who: Mapping[str, Any]
+    until: float
+
+
+def _state(layout: Layout) -> Trial | None:
+    if not layout.trial.exists():
         return None
-    return document
-
-
-def _write(path: Path, document: Mapping[str, Any]) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(document))
-    partial.rename(path)
+    try:
+        said = files.read_object(layout.trial)
+    except files.DamagedError:
+        said = {}
+    who, until = said.get("who"), said.get("until")
+    if isinstance(who, dict) and isinstance(until, float):
+        return Trial(who, until)
+    # Nobody can extend it, and anybody may end it.
+    return Trial({}, 0.0)
 
 
 def begin(layout: Layout, who: Mapping[str, Any], seconds: float) -> str:
@@ -67,19 +80,18 @@ def extend(layout: Layout, who: Mapping[str, Any], seconds: float) -> str:
 
 def _prolong(layout: Layout, who: Mapping[str, Any], seconds: float, *, begins: bool) -> str:
     tried = _state(layout)
-    if tried and not lock.same(tried["who"], who):
-        raise TrialError(f"{layout.app} is being tried by another run: {lock.describe(tried['who'])}")
-    current = layout.current_generation()
-    if not current:
+    if tried and tried.who and not lock.same(tried.who, who):
+        raise TrialError(f"{layout.app} is being tried by another run: {lock.describe(tried.who)}")
+    found = layout.deployed_generation()
+    if not found:
         raise TrialError(f"{layout.app} is not deployed below {layout.base} on this host: deploy it first")
     with lock.exclusive(layout, who):
         # Read again: the watchman may just have ended it.
         state = _state(layout)
         if not state and not begins:
             raise TrialError(f"the trial of {layout.app} is over: its time ran out, or somebody deployed. Try again")
-        found = str(state["found"] if state else current)
-        # Seconds since the boot, which /run does not outlive either: a clock that jumps ends no trial.
-        _write(layout.trial, {"found": found, "who": dict(who), "until": time.monotonic() + seconds})
+        document = {"who": dict(who), "until": time.monotonic() + seconds}
+        files.write(layout.trial, json.dumps(document), 0o600)
         return found
 
 
@@ -100,7 +112,7 @@ def end(layout: Layout, who: Mapping[str, Any] | None, *, overdue: bool = False)
     """
     with lock.exclusive(layout, who):
         state = _state(layout)
-        if not state or (overdue and time.monotonic() < state["until"]):
+        if not state or (overdue and time.monotonic() < state.until):
             return False
         return abandon(layout)
 
@@ -114,13 +126,11 @@ def abandon(layout: Layout) -> bool:
     Raises:
         SwapError: the generation that was found serves no more. What was tried last does.
     """
-    state = _state(layout)
-    if not state:
+    found = layout.deployed_generation()
+    if not found or not layout.trial.exists():
         return False
-    found = str(state["found"])
-    Swap(layout, found, canary=False, trial=True).run()
-    forget_trial(layout, found)
-    remove_orphans(layout)
+    # Any move that is not one of a trial ends it.
+    Swap(layout, found, canary=False).run()
     return True
 
 
@@ -134,10 +144,10 @@ def watch(layout: Layout, who: Mapping[str, Any]) -> bool:
     Returns:
         whether it had to be ended.
     """
-    while (state := _state(layout)) and lock.same(state["who"], who):
+    while (state := _state(layout)) and lock.same(state.who, who):
         # A step that is still at work has the lock; the trial may be extended behind it.
         with suppress(lock.LockedError):
-            if time.monotonic() >= state["until"] and end(layout, who, overdue=True):
+            if time.monotonic() >= state.until and end(layout, who, overdue=True):
                 lock.release(layout, who)
                 return True
         time.sleep(_LOOK_S)

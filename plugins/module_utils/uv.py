@@ -1,4 +1,8 @@
-"""Runs uv on the controller to make a lock, and says in a sentence why it cannot."""
+"""Runs uv on the controller to make a lock, and says in a sentence why it cannot.
+
+uv runs no code of a package here: it is told to build nothing, reads no file of the application but those that were
+cleaned of options, and looks for configuration where the operator keeps it, never beside the application.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import masked
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_failure import missing_packages, telling_lines
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_failure import telling_lines
 
 # Seconds that it may take.
 TIMEOUT = 600
@@ -21,53 +25,95 @@ _NETWORK = re.compile(
     r"Failed to fetch|error sending request|[Cc]onnect(ion)? (error|refused|timed out)|dns error|tcp connect"
 )
 _LOCK = "a lock, with exact versions and hashes"
+# uv 0.13's words where it would have to build to go on.
+_NO_BUILD = re.compile(
+    r"[Bb]uilding (from source|source distributions?)\b.* is disabled|"
+    r"because building from source is disabled|Wheels are required for"
+)
+# What uv is given of the operator's environment: where it is, how the registry is reached and proven, and what uv may
+# show for it. Neither Ansible's variables nor any other secret.
+_ENVIRONMENT = re.compile(
+    r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TMPDIR|XDG_(CONFIG|DATA|RUNTIME|STATE)_\w+|DBUS_SESSION_BUS_ADDRESS|NETRC|"
+    r"(?i:https?_proxy|all_proxy|no_proxy)|SSL_CERT_(FILE|DIR)|SSL_CLIENT_CERT|"
+    r"UV_(DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|INDEX_\w+_(USERNAME|PASSWORD)|INDEX_STRATEGY|FIND_LINKS|"
+    r"NO_INDEX|KEYRING_PROVIDER|NATIVE_TLS|SYSTEM_CERTS|INSECURE_HOST|HTTP_\w+|REQUEST_TIMEOUT|OFFLINE|"
+    r"CONFIG_FILE|NO_CONFIG|EXCLUDE_NEWER|CREDENTIALS_DIR)"
+)
 
 
 class UvError(Exception):
     """No lock could be made; the message says why and what to do, for the variable to stand before it."""
 
 
-def compile_lock(file: Path | None, roots: Iterable[str], preferred: str, platform: str) -> str:
+class BuildNeeded(Exception):
+    """Only a build would tell what is required."""
+
+
+def compile_lock(
+    requirements: Iterable[str], constraints: Iterable[str], preferred: str, platform: str, cache: Path
+) -> str:
     """Return a lock of requirements for a platform, as a requirements file.
 
+    A release that has no wheel does not count as long as another fits; nothing is built.
+
     Args:
-        file: a requirements file or pyproject.toml; None for the roots alone.
-        roots: further requirements.
+        requirements: what is wanted, plain requirements or the ``file://`` address of a distribution.
+        constraints: what limits it.
         preferred: a lock whose versions are taken where they fit.
         platform: distribution, architecture and Python, such as ``debian-12-x86_64-py3.11``.
+        cache: a folder on the controller; uv's own cache, which may hold wheels that somebody built, is not used.
 
     Raises:
+        BuildNeeded: there is no lock without a build.
         UvError: uv is missing or fails.
     """
     _, _, architecture, python = platform.rsplit("-", 3)
-    with TemporaryDirectory() as work:
+    with TemporaryDirectory(dir=cache, prefix="uv-") as work:
         output = Path(work) / "lock.txt"
         # uv keeps the versions that its output has.
         output.write_text(preferred)
+        (Path(work) / "constraints.txt").write_text("".join(f"{one}\n" for one in constraints))
         _run(
-            file,
-            "pip", "compile", "--generate-hashes", "--no-header", "--no-annotate", "--no-emit-index-url",
-            "--no-emit-find-links", "--python", sys.executable, "--python-version", python.removeprefix("py"),
-            "--python-platform", f"{architecture}-unknown-linux-gnu", "--output-file", str(output),
-            *([file.name] if file else []), "-",
-            text="".join(f"{root}\n" for root in roots),
+            Path(work), cache,
+            "pip", "compile", "--no-build", "--no-sources", "--generate-hashes", "--no-header", "--no-annotate",
+            "--no-emit-index-url", "--no-emit-find-links", "--python", sys.executable, "--python-version",
+            python.removeprefix("py"), "--python-platform", f"{architecture}-unknown-linux-gnu",
+            "--constraints", "constraints.txt", "--output-file", str(output), "-",
+            text="".join(f"{requirement}\n" for requirement in requirements),
         )  # fmt: skip
         return output.read_text()
 
 
-def export_lock(project: Path) -> str:
-    """Return the uv.lock beside a pyproject.toml as a requirements file.
+def export_lock(project: str, lock: str, cache: Path) -> str:
+    """Return a uv.lock as a requirements file.
+
+    Args:
+        project: the text of a pyproject.toml that names the project, and nothing else.
+        lock: the text of the uv.lock.
+        cache: a folder on the controller.
 
     Raises:
         UvError: uv is missing or fails.
     """
-    return _run(
-        project,
-        "export", "--frozen", "--no-emit-project", "--no-dev", "--format=requirements-txt", "--no-header",
-    )  # fmt: skip
+    with TemporaryDirectory(dir=cache, prefix="uv-") as work:
+        for name, text in (("pyproject.toml", project), ("uv.lock", lock)):
+            (Path(work) / name).write_text(text)
+        return _run(
+            Path(work), cache,
+            "export", "--frozen", "--no-emit-project", "--no-dev", "--format=requirements-txt", "--no-header",
+            "--no-annotate", "--offline", "--python", sys.executable,
+        )  # fmt: skip
 
 
-def _run(file: Path | None, *arguments: str, text: str = "") -> str:
+def environment(given: Mapping[str, str]) -> dict[str, str]:
+    """Return what uv is given of an environment."""
+    return {name: value for name, value in given.items() if _ENVIRONMENT.fullmatch(name)} | {
+        "UV_PYTHON_DOWNLOADS": "never",
+        "NO_COLOR": "1",
+    }
+
+
+def _run(work: Path, cache: Path, *arguments: str, text: str = "") -> str:
     beside = Path(sysconfig.get_path("scripts")) / "uv"
     uv = str(beside) if beside.is_file() else shutil.which("uv")
     if not uv:
@@ -75,28 +121,25 @@ def _run(file: Path | None, *arguments: str, text: str = "") -> str:
             "is no lock, and none can be made, for the controller has no uv: install it beside Ansible (pip install "
             f"uv), or set flask_uwsgi_requirements to {_LOCK}"
         )
+    # uv takes the nearest project's configuration, and this one says nothing. The operator's own counts besides.
+    (work / "uv.toml").touch()
     try:
         done = subprocess.run(
-            [uv, *arguments, "--quiet", "--no-progress"],
-            # Names in the file are relative to it.
-            cwd=file.parent if file else None,
-            input=text, capture_output=True, text=True, timeout=TIMEOUT, check=False,
-            env={**os.environ, "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"},
+            [uv, *arguments, "--quiet", "--no-progress", "--cache-dir", str(cache / "uv")],
+            cwd=work, input=text, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False,
+            env=environment(os.environ),
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise UvError(f"could not be locked in {TIMEOUT} s: try again, or give {_LOCK}") from error
     if done.returncode:
         said = masked(done.stderr)
+        if _NO_BUILD.search(said):
+            raise BuildNeeded
         raise UvError(_reason(said) + ":" + "".join(f"\n    {line}" for line in telling_lines(said, 8)))
     return done.stdout
 
 
 def _reason(said: str) -> str:
-    if packages := missing_packages(said):
-        return (
-            "cannot be locked: the controller builds a package without a wheel to see what it requires, and lacks "
-            f"{' '.join(packages)}. Install that there, or give {_LOCK}"
-        )
     if _NETWORK.search(said):
         return (
             "cannot be locked: the package registry cannot be reached from the controller. Check network, proxy and "

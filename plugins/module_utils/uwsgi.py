@@ -1,54 +1,125 @@
-"""What a running uWSGI instance tells: its stats, and its health over the private socket."""
+"""What a running uWSGI instance says: its stats, and its health over the private socket."""
 
 from __future__ import annotations
 
 import http.client
-import json
-import socket
+import io
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import untrusted
+from .foreign import printable
+from .untrusted import UntrustedError
+
 # Seconds that an attempt must have had for its silence to tell anything.
 _TELLING_S = 0.5
+_BODY = 2000
+# Of headers; http.client stops at 64 kB a line and 100 lines.
+_HEADERS = 1 << 20
+# What uWSGI counts in (uint64_t).
+_MOST = 1 << 64
 
 
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a UNIX socket.
+@dataclass(frozen=True)
+class Worker:
+    """A worker, as the stats of its instance show it.
 
     Args:
-        path: the socket.
-        timeout: seconds for each read.
+        pid: its process id; 0 while there is none.
+        requests: how many it has served.
+        exceptions: how many of these raised.
+        respawns: how often it was started anew because it had died.
+        cores: how many requests it can serve at once.
+        busy: how many it serves now.
     """
 
-    def __init__(self, path: Path, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect, as its base class asks for."""
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+    pid: int
+    requests: int
+    exceptions: int
+    respawns: int
+    cores: int
+    busy: int
 
 
-def read_stats(path: Path, timeout: float = 5) -> dict[str, Any]:
-    """Return uWSGI's stats document.
+@dataclass(frozen=True)
+class Stats:
+    """What an instance of uWSGI counts.
+
+    Args:
+        listen_queue: connections that wait in the queue of the public socket.
+        backlog: how many can; of a UNIX socket uWSGI knows no number.
+        workers: its workers.
+    """
+
+    listen_queue: int
+    backlog: int
+    workers: tuple[Worker, ...]
+
+
+def read_stats(path: Path, timeout: float = 10) -> Stats:
+    """Return uWSGI's stats.
 
     Args:
         path: the stats server's UNIX socket.
-        timeout: seconds for each read.
+        timeout: seconds for all of it.
 
     Raises:
-        OSError: nobody listens there, or it does not answer in time.
-        ValueError: the answer is not JSON.
+        UntrustedError: nobody listens there, it does not answer in time, or the answer is not what uWSGI writes.
     """
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(timeout)
-        connection.connect(str(path))
-        chunks = iter(lambda: connection.recv(1 << 16), b"")
-        document: dict[str, Any] = json.loads(b"".join(chunks))
-    return document
+    document = untrusted.document(untrusted.ask(path, b"", timeout), path)
+    try:
+        return parse_stats(document)
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise UntrustedError(path, f"its stats are not what uWSGI writes: {what}") from error
+
+
+def parse_stats(document: Any) -> Stats:
+    """Return what the stats server's document says, as far as somebody reads it.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not what uWSGI writes.
+    """
+    found = _typed(document, dict, "the document")
+    sockets = [_typed(one, dict, "a socket") for one in _typed(found["sockets"], list, "sockets")]
+    workers = [_typed(one, dict, "a worker") for one in _typed(found["workers"], list, "workers")]
+    return Stats(
+        listen_queue=_count(found, "listen_queue"),
+        backlog=max((_count(one, "max_queue") for one in sockets), default=0),
+        workers=tuple(map(_worker, workers)),
+    )
+
+
+def _worker(found: Mapping[str, Any]) -> Worker:
+    cores = [_typed(one, dict, "a core") for one in _typed(found["cores"], list, "cores")]
+    pid = found["pid"]
+    if pid != 0 and untrusted.process_id(pid) is None:
+        raise ValueError("pid is no process id")
+    return Worker(
+        pid=int(pid),
+        requests=_count(found, "requests"),
+        exceptions=_count(found, "exceptions"),
+        # uWSGI counts the first start as well.
+        respawns=max(0, _count(found, "respawn_count") - 1),
+        cores=len(cores),
+        busy=sum(bool(_count(core, "in_request")) for core in cores),
+    )
+
+
+def _typed(value: Any, wanted: type, name: str) -> Any:
+    if not isinstance(value, wanted):
+        raise TypeError(f"{name} is of type {type(value).__name__}, not {wanted.__name__}")
+    return value
+
+
+def _count(found: Mapping[str, Any], name: str) -> int:
+    value = found[name]
+    if type(value) is not int or not 0 <= value < _MOST:
+        raise ValueError(f"{name} is no count")
+    return value
 
 
 def respawns(path: Path) -> int:
@@ -58,11 +129,79 @@ def respawns(path: Path) -> int:
         path: the stats server's UNIX socket.
 
     Raises:
-        OSError: nobody listens there, or it does not answer in time.
-        ValueError: the answer is not JSON.
+        UntrustedError: see :func:`read_stats`.
     """
-    # uWSGI counts the first start as well.
-    return sum(max(0, worker["respawn_count"] - 1) for worker in read_stats(path)["workers"])
+    return sum(worker.respawns for worker in read_stats(path).workers)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer.
+
+    Args:
+        status: the HTTP status.
+        location: where a redirect leads.
+        body: the body, or its beginning.
+    """
+
+    status: int
+    location: str
+    body: str
+
+
+def get(path: Path, target: str, timeout: float, *, wait_for: int) -> Answer:
+    """Send a GET request to an instance and read the answer.
+
+    Args:
+        path: the instance's UNIX socket, which speaks HTTP.
+        target: the path to GET, such as ``/healthz``.
+        timeout: seconds for all of it.
+        wait_for: bytes of the body after which no more is waited for.
+
+    Raises:
+        UntrustedError: nobody listens, no whole answer within the timeout, or it is no HTTP.
+    """
+    request = f"GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n"
+    most = _HEADERS + wait_for + (1 << 20)
+    content = untrusted.ask(path, request.encode(), timeout, most=most, enough=lambda answer: _enough(answer, wait_for))
+    try:
+        response = _parsed(content)
+        try:
+            body = response.read()
+        except http.client.IncompleteRead as error:
+            body = error.partial
+    except (http.client.HTTPException, OSError, ValueError) as error:
+        raise UntrustedError(path, f"no HTTP answer: {str(error) or type(error).__name__}") from error
+    return Answer(response.status, response.getheader("Location") or "", body.decode(errors="replace"))
+
+
+def _enough(answer: bytearray, wait_for: int) -> bool:
+    """Tell whether an answer has its headers, and as much of its body as they say or as is waited for."""
+    blank = answer.find(b"\r\n\r\n")
+    if blank < 0:
+        return len(answer) > _HEADERS
+    there = len(answer) - blank - 4
+    try:
+        length = _parsed(bytes(answer[: blank + 4])).length
+    except (http.client.HTTPException, OSError, ValueError):
+        return True
+    return there >= (wait_for if length is None else min(wait_for, length))
+
+
+class _Received:
+    """Bytes in the place of a socket, as ``http.client.HTTPResponse`` reads one."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def makefile(self, _mode: str) -> io.BytesIO:
+        return io.BytesIO(self._content)
+
+
+def _parsed(content: bytes) -> http.client.HTTPResponse:
+    response = http.client.HTTPResponse(_Received(content), method="GET")  # type: ignore[arg-type]
+    response.begin()
+    return response
 
 
 def health(path: Path, target: str, timeout: float) -> tuple[int, str]:
@@ -71,36 +210,18 @@ def health(path: Path, target: str, timeout: float) -> tuple[int, str]:
     Args:
         path: the instance's UNIX socket, which speaks HTTP.
         target: the path to GET, such as ``/healthz``.
-        timeout: seconds for each read; the body's first piece is enough.
+        timeout: seconds for all of it.
 
     Returns:
-        the HTTP status and the first 2000 characters of the body; of a redirect, where it leads.
+        the HTTP status and the first characters of the body; of a redirect, where it leads.
 
     Raises:
-        OSError: nobody listens, or no answer within the timeout.
+        UntrustedError: nobody listens, or no answer within the timeout.
     """
-    connection = UnixConnection(path, timeout)
-    try:
-        connection.request("GET", target)
-        response = connection.getresponse()
-        if 300 <= response.status < 400 and (leads := response.getheader("Location")):
-            return response.status, f"a redirect to {leads}"
-        return response.status, response.read1(2000).decode(errors="replace")
-    except http.client.HTTPException as error:
-        raise OSError(f"no HTTP answer: {error!r}") from error
-    finally:
-        connection.close()
-
-
-def accepts(path: Path, timeout: float) -> None:
-    """Connect to an instance, and ask nothing.
-
-    Raises:
-        OSError: nobody listens.
-    """
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(timeout)
-        connection.connect(str(path))
+    answer = get(path, target, timeout, wait_for=1)
+    if 300 <= answer.status < 400 and answer.location:
+        return answer.status, f"a redirect to {answer.location}"
+    return answer.status, answer.body[:_BODY]
 
 
 def await_health(path: Path, target: str, status: int, timeout: float) -> str | None:
@@ -121,10 +242,10 @@ def await_health(path: Path, target: str, status: int, timeout: float) -> str | 
         remaining = deadline - time.monotonic()
         try:
             if not target:
-                accepts(path, max(remaining, 0.1))
+                untrusted.connect(path, max(remaining, 0.1))
                 return None
             answered, body = health(path, target, max(remaining, 0.1))
-            problem = f"GET {target} answered {answered} instead of {status}: {body[:300].strip()}"
+            problem = f"GET {target} answered {answered} instead of {status}: {printable(body.strip(), 300)}"
             if answered == status:
                 return None
             if 300 <= answered < 400 and "a redirect to " in body:
@@ -132,10 +253,10 @@ def await_health(path: Path, target: str, status: int, timeout: float) -> str | 
                     f". Set flask_uwsgi_health_path to a path that answers everybody, or flask_uwsgi_health_status "
                     f"to {answered} if that is healthy"
                 )
-        except OSError as error:
+        except UntrustedError as error:
             # One that the deadline cut short tells less than the answer before it.
             if not problem or remaining >= _TELLING_S:
-                problem = f"{f'GET {target} got no answer' if target else 'it takes no connection'}: {error}"
+                problem = f"{f'GET {target} got no answer' if target else 'it takes no connection'}: {error.reason}"
         if time.monotonic() >= deadline:
             return problem
         time.sleep(0.1)

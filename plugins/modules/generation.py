@@ -12,8 +12,8 @@ extends_documentation_fragment:
   - flaskops.uwsgi.application
 description:
   - Writes configuration, environment and units of a generation into a directory of its own.
-  - The uWSGI configuration is checked with uWSGI itself and the units with C(systemd-analyze verify) before
-    the generation counts as there; one that fails leaves nothing behind.
+  - The uWSGI configuration is checked with uWSGI itself, as the service's account in the service's sandbox, and the
+    units with C(systemd-analyze verify), before the generation counts as there; one that fails leaves nothing behind.
   - The secrets become systemd credentials, which root alone can read; they are encrypted where the host can.
   - The diff is against the generation that serves; values of the environment and secrets are not shown.
 options:
@@ -83,32 +83,57 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, credentials
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import (
+    arguments,
+    credentials,
+    files,
+    manifest,
+    systemd,
+    temporary,
+)
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import explain
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.secrets import texts
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import remove_orphans
 
+# Seconds that uWSGI may take to read its configuration; the unit's TimeoutStartSec is the same.
+VALIDATE_S = 30
+
 
 class InvalidError(Exception):
     """uWSGI or systemd refuses what was written."""
 
 
-def validate_ini(directory: Path) -> None:
-    """Let uWSGI read the configuration without starting anything.
+def validate_ini(layout: Layout, generation: str) -> None:
+    """Let uWSGI read the configuration as the service's account, in the service's sandbox, without starting anything.
 
-    ``--version`` ends the program right after every key was parsed (2.0.31), and ``vacuum`` then removes
-    the sockets it names: hence a runtime directory that does not exist.
+    uWSGI is a file of the release: any wheel may have put another program in its place, so root does not run it.
+    ``--version`` ends the program right after every key was parsed (2.0.31).
+
+    Args:
+        layout: the application's paths.
+        generation: the generation, written but for its manifest.
+
+    Raises:
+        InvalidError: uWSGI refuses the configuration, or cannot be run.
+        SystemdError: systemd does not answer.
     """
-    done = subprocess.run(
-        [str(directory / "venv/bin/uwsgi"), "--ini", str(directory / "uwsgi.ini"), "--version"],
-        env={"RUNTIME_DIRECTORY": "/nonexistent", "PATH": os.environ["PATH"]},
-        capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        output = (done.stdout + done.stderr).splitlines()
-        raise InvalidError(explain(output, "", "") or "uWSGI refuses uwsgi.ini: " + " | ".join(output[-3:]))
+    unit = layout.task("validate", generation)
+    stored = layout.generations / generation / "units"
+    targets = {
+        layout.units / layout.task("validate", ""): stored / "app-validate@.service",
+        layout.dropin(unit): stored / "generation.conf",
+    }
+    after = systemd.cursor()
+    with temporary.installed(layout, layout.task("validate", "*"), targets):
+        try:
+            systemd.systemctl("start", unit, timeout=VALIDATE_S + temporary.GRACE)
+        except systemd.SystemdError as error:
+            # What never ran has printed nothing, and systemd says why.
+            output = temporary.printed(unit, after) or systemd.journal(unit, 3, after) or [str(error)]
+            known = explain(output, "", "")
+            raise InvalidError(known or f"uWSGI refuses uwsgi.ini: {' | '.join(output[-3:])}") from error
 
 
 def validate_units(layout: Layout, generation: str, address: str) -> None:
@@ -148,6 +173,22 @@ def write_secrets(module: AnsibleModule, final: Path, secrets: dict[str, str], r
         module.warn(f"flask_uwsgi_secrets lie on this host unencrypted, for root alone: {why}")
 
 
+def is_there(module: AnsibleModule, layout: Layout, name: str, wanted: dict[str, Any]) -> bool:
+    """Return whether the generation is on the host; end the module where one of its short id is another and in use."""
+    found = gen.manifest(layout, name)
+    if found is None:
+        return False
+    if found.digest == wanted.get("digest"):
+        return True
+    if name in {layout.current_generation(), *gen.kept(layout)}:
+        module.fail_json(
+            msg=f"generation {name} on this host has the same short id and is another: its SHA-256 is "
+            f"{found.digest[:16] or 'not recorded'}…, not {str(wanted.get('digest'))[:16]}…. Any change of a variable "
+            "or of the source gives it another id: make one, and deploy again. Nothing was changed"
+        )
+    return False
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -166,17 +207,21 @@ def main() -> None:
     os.umask(0o022)
     layout = arguments.layout(module.params)
     name = module.params["generation"]
-    files: dict[str, str] = module.params["files"]
+    contents: dict[str, str] = module.params["files"]
     secrets = texts(module.params["secrets"])
     final = layout.generations / name
-    # In the manifest's place last: a directory without it is not a generation.
-    body = {key: value for key, value in files.items() if key != gen.MANIFEST}
-    whole = (final / gen.MANIFEST).is_file()
-    edited = gen.edited(final, body) if whole else []
+    # The manifest last: a directory without it is not a generation.
+    body = {key: value for key, value in contents.items() if key != gen.MANIFEST}
+    document = json.loads(contents[gen.MANIFEST])
+    # What served may be at work: it is mended where it is, also where its manifest is damaged.
+    whole = is_there(module, layout, name, document) or gen.served(layout, name)
+    edited = gen.edited(final, contents) if whole else []
     stale = credentials.stale(final, secrets) if whole else []
+    links = {"release": f"../../releases/{module.params['release']}", "venv": f"../../venvs/{module.params['venv']}"}
+    edited += [link for link, target in links.items() if whole and not gen.linked(final / link, target)]
     current = layout.current_generation()
     serving = gen.manifest(layout, current) if current else None
-    hidden = gen.secrets_difference(serving, json.loads(files[gen.MANIFEST]))
+    hidden = gen.secrets_difference(serving.secrets if serving else manifest.Secrets(), manifest.secrets(document))
     result = {
         "path": str(final),
         "changed": not whole or bool(edited or stale),
@@ -188,9 +233,12 @@ def main() -> None:
         module.exit_json(**result)
     group = grp.getgrnam(module.params["group"]).gr_gid
     if whole:
-        # It may be serving: mend file by file, and never take the directory away.
-        for file in edited:
-            gen.write_file(final, file, body[file], group)
+        # File by file: the directory of what serves is never taken away.
+        for file in sorted(edited, key=lambda file: file == gen.MANIFEST):
+            if file in links:
+                files.link(final / file, links[file])
+            else:
+                gen.write_file(final, file, contents[file], group)
         if stale:
             write_secrets(module, final, secrets, result)
         module.exit_json(**result)
@@ -198,14 +246,12 @@ def main() -> None:
         gen.write(final, body, group)
         if secrets:
             write_secrets(module, final, secrets, result)
-        (final / "release").symlink_to(f"../../releases/{module.params['release']}")
-        (final / "venv").symlink_to(f"../../venvs/{module.params['venv']}")
-        validate_ini(final)
-        validate_units(layout, name, json.loads(files[gen.MANIFEST])["listen"])
-        partial = final / f".{gen.MANIFEST}.partial"
-        partial.write_text(files[gen.MANIFEST])
-        partial.rename(final / gen.MANIFEST)
-    except (InvalidError, OSError, subprocess.SubprocessError) as error:
+        for link, target in links.items():
+            files.link(final / link, target)
+        validate_units(layout, name, document["listen"])
+        validate_ini(layout, name)
+        gen.finish(final, contents[gen.MANIFEST], group)
+    except (InvalidError, systemd.SystemdError, OSError, subprocess.SubprocessError) as error:
         shutil.rmtree(final, ignore_errors=True)
         # Its release was unpacked for it alone.
         remove_orphans(layout)

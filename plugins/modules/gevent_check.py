@@ -81,13 +81,16 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, c
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.elf import ElfError, wants
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import explain, telling
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.foreign import printable
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_check import Evidence, judge, normalized
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_instance import Instance, running
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_probe import measure
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.manifest import Manifest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
 
 RESULT = "gevent_check.json"
+_MOST_VERSION = 50
 
 
 def distributions(paths: list[Path]) -> dict[str, str]:
@@ -96,12 +99,32 @@ def distributions(paths: list[Path]) -> dict[str, str]:
     return {normalized(one.metadata["Name"]): one.version for one in found if one.metadata["Name"]}
 
 
+def within(said: object, root: Path) -> Path | None:
+    """Return a path that the application named, its links followed, or None where it leaves a folder."""
+    if not isinstance(said, str) or "\0" in said:
+        return None
+    path = Path(os.path.realpath(said))
+    return path if path.is_relative_to(root) else None
+
+
+def listed(document: Mapping[str, Any], name: str) -> list[Any]:
+    """Return a list of the application's document; what is none counts as empty."""
+    found = document.get(name)
+    return found if isinstance(found, list) else []
+
+
+def version(document: Mapping[str, Any], name: str) -> str | None:
+    """Return a version that the application's document names, if it can be one."""
+    found = document.get(name)
+    return found if isinstance(found, str) and len(found) < _MOST_VERSION else None
+
+
 def network(loaded: Mapping[str, Any], root: Path) -> list[dict[str, Any]]:
     """Return the compiled modules below the application's root that talk to the network by themselves."""
     found = []
-    for row in loaded.get("extensions") or []:
-        path = Path(os.path.realpath(str(row.get("file")))) if isinstance(row, dict) else root
-        if not path.is_relative_to(root) or not path.is_file():
+    for row in listed(loaded, "extensions"):
+        path = within(row.get("file"), root) if isinstance(row, dict) else None
+        if path is None or not path.is_file():
             continue
         try:
             why = wants(path).network()
@@ -112,18 +135,18 @@ def network(loaded: Mapping[str, Any], root: Path) -> list[dict[str, Any]]:
     return found
 
 
-def look(instance: Instance, manifest: Mapping[str, Any], asked: Mapping[str, Any]) -> Evidence:
+def look(instance: Instance, manifest: Manifest, asked: Mapping[str, Any]) -> Evidence:
     """Run the instance and return what was seen."""
     layout, started = instance.layout, time.monotonic()
     deadline = started + asked["timeout"]
-    release, venv = layout.releases / manifest["release"], layout.venvs / manifest["venv"]
+    release, venv = layout.releases / manifest.release, layout.venvs / manifest.venv
     sites = [*venv.glob("lib/python3*/site-packages")]
     roots = [f"{path}/" for path in (release, *sites)]
     # Half of it is the probe's.
     failure = instance.start(started + asked["timeout"] / 2)
     if failure:
         logged = instance.log()
-        entry = (manifest["wsgi_file"], manifest["callable"], manifest.get("module", ""))
+        entry = (manifest.wsgi_file, manifest.callable, manifest.module)
         cause = explain(logged, *entry) if failure == "ended" else ""
         trace = instance.hanging() if failure == "hangs" else telling(logged)[-15:]
         return Evidence(failure=failure, cause=cause, trace=trace, roots=roots)
@@ -147,7 +170,7 @@ def look(instance: Instance, manifest: Mapping[str, Any], asked: Mapping[str, An
     told = told or instance.tell()
     # By now the requests have imported what they need, too.
     loaded |= {name: told[name] for name in ("modules", "asyncio", "extensions") if name in told}
-    folders = [Path(str(path)) for path in loaded.get("path") or [] if Path(str(path)).is_relative_to(layout.root)]
+    folders = [path for said in listed(loaded, "path") if (path := within(said, layout.root))]
     return Evidence(
         loaded=loaded,
         told=told,
@@ -160,7 +183,7 @@ def look(instance: Instance, manifest: Mapping[str, Any], asked: Mapping[str, An
     )
 
 
-def check(layout: Layout, manifest: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+def check(layout: Layout, manifest: Manifest, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Carry out the check and return its document."""
     started = time.monotonic()
     with running(layout, asked["generation"], timeout=asked["timeout"], memory_mb=asked["memory_mb"]) as instance:
@@ -168,7 +191,7 @@ def check(layout: Layout, manifest: Mapping[str, Any], asked: Mapping[str, Any])
     measured = evidence.measured.document() if evidence.measured else {}
     return {
         "generation": asked["generation"],
-        "release": manifest["release"],
+        "release": manifest.release,
         **judge(evidence, asked["catalogue"]),
         "failure": evidence.failure,
         "path": asked["path"] or "/",
@@ -176,8 +199,7 @@ def check(layout: Layout, manifest: Mapping[str, Any], asked: Mapping[str, Any])
         "requests": asked["requests"],
         "measured": measured,
         "catalogue": asked["catalogue"]["version"],
-        "gevent": evidence.loaded.get("gevent"),
-        "python": evidence.loaded.get("python"),
+        **{name: version(evidence.loaded, name) for name in ("gevent", "python")},
         "checked_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "duration_s": round(time.monotonic() - started, 2),
     }
@@ -214,17 +236,22 @@ def main() -> None:
     asked = module.params
     layout = arguments.layout(asked)
     named = f"generation {asked['generation']}"
-    manifest = gen.manifest(layout, asked["generation"]) or {}
-    if not manifest:
-        module.fail_json(msg=f"{named} is not on this host: write it first")
-    if manifest["mode"] != "gevent":
-        module.fail_json(msg=f"{named} is of {manifest['mode']} mode: set flask_uwsgi_mode=gevent to check it")
+    manifest = gen.manifest(layout, asked["generation"])
+    if manifest is None or manifest.mode != "gevent":
+        problem = (
+            f"is of {manifest.mode} mode: set flask_uwsgi_mode=gevent to check it"
+            if manifest
+            else (f"cannot be checked: {gen.damage(layout, asked['generation'])}. Write it first")
+        )
+        module.fail_json(msg=f"{named} {problem}")
+        return
     try:
         with lock.exclusive(layout, asked["run"], asked["replace"]):
             directory = layout.generations / asked["generation"]
-            names = manifest.get("secrets", {}).get("names", ())
+            names = manifest.secrets.names
             # An application that fails may well tell what it was given.
-            document = blotted(check(layout, manifest, asked), credentials.blotter(directory, names))
+            blot = credentials.blotter(directory, names)
+            document = blotted(check(layout, manifest, asked), lambda text: printable(blot(text)))
             group = (directory / "uwsgi.ini").stat().st_gid
             gen.write_file(directory, RESULT, json.dumps(document, indent=2) + "\n", group)
     except lock.LockedError as error:

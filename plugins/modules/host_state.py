@@ -61,7 +61,6 @@ app:
 """
 
 import grp
-import json
 import pwd
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +69,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, host, lock, service, systemd
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import MARKER, marked
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
 
 
@@ -101,20 +101,20 @@ def foreign(layout: Layout) -> list[str]:
 def neighbours(layout: Layout) -> dict[str, str]:
     """Return the other applications of the host and the address of each, whether it is served now or not."""
     others = (Layout(path.parent.name, layout.base) for path in layout.base.glob("*/current") if path.is_symlink())
-    manifests = {other.app: gen.manifest(other, other.current_generation() or "") for other in others}
-    return {app: found["listen"] for app, found in manifests.items() if found and app != layout.app}
+    # Of one whose manifest is damaged, too: it is nobody else's business.
+    addresses = {other.app: gen.address(other, other.current_generation() or "") for other in others}
+    return {app: address for app, address in addresses.items() if address and app != layout.app}
 
 
 def checked(layout: Layout) -> list[dict[str, Any]]:
     """Return what the gevent check said of the generations on the host."""
     found = []
     for name in names(layout.generations, gen.GEVENT_CHECK):
-        said = json.loads((layout.generations / name / gen.GEVENT_CHECK).read_text())
-        manifest = gen.manifest(layout, name) or {}
-        entry = manifest.get("module") or f"{manifest.get('wsgi_file')}:{manifest.get('callable')}"
-        found.append(
-            {"release": manifest.get("release"), "entry": entry, "path": said["path"], "verdict": said["verdict"]}
-        )
+        said, manifest = gen.gevent_check(layout, name), gen.manifest(layout, name)
+        if said and manifest:
+            entry = manifest.module or f"{manifest.wsgi_file}:{manifest.callable}"
+            verdict = {"path": said["path"], "verdict": said["verdict"]}
+            found.append({"artifact": manifest.artifact, "entry": entry, **verdict})
     return found
 
 
@@ -123,6 +123,11 @@ def names(folder: Path, marker: str = "") -> list[str]:
     if not folder.is_dir():
         return []
     return sorted(path.name for path in folder.iterdir() if path.name[0] != "." and (path / marker).exists())
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the whole entries of a folder, each with the digest of what it holds."""
+    return {name: marked(folder / name) for name in names(folder, MARKER)}
 
 
 def main() -> None:
@@ -141,20 +146,21 @@ def main() -> None:
     layout = arguments.layout(module.params)
     facts = host.facts(layout.base) | {"missing_packages": host.missing_packages(module.params["packages"])}
     current = layout.current_generation()
-    serving = (gen.manifest(layout, current) if current else None) or {}
+    serving = gen.best_known(layout, current) if current else None
     bind, port = module.params["bind"], module.params["port"]
     app: dict[str, Any] = {
         "name": layout.app,
         "wants": [bind, str(port)],
-        "decision": {serving["release"]: serving["decision"]} if serving.get("decision") else {},
+        "decision": {serving.artifact: serving.decision} if serving and serving.decision else {},
         "checked": checked(layout),
         "current": current,
-        "mode": serving.get("mode"),
-        "listen": serving.get("listen"),
+        "mode": serving.mode if serving else None,
+        "listen": serving.listen if serving else None,
         "lock": lock.owner(layout),
         "kept": gen.kept(layout),
-        "releases": names(layout.releases),
-        "venvs": names(layout.venvs, ".complete"),
+        "digest": serving.digest if serving else None,
+        "releases": digests(layout.releases),
+        "venvs": digests(layout.venvs),
         "account": known(pwd.getpwnam, module.params["user"]) and known(grp.getgrnam, module.params["group"]),
         "drift": [],
         "foreign": foreign(layout),

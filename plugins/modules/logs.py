@@ -58,6 +58,7 @@ errors:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, logs
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
 
 
 def main() -> None:
@@ -73,8 +74,8 @@ def main() -> None:
     layout = arguments.layout(module.params)
     lines, since = module.params["lines"], module.params["since"]
     try:
-        entries = logs.read(layout.app, lines, since)
-    except logs.LogsError as error:
+        entries = logs.read(layout, lines, since)
+    except SystemdError as error:
         if "parse timestamp" in str(error):
             module.fail_json(
                 msg=f"flask_uwsgi_log_since={since} is not valid ({error}): set it to a time that journalctl knows, "

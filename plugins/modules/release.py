@@ -12,7 +12,10 @@ extends_documentation_fragment:
   - flaskops.uwsgi.application
 description:
   - Checks the shipped archives against their checksums, unpacks the code, and installs the wheels offline.
+  - Runs no code of either. The wheels are installed by the pip that the record of the wheelhouse names.
   - Each appears whole or not at all; what failed half-way is removed.
+  - A directory of the same short id that holds another artifact is replaced where no kept generation uses it, and
+    refused where one does.
 options:
   state:
     description:
@@ -32,13 +35,13 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Release is unpacked
+- name: Unpack the release
   flaskops.uwsgi.release:
     app_name: aiops_flask
     artifact: "{{ artifact }}"
     incoming: /opt/aiops_flask/incoming
 
-- name: Release that will not serve is gone
+- name: Remove the release that will not serve
   flaskops.uwsgi.release:
     app_name: aiops_flask
     incoming: /opt/aiops_flask/incoming
@@ -56,20 +59,36 @@ venv:
   returned: with O(state=present)
 """
 
-import compileall
 import errno
+import gzip
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tarfile
-from pathlib import Path
+import zlib
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import sha256
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, files
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import MARKER, marked, sha256
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import orphans, remove
+
+# Seconds that one program may take.
+_TIMEOUT = 900
+# Does for pip what the module site would do for an environment's Python, but follows no .pth file, imports no
+# sitecustomize and searches no folder of the environment: these hold what the wheels bring.
+_PIP = """
+import sys
+sys.prefix = sys.exec_prefix = sys.argv[1]
+sys.executable = sys.argv[1] + "/bin/python"
+sys.path.insert(0, sys.argv[2])
+del sys.argv[1:3]
+import runpy
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
 
 
 class ReleaseError(Exception):
@@ -91,51 +110,108 @@ def checked(incoming: Path, entry: dict[str, Any]) -> Path:
     return archive
 
 
-def extract(archive: Path, target: Path) -> None:
-    """Extract an archive, with Python's data filter where this Python has it (Debian 12's has not)."""
-    with tarfile.open(archive) as tar:
-        tar.extraction_filter = getattr(tarfile, "data_filter", None)
-        tar.extractall(target)
+def extract(archive: Path, target: Path, most: int) -> None:
+    """Extract an archive of regular files and directories, and nothing else.
+
+    It does not rely on the filters of ``tarfile``, which Python 3.11.2 (Debian 12) does not have. As no link is ever
+    made, no name can lead out of the target once its own parts are checked.
+
+    Args:
+        archive: the archive, possibly compressed.
+        target: the directory to make.
+        most: the number of bytes that its files may have together.
+
+    Raises:
+        ReleaseError: it is damaged, too large, or holds anything else.
+    """
+    left = most
+    target.mkdir()
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                path = PurePosixPath(member.name)
+                if path.is_absolute() or ".." in path.parts:
+                    raise ReleaseError(f"{archive.name} holds {member.name!r}, which leads out of its folder")
+                if not (member.isreg() or member.isdir()):
+                    raise ReleaseError(f"{archive.name} holds {member.name!r}, which is neither a file nor a folder")
+                left -= member.size
+                if left < 0:
+                    raise ReleaseError(f"{archive.name} unpacks to more than the {most} bytes that its record names")
+                folder = target / path if member.isdir() else (target / path).parent
+                folder.mkdir(parents=True, exist_ok=True)
+                if content := tar.extractfile(member):
+                    mode = 0o755 if member.mode & 0o100 else 0o644
+                    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+                    with os.fdopen(os.open(target / path, flags, mode), "wb") as file:
+                        shutil.copyfileobj(content, file)
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, FileExistsError, NotADirectoryError) as error:
+        raise ReleaseError(f"{archive.name} cannot be unpacked: {error}") from error
 
 
-def unpack_code(archive: Path, release: Path) -> None:
-    """Unpack the code beside its final place, then move it there in one step."""
+def unpack_code(archive: Path, release: Path, entry: dict[str, Any], digest: str) -> None:
+    """Unpack the code beside its final place, then move it there in one step.
+
+    Args:
+        archive: the code.
+        release: the directory to make.
+        entry: the archive's record.
+        digest: the artifact's SHA-256, for the marker.
+    """
     partial = release.with_name(f".{release.name}.partial")
     release.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        extract(archive, partial)
-        # Nobody but root may write here, so the bytecode must be there before the service needs it.
-        compileall.compile_dir(partial, quiet=2, stripdir=partial, prependdir=release)
+        extract(archive, partial, int(entry["unpacked"]))
+        # Nobody but root may write here, so the bytecode must be there before the service needs it. A source that the
+        # compiler refuses, or that ends it, is no reason to refuse the others.
+        subprocess.run(
+            [sys.executable, "-IS", "-m", "compileall", "-qq", "-s", str(partial), "-p", str(release), str(partial)],
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT, check=False, umask=0o022,
+        )  # fmt: skip
+        (partial / MARKER).write_text(f"{digest}\n")
         partial.chmod(0o755)
+        files.sync_tree(partial)
         partial.rename(release)
+        files.sync(release.parent)
+    except subprocess.TimeoutExpired as error:
+        raise ReleaseError(f"compiling the files of {archive.name} took more than {_TIMEOUT} s") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def install_wheels(archive: Path, venv: Path) -> None:
+def install_wheels(archive: Path, venv: Path, entry: dict[str, Any], digest: str) -> None:
     """Make a virtual environment of this interpreter, whose version chose the wheels, and install them offline.
 
+    Root runs no code of a wheel: one process, started before any of them is there, installs all of them.
     A virtual environment knows its own path, so it cannot be moved into place: a marker written last
     tells a whole one from a half-made one.
+
+    Args:
+        archive: the wheels.
+        venv: the directory to make.
+        entry: the archive's record.
+        digest: the wheelhouse's SHA-256, for the marker.
     """
     wheels = venv.with_name(f".{venv.name}.wheels")
     venv.parent.mkdir(parents=True, exist_ok=True)
     for stale in (venv, wheels):
         shutil.rmtree(stale, ignore_errors=True)
     try:
-        extract(archive, wheels)
+        extract(archive, wheels, int(entry["unpacked"]))
         # pip runs from its own wheel, so hosts need neither pip nor ensurepip, and keep none.
-        pip = next(wheels.glob("pip-*.whl"), None)
-        if pip is None:
-            raise ReleaseError(f"{archive.name} holds no wheel of pip: artifact_build_lock must name it")
+        pip = wheels / str(entry["pip"])
+        if not pip.is_file():
+            raise ReleaseError(f"{archive.name} holds no {pip.name}: artifact_build_lock must name pip")
         others = sorted(str(wheel) for wheel in wheels.glob("*.whl") if wheel != pip)
-        _run(sys.executable, "-m", "venv", "--without-pip", str(venv))
+        _run(sys.executable, "-I", "-m", "venv", "--without-pip", str(venv))
         _run(
-            f"{venv}/bin/python", f"{pip}/pip", "--disable-pip-version-check", "--no-cache-dir",
-            "install", "--quiet", "--no-index", "--no-deps", "--root-user-action=ignore", *others,
+            sys.executable, "-I", "-S", "-c", _PIP, str(venv), str(pip), "--isolated", "--disable-pip-version-check",
+            "--no-cache-dir", "install", "--quiet", "--no-index", "--no-deps", "--root-user-action=ignore", *others,
         )  # fmt: skip
-        (venv / ".complete").touch()
+        insist_on_plain(venv)
+        files.sync_tree(venv)
+        files.write(venv / MARKER, f"{digest}\n")
+        files.sync(venv.parent)
     except BaseException:
         shutil.rmtree(venv, ignore_errors=True)
         raise
@@ -143,12 +219,64 @@ def install_wheels(archive: Path, venv: Path) -> None:
         shutil.rmtree(wheels, ignore_errors=True)
 
 
+def insist_on_plain(venv: Path) -> None:
+    """Refuse an environment with anything but files and folders that root alone can change.
+
+    Raises:
+        ReleaseError: it has another kind of file, a file that changes the account of who runs it or that others can
+            write, or a link that leads out and is not to the interpreter.
+    """
+    python = Path(sys.executable).resolve()
+    for path in venv.rglob("*"):
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            leads = path.resolve()
+            if not (leads == python or leads.is_relative_to(venv.resolve())):
+                raise ReleaseError(f"{path} is a link that leads out of the virtual environment, to {leads}")
+        elif not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise ReleaseError(f"{path} is neither a file nor a folder")
+        elif status.st_mode & (stat.S_ISUID | stat.S_ISGID | stat.S_IWGRP | stat.S_IWOTH):
+            raise ReleaseError(f"{path} has the mode {stat.S_IMODE(status.st_mode):04o}")
+
+
 def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, umask=0o022)
+    try:
+        done = subprocess.run(
+            command,
+            # What pip's configuration says is meant for other installations.
+            env={"PATH": os.environ.get("PATH", os.defpath), "PIP_CONFIG_FILE": os.devnull, "LC_ALL": "C.UTF-8"},
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT, check=False,
+            umask=0o022,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise ReleaseError(f"`{command[0]} {command[1]}…` took more than {_TIMEOUT} s") from error
     if done.returncode:
         if "No space left" in done.stderr:
             raise OSError(errno.ENOSPC, "No space left on device")
         raise ReleaseError(f"`{command[0]} {command[1]}…` failed: {done.stderr.strip()[-1500:]}")
+
+
+def make_way(folder: Path, digest: str, replaceable: list[Path]) -> bool:
+    """Return whether a directory has to be made; what has the same short id and is not used is made anew.
+
+    Args:
+        folder: a release or a virtual environment.
+        digest: the SHA-256 of what it must hold.
+        replaceable: what no kept generation uses.
+
+    Raises:
+        ReleaseError: it holds another artifact, which a kept generation uses.
+    """
+    found = marked(folder)
+    if found == digest:
+        return False
+    if folder.exists() and folder not in replaceable:
+        raise ReleaseError(
+            f"{folder} is in use and does not hold what is to be deployed: its SHA-256 is {found[:16] or 'not known'}, "
+            f"not {digest[:16]}…. Nothing was changed. Any change of the source or of the lock gives it another id: "
+            "make one, and deploy again"
+        )
+    return True
 
 
 def main() -> None:
@@ -173,24 +301,33 @@ def main() -> None:
         module.exit_json(changed=bool(doomed))
     release = layout.releases / artifact["id"]
     venv = layout.venvs / artifact["wheelhouse"]["id"]
-    need_venv = not (venv / ".complete").exists()
-    result = {"release": str(release), "venv": str(venv), "changed": need_venv or not release.is_dir()}
+    try:
+        unused = orphans(layout)
+        need_venv = make_way(venv, artifact["wheelhouse"]["digest"], unused)
+        need_release = make_way(release, artifact["digest"], unused)
+    except ReleaseError as error:
+        module.fail_json(msg=str(error))
+    result = {"release": str(release), "venv": str(venv), "changed": need_venv or need_release}
     if module.check_mode:
         module.exit_json(**result)
     try:
         if need_venv:
-            install_wheels(checked(incoming, artifact["wheelhouse"]), venv)
-        if not release.is_dir():
-            unpack_code(checked(incoming, artifact["code"]), release)
+            wheels = artifact["wheelhouse"]
+            install_wheels(checked(incoming, wheels), venv, wheels, wheels["digest"])
+        if need_release:
+            shutil.rmtree(release, ignore_errors=True)
+            unpack_code(checked(incoming, artifact["code"]), release, artifact["code"], artifact["digest"])
     except ReleaseError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=f"{error}. The running service was not changed")
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
+        full = error.errno == errno.ENOSPC
+        remedy = (
+            "Free space there, or lower flask_uwsgi_keep_releases, and deploy again" if full else "Correct it there"
+        )
         module.fail_json(
-            msg=f"disk full while unpacking release {artifact['id']} below flask_uwsgi_base_dir="
-            f"{layout.base}: what was unpacked of it is removed and the running service was not touched. "
-            "Free space there, or lower flask_uwsgi_keep_releases, and deploy again"
+            msg=f"{'disk full' if full else error} while unpacking release {artifact['id']} below "
+            f"flask_uwsgi_base_dir={layout.base}: what was unpacked of it is removed and the running service was not "
+            f"touched. {remedy}"
         )
     finally:
         shutil.rmtree(incoming, ignore_errors=True)

@@ -45,7 +45,7 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, lock, service, trial
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, lock, service, systemd, trial
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap, SwapError, stop_all
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
 
@@ -70,7 +70,7 @@ def main() -> None:
         if module.check_mode:
             wanted = {
                 "started": bool(service.drift(layout)),
-                "stopped": bool(service.open_units(layout)),
+                "stopped": bool(service.open_units(layout) or systemd.leftovers(layout)),
                 "restarted": True,
             }
             module.exit_json(changed=wanted[state], **result)

@@ -152,6 +152,15 @@ def test_a_reboot_keeps_files_and_address_and_is_seen_as_one(host: str) -> None:
     assert seen not in ssh(host, "cat /proc/sys/kernel/random/boot_id")
 
 
+def test_a_reset_warns_nobody_and_keeps_files(host: str) -> None:
+    unit = "[Service]\nExecStart=/bin/sleep infinity\nExecStop=/bin/touch /home/ansible/warned\n"
+    sandbox("exec", host, "--", "tee", "/run/systemd/system/stopping.service", stdin=unit)
+    boot_id = ssh(host, "touch stays; sudo systemctl start stopping; cat /proc/sys/kernel/random/boot_id")
+    sandbox("reset", host)
+    assert boot_id != ssh(host, "cat /proc/sys/kernel/random/boot_id")
+    assert ssh(host, "ls -d stays warned /run/systemd/system/stopping.service 2>/dev/null || true") == "stays"
+
+
 def test_up_leaves_a_running_host_alone_and_is_quick(host: str) -> None:
     boot_id = ssh(host, "cat /proc/sys/kernel/random/boot_id")
     start = time.monotonic()

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.support.playbook import Playbook
 from tests.witness import Report, Window, Witness
 from tests.witness.samples import Sample
 
@@ -74,75 +74,10 @@ def pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
-class Run:
-    """A playbook that runs meanwhile."""
+class Run(Playbook):
+    """A playbook that runs meanwhile against the host."""
 
-    def __init__(self, playbook: str, *arguments: str) -> None:
-        inventory = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
-        self.lines: list[str] = []
-        self.process = subprocess.Popen(
-            [
-                *("ansible-playbook", f"playbooks/{playbook}.yml", "-e", f"target={HOST}"),
-                *("--inventory", str(inventory), "--inventory", os.environ["SANDBOX_INVENTORY"]),
-                *arguments,
-            ],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={
-                **os.environ,
-                "ANSIBLE_FORCE_COLOR": "0",
-                "ANSIBLE_NOCOLOR": "1",
-                # Otherwise a task is named when it has ended.
-                "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "1",
-            },
-            # A group of its own, to be killed whole.
-            start_new_session=True,
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout
-        self.lines.extend(iter(self.process.stdout.readline, ""))
-
-    @property
-    def output(self) -> str:
-        return "".join(self.lines)
-
-    @property
-    def said(self) -> str:
-        """The output on one line."""
-        return " ".join(self.output.split())
-
-    def reached(self, task: str) -> bool:
-        assert self.process.poll() is None, self.output
-        return re.search(rf"^TASK \[(.* : )?{task}\]", self.output, re.M) is not None
-
-    def kill(self) -> None:
-        """Kill it as its terminal would; a worker of Ansible, in a session of its own, ends its task all the same."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        self._workers = [int(pid) for pid in children.read_text().split()]
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def bury(self) -> None:
-        """End the workers, which can wait for ever for somebody to read what they found."""
-        for pid in self._workers:
-            with contextlib.suppress(OSError):
-                if f"target={HOST}" in Path(f"/proc/{pid}/cmdline").read_text():
-                    os.kill(pid, signal.SIGKILL)
-
-    def end(self) -> Run:
-        self.process.wait()
-        self._reader.join()
-        return self
-
-    def succeeded(self) -> Run:
-        self.end()
-        assert self.process.returncode == 0, self.output
-        return self
+    host = HOST
 
 
 class Scene:
@@ -250,7 +185,7 @@ class Site:
     def workers(self) -> list[int]:
         """Return the process ids of the workers, sorted; none while nobody tells."""
         try:
-            found = self.run(f'python3 -c "{STATS}" /run/{APP}/{self.generation}.stats')
+            found = self.run(f'python3 -c "{STATS}" /run/{APP}/{self.generation}/{self.generation}.stats')
         except AssertionError:
             return []
         return sorted(pid for pid in json.loads(found) if pid > 0)
@@ -572,8 +507,7 @@ def test_a_foreign_pidfile_misleads_nobody(site: Site, fault: Faults, served: st
         assert site.master != master
         site.run(lie)
         Run("stop").succeeded()
-        # The stop has removed it.
-        site.run(f"runuser -u {APP} -- sh -c '{lie}'")
+        assert "Permission denied" in site.run(f"runuser -u {APP} -- sh -c '{lie}' 2>&1 || true")
         Run("start").succeeded()
         assert site.drift() == []
         assert site.show("innocent", "MainPID") == innocent
@@ -594,7 +528,7 @@ def test_a_deleted_runtime_directory_is_repaired_gracefully(site: Site, fault: F
         site.deploy().succeeded()
         scene.mends(lambda: site.master != master and len(site.workers()) == 4, "new processes")
     for text in (
-        f"{site.unit} has lost its sockets in /run/{APP}",
+        f"{site.unit} has lost its sockets in /run/{APP}/{generation}",
         f"/run/{APP}/{APP}.pid does not name the serving master",
     ):
         assert text in drift and text in planned

@@ -18,6 +18,11 @@ from pathlib import Path
 from typing import Any
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+# Seconds for the stats, and their size in bytes.
+_PATIENCE = 10.0
+_MOST = 64 << 20
+# proc(5), pid_max.
+_MOST_PID = 1 << 22
 
 
 class Hang:
@@ -51,16 +56,38 @@ class Hang:
 
 
 def stats(path: str) -> list[dict[str, Any]]:
-    """Return the workers as uWSGI's stats tell them; none while it starts or ends."""
+    """Return the workers as uWSGI's stats show them; none while it starts or ends, or shows something else."""
     try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(10)
-            connection.connect(path)
-            document = json.loads(b"".join(iter(lambda: connection.recv(1 << 16), b"")))
-    except (OSError, ValueError):
+        document = json.loads(answer(path))
+    except (OSError, ValueError, RecursionError):
         return []
-    workers: list[dict[str, Any]] = document["workers"]
-    return workers
+    workers = document.get("workers") if isinstance(document, dict) else None
+    return [worker for worker in workers if sound(worker)] if isinstance(workers, list) else []
+
+
+def answer(path: str) -> bytes:
+    """Return what the stats server sends, within one deadline for all of it."""
+    deadline = time.monotonic() + _PATIENCE
+    content = bytearray()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_PATIENCE)
+        connection.connect(path)
+        while piece := connection.recv(1 << 16):
+            content += piece
+            left = deadline - time.monotonic()
+            if left <= 0 or len(content) > _MOST:
+                raise TimeoutError
+            connection.settimeout(left)
+    return bytes(content)
+
+
+def sound(worker: object) -> bool:
+    """Tell whether a worker of the stats has what is read of it; its process id gets a signal."""
+    if not isinstance(worker, dict):
+        return False
+    pid, requests, cores = (worker.get(name) for name in ("pid", "requests", "cores"))
+    counts = type(pid) is int and 0 <= pid <= _MOST_PID and type(requests) is int
+    return counts and isinstance(cores, list) and all(isinstance(core, dict) and "in_request" in core for core in cores)
 
 
 def resident_mb(pid: int) -> float:

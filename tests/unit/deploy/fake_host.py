@@ -9,8 +9,7 @@ It answers the very command lines that ``module_utils.systemd`` runs, and keeps 
 - where nobody accepts, a connection starts the service that the socket names, also right after that one was stopped;
 - a service with ``Restart=always`` that cannot start is tried again for ever;
 - ``disable`` fails where there is neither a unit file nor a link; ``stop`` fails for a name that no unit file has;
-- ``list-units`` also lists units that others name, although they never ran;
-- ``journalctl --after-cursor`` shows the *first* lines, and where another unit logged the cursor's line, skips one.
+- ``list-units`` also lists units that others name, although they never ran.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import credentials, removal, service, swap, systemd
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.untrusted import UntrustedError
 
 ADDRESS = "0.0.0.0:8040"
 # A systemd-creds that encrypts, and only decrypts under the same name, as long as it has a key.
@@ -58,6 +58,7 @@ class TemporaryLayout(Layout):
         for folder in (layout.releases, layout.venvs, layout.generations, layout.units, layout.sysctl.parent):
             folder.mkdir(parents=True)
         layout.runtime.parent.mkdir()
+        layout.volatile_units.mkdir()
         return layout
 
     @property
@@ -83,6 +84,14 @@ class TemporaryLayout(Layout):
     @property
     def trial(self) -> Path:
         return self.top / "run" / f"{self.app}.trial"
+
+    @property
+    def tried(self) -> Path:
+        return self.top / "run" / f"{self.app}.tried"
+
+    @property
+    def volatile_units(self) -> Path:
+        return self.top / "run" / "systemd"
 
     @property
     def sysctl(self) -> Path:
@@ -202,8 +211,7 @@ class FakeHost:
 
     def unit_files(self) -> dict[str, str]:
         """Return every file below the unit directory with its content."""
-        files = (path for path in self.layout.units.rglob("*") if path.is_file() and not path.is_symlink())
-        return {str(path.relative_to(self.layout.units)): path.read_text() for path in files}
+        return {str(path.relative_to(self.layout.top)): text for path, text in self._files().items()}
 
     def pidfile_pid(self) -> int | None:
         """Return the process id that somebody reads through the application's pidfile."""
@@ -245,7 +253,9 @@ class FakeHost:
     # What the code under test sees.
 
     def _await_health(self, path: Path, target: str, status: int, timeout: float) -> str | None:
-        instance = f"{path.parent.name}/{path.stem}"
+        # In the directory of its generation, or in one of the kind of its unit.
+        kind = self.layout.app if path.parent.name == path.stem else path.parent.name
+        instance = f"{kind}/{path.stem}"
         self._note(f"health {instance}")
         if not path.is_socket():
             return f"GET {target} got no answer: nobody listens"
@@ -253,7 +263,7 @@ class FakeHost:
 
     def _respawns(self, path: Path) -> int:
         if not path.is_socket():
-            raise FileNotFoundError(2, "No such file or directory")
+            raise UntrustedError(path, "No such file or directory")
         return self.respawned.get(path, 0)
 
     def _run(self, *command: str, timeout: float) -> subprocess.CompletedProcess[str]:
@@ -266,27 +276,22 @@ class FakeHost:
 
     def _journalctl(self, *arguments: str) -> str:
         words = list(arguments)
-        options = {
-            name: words[words.index(name) + 1] for name in ("--unit", "--after-cursor", "--cursor") if name in words
-        }
-        options |= {word.partition("=")[0]: word.partition("=")[2] for word in words if "=" in word}
-        assert options.get("--output") == "cat"
-        limit = int(options["--lines"]) if "--lines" in options else len(self._journal)
-        unit = options.get("--unit")
-        matching = [(at, text) for at, (by, text) in enumerate(self._journal) if unit in (None, by)]
-        mark = options.get("--after-cursor") or options.get("--cursor")
-        if mark:
-            self._note(f"journal of {unit} after {mark}")
-            matching = [(at, text) for at, text in matching if at >= int(mark.removeprefix("i="))]
-            # It skips one line, which need not be the cursor's.
-            shown = (matching[1:] if "--after-cursor" in options else matching)[:limit]
-        else:
-            shown = matching[-limit:]
-        tail = [f"-- cursor: {self._cursor()}"] if "--show-cursor" in words else []
-        return "".join(f"{line}\n" for line in (*(text for _, text in shown), *tail))
+        options = {word.partition("=")[0]: word.partition("=")[2] for word in words if "=" in word}
+        limit = int(options["--lines"])
+        if "--show-cursor" in words:
+            return "".join(f"{text}\n" for _, text in self._journal[-limit:]) + f"-- cursor: {self._cursor()}\n"
+        assert (options["--output"], "--reverse" in words) == ("json", True)
+        unit = words[words.index("--unit") + 1]
+        self._note(f"journal of {unit}")
+        matching = [(at, text) for at, (by, text) in enumerate(self._journal) if by == unit][-limit:]
+        records = (
+            {"__REALTIME_TIMESTAMP": str(at), "__CURSOR": f"s=1;i={at:x};b=1;m={at:x}", "MESSAGE": text}
+            for at, text in reversed(matching)
+        )
+        return "".join(f"{json.dumps(record)}\n" for record in records)
 
     def _cursor(self) -> str:
-        return f"i={len(self._journal) - 1}"
+        return f"s=1;i={len(self._journal) - 1:x};b=1;m=0"
 
     def _systemctl(self, *arguments: str) -> str:
         verb, *words = (word for word in arguments if not word.startswith("--"))
@@ -341,8 +346,12 @@ class FakeHost:
         return units | {name for unit in units for name in (*self._named_sockets(unit), self._starts(unit)) if name}
 
     def _daemon_reload(self) -> None:
-        files = (path for path in self.layout.units.rglob("*") if path.is_file() and not path.is_symlink())
-        self._loaded = {path: path.read_text() for path in files}
+        self._loaded = self._files()
+
+    def _files(self) -> dict[Path, str]:
+        folders = (self.layout.units, self.layout.volatile_units)
+        found = (path for folder in folders for path in folder.rglob("*"))
+        return {path: path.read_text() for path in found if path.is_file() and not path.is_symlink()}
 
     # Starting.
 
@@ -401,15 +410,16 @@ class FakeHost:
         triggers = {*self._named_sockets(unit), *(socket for socket in self.open if self._starts(socket) == unit)}
         self.inherited[unit] = [self.open[socket] for socket in sorted(triggers) if socket in self.open]
         runtime, generation = self._runtime(unit), self._instance(unit)
-        runtime.mkdir(exist_ok=True)
-        (runtime / f"{generation}.pid").write_text(f"{self._pid}\n")
+        runtime.mkdir(parents=True, exist_ok=True)
         for suffix in ("sock", "stats"):
             (runtime / f"{generation}.{suffix}").unlink(missing_ok=True)
             os.mknod(runtime / f"{generation}.{suffix}", stat.S_IFSOCK | 0o600)
         # The unit's ExecStartPost.
-        if runtime == self.layout.runtime and self.layout.current_generation() == generation:
-            self.layout.pidfile.unlink(missing_ok=True)
-            self.layout.pidfile.symlink_to(f"{generation}.pid")
+        if own := self._pidfile(unit):
+            own.write_text(f"{self._pid}\n")
+            if own.name == f"{generation}.pid" and self.layout.current_generation() == generation:
+                self.layout.pidfile.unlink(missing_ok=True)
+                self.layout.pidfile.symlink_to(own.name)
 
     def _restart(self, unit: str) -> None:
         if self._loaded_text(unit) is None:
@@ -438,16 +448,13 @@ class FakeHost:
             self._clean(unit)
 
     def _clean(self, unit: str) -> None:
-        runtime, generation = self._runtime(unit), self._instance(unit)
-        if runtime != self.layout.runtime:
-            # RuntimeDirectoryPreserve=no.
-            shutil.rmtree(runtime, ignore_errors=True)
-            return
+        # RuntimeDirectoryPreserve=no.
+        shutil.rmtree(self._runtime(unit), ignore_errors=True)
         # The unit's ExecStopPost.
-        for suffix in ("pid", "sock", "stats"):
-            (runtime / f"{generation}.{suffix}").unlink(missing_ok=True)
-        if self.layout.pidfile.is_symlink() and str(self.layout.pidfile.readlink()) == f"{generation}.pid":
-            self.layout.pidfile.unlink()
+        if own := self._pidfile(unit):
+            own.unlink(missing_ok=True)
+            if self.layout.pidfile.is_symlink() and str(self.layout.pidfile.readlink()) == own.name:
+                self.layout.pidfile.unlink()
 
     def _reset_failed(self, *patterns: str) -> None:
         self.failed = {unit for unit in self.failed if not any(fnmatch.fnmatch(unit, one) for one in patterns)}
@@ -500,14 +507,18 @@ class FakeHost:
         return self.layout.units / re.sub(r"@.*\.(service|socket)$", r"@.\1", unit)
 
     def _sources(self, unit: str, there: Callable[[Path], bool]) -> Iterator[Path]:
-        yield self._unit_file(unit)
-        folder = self.layout.units / f"{unit}.d"
-        yield from (path for name in ("generation", "credentials", "listen") if there(path := folder / f"{name}.conf"))
+        # The unit file of an instance's own name comes before the template's, wherever they are.
+        own = self.layout.volatile_units / unit
+        yield own if there(own) else self._unit_file(unit)
+        # Settings go by their names; those in /etc hide those of the same name in /run.
+        for name in ("credentials", "generation", "listen", "trial"):
+            folders = (self.layout.units, self.layout.volatile_units)
+            paths = (folder / f"{unit}.d" / f"{name}.conf" for folder in folders)
+            yield from [path for path in paths if there(path)][:1]
 
     def _loaded_text(self, unit: str) -> str | None:
-        if self._unit_file(unit) not in self._loaded:
-            return None
-        return "".join(self._loaded[path] for path in self._sources(unit, self._loaded.__contains__))
+        paths = list(self._sources(unit, self._loaded.__contains__))
+        return "".join(self._loaded[path] for path in paths) if paths[0] in self._loaded else None
 
     def _stored_text(self, unit: str) -> str:
         return "".join(path.read_text() for path in self._sources(unit, Path.is_file) if path.is_file())
@@ -523,7 +534,15 @@ class FakeHost:
         return str(named[-1]) if named else unit.replace(".socket", ".service")
 
     def _runtime(self, unit: str) -> Path:
-        return self.layout.runtime.parent / unit.partition("@")[0]
+        folder = self.layout.runtime.parent / unit.partition("@")[0]
+        return folder / self._instance(unit) if folder == self.layout.runtime else folder
+
+    def _pidfile(self, unit: str) -> Path | None:
+        """Return the pidfile that root writes of a unit; a canary and a check have none."""
+        generation = self._instance(unit)
+        names = {self.layout.service(generation): f"{generation}.pid"}
+        names |= {self.layout.relief(generation): f"{generation}.relief.pid"}
+        return self.layout.runtime / names[unit] if unit in names else None
 
     def _instance(self, unit: str) -> str:
         return unit.partition("@")[2].rpartition(".")[0]
@@ -551,6 +570,28 @@ def unit_file(layout: Layout, name: str, restart: str, install: str = "") -> str
     return f"[Service]\n# {layout.app} as {name} wants it\nRestart={restart}\n{install}"
 
 
+def manifest(name: str = "g1", **more: Any) -> dict[str, Any]:
+    """Return the manifest of a generation, as the role writes it."""
+    return {
+        "generation": name,
+        "release": "r1",
+        "venv": "v1",
+        "mode": "gevent",
+        "processes": 4,
+        "cores": 3000,
+        "listen": ADDRESS,
+        "wsgi_file": "run.py",
+        "callable": "app",
+        "health": {"path": "/healthz", "status": 200, "timeout": 5},
+        "start_timeout": 60,
+        "stop_timeout": 30,
+        "settle": 0.0,
+        "keep": 3,
+        "checksums": {},
+        **more,
+    }
+
+
 def write_generation(
     layout: Layout,
     name: str,
@@ -574,27 +615,13 @@ def write_generation(
         "units/listen.conf": f"[Service]\nSockets={layout.socket(listen)}\n",
     }
     gen.write(layout.generations / name, files, os.getgid())
-    manifest = {
-        "generation": name,
-        "release": release,
-        "venv": venv,
-        "mode": "gevent",
-        "processes": 4,
-        "cores": 3000,
-        "listen": listen,
-        "wsgi_file": "run.py",
-        "callable": "app",
-        "health": {"path": "/healthz", "status": 200, "timeout": 5},
-        "start_timeout": 60,
-        "stop_timeout": 30,
-        "settle": 0.0,
-        "keep": 3,
-        "checksums": {file: hashlib.sha256(content.encode()).hexdigest() for file, content in files.items()},
-        **more,
-    }
+    checksums = {file: hashlib.sha256(content.encode()).hexdigest() for file, content in files.items()}
+    document = manifest(name, release=release, venv=venv, listen=listen, checksums=checksums, **more)
     if secrets:
         credentials.write(layout.generations / name, secrets)
-        manifest["secrets"] = {"names": sorted(secrets), "fingerprint": repr(secrets)}
+        document["secrets"] = {"names": sorted(secrets), "fingerprint": repr(secrets)}
+    for link, target in (("release", release), ("venv", venv)):
+        (layout.generations / name / link).symlink_to(f"../../{link}s/{target}")
     for folder in (layout.releases / release, layout.venvs / venv):
         folder.mkdir(exist_ok=True)
-    (layout.generations / name / gen.MANIFEST).write_text(json.dumps(manifest))
+    (layout.generations / name / gen.MANIFEST).write_text(json.dumps(document))

@@ -1,5 +1,8 @@
+import io
 import os
+import re
 import shutil
+import stat
 import tarfile
 import time
 from pathlib import Path
@@ -11,6 +14,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import Art
 from tests.unit.loadtest.conftest import ROOT
 
 HASH = "--hash=sha256:" + "a" * 64
+INPUTS = "f" * 64
 OTHER_HASH = "--hash=sha256:" + "b" * 64
 EXCLUDE = ["tests", ".git", "__pycache__", "*.pyc"]
 LOCKS = sorted(path.with_suffix(".txt") for path in ROOT.glob("[!.]*/**/*.in"))
@@ -75,23 +79,119 @@ def test_a_source_of_which_everything_is_excluded_is_refused(source: Path) -> No
         art.source_files(source, ["*"])
 
 
-def test_a_link_to_a_file_is_packed_as_the_file(source: Path, tmp_path: Path) -> None:
-    (tmp_path / "shared.py").write_text("SHARED = 1\n")
-    (source / "shared.py").symlink_to(tmp_path / "shared.py")
+def test_a_link_to_a_file_of_the_source_is_packed_as_the_file(source: Path, tmp_path: Path) -> None:
+    (source / "shop" / "shared.py").symlink_to("../run.py")
     pack(source, tmp_path / "code.tar.gz")
     with tarfile.open(tmp_path / "code.tar.gz") as tar:
-        assert tar.getmember("shared.py").isreg()
+        assert tar.getmember("shop/shared.py").isreg()
+        assert (tar.extractfile("shop/shared.py") or io.BytesIO()).read() == b"from shop import app\n"
 
 
-def test_a_linked_folder_is_packed_or_refused_but_not_forgotten(source: Path, tmp_path: Path) -> None:
-    (tmp_path / "common").mkdir()
-    (tmp_path / "common" / "util.py").write_text("")
-    (source / "common").symlink_to(tmp_path / "common")
-    try:
-        files = art.source_files(source, EXCLUDE)
-    except ArtifactError:
-        return
-    assert Path("common/util.py") in files
+def refusal(source: Path, *exclude: str, root: Path | None = None) -> str:
+    with pytest.raises(ArtifactError) as caught:
+        art.source_files(source, [*EXCLUDE, *exclude], root)
+    message = str(caught.value)
+    assert message.startswith(f"flask_uwsgi_source={source} holds ")
+    assert message.endswith("or add its name to artifact_exclude")
+    return message
+
+
+@pytest.mark.parametrize("kind", ["absolute", "relative", "through a parent", "through a folder", "chain", "nothing"])
+@pytest.mark.parametrize("folder", [False, True], ids=["file", "folder"])
+def test_a_link_that_leads_out_of_the_source_is_refused_by_name(
+    source: Path, tmp_path: Path, kind: str, folder: bool
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    if not folder:
+        outside /= "secret.txt"
+        outside.write_text("secret")
+    relative = os.path.relpath(outside, source / "shop")
+    targets = {
+        "absolute": str(outside), "relative": relative, "through a parent": f"../shop/{relative}",
+        "through a folder": f"../up/{outside.relative_to(tmp_path)}", "chain": "first",
+        "nothing": str(tmp_path / "none"),
+    }  # fmt: skip
+    if kind == "chain":
+        (source / "shop" / "first").symlink_to(outside)
+    if kind == "through a folder":
+        (source / "up").symlink_to("..")
+    (source / "shop" / "link").symlink_to(targets[kind])
+    found = refusal(source)
+    assert re.search(r"holds '(shop/link|shop/first|up)', a link to '.*', which leads out of the source", found), found
+    # Left out, it is nobody's business.
+    assert art.source_files(source, ["link", "first", "up"])
+
+
+def test_a_link_to_nothing_or_to_itself_is_refused(source: Path) -> None:
+    (source / "link").symlink_to("gone.py")
+    assert "holds 'link', a link to 'gone.py', which does not exist: remove it" in refusal(source)
+    (source / "link").unlink()
+    (source / "link").symlink_to("link")
+    assert "holds 'link', a link to 'link', which does not exist: remove it" in refusal(source)
+
+
+def test_a_link_does_not_bring_back_what_is_excluded(source: Path) -> None:
+    (source / ".git").mkdir()
+    (source / ".git" / "config").write_text("url = https://user:token@example.org")
+    (source / "config.txt").symlink_to(".git/config")
+    assert "holds 'config.txt', a link to '.git/config', which artifact_exclude leaves out" in refusal(source)
+
+
+def test_a_link_to_a_folder_is_not_followed(source: Path) -> None:
+    (source / "alias").symlink_to("shop")
+    assert "holds 'alias', a link to a folder, which is not followed: put the folder in its place" in refusal(source)
+
+
+def test_links_of_a_folder_of_a_repository_may_lead_to_the_rest_of_it(source: Path, tmp_path: Path) -> None:
+    (source / "shop" / "link").symlink_to("../run.py")
+    assert Path("link") in art.source_files(source / "shop", [], source)
+    assert "which leads out of the source" in refusal(source / "shop")
+
+
+@pytest.mark.parametrize("linked", [False, True], ids=["itself", "a link to it"])
+@pytest.mark.parametrize("kind", ["fifo", "socket"])
+def test_a_special_file_is_refused_by_name_and_never_opened(source: Path, kind: str, linked: bool) -> None:
+    special = source / "special"
+    os.mknod(special, 0o600 | (stat.S_IFIFO if kind == "fifo" else stat.S_IFSOCK))
+    if linked:
+        (source / "a-link").symlink_to("special")
+    name = "'(a-link|special)'" if linked else "'special'"
+    assert re.search(f"holds {name}, which is a FIFO, a socket or a device: remove it", refusal(source))
+
+
+def test_a_file_that_becomes_a_fifo_is_not_waited_for(source: Path) -> None:
+    files = art.source_files(source, [])
+    (source / "run.py").unlink()
+    os.mkfifo(source / "run.py")
+    with pytest.raises(ArtifactError, match=r"run\.py is no file"):
+        art.code_id(source, files, {})
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "4d7a" * 16 + "\nsize 12345\n"
+
+
+@pytest.mark.parametrize("text", [POINTER, POINTER.replace("\noid", "\next-0-foo sha256:ab\noid")])
+def test_a_pointer_of_git_lfs_is_not_shipped_as_the_file(source: Path, text: str) -> None:
+    (source / "shop" / "model.bin").write_text(text)
+    found = refusal(source)
+    assert "holds 'shop/model.bin', the pointer of a file in Git LFS, not the file: " in found
+    assert "`git lfs pull`" in found
+    (source / "shop" / "model.bin").write_text(f"How to recognise one:\n{text}")
+    assert art.source_files(source, [])
+
+
+@pytest.mark.parametrize("name", ["a\nb.py", "a\x1b[2J.py", os.fsdecode(b"\xff.py")])
+def test_a_name_that_a_terminal_would_obey_or_nobody_can_read_is_refused(source: Path, name: str) -> None:
+    (source / name).touch()
+    assert f"holds {name!r}, whose name is not UTF-8 or has control characters: rename it" in refusal(source)
+
+
+def test_the_name_of_the_marker_is_refused(source: Path) -> None:
+    (source / "shop" / art.MARKER).touch()
+    assert art.source_files(source, [])
+    (source / art.MARKER).touch()
+    assert f"holds '{art.MARKER}', a name that every release uses itself" in refusal(source)
 
 
 # The id of the code.
@@ -108,9 +208,10 @@ def test_two_copies_made_at_other_times_and_places_have_the_same_id(source: Path
     assert code_id(copy) == code_id(source)
 
 
-def test_the_id_is_short_and_hexadecimal(source: Path) -> None:
-    assert len(code_id(source)) == art.ID_LENGTH
+def test_a_digest_is_whole_and_an_id_its_beginning(source: Path) -> None:
+    assert len(code_id(source)) == 64
     int(code_id(source), 16)
+    assert art.short(code_id(source)) == code_id(source)[: art.ID_LENGTH]
 
 
 @pytest.mark.parametrize(
@@ -298,40 +399,47 @@ def test_comments_in_a_lock_do_not_change_the_wheels() -> None:
 def test_a_recorded_archive_is_found_again(tmp_path: Path) -> None:
     archive = tmp_path / "code-1.tar.gz"
     archive.write_bytes(b"content")
-    written = art.record(archive)
-    assert written == {"file": "code-1.tar.gz", "sha256": art.sha256(archive)}
-    assert art.recorded(archive) == written
+    written = art.record(archive, INPUTS, unpacked=7)
+    assert written == {"file": "code-1.tar.gz", "sha256": art.sha256(archive), "inputs": INPUTS, "unpacked": 7}
+    assert art.recorded(archive, INPUTS) == written
+
+
+def test_an_archive_of_the_same_name_that_was_made_from_something_else_is_not_there(tmp_path: Path) -> None:
+    archive = tmp_path / "code-1.tar.gz"
+    archive.write_bytes(b"content")
+    art.record(archive, INPUTS)
+    assert art.recorded(archive, INPUTS[:-1] + "0") is None
 
 
 @pytest.mark.parametrize("gone", ["code-1.tar.gz", "code-1.tar.gz.json"])
 def test_an_archive_that_is_not_wholly_there_is_not_there(tmp_path: Path, gone: str) -> None:
     archive = tmp_path / "code-1.tar.gz"
     archive.write_bytes(b"content")
-    art.record(archive)
+    art.record(archive, INPUTS)
     (tmp_path / gone).unlink()
-    assert art.recorded(archive) is None
+    assert art.recorded(archive, INPUTS) is None
 
 
 def test_a_damaged_archive_is_refused_with_its_name_and_the_remedy(tmp_path: Path) -> None:
     archive = tmp_path / "wheelhouse-1.tar"
     archive.write_bytes(b"content")
-    checksum = art.record(archive)["sha256"]
+    checksum = art.record(archive, INPUTS)["sha256"]
     archive.write_bytes(b"contenu")
     with pytest.raises(ArtifactError) as caught:
-        art.recorded(archive)
+        art.recorded(archive, INPUTS)
     message = str(caught.value)
     assert f"artifact {archive} is damaged" in message
     assert checksum[:16] in message
     assert f"(`rm {archive}*`) and deploy again" in message
 
 
-@pytest.mark.parametrize("content", ["", "{}"])
+@pytest.mark.parametrize("content", ["", "{}", "[]", "[" * 100_000, f'{{"inputs": "{"f" * 64}"}}'])
 def test_an_archive_with_a_damaged_record_is_refused_or_made_anew(tmp_path: Path, content: str) -> None:
     archive = tmp_path / "code-1.tar.gz"
     archive.write_bytes(b"content")
     archive.with_name("code-1.tar.gz.json").write_text(content)
     try:
-        found = art.recorded(archive)
+        found = art.recorded(archive, INPUTS)
     except ArtifactError:
         return
     assert found is None

@@ -1,5 +1,11 @@
+import time
+
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_failure import missing_packages, telling_lines
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_failure import (
+    build_problem,
+    missing_packages,
+    telling_lines,
+)
 
 
 @pytest.mark.parametrize(
@@ -86,3 +92,70 @@ def test_of_many_tries_the_last_one_tells_why_they_failed() -> None:
     )
     output = "\n".join([*(retrying.format(left) for left in (4, 3, 2, 1, 0)), "ERROR: No matching distribution found"])
     assert telling_lines(output) == [retrying.format(0), "ERROR: No matching distribution found"]
+
+
+def test_what_a_package_prints_does_not_reach_the_terminal_as_it_is() -> None:
+    assert telling_lines("error: \x1b]0;owned\x07 \u202egnp.exe\x1b[2J\n") == [
+        "error: \\x1b]0;owned\\x07 \\u202egnp.exe\\x1b[2J"
+    ]
+
+
+@pytest.mark.parametrize("piece", ["cargo ", "error ", "gcc", "cmake ", "pkg-config ", " ", "\x1b[", "note: ", "-"])
+def test_an_output_of_long_lines_takes_no_time(piece: str) -> None:
+    output = "\n".join([(piece * 65536)[:65536]] * 30)
+    started = time.monotonic()
+    missing_packages(output)
+    telling_lines(output)
+    assert time.monotonic() - started < 5
+
+
+LIMITS = {
+    "artifact_build_timeout": 5,
+    "artifact_build_memory_mb": 6,
+    "artifact_build_disk_mb": 7,
+    "artifact_build_tasks": 8,
+}
+
+
+@pytest.mark.parametrize(
+    ("subject", "why", "said", "sentence"),
+    [
+        ("the lock", "hash", "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES: x", "r=1 has a hash that the package"),
+        ("x==1", "hash", "", "x==1, of r=1, has a hash that the package does not have. Make the lock anew"),
+        ("x==1", "timeout", "", "x==1, of r=1, took longer than artifact_build_timeout=5 seconds on b and was stopped"),
+        ("x==1", "memory", "", "x==1, of r=1, needs more than artifact_build_memory_mb=6 on b"),
+        ("x==1", "failed", "OSError: [Errno 28] No space left on device", "needs more than artifact_build_disk_mb=7"),
+        ("x==1", "failed", "BlockingIOError: [Errno 11]", "needs more than artifact_build_tasks=8 on b"),
+        ("x==1", "failed", "cc1: out of memory", "needs more than artifact_build_memory_mb=6"),
+        (
+            "x==1", "failed", "ERROR: build requirement that artifact_build_lock does not have: maturin>=1",
+            "x==1, of r=1, needs maturin>=1 to be built, which artifact_build_lock does not have. Put it there",
+        ),
+        ("x==1", "failed", "fatal error: ffi.h: No such file", "Add libffi-dev to flask_uwsgi_build_packages"),
+        ("x==1", "failed", "Network is unreachable", "its build asks the network, which builds do not have"),
+        ("the lock", "failed", "ERROR: No matching distribution found for x==1", "the package registry cannot be"),
+        ("the requirements", "failed", "No module named 'flit_scm'", "r=1 cannot be built on b. If its build requires"),
+        ("x==1", "output", "ERROR: y.whl is not the wheel", "x==1, of r=1, built something else than its wheel on b"),
+        ("x==1", "failed", "error: stupid", "x==1, of r=1, cannot be built on b. Where a compiler lacks a header"),
+    ],
+)  # fmt: skip
+def test_a_build_that_failed_names_package_host_and_remedy(subject: str, why: str, said: str, sentence: str) -> None:
+    told = build_problem({"subject": subject, "why": why, "said": said}, "r=1", "b", LIMITS)
+    assert sentence in told.splitlines()[0]
+    assert told.splitlines()[-1] == "No application host was changed."
+    assert all(f"    {line}" in told for line in said.splitlines())
+
+
+def test_what_a_build_says_moves_no_cursor_and_is_cut() -> None:
+    said = "error: \x1b]0;title\x07 \x1b[2J\r\x9b\u202e" + "x" * 10_000
+    told = build_problem({"subject": "x==1", "why": "failed", "said": said}, "r=1", "b", LIMITS)
+    assert all(line.isprintable() and len(line) < 600 for line in told.splitlines())
+
+
+def test_a_password_in_an_address_is_not_told() -> None:
+    result = {
+        "subject": "the lock",
+        "why": "failed",
+        "said": "error: https://me:hunter2@example.org/simple Max retries",
+    }
+    assert "hunter2" not in build_problem(result, "r=1", "b", LIMITS)

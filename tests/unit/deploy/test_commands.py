@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import commands, systemd
 
-from tests.unit.deploy.fake_host import TemporaryLayout
+from tests.unit.deploy.fake_host import TemporaryLayout, manifest
 
 UNIT = "shop-pre@g1.service"
 
@@ -52,8 +53,8 @@ def nothing_remains(layout: TemporaryLayout, fake: Systemd) -> bool:
     left: list[Path] = [path for path in layout.units.rglob("*") if "shop-p" in str(path)]
     return not left and fake.asked[-3:] == [
         "stop shop-pre@*.service",
-        "reset-failed shop-pre@*.service",
         "daemon-reload",
+        "reset-failed shop-pre@*.service",
     ]
 
 
@@ -92,7 +93,7 @@ def test_one_that_fails_is_told_with_its_last_lines(
 
 def test_what_they_print_of_a_secret_is_blotted_out(layout: TemporaryLayout, fake: Systemd) -> None:
     folder = layout.generations / "g1"
-    (folder / "manifest.json").write_text('{"secrets": {"names": ["TOKEN"]}}')
+    (folder / "manifest.json").write_text(json.dumps(manifest(secrets={"names": ["TOKEN"], "fingerprint": ""})))
     (folder / "credentials").mkdir()
     (folder / "credentials/TOKEN").write_text("oh-so-secret")
     fake.printed = ["+ login", "token is oh-so-secret"]

@@ -1,5 +1,7 @@
 """The logs are what uWSGI 2.0.31 with Python 3.11 and systemd 252 really print."""
 
+import time
+
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import explain, telling
 
@@ -237,3 +239,29 @@ def test_a_callable_that_is_none_is_told_though_uwsgi_learns_it_at_the_first_req
     )
     own = [loaded, "Traceback (most recent call last):", '  File "run.py", line 3', "    x()", log[-1]]
     assert explain(own, "run.py", "app") == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "detail"),
+    [
+        ("sqlalchemy.exc.OperationalError: refused", "sqlalchemy.exc.OperationalError: refused"),
+        ("SystemExit: 3", "SystemExit: 3"),
+        ("raised KeyError", "KeyError"),
+        ("  | ValueError: a", "ValueError: a"),
+    ],
+)
+def test_the_exception_is_told_from_the_beginning_of_its_name(line: str, detail: str) -> None:
+    assert f"raised while it was loaded: {detail}. " in explain([line], "run.py", "app")
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["a", "a.", ".", "Error", "AError.", "Errors", "_", "@", "Started @", "unable to find \"", "x.service: ",
+     "ModuleNotFoundError: ", "EntryError: flask_uwsgi_", " ", "TypeError: '", "\ufffd", "\u202e"],
+)  # fmt: skip
+def test_a_long_line_takes_no_time(piece: str) -> None:
+    line = (piece * 65536)[:65536]
+    started = time.monotonic()
+    explain([line] * 3, "run.py", "app")
+    telling([line] * 3)
+    assert time.monotonic() - started < 2

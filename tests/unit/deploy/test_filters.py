@@ -158,9 +158,15 @@ def test_the_manifest_is_added_with_the_checksum_of_every_file() -> None:
     assert named["files"] == FILES
     assert document == {
         "generation": named["id"],
+        "digest": named["digest"],
         **MANIFEST,
         "checksums": {name: hashlib.sha256(content.encode()).hexdigest() for name, content in FILES.items()},
     }
+
+
+def test_the_id_is_the_beginning_of_the_digest_that_decides() -> None:
+    named = generation(FILES, MANIFEST)
+    assert len(named["digest"]) == 64 and named["id"] == named["digest"][:12]
 
 
 def test_every_filter_that_the_role_uses_is_there() -> None:

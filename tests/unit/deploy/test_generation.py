@@ -3,11 +3,11 @@ import os
 import stat
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.manifest import Secrets
 
 from tests.unit.deploy.fake_host import TemporaryLayout, write_generation
 
@@ -132,7 +132,8 @@ def test_a_generation_without_its_manifest_is_not_there(layout: TemporaryLayout)
     assert gen.manifest(layout, "g") is None
     assert gen.manifest(layout, "none") is None
     write_generation(layout, "g")
-    assert (gen.manifest(layout, "g") or {})["listen"] == "0.0.0.0:8040"
+    found = gen.manifest(layout, "g")
+    assert found and found.listen == "0.0.0.0:8040"
 
 
 # The difference.
@@ -175,9 +176,8 @@ def test_a_value_of_several_lines_is_hidden_as_well(layout: TemporaryLayout) -> 
 @pytest.mark.parametrize(
     ("before", "after", "shown"),
     [
-        (None, {}, ""),
         ({}, {}, ""),
-        (None, {"A": "1"}, "+ A\n"),
+        ({}, {"A": "1"}, "+ A\n"),
         ({"A": "1", "B": "1"}, {"B": "1", "C": "1"}, "- A\n+ C\n"),
         ({"A": "1"}, {}, "- A\n"),
         ({"A": "1"}, {"A": "2"}, "~ values changed\n"),
@@ -185,12 +185,9 @@ def test_a_value_of_several_lines_is_hidden_as_well(layout: TemporaryLayout) -> 
     ],
 )
 def test_the_difference_tells_which_secrets_come_and_go(
-    before: dict[str, str] | None, after: dict[str, str], shown: str
+    before: dict[str, str], after: dict[str, str], shown: str
 ) -> None:
-    def manifest(secrets: dict[str, str]) -> dict[str, Any]:
-        return {"secrets": {"names": sorted(secrets), "fingerprint": repr(secrets)}} if secrets else {}
-
-    told = gen.secrets_difference(None if before is None else manifest(before), manifest(after))
+    told = gen.secrets_difference(*(Secrets(tuple(sorted(found)), repr(found)) for found in (before, after)))
     assert told == (f"--- secrets (values hidden)\n{shown}" if shown else "")
 
 

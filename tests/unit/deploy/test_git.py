@@ -1,3 +1,4 @@
+import re
 import subprocess
 import tarfile
 import threading
@@ -156,16 +157,120 @@ def test_a_submodule_is_refused(repository: Path, cache: Path) -> None:
     assert "has the submodule svc/vendored, which is not fetched: put its files" in problem(source(repository), cache)
 
 
-@pytest.mark.parametrize("filtered", [True, False], ids=["data filter", "older Python"])
-@pytest.mark.parametrize("target", ["/etc/hostname", "../../../../../../../../etc/hostname"])
-def test_a_link_that_leads_out_of_the_repository_ships_nothing(
-    repository: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, target: str, filtered: bool
-) -> None:
-    if not filtered:
-        monkeypatch.delattr(tarfile, "data_filter", raising=False)
+@pytest.mark.parametrize("target", ["/etc/hostname", "../../../../../../../../etc/hostname", "../../nothing"])
+def test_a_link_that_leads_out_of_the_repository_ships_nothing(repository: Path, cache: Path, target: str) -> None:
     (repository / "svc" / "link").symlink_to(target)
     commit(repository, "with a link")
-    assert "link" in problem(source(repository), cache)
+    assert f"holds 'svc/link', a link to '{target}', which leads out of the source" in problem(
+        source(repository), cache
+    )
+
+
+def test_a_link_to_nothing_is_refused(repository: Path, cache: Path) -> None:
+    (repository / "svc" / "link").symlink_to("gone.py")
+    commit(repository, "with a link")
+    assert "holds 'svc/link', a link to 'gone.py', which does not exist: remove it there" in problem(
+        source(repository), cache
+    )
+
+
+def tree_of(repository: Path, *entries: tuple[str, str, str]) -> str:
+    """Write a tree as no git would, and return its name; an entry is its mode, its name and its object."""
+    content = b"".join(f"{mode} {name}\0".encode() + bytes.fromhex(blob) for mode, name, blob in entries)
+    options = ("hash-object", "-w", "-t", "tree", "--literally", "--stdin")
+    done = subprocess.run(["git", *options], cwd=repository, input=content, check=True, capture_output=True)
+    return done.stdout.decode().strip()
+
+
+def blob(repository: Path, content: str) -> str:
+    options = ("hash-object", "-w", "--stdin")
+    done = subprocess.run(["git", *options], cwd=repository, input=content, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+HOSTILE = ["link and folder", "link and file", "link below a link", "parent", "absolute", "git", "control"]
+
+
+@pytest.fixture(params=HOSTILE)
+def hostile(repository: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """Commit a tree that would write into a folder beside it, were it followed to the letter."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    link, file = blob(repository, str(outside)), blob(repository, "written")
+    inner = tree_of(repository, ("100644", "evil", file))
+    entries = {
+        "link and folder": [("120000", "x", link), ("40000", "x", inner)],
+        "link and file": [("120000", "x", blob(repository, f"{outside}/evil")), ("100644", "x", file)],
+        "link below a link": [("120000", "x", link), ("40000", "x", tree_of(repository, ("120000", "evil", link)))],
+        "parent": [
+            ("40000", "..", tree_of(repository, ("40000", "..", tree_of(repository, ("40000", "outside", inner)))))
+        ],
+        "absolute": [("100644", f"{outside}/evil", file)],
+        "git": [("40000", ".git", inner)],
+        "control": [("100644", "x\n\x1b[2J", file)],
+    }[str(request.param)]
+    new = run(repository, "commit-tree", "-m", "hostile", tree_of(repository, *entries))
+    run(repository, "update-ref", "refs/heads/main", new)
+    return outside
+
+
+@pytest.mark.parametrize("checked", [True, False], ids=["fsck", "no fsck"])
+def test_a_tree_cannot_write_outside_its_folder(
+    repository: Path, hostile: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checked: bool
+) -> None:
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    if not checked:
+        monkeypatch.setattr(git, "_SAFE", ())
+    before = set(tmp_path.iterdir())
+    told = problem(source(repository), cache)
+    assert re.search(r"git-fsck\) refuses|which is no name for a file|which cannot be written", told), told
+    assert "\x1b" not in told
+    assert list(hostile.iterdir()) == []
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_two_names_that_are_one_on_the_controller_are_told(
+    repository: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("readme", "README"):
+        (repository / name).write_text(name)
+    commit(repository, "two of them")
+    opened = git.os.open
+    # As a file system that knows no case.
+    monkeypatch.setattr(git.os, "open", lambda path, *rest, **more: opened(str(path).lower(), *rest, **more))
+    assert "holds 'readme', which cannot be written: " in problem(source(repository), cache)
+
+
+def test_what_a_repository_says_of_its_files_does_not_count(repository: Path, cache: Path, tmp_path: Path) -> None:
+    hook = tmp_path / "template/hooks/reference-transaction"
+    hook.parent.mkdir(parents=True)
+    hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/hook\n")
+    hook.chmod(0o755)
+    (repository / ".gitattributes").write_text(
+        "secret.txt export-ignore\nid.txt export-subst ident\n*.bin filter=evil\n"
+    )
+    texts = {"secret.txt": "s", "id.txt": "$Format:%H$ $Id$\n", "x.bin": "plain", "lines.txt": "a\nb\n"}
+    for name, text in texts.items():
+        (repository / name).write_text(text)
+    commit(repository, "with attributes")
+    (tmp_path / "gitconfig").write_text(
+        f'[filter "evil"]\n    smudge = touch {tmp_path}/ran\n    required = true\n'
+        f"[init]\n    templateDir = {tmp_path}/template\n[core]\n    autocrlf = true\n"
+    )
+    _, folder = git.checkout(source(repository), cache)
+    assert {name: (folder / name).read_text() for name in texts} == texts
+    assert not (tmp_path / "ran").exists() and not (tmp_path / "hook").exists()
+
+
+def test_git_never_runs_in_the_repository_that_a_playbook_was_started_in(
+    repository: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = tmp_path / "started-in"
+    run(tmp_path, "init", "--quiet", "--bare", str(bare))
+    run(bare, "config", "core.sshCommand", f"touch {tmp_path}/ran;")
+    monkeypatch.chdir(bare)
+    problem(source("ssh://git@127.0.0.1:9/x.git"), cache)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_link_within_the_repository_is_kept(repository: Path, cache: Path) -> None:

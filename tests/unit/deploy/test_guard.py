@@ -1,10 +1,16 @@
 """The guard that runs beside the workers of an instance, loaded as uWSGI's master runs it: from its file."""
 
 import importlib.util
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -68,6 +74,56 @@ def test_without_a_limit_nothing_hangs(guard: ModuleType) -> None:
 
 def test_an_instance_that_does_not_answer_has_no_workers(guard: ModuleType, tmp_path: Path) -> None:
     assert guard.stats(str(tmp_path / "nobody")) == []
+
+
+@contextmanager
+def serving(path: Path, *parts: bytes, pause: float = 0) -> Iterator[None]:
+    """Send some bytes to whoever connects, with pauses between them."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                for part in parts:
+                    connection.sendall(part)
+                    time.sleep(pause)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield
+        thread.join(10)
+
+
+def test_the_workers_are_those_of_the_stats(guard: ModuleType, short_path: Path) -> None:
+    with serving(short_path / "a", json.dumps({"workers": [worker(7), worker(0)]}).encode()):
+        assert guard.stats(str(short_path / "a")) == [worker(7), worker(0)]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"{}", b"[]", b"3", b"null", b'{"workers": 1}', b'{"workers": [1, [], {}, null]}', b"[" * 100_000, b"\xff", b"",
+        json.dumps({"workers": [{**worker(), "pid": "../x"}, {**worker(), "pid": -1}]}).encode(),
+        json.dumps({"workers": [{**worker(), "pid": True}, {**worker(), "pid": 1 << 30}]}).encode(),
+        json.dumps({"workers": [{**worker(), "cores": 1}]}).encode(),
+        json.dumps({"workers": [{**worker(), "cores": [{}]}, {**worker(), "requests": None}]}).encode(),
+    ],
+)  # fmt: skip
+def test_stats_that_uwsgi_would_not_write_name_no_worker(guard: ModuleType, short_path: Path, document: bytes) -> None:
+    with serving(short_path / "a", document):
+        assert guard.Hang(1).found(guard.stats(str(short_path / "a")), 1) == []
+
+
+def test_stats_that_come_a_byte_at_a_time_are_given_up(
+    guard: ModuleType, short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "_PATIENCE", 0.3)
+    started = time.monotonic()
+    with serving(short_path / "a", *[b"x"] * 100, pause=0.05):
+        assert guard.stats(str(short_path / "a")) == []
+        assert time.monotonic() - started < 3
 
 
 def test_a_worker_with_too_much_memory_is_killed_and_the_log_says_why(

@@ -1,7 +1,14 @@
 import fcntl
 import json
+import os
+import re
+import stat
+import threading
+import time
+import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -134,12 +141,13 @@ def test_while_a_module_is_at_work_the_next_one_waits(layout: TemporaryLayout, c
 
 
 def test_the_next_one_does_not_wait_for_ever(layout: TemporaryLayout, clock: Clock) -> None:
-    with (
-        module_at_work(layout),
-        pytest.raises(LockedError, match=r"a module without a reservation\. Wait for it to end"),
-        lock.exclusive(layout, US),
-    ):
+    with module_at_work(layout), pytest.raises(LockedError) as caught, lock.exclusive(layout, US):
         pass
+    assert re.fullmatch(
+        rf"shop is being changed on this host: process {os.getpid()} \(.+\) of user id {os.getuid()} is at work\. "
+        r"Wait for it to end, then try again",
+        str(caught.value),
+    )
     assert 30 <= clock.now < 31
 
 
@@ -151,11 +159,107 @@ def test_how_long_it_waits_can_be_said(layout: TemporaryLayout, clock: Clock) ->
 
 def test_who_waits_in_vain_is_told_whose_module_it_is(layout: TemporaryLayout) -> None:
     lock.reserve(layout, THEM)
-    with module_at_work(layout):
-        for who in (US, THEM):
-            with pytest.raises(LockedError) as caught, lock.exclusive(layout, who, patience=0):
+    with module_at_work(layout), pytest.raises(LockedError) as caught, lock.exclusive(layout, US, patience=0):
+        pass
+    assert str(caught.value) == REFUSAL
+
+
+def test_a_run_is_not_told_that_it_stands_in_its_own_way(layout: TemporaryLayout) -> None:
+    lock.reserve(layout, US)
+    with (
+        module_at_work(layout),
+        pytest.raises(LockedError, match=rf": process {os.getpid()} \("),
+        lock.exclusive(layout, US, patience=0),
+    ):
+        pass
+
+
+# The file.
+
+
+def mode(layout: TemporaryLayout) -> int:
+    return stat.S_IMODE(layout.lock.stat().st_mode)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+def test_root_alone_may_open_the_lock_and_so_lock_it(layout: TemporaryLayout, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        lock.reserve(layout, US)
+    finally:
+        os.umask(before)
+    assert mode(layout) == 0o600
+
+
+def test_a_lock_that_anybody_may_open_is_closed_by_the_next(layout: TemporaryLayout) -> None:
+    layout.lock.parent.mkdir()
+    layout.lock.touch(mode=0o644)
+    layout.lock.chmod(0o644)
+    lock.reserve(layout, US)
+    assert mode(layout) == 0o600
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(layout: TemporaryLayout, tmp_path: Path) -> None:
+    layout.lock.parent.mkdir()
+    (tmp_path / "victim").write_text("precious")
+    layout.lock.symlink_to(tmp_path / "victim")
+    with pytest.raises(LockedError, match=r"shop\.deploy cannot be opened"):
+        lock.reserve(layout, US)
+    assert lock.owner(layout) is None
+    assert (tmp_path / "victim").read_text() == "precious"
+
+
+def test_a_lock_that_was_removed_while_somebody_waited_is_not_the_lock(layout: TemporaryLayout, clock: Clock) -> None:
+    with module_at_work(layout) as stream:
+
+        def remove_and_let_another_in() -> None:
+            if clock.now >= 1 and not clock.others:
+                layout.lock.unlink()
+                # Who comes now has the new file.
+                clock.others.append(lock._locked(layout.lock))
+                fcntl.flock(stream, fcntl.LOCK_UN)
+            elif clock.now >= 2:
+                clock.others[0].close()
+
+        clock.others = []
+        clock.tick = remove_and_let_another_in
+        with lock.exclusive(layout, US):
+            assert clock.now >= 2, "both had a lock"
+            with pytest.raises(LockedError), lock.exclusive(layout, US, patience=0):
                 pass
-            assert str(caught.value) == REFUSAL
+
+
+def test_removals_and_changes_at_the_same_time_exclude_each_other(layout: TemporaryLayout) -> None:
+    inside: list[int] = []
+    problems: list[str] = []
+
+    def work(number: int) -> None:
+        for turn in range(25):
+            try:
+                with lock.exclusive(layout, patience=60):
+                    inside.append(number)
+                    if len(inside) > 1:
+                        problems.append(f"{inside}")
+                    time.sleep(0.0005)
+                    inside.remove(number)
+                    # As a removal does in the end.
+                    if (turn + number) % 3 == 0:
+                        layout.lock.unlink(missing_ok=True)
+            except LockedError as error:
+                problems.append(str(error))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    # As long as it takes to see a few of them collide.
+    sleep, lock_time = time.sleep, lock.time
+    lock.time = types.SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: sleep(0.001))  # type: ignore[assignment]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+    finally:
+        lock.time = lock_time
+    assert problems == []
 
 
 def test_two_modules_of_the_same_run_do_not_work_at_the_same_time(layout: TemporaryLayout) -> None:

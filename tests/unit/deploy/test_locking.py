@@ -1,17 +1,20 @@
 """The locks that uv makes, from a registry of a few wheels in a folder: no network is needed."""
 
 import hashlib
+import io
+import os
 import shutil
 import sysconfig
+import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import locking
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import requirement_files
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import uv as uv_module
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import ArtifactError, loose
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.locking import Lock, lock_of
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.locking import Lock, Resolution, Unresolved, lock_of
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import Distribution, Folder, Package, Source
 
 PLATFORM = "debian-13-x86_64-py3.13"
@@ -223,6 +226,250 @@ def test_a_distribution_is_locked_without_itself(locked: LockOf, tmp_path: Path)
     assert pins(locked(Distribution(file), str(given))) == {"click": "8.0"}
 
 
+# What only a build would tell.
+
+EVIL = """
+import json, os, pathlib
+pathlib.Path(os.environ.get("MARK_DIR", "MARK")).joinpath("built").write_text(json.dumps(dict(os.environ)))
+from setuptools import setup
+setup(name="evil", version="2.0", install_requires=["click"])
+"""
+BACKEND = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+
+
+def sdist(folder: Path, mark: Path, name: str = "evil", version: str = "2.0", metadata: str = "2.1") -> Path:
+    """Write an sdist that leaves a mark when its build is asked anything."""
+    evil = EVIL.replace("MARK", str(mark))
+    files = {
+        "PKG-INFO": f"Metadata-Version: {metadata}\nName: {name}\nVersion: {version}\n",
+        "setup.py": evil,
+        "backend.py": evil,
+        "pyproject.toml": BACKEND,
+    }
+    path = folder / f"{name}-{version}.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        for file, text in files.items():
+            member = tarfile.TarInfo(f"{name}-{version}/{file}")
+            member.size = len(text.encode())
+            tar.addfile(member, io.BytesIO(text.encode()))
+    return path
+
+
+@pytest.fixture
+def mark(tmp_path: Path) -> Iterator[Path]:
+    """A folder in which whatever runs leaves a mark; it stays empty."""
+    folder = tmp_path / "mark"
+    folder.mkdir()
+    yield folder
+    assert list(folder.iterdir()) == []
+
+
+@pytest.fixture
+def evil(registry: Path, mark: Path) -> Path:
+    """Add a package to the registry whose releases have to be built to be read."""
+    (registry / "evil").mkdir()
+    path = sdist(registry / "evil", mark)
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    (registry / "evil" / "index.html").write_text(f'<a href="{path.name}#sha256={checksum}">{path.name}</a>\n')
+    return path
+
+
+def resolution(run: Callable[[], Lock]) -> Resolution:
+    with pytest.raises(Unresolved) as caught:
+        run()
+    return caught.value.resolution
+
+
+@pytest.mark.usefixtures("evil")
+def test_a_requirement_without_a_wheel_is_left_to_a_build_host(app: Path, locked: LockOf) -> None:
+    (app / "requirements.txt").write_text("evil\n-c limits.txt\n")
+    (app / "limits.txt").write_text("click<8.1\n")
+    left = resolution(lambda: locked(app))
+    assert (left.requirements, left.constraints) == ("evil\ngevent\n", "click<8.1\n")
+    assert left.preferred == SERVER and left.distribution is None and left.project == ""
+    # What the build host makes lies where the controller's own would.
+    left.path.write_text(f"{left.head}evil==2.0 {HASH}\nclick==8.0 {HASH}\n")
+    assert pins(locked(app)) == {"evil": "2.0", "click": "8.0"}
+    left.path.write_text(f"{left.head}evil @ git+https://example.org/evil\n")
+    assert "is no release of the registry" in problem(lambda: locked(app))
+
+
+def test_a_package_that_is_required_by_another_is_left_to_a_build_host(
+    app: Path, locked: LockOf, registry: Path, evil: Path
+) -> None:
+    (registry / "shop").mkdir()
+    path = wheel(registry / "shop", "shop", "1.0", "evil")
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    (registry / "shop" / "index.html").write_text(f'<a href="{path.name}#sha256={checksum}">{path.name}</a>\n')
+    (app / "requirements.txt").write_text("shop\n")
+    assert resolution(lambda: locked(app)).requirements == "shop\ngevent\n"
+
+
+@pytest.mark.usefixtures("registry")
+def test_an_sdist_without_static_metadata_is_left_to_a_build_host(locked: LockOf, tmp_path: Path, mark: Path) -> None:
+    file = sdist(tmp_path, mark)
+    left = resolution(lambda: locked(Distribution(file)))
+    assert left.distribution == file and left.requirements == "gevent\n"
+
+
+@pytest.mark.usefixtures("registry")
+def test_an_sdist_with_static_metadata_is_read(locked: LockOf, tmp_path: Path, mark: Path) -> None:
+    assert pins(locked(Distribution(sdist(tmp_path, mark, metadata="2.2")))) == {"gevent": "2.0", "greenlet": "3.0"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['[project]\nname = "evil"\nversion = "1"\ndynamic = ["dependencies"]\n', '[tool.poetry.dependencies]\nx = "*"\n'],
+)
+@pytest.mark.usefixtures("registry")
+def test_a_project_whose_dependencies_only_a_build_tells_is_left_to_a_build_host(
+    app: Path, locked: LockOf, mark: Path, text: str
+) -> None:
+    (app / "pyproject.toml").write_text(f"{text}{BACKEND}")
+    (app / "backend.py").write_text(EVIL.replace("MARK", str(mark)))
+    assert resolution(lambda: locked(app)).project == "pyproject.toml"
+
+
+@pytest.mark.usefixtures("evil")
+def test_a_wheel_that_the_operator_s_own_uv_built_is_not_used(app: Path, locked: LockOf, tmp_path: Path) -> None:
+    (app / "requirements.txt").write_text("evil\n")
+    with pytest.raises(Unresolved):
+        locked(app)
+    assert (tmp_path / "cache" / "uv").is_dir() and not (tmp_path / "uv").exists()
+
+
+def test_uv_is_given_no_secret_of_the_operator_s() -> None:
+    given = {
+        "PATH": "/bin", "HOME": "/home/me", "HTTPS_PROXY": "p", "no_proxy": "n", "UV_INDEX_MINE_PASSWORD": "p",
+        "ANSIBLE_VAULT_PASSWORD_FILE": "v", "AWS_SECRET_ACCESS_KEY": "s", "UV_NO_BUILD_ISOLATION": "1",
+        "UV_CACHE_DIR": "c", "VIRTUAL_ENV": "v", "PYTHONPATH": "p", "UV_PYTHON": "evil", "UV_OVERRIDE": "o",
+    }  # fmt: skip
+    assert uv_module.environment(given) == {
+        "PATH": "/bin", "HOME": "/home/me", "HTTPS_PROXY": "p", "no_proxy": "n", "UV_INDEX_MINE_PASSWORD": "p",
+        "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1",
+    }  # fmt: skip
+
+
+# What an application's files say of where packages come from.
+
+
+@pytest.mark.usefixtures("registry")
+def test_options_in_files_do_not_count_and_are_named(app: Path, locked: LockOf, tmp_path: Path) -> None:
+    # Another registry's flask 9, which uv would take with any of these.
+    (tmp_path / "links").mkdir()
+    wheel(tmp_path / "links", "flask", "9.0")
+    links = (tmp_path / "links").as_uri()
+    options = (
+        f"--find-links {links}\n--index-url=file:///nowhere\n--extra-index-url file:///nowhere\n-i file:///nowhere\n"
+        "--trusted-host example.org\n--no-binary :all:\n--no-index\n--pre\n"
+    )
+    (app / "requirements.txt").write_text(f"{options}flask --config-settings=a=b\n-r more.txt\n")
+    (app / "more.txt").write_text(f"-f {links}\n")
+    for name, text in (
+        ("uv.toml", f'find-links = ["{links}"]\n'),
+        ("pyproject.toml", f'[tool.uv]\nfind-links = ["{links}"]\noverride-dependencies = ["flask==9.0"]\n'),
+    ):
+        (app / name).write_text(text)
+    lock = locked(app)
+    assert pins(lock)["flask"] == "3.1"
+    assert lock.ignored == [
+        *(f"{option} of requirements.txt" for option in (
+            "--find-links", "--index-url", "--extra-index-url", "-i", "--trusted-host", "--no-binary", "--no-index",
+            "--pre", "--config-settings",
+        )),
+        "-f of more.txt",
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("registry")
+def test_settings_of_uv_in_a_project_do_not_count(app: Path, locked: LockOf, tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    wheel(tmp_path / "links", "flask", "9.0")
+    (app / "pyproject.toml").write_text(
+        '[project]\nname = "shop"\nversion = "1"\ndependencies = ["flask"]\n'
+        f'[tool.uv]\nfind-links = ["{(tmp_path / "links").as_uri()}"]\noverride-dependencies = ["flask==9.0"]\n'
+    )
+    lock = locked(app)
+    assert pins(lock)["flask"] == "3.1" and lock.ignored == ["[tool.uv] of pyproject.toml"]
+
+
+def test_a_lock_with_options_is_a_lock(app: Path, locked: LockOf) -> None:
+    (app / "requirements.txt").write_text(f"--index-url https://example.org/simple\nflask==3.0 {HASH}\n")
+    lock = locked(app)
+    assert pins(lock) == {"flask": "3.0"} and lock.path is None
+    assert lock.ignored == ["--index-url of requirements.txt"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("-r ../secret.txt\n", "which is outside of the source"),
+        ("-c link.txt\n", "which is outside of the source"),
+        ("-r https://example.org/r.txt\n", "an address: download it into the source"),
+        ("-e .\n", "'-e .' is no release of the registry"),
+        ("./lib\n", "'./lib' is no release of the registry"),
+        ("git+https://me:hunter2@example.org/x\n", "'git+https://…@example.org/x' is no release"),
+        ("flask>=>1\n", "is no requirement ("),
+        ("flask ${SECRET}\n", "is no requirement ("),
+        ("-r pipe\n", "is no file: set it to"),
+        ("-r .\n", "cannot be read: Is a directory"),
+    ],
+)
+def test_what_leads_out_or_cannot_be_read_is_refused_by_name(
+    app: Path, locked: LockOf, tmp_path: Path, text: str, says: str
+) -> None:
+    (tmp_path / "secret.txt").write_text("hunter2\n")
+    (app / "link.txt").symlink_to(tmp_path / "secret.txt")
+    os.mkfifo(app / "pipe")
+    (app / "requirements.txt").write_text(text)
+    told = problem(lambda: locked(app))
+    assert says in told and "hunter2" not in told
+
+
+@pytest.mark.usefixtures("registry")
+def test_the_encodings_that_editors_write_are_read(app: Path, locked: LockOf) -> None:
+    for content in ("\ufeffflask<3.1\n".encode(), b"\xff\xfe" + "flask<3.1\r\n".encode("utf-16-le")):
+        (app / "requirements.txt").write_bytes(content)
+        assert pins(locked(app))["flask"] == "3.0"
+    (app / "requirements.txt").write_bytes(b"flask # caf\xe9\n")
+    assert "is no text in UTF-8 (byte 11): save it as UTF-8" in problem(lambda: locked(app))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        '{ git = "https://example.org/x?rev=1#abc" }',
+        '{ directory = "../x" }',
+        '{ path = "x.whl" }',
+        '{ url = "https://example.org/x.whl" }',
+    ],
+)
+def test_a_uv_lock_that_leads_out_is_refused_by_name(app: Path, locked: LockOf, source: str) -> None:
+    (app / "pyproject.toml").write_text('[project]\nname = "shop"\nversion = "1"\ndependencies = ["x"]\n')
+    (app / "uv.lock").write_text(
+        'version = 1\nrequires-python = ">=3.11"\n'
+        f'[[package]]\nname = "x"\nversion = "1"\nsource = {source}\n'
+        '[[package]]\nname = "shop"\nversion = "1"\nsource = { virtual = "." }\ndependencies = [{ name = "x" }]\n'
+    )
+    told = problem(lambda: locked(app))
+    assert told.startswith("flask_uwsgi_requirements=") and "cannot be locked" in told
+
+
+def test_reading_a_uv_lock_runs_no_interpreter_of_the_source(app: Path, locked: LockOf, mark: Path) -> None:
+    (app / "pyproject.toml").write_text('[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\n')
+    (app / "uv.lock").write_text(
+        'version = 1\nrequires-python = ">=3.11"\n[[package]]\nname = "shop"\nversion = "1"\n'
+        'source = { virtual = "." }\n'
+    )
+    for folder in (app / ".venv" / "bin", app):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "python").write_text(f"#!/bin/sh\ntouch {mark}/ran\n")
+        (folder / "python").chmod(0o755)
+    (app / ".venv" / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    (app / ".python-version").write_text("./python\n")
+    assert locked(app).entries == []
+
+
 # When it is made.
 
 
@@ -255,7 +502,6 @@ def test_a_lock_is_made_once_and_again_when_something_that_went_into_it_changes(
     [
         ("flask==99\n", "flask==99"),
         ("no-such-thing\n", "no-such-thing"),
-        ("flask>=>1\n", "no such comparison operator"),
         ("flask<3.1\nflask>3.0\n", "flask>3.0"),
     ],
 )
@@ -281,18 +527,24 @@ def test_an_include_that_is_missing_is_told(app: Path, locked: LockOf) -> None:
     assert f"flask_uwsgi_requirements includes {app / 'none.txt'}, which does not exist" in problem(lambda: locked(app))
 
 
-def test_files_that_include_each_other_end(app: Path, locked: LockOf) -> None:
+def test_files_that_include_each_other_end(app: Path) -> None:
     (app / "requirements.txt").write_text("-r more.txt\n")
-    (app / "more.txt").write_text("-r requirements.txt\n")
-    assert list(locking._inputs(app / "requirements.txt"))[:2] == ["-r more.txt\n", "-r requirements.txt\n"]
+    (app / "more.txt").write_text("-r requirements.txt\nflask\n")
+    wanted = requirement_files.read(app / "requirements.txt", app)
+    assert wanted.requirements == ["flask"] and len(wanted.inputs) == 2
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('[project]\nname = "a"\ndynamic = ["dependencies"]\n', "has dynamic dependencies, which only a build"),
-        ('[tool.poetry.dependencies]\nflask = "*"\n', "in tool.poetry alone: export them"),
         ("[project\n", "is no valid TOML"),
+        ('[project]\nname = "a"\ndependencies = "flask"\n', "has no list of texts in project.dependencies"),
+        ('[project]\nname = "a"\ndependencies = ["x @ git+https://h/x"]\n', "is no release of the registry"),
+        ('[project]\nname = "a"\nrequires-python = "three"\n', "which is no range of versions"),
+        (
+            '[project]\nname = "a"\ndependencies = ["Core.lib"]\n[tool.uv.sources]\ncore-lib = { index = "i" }\n',
+            "takes core-lib from [tool.uv.sources], which does not count here",
+        ),
     ],
 )
 def test_a_project_whose_dependencies_cannot_be_read_is_told(app: Path, locked: LockOf, text: str, says: str) -> None:
@@ -350,16 +602,6 @@ def test_a_registry_that_cannot_be_reached_is_told_without_its_password(
     told = problem(lambda: locked(app))
     assert "the package registry cannot be reached from the controller. Check network, proxy and uv's" in told
     assert "//…@registry.invalid" in told and "hunter2" not in told
-
-
-def test_a_package_that_has_to_be_built_to_be_read_tells_what_the_controller_lacks(
-    app: Path, locked: LockOf, uv: Callable[[str], None]
-) -> None:
-    uv("echo 'Error: pg_config executable not found.' >&2; exit 1")
-    (app / "requirements.txt").write_text("psycopg2\n")
-    assert "to see what it requires, and lacks libpq-dev. Install that there, or give a lock" in problem(
-        lambda: locked(app)
-    )
 
 
 def test_a_lock_that_takes_too_long_is_told(

@@ -2,13 +2,18 @@
 
 import json
 import os
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import logs
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import journal as journal_module
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import logs, systemd
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.logs import Entry
+
+from tests.unit.deploy.fake_host import TemporaryLayout, write_generation
 
 RunModule = Callable[..., dict[str, Any]]
 
@@ -163,15 +168,35 @@ def record(message: Any, **more: Any) -> dict[str, Any]:
     }
 
 
+def printed_by_journalctl(*records: dict[str, Any]) -> str:
+    return "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in records)
+
+
 def parsed(*records: dict[str, Any]) -> list[Entry]:
-    return logs.parse("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in records))
+    found = journal_module.parse(printed_by_journalctl(*records))
+    return [entry for one in found for entry in logs._entries(one)]
 
 
 def test_a_record_has_its_time_in_utc_its_process_and_its_priority() -> None:
     assert parsed(record("hello")) == [Entry("2026-11-24T09:23:47Z", "718", 6, "hello")]
-    assert parsed(record("x", SYSLOG_IDENTIFIER="systemd", PRIORITY="4")) == [
-        Entry("2026-11-24T09:23:47Z", "systemd", 4, "x")
-    ]
+    assert parsed(record("x", _PID="1", PRIORITY="4")) == [Entry("2026-11-24T09:23:47Z", "systemd", 4, "x")]
+
+
+def test_who_calls_itself_systemd_is_not_systemd() -> None:
+    assert parsed(record("x", SYSLOG_IDENTIFIER="systemd"))[0].by == "718"
+
+
+@pytest.mark.parametrize("priority", ["9", "-1", "9" * 5000, "٣", "", ["3"], None, 3.5, "3\n"])
+def test_a_priority_that_is_none_is_that_of_what_is_just_printed(priority: object) -> None:
+    assert parsed(record("x", PRIORITY=priority))[0].priority == 6
+
+
+@pytest.mark.parametrize(
+    "broken", ["{", "[]", "3", "null", "{}", '{"__REALTIME_TIMESTAMP": "x"}', "[" * 100_000, "\ufffd"]
+)
+def test_a_record_that_was_cut_costs_no_other(broken: str) -> None:
+    output = printed_by_journalctl(record("fine")) + broken
+    assert [one.lines for one in journal_module.parse(output)] == [("fine",)]
 
 
 def test_records_come_newest_first_and_lines_go_oldest_first() -> None:
@@ -211,6 +236,24 @@ def test_a_line_of_json_shows_its_traceback_below() -> None:
         assert logs.unfold(other) == [other]
 
 
+@pytest.mark.parametrize("line", ["[" * 60_000, '{"a":' * 60_000, '{"a": ' + "1" * 60_000 + "}"])
+def test_a_line_that_is_hardly_json_is_shown_as_it_is(line: str) -> None:
+    assert logs.unfold(line) == [line]
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [" ", "a", "a.", ".", "Error", "AError.", "[", " [", "x(): [", "@", "Started @", "listen queue of socket ",
+     "level", "Traceback ", "\t", "é", "\u202e"],
+)  # fmt: skip
+def test_a_long_line_takes_no_time(piece: str) -> None:
+    line = (piece * 65536)[:65536]
+    started = time.monotonic()
+    logs.errors([entry(line), entry(line)], 2)
+    parsed(record(line))
+    assert time.monotonic() - started < 2
+
+
 # The module.
 
 
@@ -225,7 +268,8 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "#!/bin/sh\n"
         f'echo "$*" >> {tmp_path}/asked\n'
         'case "$*" in\n'
-        "*--field=UNIT*) echo shop@g1.service shop-canary@g1.service shop.socket shop2@g1.service | tr ' ' '\\n';;\n"
+        "*--field=_SYSTEMD_UNIT*) echo shop@g1.service shop-pre@g0.service shop2@g1.service x-shop@g1.service"
+        " | tr ' ' '\\n';;\n"
         "*--since=nonsense*) echo 'Failed to parse timestamp: nonsense' >&2; exit 1;;\n"
         "*--since=*) echo 'Failed to open system journal: Permission denied' >&2; exit 1;;\n"
         f"*) cat {records};;\n"
@@ -244,9 +288,33 @@ def test_the_module_tells_errors_and_last_lines(run_module: RunModule, journal: 
     assert result["deployed"] is False
     asked = (tmp_path / "asked").read_text().splitlines()[-1]
     assert asked.endswith(
-        "SYSLOG_IDENTIFIER=shop + _UID=0 UNIT=shop@g1.service UNIT=shop-canary@g1.service UNIT=shop.socket "
-        "+ _SYSTEMD_UNIT=shop@g1.service _SYSTEMD_UNIT=shop-canary@g1.service _SYSTEMD_UNIT=shop.socket"
+        "_SYSTEMD_UNIT=shop-pre@g0.service _SYSTEMD_UNIT=shop@g1.service "
+        "+ _UID=0 UNIT=shop-pre@g0.service UNIT=shop@g1.service"
     )
+
+
+def test_what_anybody_can_claim_is_not_asked_for(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(systemd, "journalctl", lambda *arguments: asked.extend(arguments) or "")
+    for name in ("g1", "g2"):
+        write_generation(layout, name)
+    layout.socket_dropin("0.0.0.0:8040").parent.mkdir()
+    logs.read(layout, 10)
+    fields = [word for word in asked if re.match(r"[A-Z_]+=", word)]
+    assert "_SYSTEMD_UNIT=shop-canary@g2.service" in fields and "_SYSTEMD_UNIT=shop@0.0.0.0:8040.socket" in fields
+    assert {"shop-pre@g1.service", "shop-post@g1.service", "shop-check@g1.service", "shop-relief@g1.service"} <= {
+        word.partition("=")[2] for word in fields
+    }
+    # journald itself sets the one; of the other, root's word alone counts.
+    before, after = fields[: fields.index("_UID=0")], fields[fields.index("_UID=0") + 1 :]
+    assert {word.partition("=")[0] for word in before} == {"_SYSTEMD_UNIT"}
+    assert {word.partition("=")[0] for word in after} == {"UNIT"}
+    assert asked[asked.index("_UID=0") - 1] == "+" and asked.count("+") == 1
+
+
+def test_of_what_never_ran_nothing_is_read(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemd, "journalctl", lambda *arguments: "other.service\nshop2@g.service\n")
+    assert logs.read(layout, 10) == []
 
 
 def test_more_is_read_than_is_shown(run_module: RunModule, journal: Path, tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ def options(tmp_path: Path) -> dict[str, Any]:
         **{name: str(tmp_path / f"{name}.txt") for name in locks if "/" not in name},
         "platform": PLATFORM,
         "exclude": ["*.pyc"],
+        "patches": str(tmp_path / "patches"),
         "cache": str(tmp_path / "cache" / "artifacts"),
     }
 
@@ -87,7 +88,11 @@ def test_an_artifact_is_named_and_its_code_packed_once(look_up: LookUp, options:
     assert plan["platform"] == PLATFORM and plan["source"] == {"kind": "folder"} and plan["locked"] == {}
     assert code["file"] == f"code-{code['id']}.tar.gz" == Path(code["path"]).name
     assert sorted(path.name for path in cache.iterdir()) == [code["file"], code["file"] + ".json"]
-    assert len(code["sha256"]) == 64
+    assert len(code["sha256"]) == len(plan["digest"]) == len(wheels["digest"]) == len(code["inputs"]) == 64
+    assert [whole[:12] for whole in (plan["digest"], wheels["digest"], code["inputs"])] == [
+        found["id"] for found in (plan, wheels, code)
+    ]
+    assert code["unpacked"] == sum(len(text) for text in names(plan).values())
     assert wheels["path"] == str(cache / f"wheelhouse-{wheels['id']}.tar")
     assert wheels["built"] is False and "sha256" not in wheels
     assert wheels["requirements"] == {
@@ -104,12 +109,16 @@ def test_wheels_in_the_cache_are_found(look_up: LookUp, options: dict[str, Any])
     plan = look_up(options)[0][0]
     archive = Path(plan["wheelhouse"]["path"])
     archive.write_bytes(b"wheels")
-    record = {"file": archive.name, "sha256": "9e7c3d8b9fbd4e0c3a" + "0" * 46}
-    archive.with_name(archive.name + ".json").write_text(json.dumps(record))
+    record = {"file": archive.name, "sha256": "9e7c3d8b9fbd4e0c3a" + "0" * 46, "inputs": "e" * 64}
+    beside = archive.with_name(archive.name + ".json")
+    beside.write_text(json.dumps(record))
+    # A twin: made from something else, and of the same short id.
+    assert look_up(options)[0][0]["wheelhouse"]["built"] is False
+    beside.write_text(json.dumps({**record, "inputs": plan["wheelhouse"]["digest"]}))
     damaged = look_up(options)[0][0]
     assert list(damaged) == ["problem"]
     assert f"artifact {archive} is damaged" in damaged["problem"]
-    archive.with_name(archive.name + ".json").unlink()
+    beside.unlink()
     archive.unlink()
     assert look_up(options)[0][0]["wheelhouse"]["built"] is False
 
@@ -226,6 +235,88 @@ def test_a_lock_that_is_made_is_told_and_stays(look_up: LookUp, options: dict[st
     locked = first[0]["locked"]
     assert locked["from"] == "uv.lock" and locked["packages"] == 0
     assert Path(locked["path"]).read_text() == f"# Made from uv.lock for {PLATFORM}.\n"
+
+
+def test_what_a_hostile_branch_left_in_the_cache_is_not_taken(
+    look_up: LookUp, options: dict[str, Any], tmp_path: Path
+) -> None:
+    good = look_up(options)[0][0]
+    # As if its short id were the good one's.
+    (Path(options["source"]) / "run.py").write_text("import evil\n")
+    evil = look_up({**options, "cache": str(tmp_path / "other")})[0][0]
+    for suffix in ("", ".json"):
+        text = Path(evil["code"]["path"] + suffix).read_bytes()
+        Path(good["code"]["path"] + suffix).write_bytes(
+            text.replace(evil["code"]["id"].encode(), good["code"]["id"].encode())
+        )
+    assert names(good)["run.py"] == "import evil\n"
+    (Path(options["source"]) / "run.py").write_text("app = print\n")
+    again = look_up(options)[0][0]
+    assert again == good
+    assert names(again)["run.py"] == "app = print\n"
+
+
+def test_nothing_of_a_source_is_read_before_its_links_are_judged(
+    look_up: LookUp, options: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "vault").write_text("hunter2\n")
+    (tmp_path / "app" / "requirements.txt").unlink()
+    (tmp_path / "app" / "requirements.txt").symlink_to(tmp_path / "vault")
+    problem = look_up(options)[0][0]["problem"]
+    assert "holds 'requirements.txt', a link to " in problem and "hunter2" not in problem
+
+
+def test_patches_are_part_of_the_wheels(look_up: LookUp, options: dict[str, Any], tmp_path: Path) -> None:
+    folder = tmp_path / "patches" / "uWSGI-2.0.31"
+    folder.mkdir(parents=True)
+    plain = look_up(options)[0][0]
+    (folder / "01-first.patch").write_text("--- a/x\n+++ b/x\n")
+    (folder / "README.md").write_text("No patch.\n")
+    patched, unpatched = look_up(options, {**options, "patches": str(tmp_path)})
+    wheels = patched[0]["wheelhouse"]
+    assert plain["wheelhouse"]["patches"] == {} and unpatched[0]["wheelhouse"] == plain["wheelhouse"]
+    assert wheels["patches"] == {"uwsgi-2.0.31": {"01-first.patch": "--- a/x\n+++ b/x\n"}}
+    assert wheels["id"] != plain["wheelhouse"]["id"] and patched[0]["code"] == plain["code"]
+    (folder / "01-first.patch").write_text("--- a/y\n+++ b/y\n")
+    assert look_up(options)[0][0]["wheelhouse"]["id"] != wheels["id"]
+    # Another version of what is patched would lack what the patches mend.
+    (tmp_path / "app" / "requirements.txt").write_text(f"uWSGI==2.0.30 {HASH}\n")
+    assert look_up(options)[0][0]["problem"] == (
+        "flask_uwsgi_requirements pins uwsgi==2.0.30, and the patches that the role depends on are for 2.0.31: remove "
+        "the pin, and the role installs uwsgi 2.0.31"
+    )
+
+
+def test_build_tools_are_part_of_the_wheels_and_uv_is_not(
+    look_up: LookUp, options: dict[str, Any], tmp_path: Path
+) -> None:
+    plain = look_up(options)[0][0]["wheelhouse"]
+    (tmp_path / "build_lock.txt").write_text(f"pip==26.3 {HASH}\nuv==0.13.9 {HASH}\n")
+    assert look_up(options)[0][0]["wheelhouse"] == plain
+    (tmp_path / "build_lock.txt").write_text(f"pip==26.3 {HASH}\nhatchling==1.33.0 {HASH}\n")
+    assert look_up(options)[0][0]["wheelhouse"]["id"] != plain["id"]
+
+
+@pytest.mark.parametrize("value", [0, -1, "many", "1.5", ""])
+def test_a_limit_of_builds_is_a_number_above_0(look_up: LookUp, options: dict[str, Any], value: Any) -> None:
+    told = look_up({**options, "limits": {"artifact_build_tasks": value}})[0][0]
+    assert told == {"problem": f"artifact_build_tasks={value} is no whole number above 0: set it to one"}
+
+
+def test_a_project_that_a_build_host_has_to_read_is_packed_for_it(
+    look_up: LookUp, options: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "app" / "requirements.txt").unlink()
+    (tmp_path / "app" / "pyproject.toml").write_text('[project]\nname = "a"\ndynamic = ["dependencies"]\n')
+    plan = look_up(options)[0][0]
+    assert plan.keys() == {"resolution", "ignored"}
+    left = plan["resolution"]
+    assert left["project"] == "pyproject.toml" and left["made_from"] == "pyproject.toml"
+    with tarfile.open(left["archive"]) as tar:
+        assert sorted(tar.getnames()) == ["pyproject.toml", "run.py"]
+    # Whatever of it changes may change what it requires.
+    (tmp_path / "app" / "run.py").write_text("changed\n")
+    assert look_up(options)[0][0]["resolution"]["path"] != left["path"]
 
 
 # Secrets.

@@ -19,6 +19,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap
 from ansible_collections.flaskops.uwsgi.plugins.modules import generation, host_state, serving, status, swap
 
 from tests.unit.deploy.fake_host import CREDS, FakeHost, RefusedError, TemporaryLayout, write_generation
+from tests.unit.deploy.fake_host import manifest as whole_manifest
 
 RunModule = Callable[..., dict[str, Any]]
 PARTS = ("generations", "releases", "venvs")
@@ -38,12 +39,45 @@ def program(path: Path, script: str) -> None:
 # The generation.
 
 
+# Starts a unit as systemd does, and keeps what it printed.
+SYSTEMCTL = """
+echo "$@" >> "$0.asked"
+test "$1" = start || exit 0
+cp {units}/shop-validate@.service "$0.unit" && cp {units}/$2.d/generation.conf "$0.settings" || exit 5
+{uwsgi} --ini {ini} --version > "$0.journal" 2>&1 && exit 0
+echo "$2: Main process exited, code=exited, status=1/FAILURE" >> "$0.journal"
+echo "Job for $2 failed." >&2
+exit 1
+"""
+JOURNALCTL = """
+case "$*" in
+    *--show-cursor*) echo "-- cursor: i=1" ;;
+    *"--unit shop-validate@g1.service"*--cursor*) cat "${0%/*}/systemctl.journal" ;;
+esac
+"""
+
+
+@pytest.fixture
+def run_generation(run_module: RunModule, tmp_path: Path) -> RunModule:
+    """Run the module upon units below the test's own directory."""
+    before = (
+        "from pathlib import Path\n"
+        "from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout\n"
+        f"Layout.units = Path('{tmp_path}/units')"
+    )
+    return lambda **arguments: run_module("generation", before=before, **arguments)
+
+
 @pytest.fixture
 def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Put a release, uWSGI and systemd-analyze in place, which find nothing wrong; return the arguments."""
-    for folder in ("generations", "releases/r1"):
-        (tmp_path / "opt/shop" / folder).mkdir(parents=True)
-    program(tmp_path / "opt/shop/venvs/v1/bin/uwsgi", 'test -f "$2" && test "$RUNTIME_DIRECTORY" = /nonexistent')
+    """Put a release, uWSGI and systemd in place, which find nothing wrong; return the arguments."""
+    for folder in ("opt/shop/generations", "opt/shop/releases/r1", "units"):
+        (tmp_path / folder).mkdir(parents=True)
+    uwsgi = tmp_path / "opt/shop/generations/g1/venv/bin/uwsgi"
+    program(tmp_path / "opt/shop/venvs/v1/bin/uwsgi", 'test "$1 $3" = "--ini --version" && test -f "$2"')
+    ini = tmp_path / "opt/shop/generations/g1/uwsgi.ini"
+    program(tmp_path / "bin/systemctl", SYSTEMCTL.format(units=tmp_path / "units", uwsgi=uwsgi, ini=ini))
+    program(tmp_path / "bin/journalctl", JOURNALCTL)
     program(
         tmp_path / "bin/systemd-analyze", 'LC_ALL=C ls "${SYSTEMD_UNIT_PATH%:}" > "$0.seen"; echo "$@" > "$0.asked"'
     )
@@ -64,6 +98,7 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
             "units/app-relief@.service": "[Service]\n",
             "units/app-task@.service": "[Service]\n",
             "units/app-check@.service": "[Service]\n",
+            "units/app-validate@.service": "[Service]\nUser=shop\n",
             "units/generation.conf": "[Service]\n",
             "units/listen.conf": "[Service]\n",
             "manifest.json": MANIFEST,
@@ -73,12 +108,12 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
 
 
 def test_a_generation_is_written_once_with_its_links(
-    run_module: RunModule, arguments: dict[str, Any], tmp_path: Path
+    run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
 ) -> None:
     folder = tmp_path / "opt/shop/generations/g1"
-    assert run_module("generation", check=True, **arguments)["changed"]
+    assert run_generation(check=True, **arguments)["changed"]
     assert not folder.exists()
-    result = run_module("generation", **arguments)
+    result = run_generation(**arguments)
     assert result["changed"], result
     assert result["path"] == str(folder)
     assert (folder / "release").readlink() == Path("../../releases/r1")
@@ -103,19 +138,36 @@ def test_a_generation_is_written_once_with_its_links(
     asked = (tmp_path / "bin/systemd-analyze.asked").read_text().split()
     assert asked[:2] == ["verify", "--man=no"]
     assert asked[2:] == [f"shop{kind}@g1.service" for kind in ("", "-canary", "-relief", "-check", "-pre")]
-    assert not run_module("generation", **arguments)["changed"]
+    assert not run_generation(**arguments)["changed"]
 
 
-def test_the_difference_that_is_shown_hides_the_environment(run_module: RunModule, arguments: dict[str, Any]) -> None:
+def test_uwsgi_reads_the_configuration_in_a_unit_of_the_service_s_and_root_does_not_run_it(
+    run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    program(tmp_path / "opt/shop/venvs/v1/bin/uwsgi", f"touch {tmp_path}/ran")
+    # So that nobody but the module itself could.
+    systemctl = tmp_path / "bin/systemctl"
+    systemctl.write_text(systemctl.read_text().replace(f"{tmp_path}/opt/shop/generations/g1/venv/bin/uwsgi", "true"))
+    assert run_generation(**arguments)["changed"]
+    assert not (tmp_path / "ran").exists()
+    assert (tmp_path / "bin/systemctl.unit").read_text() == "[Service]\nUser=shop\n"
+    assert list((tmp_path / "units").iterdir()) == []
+    asked = (tmp_path / "bin/systemctl.asked").read_text().splitlines()
+    assert asked[-3:] == ["stop shop-validate@*.service", "daemon-reload", "reset-failed shop-validate@*.service"]
+
+
+def test_the_difference_that_is_shown_hides_the_environment(
+    run_generation: RunModule, arguments: dict[str, Any]
+) -> None:
     # Ansible hides what is no_log wherever it stands, so a file of one line would not be shown.
     arguments["files"]["uwsgi.ini"] = "[uwsgi]\nmaster = true\n"
-    shown = run_module("generation", check=True, **arguments)["diff"]["prepared"]
+    shown = run_generation(check=True, **arguments)["diff"]["prepared"]
     assert "+ TOKEN\n" in shown and "+[uwsgi]\n" in shown
     assert "s3cr3t" not in shown
 
 
 def test_secrets_reach_the_host_and_no_result_tells_them(
-    run_module: RunModule, arguments: dict[str, Any], tmp_path: Path
+    run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
 ) -> None:
     program(tmp_path / "bin/systemd-creds", CREDS.partition("\n")[2])
     (tmp_path / "bin/systemd-creds.key").touch()
@@ -123,19 +175,19 @@ def test_secrets_reach_the_host_and_no_result_tells_them(
     arguments |= {"secrets": {"TOKEN": "hunter2-hunter2", "PIN": 4711}}
     arguments["files"]["manifest.json"] = manifest
     folder = tmp_path / "opt/shop/generations/g1"
-    results = [run_module("generation", check=True, **arguments)]
+    results = [run_generation(check=True, **arguments)]
     assert results[0]["encrypted"] is None and not folder.exists()
-    results.append(run_module("generation", **arguments))
+    results.append(run_generation(**arguments))
     assert results[1]["encrypted"] is True, results
     assert "shop-relief@g1.service.d" in (tmp_path / "bin/systemd-analyze.seen").read_text()
     assert credentials.stale(folder, {"TOKEN": "hunter2-hunter2", "PIN": "4711"}) == []
-    results.append(run_module("generation", **arguments))
+    results.append(run_generation(**arguments))
     assert not results[2]["changed"]
     (folder / "credentials" / "PIN").unlink()
-    results.append(run_module("generation", check=True, **arguments))
+    results.append(run_generation(check=True, **arguments))
     assert results[3]["changed"] and results[3]["mended"] == ["credentials/PIN"]
     (tmp_path / "bin/systemd-creds.key").unlink()
-    results.append(run_module("generation", **arguments))
+    results.append(run_generation(**arguments))
     assert (results[4]["encrypted"], len(results[4]["warnings"])) == (False, 1)
     assert credentials.stale(folder, {"TOKEN": "hunter2-hunter2", "PIN": "4711"}) == []
     assert "+ TOKEN\n" in results[0]["diff"]["prepared"]
@@ -153,48 +205,49 @@ def test_secrets_reach_the_host_and_no_result_tells_them(
     ],
 )
 def test_an_ini_that_uwsgi_refuses_leaves_nothing_behind(
-    run_module: RunModule, arguments: dict[str, Any], tmp_path: Path, script: str, message: str
+    run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path, script: str, message: str
 ) -> None:
     program(tmp_path / "opt/shop/venvs/v1/bin/uwsgi", script)
-    result = run_module("generation", **arguments)
+    result = run_generation(**arguments)
     assert result["failed"] and result["msg"].startswith(message)
     assert result["msg"].endswith("Nothing of it remains; the running service was not touched")
     assert [path.name for folder in PARTS for path in (tmp_path / "opt/shop" / folder).iterdir()] == []
 
 
 def test_what_is_refused_takes_nothing_from_a_generation_that_served(
-    run_module: RunModule, arguments: dict[str, Any], tmp_path: Path
+    run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
 ) -> None:
     layout = Layout("shop", tmp_path / "opt")
     for name in ("served", "shares"):
         write_generation(layout, name, release="r0", venv="v0" if name == "served" else "v1")
         gen.mark_served(layout, name)
     program(tmp_path / "opt/shop/venvs/v1/bin/uwsgi", "exit 1")
-    assert run_module("generation", **arguments)["failed"]
+    assert run_generation(**arguments)["failed"]
     left = {path.name for folder in PARTS for path in (tmp_path / "opt/shop" / folder).iterdir()}
     assert left == {"served", "shares", "r0", "v0", "v1"}
 
 
 def test_units_that_systemd_complains_of_leave_nothing_behind(
-    run_module: RunModule, arguments: dict[str, Any], tmp_path: Path
+    run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
 ) -> None:
     complaint = "shop@g1.service.d/generation.conf:5: Unknown key name 'X' in section 'Service', ignoring."
     program(
         tmp_path / "bin/systemd-analyze",
         f'echo "/usr/lib/other.service:1: no matter" >&2; echo "${{SYSTEMD_UNIT_PATH%:}}/{complaint}" >&2',
     )
-    result = run_module("generation", **arguments)
+    result = run_generation(**arguments)
     assert result["failed"]
     assert f"(a directive in flask_uwsgi_unit_overrides?): {complaint}. Nothing" in result["msg"]
     assert list((tmp_path / "opt/shop/generations").iterdir()) == []
 
 
 def test_a_release_without_uwsgi_leaves_nothing_behind(
-    run_module: RunModule, arguments: dict[str, Any], tmp_path: Path
+    run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
 ) -> None:
-    result = run_module("generation", **{**arguments, "venv": "none"})
+    result = run_generation(**{**arguments, "venv": "none"})
     assert result["failed"] and "generation g1 is refused" in result["msg"]
     assert list((tmp_path / "opt/shop/generations").iterdir()) == []
+    assert list((tmp_path / "units").iterdir()) == []
 
 
 class Failed(Exception):
@@ -223,6 +276,28 @@ def test_a_check_that_hangs_leaves_nothing_behind(
     with pytest.raises(Failed, match="generation g1 is refused"):
         generation.main()
     assert list((tmp_path / "opt/shop/generations").iterdir()) == []
+
+
+def manifest(arguments: dict[str, Any], digest: str) -> dict[str, Any]:
+    return {**arguments["files"], "manifest.json": json.dumps({**json.loads(MANIFEST), "digest": digest})}
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "unused"])
+def test_another_generation_of_the_same_short_id_is_never_taken_for_this_one(
+    run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path, kept: bool
+) -> None:
+    twin = {**arguments, "files": {**manifest(arguments, "e" * 64), "uwsgi.ini": "[uwsgi]\nevil = true\n"}}
+    run_generation(**twin)
+    if kept:
+        gen.mark_served(Layout("shop", tmp_path / "opt"), "g1")
+    result = run_generation(**{**arguments, "files": manifest(arguments, "f" * 64)})
+    written = (tmp_path / "opt/shop/generations/g1/uwsgi.ini").read_text()
+    if kept:
+        assert result["failed"] and "generation g1 on this host has the same short id and is another" in result["msg"]
+        assert written == "[uwsgi]\nevil = true\n"
+    else:
+        assert result["changed"] and result["mended"] == []
+        assert written == "[uwsgi]\n"
 
 
 # What a host holds.
@@ -257,7 +332,7 @@ def test_a_host_that_was_never_deployed_to_is_described(run_module: RunModule, t
     result = run_module("host_state", app_name="shop", base_dir=str(tmp_path), port=1, user="root", group="nogroup-x")
     app = result["app"]
     assert not result["changed"]
-    assert (app["current"], app["kept"], app["releases"], app["venvs"]) == (None, [], [], [])
+    assert (app["current"], app["kept"], app["releases"], app["venvs"]) == (None, [], {}, {})
     assert app["account"] is False
     assert result["host"]["platform"].startswith(result["host"]["distribution"])
 
@@ -266,11 +341,13 @@ def test_what_was_deployed_is_described(run_module: RunModule, layout: Temporary
     write_generation(layout, "g1", mode="threads")
     gen.mark_served(layout, "g1")
     layout.current.symlink_to("generations/g1")
-    (layout.venvs / "v1" / ".complete").touch()
+    for folder in (layout.releases / "r1", layout.venvs / "v1"):
+        (folder / ".complete").write_text(f"{folder.name}-digest\n")
+    (layout.venvs / "half-made").mkdir()
     result = run_module("host_state", app_name="shop", base_dir=str(layout.base), port=1, user="root", group="root")
     app = result["app"]
     assert (app["current"], app["mode"], app["kept"]) == ("g1", "threads", ["g1"])
-    assert (app["releases"], app["venvs"], app["account"]) == (["r1"], ["v1"], True)
+    assert (app["releases"], app["venvs"], app["account"]) == ({"r1": "r1-digest"}, {"v1": "v1-digest"}, True)
 
 
 @pytest.mark.parametrize("before", [None, "g1"])
@@ -485,19 +562,19 @@ def test_a_status_that_cannot_be_told_is_an_error(
 
 
 def test_a_file_that_was_edited_by_hand_is_mended_where_it_is(
-    run_module: RunModule, arguments: dict[str, Any], tmp_path: Path
+    run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
 ) -> None:
-    run_module("generation", **arguments)
+    run_generation(**arguments)
     folder = tmp_path / "opt/shop/generations/g1"
     inode = folder.stat().st_ino
     (folder / "uwsgi.ini").write_text("edited")
-    assert run_module("generation", check=True, **arguments)["mended"] == ["uwsgi.ini"]
+    assert run_generation(check=True, **arguments)["mended"] == ["uwsgi.ini"]
     assert (folder / "uwsgi.ini").read_text() == "edited"
-    mended = run_module("generation", **arguments)
+    mended = run_generation(**arguments)
     assert (mended["changed"], mended["mended"]) == (True, ["uwsgi.ini"])
     assert (folder / "uwsgi.ini").read_text() == arguments["files"]["uwsgi.ini"]
     assert folder.stat().st_ino == inode
-    assert not run_module("generation", **arguments)["changed"]
+    assert not run_generation(**arguments)["changed"]
 
 
 # Several applications.
@@ -515,7 +592,7 @@ def test_neighbours_are_known_with_their_addresses(layout: TemporaryLayout) -> N
     other = Layout("books", layout.base)
     folder = other.generations / "g7"
     folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text('{"listen": "127.0.0.1:8041"}')
+    (folder / "manifest.json").write_text(json.dumps(whole_manifest("g7", listen="127.0.0.1:8041")))
     assert host_state.neighbours(layout) == {}
     other.current.symlink_to("generations/g7")
     assert host_state.neighbours(layout) == {"books": "127.0.0.1:8041"}
@@ -523,8 +600,8 @@ def test_neighbours_are_known_with_their_addresses(layout: TemporaryLayout) -> N
 
 
 def test_what_the_gevent_check_said_is_known_with_what_it_was_asked_about(layout: TemporaryLayout) -> None:
-    for name, manifest in (("g1", {"release": "r1", "module": "shop:app"}), ("g2", {"release": "r2"})):
+    for name, manifest in (("g1", {"artifact": "a1", "module": "shop:app"}), ("g2", {"artifact": "a2"})):
         (layout.generations / name).mkdir()
-        (layout.generations / name / "manifest.json").write_text(json.dumps(manifest))
+        (layout.generations / name / "manifest.json").write_text(json.dumps(whole_manifest(name, **manifest)))
     (layout.generations / "g1/gevent_check.json").write_text('{"path": "/slow", "verdict": "ok"}')
-    assert host_state.checked(layout) == [{"release": "r1", "entry": "shop:app", "path": "/slow", "verdict": "ok"}]
+    assert host_state.checked(layout) == [{"artifact": "a1", "entry": "shop:app", "path": "/slow", "verdict": "ok"}]

@@ -1,8 +1,8 @@
 import base64
-import compileall
 import hashlib
 import io
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -17,7 +17,10 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils import artifact as 
 from ansible_collections.flaskops.uwsgi.plugins.modules import release
 from ansible_collections.flaskops.uwsgi.plugins.modules.release import ReleaseError
 
+from tests.unit.deploy.fake_host import manifest
+
 RunModule = Callable[..., dict[str, Any]]
+DIGEST = "d" * 64
 
 
 def wheel(folder: Path, name: str, files: dict[str, str]) -> Path:
@@ -79,7 +82,7 @@ def wheels(tmp_path: Path) -> Path:
     folder = tmp_path / "wheels"
     folder.mkdir()
     wheel(folder, "tiny", {"tiny/__init__.py": "ANSWER = 42\n"})
-    wheel(folder, "pip", {"pip/__main__.py": MINIATURE_PIP})
+    wheel(folder, "pip", {"pip/__init__.py": "", "pip/__main__.py": MINIATURE_PIP})
     return folder
 
 
@@ -96,7 +99,16 @@ def pack(folder: Path, archive: Path) -> Path:
 
 
 def entry(archive: Path) -> dict[str, Any]:
-    return {"file": archive.name, "sha256": art.sha256(archive)}
+    found = {"file": archive.name, "sha256": art.sha256(archive), "unpacked": 1 << 24}
+    return found | ({"pip": "pip-1.0-py3-none-any.whl"} if archive.suffix == ".tar" else {})
+
+
+def install(archive: Path, venv: Path, **more: Any) -> None:
+    release.install_wheels(archive, venv, entry(archive) | more, DIGEST)
+
+
+def unpack(archive: Path, target: Path) -> None:
+    release.unpack_code(archive, target, entry(archive), DIGEST)
 
 
 def left(folder: Path) -> list[str]:
@@ -134,7 +146,7 @@ def test_an_archive_that_arrived_damaged_is_removed_so_that_it_is_shipped_anew(c
 def test_the_code_is_unpacked_with_its_bytecode_for_all_to_read(code: Path, tmp_path: Path) -> None:
     target = tmp_path / "releases" / "r1"
     target.parent.mkdir()
-    release.unpack_code(code, target)
+    unpack(code, target)
     assert (target / "run.py").read_text() == "import shop\n"
     assert stat.S_IMODE((target / "manage.sh").stat().st_mode) == 0o755
     for path in (target, *target.rglob("*")):
@@ -154,7 +166,7 @@ def test_code_that_does_not_compile_is_unpacked_all_the_same(tmp_path: Path) -> 
     (source / "run.py").write_text("def app(\n")
     archive = tmp_path / "code.tar.gz"
     art.pack_code(source, [Path("run.py")], {}, archive)
-    release.unpack_code(archive, tmp_path / "r1")
+    unpack(archive, tmp_path / "r1")
     assert (tmp_path / "r1" / "run.py").is_file()
 
 
@@ -164,8 +176,8 @@ def test_code_that_cannot_be_unpacked_leaves_nothing_behind(code: Path, tmp_path
     target.parent.mkdir()
     content = code.read_bytes()
     code.write_bytes(content[: len(content) // 2] if damage == "cut" else b"no archive at all")
-    with pytest.raises((tarfile.TarError, EOFError, OSError)):
-        release.unpack_code(code, target)
+    with pytest.raises(ReleaseError, match=r"^code-c1\.tar\.gz cannot be unpacked: "):
+        unpack(code, target)
     assert left(target.parent) == []
 
 
@@ -175,11 +187,11 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(compileall, "compile_dir", full)
+    monkeypatch.setattr(release.shutil, "copyfileobj", full)
     target = tmp_path / "releases" / "r1"
     target.parent.mkdir()
     with pytest.raises(OSError, match="No space left"):
-        release.unpack_code(code, target)
+        unpack(code, target)
     assert left(target.parent) == []
 
 
@@ -187,21 +199,75 @@ def test_what_is_left_of_an_earlier_try_is_not_in_the_way(code: Path, tmp_path: 
     stale = tmp_path / "releases" / ".r1.partial"
     stale.mkdir(parents=True)
     (stale / "old.py").write_text("")
-    release.unpack_code(code, tmp_path / "releases" / "r1")
+    unpack(code, tmp_path / "releases" / "r1")
     assert left(tmp_path / "releases") == ["r1"]
     assert not (tmp_path / "releases" / "r1" / "old.py").exists()
 
 
-@pytest.mark.skipif(not hasattr(tarfile, "data_filter"), reason="this Python has no data filter (Debian 12's has not)")
-def test_an_archive_cannot_write_outside_its_folder(tmp_path: Path) -> None:
+def member(name: str, kind: bytes = tarfile.REGTYPE, mode: int = 0o644, link: str = "") -> tarfile.TarInfo:
+    found = tarfile.TarInfo(name)
+    found.type, found.mode, found.linkname, found.size = kind, mode, link, 1 if kind == tarfile.REGTYPE else 0
+    return found
+
+
+@pytest.mark.parametrize(
+    ("members", "problem"),
+    [
+        ([member("../outside")], "'../outside', which leads out of its folder"),
+        ([member("a/../../outside")], "'a/../../outside', which leads out of its folder"),
+        ([member("ABOVE/outside")], "/outside', which leads out of its folder"),
+        ([member("x", tarfile.SYMTYPE, link=".."), member("x/outside")], "'x', which is neither a file nor a folder"),
+        ([member("x", tarfile.SYMTYPE, link="y")], "'x', which is neither a file nor a folder"),
+        ([member("x", tarfile.LNKTYPE, link="/etc/passwd")], "'x', which is neither a file nor a folder"),
+        ([member("x", tarfile.CHRTYPE)], "'x', which is neither a file nor a folder"),
+        ([member("x", tarfile.FIFOTYPE)], "'x', which is neither a file nor a folder"),
+        ([member("x"), member("x")], "cannot be unpacked: [Errno 17] File exists"),
+        ([member("x"), member("x/y")], "cannot be unpacked: "),
+        ([member(str(number)) for number in range(5)], "unpacks to more than the 4 bytes that its record names"),
+    ],
+)
+@pytest.mark.parametrize("filtered", [True, False], ids=["data filter", "older Python"])
+def test_an_archive_cannot_write_outside_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, members: list[tarfile.TarInfo], problem: str, filtered: bool
+) -> None:
+    if not filtered:
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
     archive = tmp_path / "evil.tar"
     with tarfile.open(archive, "w") as tar:
-        member = tarfile.TarInfo("../outside")
-        member.size = 1
-        tar.addfile(member, io.BytesIO(b"x"))
-    with pytest.raises(tarfile.TarError):
-        release.extract(archive, tmp_path / "target")
-    assert not (tmp_path / "outside").exists()
+        for one in members:
+            one.name = one.name.replace("ABOVE", str(tmp_path))
+            tar.addfile(one, io.BytesIO(b"x" * one.size))
+    (tmp_path / "target").mkdir()
+    before = set(tmp_path.iterdir())
+    with pytest.raises(ReleaseError) as caught:
+        release.extract(archive, tmp_path / "target" / "x", 4)
+    assert str(caught.value).startswith("evil.tar ") and problem in str(caught.value)
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.usefixtures("umask")
+def test_no_file_of_an_archive_changes_the_account_of_who_runs_it(tmp_path: Path) -> None:
+    archive = tmp_path / "modes.tar"
+    with tarfile.open(archive, "w") as tar:
+        for name, mode in (("setuid", 0o6755), ("open", 0o666), ("closed", 0o000)):
+            one = member(name, mode=mode)
+            one.uid = one.gid = 65534
+            tar.addfile(one, io.BytesIO(b"x"))
+    release.extract(archive, tmp_path / "target", 3)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "target").iterdir()}
+    assert modes == {"setuid": 0o755, "open": 0o644, "closed": 0o644}
+    assert {path.stat().st_uid for path in (tmp_path / "target").iterdir()} == {os.getuid()}
+
+
+def test_code_that_ends_the_compiler_is_unpacked_all_the_same(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "deep.py").write_text("(" * 100_000)
+    (source / "deeper.py").write_text("x = " + "-" * 1_000_000 + "1")
+    archive = tmp_path / "code.tar.gz"
+    art.pack_code(source, [Path("deep.py"), Path("deeper.py")], {}, archive)
+    unpack(archive, tmp_path / "r1")
+    assert (tmp_path / "r1" / "deep.py").is_file()
 
 
 # The wheels.
@@ -215,9 +281,10 @@ def test_wheels_are_installed_offline_with_the_pip_among_them(wheels: Path, tmp_
         (wheels / "pip-9-py3-none-any.whl").write_bytes(real_pip().read_bytes())
     venv = tmp_path / "venvs" / "w1"
     venv.parent.mkdir()
-    release.install_wheels(pack(wheels, tmp_path / "wheelhouse.tar"), venv)
+    name = "pip-9-py3-none-any.whl" if pip == "real" else "pip-1.0-py3-none-any.whl"
+    install(pack(wheels, tmp_path / "wheelhouse.tar"), venv, pip=name)
     assert left(venv.parent) == ["w1"]
-    assert (venv / ".complete").is_file()
+    assert art.marked(venv) == DIGEST
     code = "import tiny, importlib.util; print(tiny.ANSWER, importlib.util.find_spec('pip'))"
     done = subprocess.run([venv / "bin/python", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "42 None\n"
@@ -228,7 +295,7 @@ def test_wheels_that_cannot_be_installed_leave_nothing_behind(wheels: Path, tmp_
     venv = tmp_path / "venvs" / "w1"
     venv.parent.mkdir()
     with pytest.raises(ReleaseError, match=r"File is not a zip file$"):
-        release.install_wheels(pack(wheels, tmp_path / "wheelhouse.tar"), venv)
+        install(pack(wheels, tmp_path / "wheelhouse.tar"), venv)
     assert left(venv.parent) == []
 
 
@@ -236,7 +303,7 @@ def test_a_half_made_environment_is_made_anew(wheelhouse: Path, tmp_path: Path) 
     venv = tmp_path / "venvs" / "w1"
     (venv / "lib").mkdir(parents=True)
     (venv / "lib" / "old").touch()
-    release.install_wheels(wheelhouse, venv)
+    install(wheelhouse, venv)
     assert not (venv / "lib" / "old").exists()
 
 
@@ -245,8 +312,8 @@ def test_wheels_that_cannot_be_unpacked_leave_nothing_behind(tmp_path: Path) -> 
     venv.parent.mkdir()
     archive = tmp_path / "wheelhouse.tar"
     archive.write_bytes(b"no archive")
-    with pytest.raises(tarfile.TarError):
-        release.install_wheels(archive, venv)
+    with pytest.raises(ReleaseError, match="cannot be unpacked"):
+        install(archive, venv)
     assert left(venv.parent) == []
 
 
@@ -265,7 +332,8 @@ def test_a_command_that_fails_is_told_with_its_last_words() -> None:
 
 
 def artifact(code: Path, wheelhouse: Path) -> dict[str, Any]:
-    return {"id": "r1", "code": {"id": "c1", **entry(code)}, "wheelhouse": {"id": "w1", **entry(wheelhouse)}}
+    wheels = {"id": "w1", "digest": "3" * 64, **entry(wheelhouse)}
+    return {"id": "r1", "digest": "1" * 64, "code": {"id": "c1", **entry(code)}, "wheelhouse": wheels}
 
 
 @pytest.fixture
@@ -306,7 +374,7 @@ def test_only_what_no_served_generation_needs_is_taken_back(
     absent = {**shipped, "artifact": None, "state": "absent"}
     serving = root / "generations" / "g1"
     serving.mkdir(parents=True)
-    (serving / "manifest.json").write_text(json.dumps({"release": "r0", "venv": "w1"}))
+    (serving / "manifest.json").write_text(json.dumps(manifest(release="r0", venv="w1")))
     (serving / ".served").write_text(json.dumps({"number": 1, "how": "deploy", "since": ""}))
     (root / "releases" / "r0").mkdir()
     assert run_module("release", check=True, **absent)["changed"] and left(root / "releases") == ["r0", "r1"]
@@ -338,4 +406,136 @@ def test_the_service_can_read_the_code_whatever_root_s_umask_is(
 def test_a_wheelhouse_without_pip_is_told(wheels: Path, tmp_path: Path) -> None:
     (wheels / "pip-1.0-py3-none-any.whl").unlink()
     with pytest.raises(ReleaseError, match="pip"):
-        release.install_wheels(pack(wheels, tmp_path / "wheelhouse.tar"), tmp_path / "w1")
+        install(pack(wheels, tmp_path / "wheelhouse.tar"), tmp_path / "w1")
+
+
+# Nothing of a wheel runs as root.
+
+
+EVIL = {
+    "evil.pth": "import os; open({marker!r}, 'a').write('pth')\n",
+    "sitecustomize.py": "open({marker!r}, 'a').write('sitecustomize')\n",
+    "usercustomize.py": "open({marker!r}, 'a').write('usercustomize')\n",
+    # What pip imports late, where it finds it.
+    **{
+        f"{name}.py": "open({marker!r}, 'a').write(__name__)\n"
+        for name in ("attr", "keyring", "setuptools", "_distutils_hack", "compileall", "csv", "IPython", "ipywidgets")
+    },
+    "evil-1.0.data/scripts/python": "#!/bin/sh\necho python >> {marker}\n",
+    "evil-1.0.data/scripts/python3": "#!/bin/sh\necho python3 >> {marker}\n",
+    "evil-1.0.data/scripts/pip": "#!/bin/sh\necho pip >> {marker}\n",
+    "evil-1.0.data/scripts/uwsgi": "#!/bin/sh\necho uwsgi >> {marker}\n",
+}
+
+
+def test_installing_runs_no_code_of_a_wheel(wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    marker = tmp_path / "ran"
+    pip = real_pip()
+    (wheels / "pip-1.0-py3-none-any.whl").unlink()
+    (wheels / pip.name).write_bytes(pip.read_bytes())
+    files = {name: text.format(marker=str(marker)) for name, text in EVIL.items()}
+    wheel(wheels, "evil", files)
+    # It comes after it, so that it would be installed by what the first has left.
+    wheel(wheels, "zzz", {"zzz.py": ""})
+    monkeypatch.setenv("PIP_TARGET", str(tmp_path / "elsewhere"))
+    venv = tmp_path / "venvs" / "w1"
+    install(pack(wheels, tmp_path / "wheelhouse.tar"), venv, pip=pip.name)
+    assert not marker.exists(), marker.read_text()
+    assert not (tmp_path / "elsewhere").exists()
+    site = next((venv / "lib").glob("python*/site-packages"))
+    assert {"zzz.py", "evil.pth", "tiny"} <= set(left(site))
+    assert (venv / "bin" / "uwsgi").read_text().endswith(f"echo uwsgi >> {marker}\n")
+
+
+@pytest.mark.usefixtures("umask")
+def test_commands_of_wheels_run_in_the_environment(wheels: Path, tmp_path: Path) -> None:
+    pip = real_pip()
+    (wheels / pip.name).write_bytes(pip.read_bytes())
+    (wheels / "pip-1.0-py3-none-any.whl").unlink()
+    info = "shop-1.0.dist-info"
+    files = {
+        "shop.py": "import sys\ndef main(): print(sys.prefix)\n",
+        f"{info}/entry_points.txt": "[console_scripts]\nshop = shop:main\n",
+        "shop-1.0.data/scripts/manage": "#!python\nimport shop\nshop.main()\n",
+    }
+    wheel(wheels, "shop", files)
+    venv = tmp_path / "venvs" / "w1"
+    install(pack(wheels, tmp_path / "wheelhouse.tar"), venv, pip=pip.name)
+    done = subprocess.run([venv / "bin" / "shop"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{venv}\n"
+    assert (venv / "bin" / "manage").read_text().startswith(f"#!{venv}/bin/python\n")
+
+
+def test_what_installs_finds_nothing_of_what_it_has_installed(wheels: Path, tmp_path: Path) -> None:
+    # As a pip that imports late.
+    late = f"{MINIATURE_PIP}\ntry:\n    import tiny\nexcept ImportError:\n    pass\n"
+    wheel(wheels, "pip", {"pip/__init__.py": "", "pip/__main__.py": late})
+    wheel(wheels, "tiny", {"tiny/__init__.py": f"open({str(tmp_path / 'ran')!r}, 'w')\n"})
+    install(pack(wheels, tmp_path / "wheelhouse.tar"), tmp_path / "venvs" / "w1")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_application_s_own_pip_installs_nothing(wheels: Path, tmp_path: Path) -> None:
+    other = wheel(wheels, "pip", {"pip/__main__.py": f"open({str(tmp_path / 'ran')!r}, 'w')\n"})
+    other.rename(wheels / "pip-0.9-py3-none-any.whl")
+    wheel(wheels, "pip", {"pip/__init__.py": "", "pip/__main__.py": MINIATURE_PIP})
+    install(pack(wheels, tmp_path / "wheelhouse.tar"), tmp_path / "venvs" / "w1")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda venv: (venv / "bin/tool").chmod(0o4755), "/bin/tool has the mode 4755"),
+        (lambda venv: (venv / "bin/tool").chmod(0o2755), "/bin/tool has the mode 2755"),
+        (lambda venv: (venv / "lib").chmod(0o777), "/lib has the mode 0777"),
+        (lambda venv: (venv / "bin/link").symlink_to("/etc/passwd"), "/bin/link is a link that leads out"),
+        (lambda venv: (venv / "bin/link").symlink_to("../../w2"), "/bin/link is a link that leads out"),
+        (lambda venv: os.mkfifo(venv / "bin/fifo"), "/bin/fifo is neither a file nor a folder"),
+    ],
+)
+def test_an_environment_that_others_could_change_is_refused(
+    tmp_path: Path, change: Callable[[Path], None], problem: str
+) -> None:
+    venv = tmp_path / "w1"
+    for folder in ("bin", "lib"):
+        (venv / folder).mkdir(parents=True)
+    (venv / "bin/tool").touch()
+    (venv / "lib64").symlink_to("lib")
+    (venv / "bin/python").symlink_to(sys.executable)
+    (venv / "bin/python3").symlink_to("python")
+    release.insist_on_plain(venv)
+    change(venv)
+    with pytest.raises(ReleaseError) as caught:
+        release.insist_on_plain(venv)
+    assert problem in str(caught.value)
+
+
+# Two artifacts of one short id.
+
+
+@pytest.mark.parametrize("kind", ["releases/r1", "venvs/w1"])
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "unused"])
+def test_another_artifact_of_the_same_short_id_is_never_taken_for_this_one(
+    run_module: RunModule, shipped: dict[str, Any], tmp_path: Path, kind: str, kept: bool
+) -> None:
+    root = tmp_path / "opt" / "shop"
+    twin = root / kind
+    (twin / "bin").mkdir(parents=True)
+    (twin / "evil.py").touch()
+    (twin / art.MARKER).write_text("e" * 64)
+    if kept:
+        serving = root / "generations" / "g1"
+        serving.mkdir(parents=True)
+        (serving / "manifest.json").write_text(json.dumps({"release": "r1", "venv": "w1"}))
+        (serving / ".served").write_text(json.dumps({"number": 1, "how": "deploy", "since": ""}))
+    result = run_module("release", **shipped)
+    if kept:
+        assert result["failed"]
+        assert result["msg"].startswith(f"{twin} is in use and does not hold what is to be deployed: its SHA-256 is ")
+        assert "not " in result["msg"] and "Nothing was changed" in result["msg"]
+        assert (twin / "evil.py").exists()
+    else:
+        assert result["changed"], result
+        assert not (twin / "evil.py").exists()
+        assert art.marked(twin) in ("1" * 64, "3" * 64)

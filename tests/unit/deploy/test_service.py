@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import lock, service, systemd
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.uwsgi import parse_stats
 
 from tests.unit.deploy.fake_host import ADDRESS, FakeHost, TemporaryLayout
 
@@ -129,17 +130,21 @@ def relieve(layout: TemporaryLayout, host: FakeHost) -> None:
 
 
 def lose_stats(layout: TemporaryLayout, host: FakeHost) -> None:
-    (layout.runtime / "g1.stats").unlink()
+    (layout.runtime / "g1" / "g1.stats").unlink()
 
 
 def lose_health(layout: TemporaryLayout, host: FakeHost) -> None:
-    (layout.runtime / "g1.sock").unlink()
+    (layout.runtime / "g1" / "g1.sock").unlink()
     # Not a socket.
-    (layout.runtime / "g1.sock").touch()
+    (layout.runtime / "g1" / "g1.sock").touch()
 
 
 def lie(layout: TemporaryLayout, host: FakeHost) -> None:
     (layout.runtime / "g1.pid").write_text("1\n")
+
+
+def give_away(layout: TemporaryLayout, host: FakeHost) -> None:
+    os.chown(layout.runtime, 1, 1)
 
 
 def no_pidfile(layout: TemporaryLayout, host: FakeHost) -> None:
@@ -167,8 +172,9 @@ def no_pidfile(layout: TemporaryLayout, host: FakeHost) -> None:
         (open_another, f"shop@{OTHER}.socket is open beside it"),
         (stray, "generation g0 runs beside the current one"),
         (relieve, "shop-relief@g1.service of a broken restart runs"),
-        (lose_stats, "shop@g1.service has lost its sockets in {runtime}"),
-        (lose_health, "shop@g1.service has lost its sockets in {runtime}"),
+        (lose_stats, "shop@g1.service has lost its sockets in {runtime}/g1"),
+        (lose_health, "shop@g1.service has lost its sockets in {runtime}/g1"),
+        (give_away, "/run/shop can be written by others than root"),
         (lie, "/run/shop/shop.pid does not name the serving master"),
         (no_pidfile, "/run/shop/shop.pid does not name the serving master"),
     ],
@@ -235,6 +241,7 @@ def stats(pid: int, workers: int, cores: int) -> dict[str, Any]:
                 "pid": pid,
                 "requests": 10,
                 "exceptions": 1,
+                "respawn_count": 1,
                 "cores": [{"in_request": int(core == 0)} for core in range(cores)],
             }
             for _ in range(workers)
@@ -244,9 +251,9 @@ def stats(pid: int, workers: int, cores: int) -> dict[str, Any]:
 
 def observe(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch, document: dict[str, Any]) -> dict[str, Any]:
     asked: list[Path] = []
-    monkeypatch.setattr(service, "read_stats", lambda path: asked.append(path) or document)
+    monkeypatch.setattr(service, "read_stats", lambda path: asked.append(path) or parse_stats(document))
     found = service.status(layout)
-    assert asked == [layout.runtime / "g1.stats"]
+    assert asked == [layout.runtime / "g1" / "g1.stats"]
     return found
 
 
@@ -349,7 +356,7 @@ def test_stats_that_nobody_serves_do_not_hide_what_systemd_tells(layout: Tempora
     assert (found["mode"], "workers" in found) == (None, False)
     assert found["configured"]["mode"] == "gevent"
     # The fake's socket has nobody behind it.
-    path = layout.runtime / "g1.stats"
+    path = layout.runtime / "g1" / "g1.stats"
     assert found["stats_error"] == f"uWSGI's stats do not answer: Connection refused ({path})"
 
 
@@ -360,10 +367,10 @@ def test_stats_that_are_silent_are_not_waited_for_for_ever(
         silent.bind(str(short_path / "g1.stats"))
         silent.listen()
         read = service.read_stats
-        monkeypatch.setattr(service, "read_stats", lambda path: read(short_path / path.name, timeout=0.05))
+        monkeypatch.setattr(service, "read_stats", lambda path: read(short_path / path.name, timeout=0.1))
         found = service.status(layout)
     assert found["state"] == "active"
-    assert found["stats_error"].startswith("uWSGI's stats do not answer: timed out (")
+    assert found["stats_error"].startswith("uWSGI's stats do not answer: timed out after 0.1 s (")
 
 
 def test_stats_that_end_halfway_are_told(
@@ -384,7 +391,7 @@ def test_stats_that_end_halfway_are_told(
         monkeypatch.setattr(service, "read_stats", lambda path: read(short_path / path.name, timeout=5))
         found = service.status(layout)
         thread.join()
-    assert found["stats_error"].startswith("uWSGI's stats do not answer: Expecting value")
+    assert found["stats_error"].startswith("uWSGI's stats do not answer: not JSON: Expecting value")
 
 
 # systemd's command line.
@@ -392,9 +399,9 @@ def test_stats_that_end_halfway_are_told(
 
 def test_a_refusal_of_systemctl_is_told_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        systemd.subprocess,
-        "run",
-        lambda command, **_: subprocess.CompletedProcess(command, 5, "", "Unit x not found.\n"),
+        systemd,
+        "capture",
+        lambda command, timeout: subprocess.CompletedProcess(command, 5, "", "Unit x not found.\n"),
     )
     with pytest.raises(SystemdError, match=r"^`systemctl start x` failed: Unit x not found\.$"):
         systemd.systemctl("start", "x")
@@ -417,9 +424,9 @@ def test_units_and_properties_are_read_as_systemctl_prints_them(
         "show": "Listen=0.0.0.0:8040 (Stream)\nActiveState=active\nUnitFileState=\n",
     }
     monkeypatch.setattr(
-        systemd.subprocess,
-        "run",
-        lambda command, **_: subprocess.CompletedProcess(command, 0, printed[command[1]], ""),
+        systemd,
+        "capture",
+        lambda command, timeout: subprocess.CompletedProcess(command, 0, printed[command[1]], ""),
     )
     assert systemd.instances(layout) == {"3f2a90c1d5e7": "active", "79ef0d3abb03": "failed"}
     assert systemd.show("shop@0.0.0.0:8040.socket", "ActiveState", "Listen") == {
@@ -446,9 +453,9 @@ def test_addresses_and_reliefs_are_read_as_systemctl_prints_them(
         ),
     }
     monkeypatch.setattr(
-        systemd.subprocess,
-        "run",
-        lambda command, **_: subprocess.CompletedProcess(command, 0, printed[command[-1]], ""),
+        systemd,
+        "capture",
+        lambda command, timeout: subprocess.CompletedProcess(command, 0, printed[command[-1]], ""),
     )
     assert systemd.sockets(layout) == {"0.0.0.0:8040": "active", "127.0.0.1:9000": "inactive"}
     assert systemd.relieving(layout) == ["3f2a90c1d5e7"]
@@ -463,11 +470,11 @@ def test_the_end_of_the_journal_is_the_last_cursor(monkeypatch: pytest.MonkeyPat
     # From systemd 252.
     output = "-- cursor: as somebody logged it\nx\n-- cursor: s=30a33d;i=7fe;b=36305c;m=370853c83;t=66102d;x=de5834\n"
 
-    def run(command: tuple[str, ...], **_: Any) -> subprocess.CompletedProcess[str]:
+    def run(command: tuple[str, ...], timeout: float) -> subprocess.CompletedProcess[str]:
         asked.append(command)
         return subprocess.CompletedProcess(command, 0, output, "")
 
-    monkeypatch.setattr(systemd.subprocess, "run", run)
+    monkeypatch.setattr(systemd, "capture", run)
     assert systemd.cursor() == "s=30a33d;i=7fe;b=36305c;m=370853c83;t=66102d;x=de5834"
     assert "--show-cursor" in asked[0]
     output = ""

@@ -3,14 +3,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import files, service
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import service
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import swap as swap_module
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import (
     Swap,
     SwapError,
     longest_stop,
-    point_pidfile,
     prune,
     stop_all,
 )
@@ -110,7 +109,7 @@ def test_the_units_that_serve_are_not_touched_before_the_canary_has_answered(
     write_generation(layout, "new")
     Swap(layout, "new").run()
     changed = {name for name, content in seen["shop-canary"].items() if before.get(name) != content}
-    assert changed == {"shop-canary@.service", "shop-canary@new.service.d/generation.conf"}
+    assert changed == {"units/shop-canary@.service", "units/shop-canary@new.service.d/generation.conf"}
 
 
 def test_the_health_check_asks_the_private_socket_for_what_the_manifest_says(
@@ -122,7 +121,7 @@ def test_the_health_check_asks_the_private_socket_for_what_the_manifest_says(
     Swap(layout, "new").run()
     assert asked == [
         (layout.canary_runtime / "new.sock", "/alive", 204, 7.0),
-        (layout.runtime / "new.sock", "/alive", 204, 7.0),
+        (layout.runtime / "new/new.sock", "/alive", 204, 7.0),
     ]
 
 
@@ -230,7 +229,7 @@ def test_a_failing_start_restores_the_units_of_the_old_generation(
         monkeypatch.setattr(
             swap_module,
             "await_health",
-            lambda path, *_: "GET /healthz answered 500" if path.parent == layout.runtime else None,
+            lambda path, *_: "GET /healthz answered 500" if path.parent == layout.runtime / "new" else None,
         )
     failing(layout, "new")
     assert host.unit_files() == before
@@ -315,6 +314,160 @@ def test_the_log_that_is_told_is_its_end_however_much_there_is(layout: Temporary
     assert failing(layout, "new").splitlines()[-1] == "    line 499"
 
 
+class Interruption:
+    """Raises an error once, at the n-th time that the swap asks systemd, writes a file or makes a link.
+
+    Args:
+        monkeypatch: puts it in between.
+        error: what to raise.
+        at: the time, from 0 on.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: BaseException, at: int) -> None:
+        self.error, self.left = error, at
+        self.raised = False
+        # Whether the new generation had taken over by then.
+        self.finishing = self.late = False
+        places = [(swap_module.systemd, "_run"), (swap_module, "_put"), (swap_module, "_link")]
+        places += [(gen, "mark_served"), (swap_module.runtime, "point_pidfile"), (swap_module.runtime, "claim")]
+        for owner, name in places:
+            monkeypatch.setattr(owner, name, self._around(getattr(owner, name)))
+        finish = Swap._finish
+
+        def finishing(swap: Swap, *steps: Any) -> bool:
+            self.finishing = True
+            return finish(swap, *steps)
+
+        monkeypatch.setattr(Swap, "_finish", finishing)
+
+    def _around(self, real: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            self.left -= 1
+            if self.left < 0 and not self.raised:
+                self.raised, self.late = True, self.finishing
+                raise self.error
+            return real(*arguments, **options)
+
+        return call
+
+
+ERRORS = [
+    UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid continuation byte"),
+    SystemdError("`systemctl` did not end within 90 s"),
+    OSError(errno.ENOSPC, "No space left on device"),
+    KeyError("workers"),
+    KeyboardInterrupt(),
+    SystemExit(143),
+]
+
+
+@pytest.mark.parametrize("target", ["new", "served", "elsewhere"])
+def test_whatever_happens_at_any_step_the_old_generation_serves_alone(tmp_path: Path, target: str) -> None:
+    for at in range(200):
+        error = ERRORS[at % len(ERRORS)]
+        layout = TemporaryLayout.below(tmp_path / str(at), "shop")
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            host = FakeHost(layout, monkeypatch)
+            host.serve("served")
+            host.serve("old")
+            if target != "served":
+                write_generation(layout, target, listen="127.0.0.1:9000" if target == "elsewhere" else ADDRESS)
+            before, history = host.everything(), gen.history(layout)
+            point = Interruption(monkeypatch, error, at)
+            try:
+                Swap(layout, target).run()
+            except SwapError as caught:
+                assert str(error).strip() in str(caught) or isinstance(error, KeyError)
+            except (KeyboardInterrupt, SystemExit) as caught:
+                assert caught is error
+            if point.late:
+                assert layout.current_generation() == target
+                assert target in host.answering("127.0.0.1:9000" if target == "elsewhere" else ADDRESS)
+            elif point.raised:
+                assert host.everything() == before, at
+                assert gen.history(layout) == history
+                assert host.running() == {"old"}
+                assert (layout.generations / target).exists() == (target == "served")
+            else:
+                assert at > 30, "nothing was interrupted"
+                return
+    raise AssertionError("the swap never ended")
+
+
+def test_a_first_deploy_that_is_interrupted_at_any_step_leaves_nothing(tmp_path: Path) -> None:
+    for at in range(200):
+        layout = TemporaryLayout.below(tmp_path / str(at), "shop")
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            host = FakeHost(layout, monkeypatch)
+            write_generation(layout, "new")
+            point = Interruption(monkeypatch, KeyError("workers"), at)
+            try:
+                Swap(layout, "new").run()
+            except SwapError as caught:
+                assert "an unexpected error, KeyError: 'workers'" in str(caught)
+            if point.raised and not point.late:
+                assert (host.unit_files(), host.enabled(), host.active, host.pidfile_pid()) == ({}, set(), {}, None), at
+                assert layout.current_generation() is None and not (layout.generations / "new").exists()
+            elif not point.raised:
+                return
+    raise AssertionError("the swap never ended")
+
+
+def test_what_current_names_always_counts_as_served(layout: TemporaryLayout, host: FakeHost, monkeypatch: Any) -> None:
+    write_generation(layout, "new")
+    link, seen = swap_module._link, []
+
+    def look(path: Path, target: str) -> bool:
+        seen.append(gen.served(layout, "new"))
+        return bool(link(path, target))
+
+    monkeypatch.setattr(swap_module, "_link", look)
+    Swap(layout, "new").run()
+    assert seen == [True]
+
+
+def test_an_old_one_that_does_not_stop_is_told_and_the_new_one_serves(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    write_generation(layout, "new")
+    stop = host._stop
+
+    def refuse(*units: str) -> None:
+        if "shop@old.service" in units:
+            raise RefusedError("it does not stop")
+        stop(*units)
+
+    host._stop = refuse  # type: ignore[method-assign]
+    message = failing(layout, "new")
+    assert message.startswith("generation new serves, but what was before could not be cleared away: `systemctl stop")
+    assert layout.current_generation() == "new"
+    assert host.answering() == {"new", "old"}
+    assert "generation old runs beside the current one" in service.drift(layout)
+
+
+def test_what_cannot_be_put_back_is_told_beside_the_reason(
+    layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.serve("old")
+    write_generation(layout, "new")
+    host.sick["shop/new"] = "GET /healthz answered 500 instead of 200: no"
+    monkeypatch.setattr(Swap, "_stop_new", lambda swap: swap_module.systemd.systemctl("stop", "nothing.service"))
+    message = failing(layout, "new")
+    assert "GET /healthz answered 500 instead of 200: no" in message
+    assert "It could not be put back: `systemctl stop nothing.service` failed" in message
+    # The other steps were taken all the same.
+    assert layout.current_generation() == "old" and not (layout.generations / "new").exists()
+
+
+def test_the_message_shows_what_the_application_says_as_text(layout: TemporaryLayout, host: FakeHost) -> None:
+    write_generation(layout, "new")
+    host.refused.add("shop-canary@new.service")
+    host.log["shop-canary@new.service"] = ["\x1b[2J\x1b]0;owned\x07 \u202egnp", "ValueError: \x1b[31mred"]
+    message = failing(layout, "new")
+    assert message.replace("\n", "").isprintable()
+    assert "    \\x1b[2J\\x1b]0;owned\\x07 \\u202egnp" in message.splitlines()
+    assert "flask_uwsgi_wsgi_file=run.py raised while it was loaded: ValueError: \\x1b[31mred." in message
+
+
 def test_a_rollback_target_that_fails_stays_on_the_host(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("first")
     host.serve("second")
@@ -342,7 +495,7 @@ def test_a_unit_that_cannot_be_written_is_a_failure_like_others(
     host.serve("old")
     before = host.unit_files()
     write_generation(layout, "new")
-    put = swap_module._put
+    put = files.put
     troubles = [OSError(errno.ENOSPC, "No space left on device")]
 
     def full_disk(path: Path, content: str) -> bool:
@@ -350,7 +503,7 @@ def test_a_unit_that_cannot_be_written_is_a_failure_like_others(
             raise troubles.pop()
         return put(path, content)
 
-    monkeypatch.setattr(swap_module, "_put", full_disk)
+    monkeypatch.setattr(files, "put", full_disk)
     assert "No space left on device" in failing(layout, "new")
     assert host.unit_files() == before
 
@@ -387,7 +540,7 @@ def test_the_pidfile_names_whoever_serves_during_a_restart(layout: TemporaryLayo
     restart(layout, "same")
     pointed = {event.what: event.pidfile for event in host.events}
     assert pointed["health shop-relief/same"] == "same.pid"
-    assert pointed["restart shop@same.service"] == "../shop-relief/same.pid"
+    assert pointed["restart shop@same.service"] == "same.relief.pid"
     # Its own start points it back, as after a crash.
     assert pointed["health shop/same"] == pointed["stop shop-relief@same.service"] == "same.pid"
     assert host.pidfile_pid() == host.active["shop@same.service"]
@@ -556,8 +709,8 @@ def test_a_unit_that_was_not_loaded_is_loaded(layout: TemporaryLayout, host: Fak
 
 def test_an_instance_that_lost_its_private_sockets_is_restarted(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("same")
-    (layout.runtime / "same.stats").unlink()
-    assert service.drift(layout) == [f"shop@same.service has lost its sockets in {layout.runtime}"]
+    (layout.runtime / "same/same.stats").unlink()
+    assert service.drift(layout) == [f"shop@same.service has lost its sockets in {layout.runtime}/same"]
     assert Swap(layout, "same").run() is True
     assert "restart shop@same.service" in host.actions
     assert service.drift(layout) == []
@@ -839,7 +992,7 @@ def test_a_canary_that_ends_soon_is_refused(layout: TemporaryLayout, settling: F
     settling.clock.tick = end
     words = {
         "unit": "it ended 0.2 s after it had become healthy",
-        "stats": "its stats do not answer: [Errno 2] No such file or directory",
+        "stats": "its stats do not answer: No such file or directory",
     }
     assert words[how] in failing(layout, "new")
     assert settling.everything() == before
@@ -1062,55 +1215,3 @@ def test_a_stray_file_among_the_releases_does_not_break_a_deploy(layout: Tempora
     (layout.releases / "notes.txt").write_text("left by somebody")
     write_generation(layout, "new")
     assert Swap(layout, "new").run() is True
-
-
-# The pidfile.
-
-
-def point_to(layout: TemporaryLayout, generation: str) -> bool:
-    return point_pidfile(layout, layout.service(generation), layout.runtime / f"{generation}.pid")
-
-
-def test_the_pidfile_tells_the_truth_after_the_master_was_replaced(layout: TemporaryLayout, host: FakeHost) -> None:
-    host.serve("a")
-    (layout.runtime / "a.pid").write_text("1\n")
-    assert point_to(layout, "a") is True
-    assert host.pidfile_pid() == host.active["shop@a.service"]
-    assert layout.pidfile.readlink() == Path("a.pid")
-    assert point_to(layout, "a") is False
-
-
-def test_the_pidfile_can_name_what_runs_elsewhere(layout: TemporaryLayout, host: FakeHost) -> None:
-    host.serve("a")
-    host.systemctl("start", "shop-relief@a.service")
-    assert point_pidfile(layout, "shop-relief@a.service", layout.relief_runtime / "a.pid") is True
-    assert layout.pidfile.readlink() == Path("../shop-relief/a.pid")
-    assert host.pidfile_pid() == host.active["shop-relief@a.service"]
-
-
-def test_the_pidfile_is_not_written_through_a_link_that_the_service_planted(
-    layout: TemporaryLayout, host: FakeHost, tmp_path: Path
-) -> None:
-    host.serve("a")
-    victim = tmp_path / "victim"
-    victim.write_text("precious")
-    (layout.runtime / "a.partial").symlink_to(victim)
-    (layout.runtime / "a.pid").write_text("1\n")
-    point_to(layout, "a")
-    assert victim.read_text() == "precious"
-    assert not (layout.runtime / "a.pid").is_symlink()
-
-
-def test_the_pidfile_is_not_written_through_a_link_that_was_planted_at_the_last_moment(
-    layout: TemporaryLayout, host: FakeHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    host.serve("a")
-    victim = tmp_path / "victim"
-    victim.write_text("precious")
-    (layout.runtime / "a.partial").symlink_to(victim)
-    (layout.runtime / "a.pid").write_text("1\n")
-    # As if it were back at once.
-    monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: None)
-    with pytest.raises(FileExistsError):
-        point_to(layout, "a")
-    assert victim.read_text() == "precious"

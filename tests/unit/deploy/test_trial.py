@@ -1,11 +1,13 @@
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import lock, trial
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap, SwapError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import lock, service, trial
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap, SwapError, orphans
 
-from tests.unit.deploy.fake_host import FakeHost, TemporaryLayout, write_generation
+from tests.unit.deploy.fake_host import ADDRESS, FakeHost, TemporaryLayout, write_generation
 
 ME = {"home": "here", "pid": 1, "start": "1", "what": "compare", "who": "me@here", "since": "now"}
 OTHER = {**ME, "pid": 2, "who": "you@here"}
@@ -46,6 +48,102 @@ def test_after_a_trial_the_host_is_as_it_was(layout: TemporaryLayout, host: Fake
     # Its process is another one.
     assert (host.unit_files(), host.enabled(), set(host.active), dict(host.open)) == before
     assert host.pidfile_pid() == host.active["shop@found.service"]
+
+
+def reboot(layout: TemporaryLayout, host: FakeHost) -> None:
+    """Lose power: what is in /run is gone, and systemd starts what is enabled."""
+    host.active.clear()
+    host.open.clear()
+    host.inherited.clear()
+    shutil.rmtree(layout.runtime.parent)
+    layout.volatile_units.mkdir(parents=True)
+    host.systemctl("daemon-reload")
+    for unit in sorted(host.enabled(), key=lambda unit: not unit.endswith(".socket")):
+        host.systemctl("start", unit)
+
+
+def test_a_reboot_ends_a_trial(layout: TemporaryLayout, tried: FakeHost) -> None:
+    before = tried.enabled()
+    reboot(layout, tried)
+    assert tried.answering() == {"found"} and tried.enabled() == before
+    assert layout.current_generation() == "found"
+    assert service.drift(layout) == []
+    assert gen.kept(layout) == ["found", "old"]
+    assert trial.watch(layout, ME) is False
+    assert [path.name for path in orphans(layout)] == ["tried"]
+    # A connection starts nothing else.
+    tried.clients.add(ADDRESS)
+    tried.systemctl("stop", "shop@found.service")
+    assert tried.answering() == {"found"}
+    write_generation(layout, "new")
+    Swap(layout, "new").run()
+    assert gen.kept(layout) == ["new", "found", "old"]
+    assert not (layout.generations / "tried").exists()
+
+
+def test_a_trial_changes_nothing_that_lasts(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("found")
+
+    def lasting() -> tuple[object, ...]:
+        files = {path: path.read_text() for path in layout.units.rglob("*") if path.is_file()}
+        return files, host.enabled(), layout.deployed_generation(), gen.kept(layout)
+
+    before = lasting()
+    trial.begin(layout, ME, 60)
+    for name in ("one", "two"):
+        write_generation(layout, name)
+        Swap(layout, name, trial=True).run()
+        assert lasting() == before
+        assert host.answering() == {name} and layout.current_generation() == name
+        assert host.pidfile_pid() == host.active[f"shop@{name}.service"]
+        assert service.drift(layout) == []
+    trial.end(layout, ME)
+    assert lasting() == before
+    assert list(layout.volatile_units.iterdir()) == []
+    assert not layout.trial.exists() and not layout.tried.is_symlink()
+
+
+def test_at_every_moment_of_a_trial_somebody_accepts(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("found")
+    host.clients.add(ADDRESS)
+    trial.begin(layout, ME, 60)
+    for name in ("one", "two"):
+        write_generation(layout, name)
+        Swap(layout, name, trial=True).run()
+    trial.end(layout, ME)
+    assert host.waited == []
+    assert host.answering() == {"found"}
+
+
+def test_what_was_found_can_be_tried_like_others(layout: TemporaryLayout, tried: FakeHost) -> None:
+    Swap(layout, "found", trial=True).run()
+    assert tried.answering() == {"found"} and layout.current_generation() == "found"
+    assert layout.trial.exists(), "the trial goes on"
+    Swap(layout, "tried", trial=True).run()
+    assert tried.answering() == {"tried"}
+    trial.end(layout, ME)
+    assert tried.answering() == {"found"}
+
+
+def test_a_trial_keeps_the_address(layout: TemporaryLayout, tried: FakeHost) -> None:
+    write_generation(layout, "elsewhere", listen="127.0.0.1:9000")
+    with pytest.raises(SwapError, match="a trial keeps the address that is served"):
+        Swap(layout, "elsewhere", trial=True)
+
+
+@pytest.mark.usefixtures("umask")
+def test_the_record_of_a_trial_is_for_root_alone_and_written_through_no_link(
+    layout: TemporaryLayout, tried: FakeHost, tmp_path: Path
+) -> None:
+    assert layout.trial.stat().st_mode & 0o777 == 0o600
+    (tmp_path / "precious").write_text("precious")
+    layout.trial.unlink()
+    layout.trial.symlink_to(tmp_path / "precious")
+    with pytest.raises(lock.LockedError):
+        trial.extend(layout, OTHER, 60)
+    trial.begin(layout, ME, 60)
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert not layout.trial.is_symlink()
 
 
 def test_a_trial_that_is_over_is_ended_without_its_owner(layout: TemporaryLayout, tried: FakeHost) -> None:

@@ -5,13 +5,16 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import uwsgi
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.untrusted import UntrustedError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.uwsgi import (
+    Stats,
+    Worker,
     await_health,
     health,
     read_stats,
@@ -73,27 +76,66 @@ def http(status: str, body: bytes = b"{}") -> Answer:
 # Stats.
 
 
+def stats(workers: int = 1, **more: Any) -> dict[str, Any]:
+    """Return the stats of an instance, less what nobody reads."""
+    worker = {"pid": 7, "requests": 1, "exceptions": 0, "respawn_count": 1, "cores": [{"in_request": 0}] * 2, **more}
+    return {"listen_queue": 0, "sockets": [{"max_queue": 100}], "workers": [worker] * workers}
+
+
 def test_the_stats_are_read_whole_however_many_pieces_they_come_in(serve: Serve) -> None:
-    document = {"workers": [{"id": number, "padding": "x" * 1000} for number in range(300)]}
+    document = stats(300, padding="x" * 1000)
     data = json.dumps(document).encode()
     assert len(data) > 1 << 18
-    assert read_stats(serve(says(data[:10], data[10:100_000], data[100_000:], pause=0.01))) == document
+    found = read_stats(serve(says(data[:10], data[10:100_000], data[100_000:], pause=0.01)))
+    assert found == Stats(0, 100, (Worker(7, 1, 0, 0, 2, 0),) * 300)
 
 
-@pytest.mark.parametrize("answer", [b"", b"{", b"<html>", b"\xff\xfe"])
-def test_stats_that_are_no_json_are_an_error_of_the_value(serve: Serve, answer: bytes) -> None:
-    with pytest.raises(ValueError):
+@pytest.mark.parametrize("answer", [b"", b"{", b"<html>", b"\xff\xfe", b"[" * 100_000, b"NaN", b"1" * 10_000])
+def test_stats_that_are_no_json_are_named(serve: Serve, answer: bytes) -> None:
+    with pytest.raises(UntrustedError, match=r"^not JSON: "):
         read_stats(serve(says(answer)))
 
 
-def test_stats_of_nobody_are_an_error_of_the_system(short_path: Path) -> None:
-    with pytest.raises(OSError):
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({}, "'sockets' is missing"),
+        ([], "the document is of type list, not dict"),
+        (None, "the document is of type NoneType, not dict"),
+        ({**stats(), "workers": 1}, "workers is of type int, not list"),
+        ({**stats(), "workers": [1]}, "a worker is of type int, not dict"),
+        ({**stats(), "sockets": [[]]}, "a socket is of type list, not dict"),
+        ({**stats(), "listen_queue": "3"}, "listen_queue is no count"),
+        ({**stats(), "listen_queue": 10**400}, "listen_queue is no count"),
+        (stats(pid="../x"), "pid is no process id"),
+        (stats(pid=True), "pid is no process id"),
+        (stats(pid=-1), "pid is no process id"),
+        (stats(pid=1 << 23), "pid is no process id"),
+        (stats(pid=7.0), "pid is no process id"),
+        (stats(cores=None), "cores is of type NoneType, not list"),
+        (stats(cores=[{}]), "'in_request' is missing"),
+        (stats(requests=1.5), "requests is no count"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_stats_that_uwsgi_would_not_write_are_named(serve: Serve, document: object, words: str) -> None:
+    with pytest.raises(UntrustedError) as caught:
+        read_stats(serve(says(json.dumps(document).encode())))
+    assert caught.value.reason == f"its stats are not what uWSGI writes: {words}"
+
+
+def test_a_worker_that_has_not_started_has_no_process_id(serve: Serve) -> None:
+    assert read_stats(serve(says(json.dumps(stats(pid=0)).encode()))).workers[0].pid == 0
+
+
+def test_stats_of_nobody_are_an_error(short_path: Path) -> None:
+    with pytest.raises(UntrustedError, match="No such file"):
         read_stats(short_path / "none.stats")
 
 
-def test_stats_that_do_not_come_in_time_are_an_error_of_the_system(serve: Serve) -> None:
-    with pytest.raises(TimeoutError):
-        read_stats(serve(says(b"{", pause=1)), timeout=0.05)
+def test_stats_that_do_not_come_in_time_are_an_error(serve: Serve) -> None:
+    with pytest.raises(UntrustedError, match="timed out"):
+        read_stats(serve(says(b"{", pause=1)), timeout=0.1)
 
 
 # Health.
@@ -121,17 +163,17 @@ def test_no_more_than_the_beginning_of_a_body_is_read(serve: Serve) -> None:
     [says(b""), says(b"hello\r\n"), says(b"SSH-2.0-x\r\n\r\n"), says(b"HTTP/1.1 many\r\n\r\n")],
     ids=["closed", "garbage", "another protocol", "no status"],
 )
-def test_what_is_no_http_is_an_error_of_the_system(serve: Serve, answer: Answer) -> None:
+def test_what_is_no_http_is_an_error(serve: Serve, answer: Answer) -> None:
     def read_first(connection: socket.socket) -> None:
         connection.recv(65536)
         answer(connection)
 
-    with pytest.raises(OSError):
+    with pytest.raises(UntrustedError, match="no HTTP answer"):
         health(serve(read_first), "/", 1)
 
 
-def test_no_answer_within_the_timeout_is_an_error_of_the_system(serve: Serve) -> None:
-    with pytest.raises(TimeoutError):
+def test_no_answer_within_the_timeout_is_an_error(serve: Serve) -> None:
+    with pytest.raises(UntrustedError, match="timed out"):
         health(serve(lambda _: time.sleep(1)), "/", 0.05)
 
 
@@ -145,9 +187,50 @@ def test_an_answer_that_trickles_in_does_not_outlast_the_timeout(serve: Serve) -
             connection.sendall(b"x")
             time.sleep(0.05)
 
-    with suppress(OSError):
-        health(serve(trickle), "/", 0.1)
+    assert health(serve(trickle), "/", 1) == (200, "x")
     assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nX: "], ids=["status", "headers"])
+def test_headers_that_come_a_byte_at_a_time_end_at_the_timeout(serve: Serve, head: bytes) -> None:
+    def drip(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(head)
+        for _ in range(200):
+            connection.sendall(b"x")
+            time.sleep(0.05)
+
+    started = time.monotonic()
+    with pytest.raises(UntrustedError, match=r"timed out after 0\.3 s"):
+        health(serve(drip), "/", 0.3)
+    assert time.monotonic() - started < 3
+
+
+def test_headers_without_end_are_an_error(serve: Serve) -> None:
+    def flood(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n")
+        for _ in range(1000):
+            connection.sendall(b"X: " + b"x" * 10_000)
+
+    with pytest.raises(UntrustedError):
+        health(serve(flood), "/", 30)
+
+
+def test_an_answer_without_a_body_is_not_waited_for(serve: Serve) -> None:
+    def keep_open(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        time.sleep(3)
+
+    started = time.monotonic()
+    assert health(serve(keep_open), "/", 10) == (200, "")
+    assert time.monotonic() - started < 3
+
+
+def test_an_answer_in_chunks_is_read(serve: Serve) -> None:
+    answer = says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"2\r\nok\r\n0\r\n\r\n")
+    assert health(serve(answer), "/", 5) == (200, "ok")
 
 
 # Waiting for health.
@@ -238,5 +321,5 @@ def test_a_long_answer_is_told_by_its_beginning(serve: Serve) -> None:
 
 @pytest.mark.parametrize(("starts", "died"), [([1, 1], 0), ([0, 1], 0), ([1, 2], 1), ([3, 2], 3)])
 def test_a_worker_s_first_start_is_no_respawn(serve: Serve, starts: list[int], died: int) -> None:
-    document = {"workers": [{"respawn_count": count} for count in starts]}
+    document = {**stats(), "workers": [stats(respawn_count=count)["workers"][0] for count in starts]}
     assert respawns(serve(says(json.dumps(document).encode()))) == died

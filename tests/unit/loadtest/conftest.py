@@ -28,15 +28,15 @@ def server() -> Iterator[Server]:
 def run_module(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Run a module of the collection as Ansible does, in a process of its own."""
 
-    def run(name: str, check: bool = False, limit: str = "", **arguments: Any) -> dict[str, Any]:
+    def run(name: str, check: bool = False, limit: str = "", before: str = "", **arguments: Any) -> dict[str, Any]:
         file = tmp_path / "arguments.json"
         file.write_text(
             json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check}}), encoding="utf-8"
         )
         module = f"ansible_collections.flaskops.uwsgi.plugins.modules.{name}"
-        command = f'{limit}exec "$0" -m {module} {file}'
+        code = f"{before}\nimport runpy\nrunpy.run_module('{module}', run_name='__main__')"
         done = subprocess.run(
-            ["/bin/sh", "-c", command, sys.executable],
+            ["/bin/sh", "-c", f'{limit}exec "$0" -c "$1" {file}', sys.executable, code],
             capture_output=True,
             text=True,
             timeout=60,

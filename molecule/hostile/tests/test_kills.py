@@ -1,0 +1,233 @@
+"""Deploys that are killed at random moments while clients ask: nobody notices, and the next run needs no help."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.playbook import ROOT, Playbook
+from tests.witness import Witness
+
+APP = "aiops_flask"
+CLIENTS = 40
+SEED = int(os.environ.get("FLASKOPS_SEED", "13"))
+KILLS = 20 if os.environ.get("FLASKOPS_FULL") else 8
+# A reset host boots, and waits for its service, within this; a module that waits for a dead host ends within this.
+SOON_S = 120
+
+pytestmark = pytest.mark.timeout(1800 if KILLS > 8 else 900)
+
+# Kills the module that runs, with what it has started; prints what it was. With pipelining a module has no file: it is
+# below the shell that Ansible has let sudo start.
+KILL_MODULE = """
+import os, pathlib, signal, sys, time
+
+def processes():
+    found = {}
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            parent = (path / "stat").read_text().rpartition(")")[2].split()[1]
+            found[int(path.name)] = (int(parent), (path / "cmdline").read_bytes())
+        except OSError:
+            pass
+    return found
+
+deadline = time.monotonic() + float(sys.argv[1])
+while time.monotonic() < deadline:
+    seen = processes()
+    doomed = {pid for pid, (_, line) in seen.items() if b"BECOME-SUCCESS" in line and pid != os.getpid()}
+    modules = set()
+    while new := {pid for pid, (parent, _) in seen.items() if parent in doomed} - doomed:
+        doomed |= new
+        modules |= {pid for pid in new if b"BECOME-SUCCESS" not in seen[pid][1]}
+    if modules:
+        for pid in sorted(doomed, reverse=True):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        print(len(modules), "processes")
+        sys.exit()
+    time.sleep(0.01)
+print("nothing")
+"""
+
+
+class Host:
+    """The host, its service and its operator."""
+
+    def __init__(self, host: Any, folder: Path) -> None:
+        self._host = host
+        self._folder = folder
+        self._numbers = itertools.count()
+        self.name = str(host.backend.get_hostname())
+        self.url = f"http://{host.ansible.get_variables()['ansible_host']}:8040"
+        self.playbook = type("HostPlaybook", (Playbook,), {"host": self.name})
+
+    def release(self) -> str:
+        """Return a new release of the sample application."""
+        number = next(self._numbers)
+        copy = self._folder / str(number) / "app"
+        shutil.copytree(ROOT / "app", copy, ignore=shutil.ignore_patterns("tests", "__pycache__"))
+        with (copy / "run.py").open("a") as source:
+            source.write(f"\n# release {number}\n")
+        return str(copy)
+
+    def deploy(self, source: str, mode: str) -> Playbook:
+        """Begin to deploy a release."""
+        values = {
+            "mode": mode,
+            "flask_uwsgi_source": source,
+            "flask_uwsgi_threads": 8,
+            "flask_uwsgi_wait": 0.2,
+            "flask_uwsgi_canary_seconds": 0.5,
+            "flask_uwsgi_stop_timeout": 10,
+            "flask_uwsgi_pre_activate": ["sleep 0.5"],
+            "flask_uwsgi_post_activate": ["sleep 0.5"],
+        }
+        return self.playbook("deploy", "-e", json.dumps(values))
+
+    def run(self, command: str) -> str:
+        """Run a shell command as root, and return its output."""
+        return str(self._host.check_output(command))
+
+    def drift(self) -> list[str]:
+        """Return what the status playbook reports."""
+        folder = self._folder / "status"
+        variables = json.dumps({"output": "json", "flask_uwsgi_status_dir": str(folder)})
+        self.playbook("status", "-e", variables).succeeded()
+        found: list[str] = json.loads((folder / "status.json").read_text())[self.name]["drift"]
+        return found
+
+    @property
+    def generation(self) -> str:
+        """The generation that `current` names."""
+        return self.run(f"readlink /opt/{APP}/current").rpartition("/")[2]
+
+    def units(self) -> list[str]:
+        """Return the units of the application that are not at rest."""
+        listed = self.run(f"systemctl list-units --plain --no-legend '{APP}*' | awk '{{print $1, $3}}'")
+        return sorted(line for line in listed.splitlines() if not line.startswith("system-"))
+
+    def left_on_disk(self) -> str:
+        """Return what no generation that is kept needs."""
+        return self.run(
+            f"cd /opt/{APP};"
+            " ls -d incoming .*.partial */.*.partial */*/.*.partial */.*.wheels 2>/dev/null;"
+            " for name in generations/*; do test -f $name/manifest.json -a -f $name/.served || echo $name; done;"
+            " for name in releases/*; do readlink -f generations/*/release | grep -q /$name$ || echo $name; done;"
+            " for name in venvs/*; do test -f $name/.complete || echo $name; done;"
+            f" ls -d /etc/systemd/system/{APP}-check@* /etc/systemd/system/{APP}-pre@* /etc/systemd/system/{APP}-post@*"
+            f" /run/{APP}-canary /run/{APP}-relief /run/{APP}-check /run/{APP}-pre /run/{APP}-post 2>/dev/null;"
+            " true"
+        )
+
+    def whole(self) -> None:
+        """Hold that one generation serves, that everything names it, and that nothing else is left."""
+        generation = self.generation
+        assert self.units() == [
+            f"{APP}@{address} active" for address in ("0.0.0.0:8040.socket", f"{generation}.service")
+        ]
+        master = self.run(f"systemctl show {APP}@{generation}.service --property=MainPID --value")
+        assert self.run(f"cat /run/{APP}/{APP}.pid") == master != "0"
+        assert self.left_on_disk() == ""
+        # Nobody has it reserved.
+        assert self.run(f"cat /run/{APP}.deploy") == ""
+        assert self.drift() == []
+
+
+@pytest.fixture(scope="module")
+def site(host: Any, tmp_path_factory: pytest.TempPathFactory) -> Host:
+    return Host(host, tmp_path_factory.mktemp("kills"))
+
+
+@pytest.fixture(scope="module")
+def witness(site: Host) -> Iterator[Witness]:
+    # Connections wait in the queue however long a restart takes on a busy machine.
+    with Witness(site.url, clients=CLIENTS, timeout_s=60) as witness:
+        yield witness
+
+
+def kill_module(site: Host, deploy: Playbook) -> str:
+    script = base64.b64encode(KILL_MODULE.encode()).decode()
+    found = site.run(f"echo {script} | base64 -d > /run/kill-module.py && python3 /run/kill-module.py 10")
+    # Ansible sees that its module is gone, gives back what it can, and fails.
+    deploy.end(SOON_S)
+    return f"module ({found})"
+
+
+def kill_controller(site: Host, deploy: Playbook) -> str:
+    deploy.kill()
+    return "controller"
+
+
+def kill_host(site: Host, deploy: Playbook) -> str:
+    subprocess.run([sys.executable, "-m", "sandbox", "reset", site.name], cwd=ROOT, check=True, capture_output=True)
+    # It would wait for an answer that nobody sends any more.
+    deploy.kill()
+    return "host"
+
+
+WAYS: tuple[Callable[[Host, Playbook], str], ...] = (kill_module, kill_controller, kill_host)
+
+
+def test_deploys_killed_at_random_moments_cost_nothing_and_the_next_one_needs_no_help(
+    site: Host, witness: Witness
+) -> None:
+    chance = random.Random(SEED)
+    print(f"FLASKOPS_SEED={SEED}, {KILLS} kills")
+    began = time.monotonic()
+    site.deploy(site.release(), "gevent").succeeded()
+    # How long a deploy takes here and now.
+    usual = time.monotonic() - began
+    site.whole()
+    for number in range(KILLS):
+        way = WAYS[number % len(WAYS)]
+        mode = ("gevent", "threads")[number // len(WAYS) % 2]
+        source, after = site.release(), chance.uniform(0.1, 1.0) * usual
+        before = site.generation
+        with witness.window(f"kill {number}", steady=0.5) as window:
+            deploy = site.deploy(source, mode)
+            time.sleep(after)
+            task = deploy.task
+            killed = time.monotonic()
+            what = way(site, deploy)
+            again = site.deploy(source, mode).succeeded()
+            deploy.bury()
+            site.whole()
+        report = window.report()
+        print(f"{number}: {what} killed after {after:.1f} of {usual:.1f} s at {task!r}; {report.describe()}")
+        assert report.answered, "somebody was answered"
+        now = site.generation
+        assert now != before and {name.split()[0] for name in report.answered} <= {before, now}
+        if way is kill_host:
+            # What was under way when the power was cut, and what came before the host listened again.
+            back = booted(site, killed)
+            late = [one for one in witness.samples_before(time.monotonic()) if one.failure and one.begun > back]
+            assert late == [], late
+        else:
+            assert report.failures == {}, report.examples
+        assert re.search(r"failed=0", again.output)
+
+
+def booted(site: Host, killed: float) -> float:
+    """Return when the host's socket was open again after its power was cut, on the clock of this machine."""
+    opened = int(
+        site.run(f"systemctl show '{APP}@0.0.0.0:8040.socket' --property=ActiveEnterTimestampMonotonic --value")
+    )
+    # Containers share the machine's clock.
+    assert opened / 1e6 > killed
+    return opened / 1e6

@@ -1,0 +1,118 @@
+"""A wheel that puts a program of its own in place of uWSGI: refused on the controller, and never run by root."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from molecule.conftest import APP, ROOT
+
+Play = Callable[..., subprocess.CompletedProcess[str]]
+# Whoever runs it adds a line to this, if he can write it: root could, and the service can.
+RAN = f"/var/lib/{APP}/ran"
+SCRIPT = f"#!/bin/sh\necho $(id -u) $0 >> {RAN}\nexit 1\n"
+CODE = f"import os\nwith open({RAN!r}, 'a') as ran:\n    print(os.getuid(), __name__, file=ran)\n"
+FILES = {
+    "evil/__init__.py": "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'x']\n",
+    "evil.pth": f"import os; open({RAN!r}, 'a').write(f'{{os.getuid()}} pth\\n')\n",
+    **{f"{name}.py": CODE for name in ("sitecustomize", "usercustomize")},
+    **{f"evil-1.0.data/scripts/{name}": SCRIPT for name in ("uwsgi", "python", "python3", "pip")},
+    "evil-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n",
+    "evil-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+}
+
+
+@pytest.fixture(scope="module")
+def evil(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the wheel."""
+    path = tmp_path_factory.mktemp("evil") / "evil-1.0-py3-none-any.whl"
+    record = "evil-1.0.dist-info/RECORD"
+    with zipfile.ZipFile(path, "w") as archive:
+        rows = [f"{record},,"]
+        for name, text in FILES.items():
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = (0o100755 if "/scripts/" in name else 0o100644) << 16
+            archive.writestr(entry, text)
+            checksum = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+            rows.append(f"{name},sha256={checksum},{len(text)}")
+        archive.writestr(record, "\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def arguments(evil: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Return what deploys it, with a cache of its own."""
+    cache = tmp_path_factory.mktemp("cache")
+    variables = {
+        "artifact_cache": str(cache), "flask_uwsgi_source": str(evil), "flask_uwsgi_module": "evil:app",
+        "flask_uwsgi_requirements": "", "flask_uwsgi_pre_activate": ["uwsgi", "python", "pip"], "mode": "threads",
+    }  # fmt: skip
+    return ["-e", json.dumps(variables)]
+
+
+@pytest.fixture(autouse=True)
+def before(host: Any) -> Iterator[str]:
+    """See that what serves goes on serving."""
+    current = str(host.run(f"readlink /opt/{APP}/current").stdout)
+    yield current
+    assert host.run(f"readlink /opt/{APP}/current").stdout == current
+
+
+def test_it_is_refused_by_name_before_a_host_is_changed(host: Any, play: Play, arguments: list[str]) -> None:
+    listing = f"find /opt/{APP} -printf '%p %m %u %s\\n' | sort"
+    found = host.run(listing).stdout
+    done = play("deploy", *arguments)
+    output = " ".join(done.stdout.split())
+    assert done.returncode != 0
+    for name in ("uwsgi", "python", "python3", "pip"):
+        assert f"evil-1.0-py3-none-any.whl installs 'bin/{name}', which belongs to the virtual environment" in output
+    assert "no application host was changed" in output and "Traceback" not in output
+    assert host.run(listing).stdout == found
+
+
+def test_root_does_not_run_it_even_if_the_controller_lets_it_pass(host: Any, play: Play, arguments: list[str]) -> None:
+    """Record the refused wheelhouse by hand, as if it had not been looked at."""
+    variables = json.loads(arguments[1])
+    system = host.check_output(". /etc/os-release; echo $ID-$VERSION_ID-$(uname -m)")
+    python = host.check_output("python3 -c 'import sys; print(\"%d.%d\" % sys.version_info[:2])'")
+    options = {
+        "source": variables["flask_uwsgi_source"], "cache": variables["artifact_cache"],
+        "platform": f"{system}-py{python}",
+        **{f"{name}_lock": str(ROOT / "roles/artifact/files" / f"{name}.txt") for name in ("server", "build")},
+    }  # fmt: skip
+    named = ", ".join(f"{name}='{value}'" for name, value in options.items())
+    message = f"msg={{{{ lookup('flaskops.uwsgi.artifact', {named}) }}}}"
+    done = subprocess.run(
+        ["ansible", "localhost", "-m", "ansible.builtin.debug", "-a", message],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
+    )  # fmt: skip
+    plan = json.loads(done.stdout[done.stdout.index("=> ") + 3 :])["msg"]
+    archive = Path(plan["wheelhouse"]["path"])
+    with tarfile.open(archive) as tar:
+        pip = next(Path(name).name for name in tar.getnames() if Path(name).name.startswith("pip-"))
+    record = {
+        "file": archive.name, "sha256": hashlib.sha256(archive.read_bytes()).hexdigest(), "pip": pip,
+        "inputs": plan["wheelhouse"]["digest"], "unpacked": archive.stat().st_size, "wheels": {},
+    }  # fmt: skip
+    archive.with_name(f"{archive.name}.json").write_text(json.dumps(record))
+    host.run(f"rm -f {RAN}")
+    done = play("deploy", *arguments)
+    assert done.returncode != 0 and "Traceback" not in done.stdout, done.stdout
+    assert "is refused: " in " ".join(done.stdout.split()), done.stdout
+    service = host.check_output(f"id -u {APP}")
+    ran = host.run(f"cat {RAN}").stdout.splitlines()
+    # The service did run it, in its sandbox: nothing else could tell what uWSGI says of its configuration.
+    assert ran and {line.split()[0] for line in ran} == {service}, ran
+    left = host.run(f"ls -d /etc/systemd/system/{APP}-validate* /run/{APP}-validate").stdout
+    assert left == ""

@@ -1,0 +1,82 @@
+"""Lookup: what a wheelhouse holds, once it was compared with its locks."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: wheelhouse
+short_description: Compare a wheelhouse with the locks that it was built from
+version_added: 0.1.0
+author: The flaskops maintainers
+description:
+  - Reads the wheels on the controller and runs nothing of them.
+  - Each wheel must belong to an entry of a lock by name and version, each entry must have one wheel, and a wheel that
+    was downloaded must have one of the entry's hashes.
+  - Refuses wheels that install a file of another distribution, of the virtual environment or of the server, a path
+    that leads out, or what their own C(RECORD) does not list.
+options:
+  _terms:
+    description: Nothing; everything is an option.
+  plan:
+    description: The artifact, as the lookup P(flaskops.uwsgi.artifact#lookup) returns it.
+    type: dict
+    required: true
+  build_lock:
+    description: The requirements of the build itself, whose pip installs on the hosts.
+    type: path
+    required: true
+  built:
+    description: >-
+      The wheels that were built from an sdist, each with the SHA-256 of that sdist. Without it, a wheel without a
+      locked hash counts as built.
+    type: dict
+"""
+
+EXAMPLES = r"""
+- ansible.builtin.set_fact:
+    checked: "{{ lookup('flaskops.uwsgi.wheelhouse', plan=artifact_plan, build_lock=artifact_build_lock) }}"
+"""
+
+RETURN = r"""
+_raw:
+  description:
+    - One dictionary with C(record), what is to be written beside the archive.
+    - Only C(problem), with its remedy, where the wheelhouse is refused.
+  type: list
+  elements: dict
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.lookup import LookupBase
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import artifact as art
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.wheelhouse import examine
+
+
+class LookupModule(LookupBase):  # type: ignore[misc]
+    """See DOCUMENTATION."""
+
+    def run(self, terms: list[Any], variables: Any = None, **kwargs: Any) -> list[dict[str, Any]]:
+        """Return the record, or the problem, as a list of one dictionary."""
+        self.set_options(var_options=variables, direct=kwargs)
+        plan = self.get_option("plan")
+        wheelhouse, archive = plan["wheelhouse"], Path(plan["wheelhouse"]["path"])
+        try:
+            found = examine(
+                archive,
+                [entry for text in wheelhouse["requirements"].values() for entry in art.requirements(text)],
+                art.read_lock(Path(self.get_option("build_lock")), "artifact_build_lock"),
+                plan["platform"],
+                Path(wheelhouse["distribution"]) if wheelhouse["distribution"] else None,
+                self.get_option("built"),
+            )
+        except art.ArtifactError as error:
+            problem = (
+                f"the wheelhouse {wheelhouse['id']} is not what its locks say, or a wheel has what none may have:\n"
+                f"{error}\nRemove such a package from the lock or pin another version of it, and deploy again. The "
+                f"wheels are in {archive} for you to look at; nothing was shipped, and no application host was changed."
+            )
+            return [{"problem": problem}]
+        return [
+            {"record": {"file": archive.name, "sha256": art.sha256(archive), "inputs": wheelhouse["digest"], **found}}
+        ]

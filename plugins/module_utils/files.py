@@ -1,0 +1,163 @@
+"""Keeps the state of a host on its disk: each file, link or tree is whole after a loss of power, or as it was before.
+
+A file is written beside its place, synced, renamed into it, and the rename is synced with its directory: without the
+first sync an ext4 or XFS file system may keep the name and lose the content, without the second it may lose both
+(rename(2), fsync(2), and "All File Systems Are Not Created Equal", OSDI 2014).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+# Far above what any file of state has.
+_MOST = 4 << 20
+
+
+class DamagedError(Exception):
+    """A file of state is not what was written."""
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file of state.
+
+    Args:
+        path: the file.
+
+    Raises:
+        DamagedError: it is missing, or anything else than one JSON object. The message begins with the file's name.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise DamagedError(f"{path.name} is not a regular file")
+            content = stream.read(_MOST + 1)
+    except FileNotFoundError:
+        raise DamagedError(f"{path.name} is missing") from None
+    except OSError as error:
+        raise DamagedError(f"{path.name} cannot be read: {error.strerror}") from error
+    if len(content) > _MOST:
+        raise DamagedError(f"{path.name} is larger than {_MOST >> 20} MB")
+    # What was never synced can come back with its length and without its content.
+    if not content.strip(b"\0 \t\r\n"):
+        raise DamagedError(f"{path.name} is empty")
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{path.name} is not JSON") from error
+    if not isinstance(document, dict):
+        raise DamagedError(f"{path.name} is not a JSON object")
+    return document
+
+
+def write(path: Path, content: str | bytes, mode: int = 0o644, group: int | None = None, *, writer: str = "") -> None:
+    """Write a file whole, or leave the one before it.
+
+    Args:
+        path: the file; its directory exists.
+        content: the new content, text as UTF-8.
+        mode: the permissions, whatever the umask.
+        group: numeric id of the group, or None for that of the process.
+        writer: tells writers apart that may write the same file at the same time.
+
+    Raises:
+        OSError: the file cannot be written; what was there is unchanged.
+    """
+    partial = _beside(path, writer)
+    # Exclusively, and never through a link that somebody left in its place.
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            if group is not None:
+                os.fchown(descriptor, -1, group)
+            os.fchmod(descriptor, mode)
+            stream.write(content.encode() if isinstance(content, str) else content)
+            stream.flush()
+            os.fsync(descriptor)
+        partial.rename(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def put(path: Path, content: str, mode: int = 0o644) -> bool:
+    """Write a file unless it has this content already, and return whether it was written.
+
+    Args:
+        path: the file; its directory is made where it is missing.
+        content: the wanted content.
+        mode: the permissions of a file that is written.
+
+    Raises:
+        OSError: the file cannot be read or written; what was there is unchanged.
+    """
+    if path.is_file() and path.read_bytes() == content.encode():
+        return False
+    if not path.parent.is_dir():
+        path.parent.mkdir(mode=0o755)
+        sync(path.parent.parent)
+    write(path, content, mode)
+    return True
+
+
+def link(path: Path, target: str) -> bool:
+    """Make a symbolic link, or move one in one step, and return whether it named something else.
+
+    Args:
+        path: the link.
+        target: what it shall name.
+
+    Raises:
+        OSError: the link cannot be made; what was there is unchanged.
+    """
+    if path.is_symlink() and str(path.readlink()) == target:
+        return False
+    partial = _beside(path)
+    partial.symlink_to(target)
+    partial.rename(path)
+    sync(path.parent)
+    return True
+
+
+def sync(path: Path) -> None:
+    """Wait until the entries of a directory, or the content of a file, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until a directory and everything below it are on the disk, before a marker says that it is whole.
+
+    One call for the whole file system (syncfs(2)), since a virtual environment has thousands of files, and a wait for
+    each of them takes many times as long.
+
+    Args:
+        folder: the directory.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+            error = ctypes.get_errno()
+            raise OSError(error, os.strerror(error), str(folder))
+    finally:
+        os.close(descriptor)
+
+
+def _beside(path: Path, writer: str = "") -> Path:
+    """Return where a file is written before it is moved into its place; what a killed writer left there is gone."""
+    name = path.name.removeprefix(".")
+    partial = path.with_name(f".{name}.{writer}.partial" if writer else f".{name}.partial")
+    partial.unlink(missing_ok=True)
+    return partial

@@ -1,0 +1,41 @@
+"""The patches that this collection applies to what it builds: in files, a folder for each NAME-VERSION."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import (
+    ArtifactError,
+    Requirement,
+    normalised,
+    pin,
+)
+
+
+def patches_of(entries: Iterable[Requirement], folder: Path) -> dict[str, dict[str, str]]:
+    """Return the patches of what is installed: for each NAME-VERSION that has some, names to contents.
+
+    Args:
+        entries: what is installed.
+        folder: the folder of patches.
+
+    Raises:
+        ArtifactError: a package that is patched is wanted in a version without patches, which lacks what they mend.
+    """
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for path in sorted(folder.glob("*/*.patch")):
+        name, _, version = path.parent.name.rpartition("-")
+        found.setdefault(normalised(name), {}).setdefault(version, {})[path.name] = path.read_text()
+    wanted = {}
+    for entry in entries:
+        versions = found.get(entry.name)
+        if versions and pin(entry) not in versions:
+            there = ", ".join(versions)
+            raise ArtifactError(
+                f"flask_uwsgi_requirements pins {entry.name}=={pin(entry)}, and the patches that the role depends on "
+                f"are for {there}: remove the pin, and the role installs {entry.name} {there}"
+            )
+        if versions:
+            wanted[f"{entry.name}-{pin(entry)}"] = versions[pin(entry)]
+    return wanted

@@ -1,0 +1,181 @@
+"""What lies in an application's runtime directory, and who may write it.
+
+``/run/APP`` belongs to root: it has the pidfiles, which an operator passes to ``kill``. Below it systemd makes one
+directory for each instance, which the service's account owns: what is in there is read with ``untrusted`` alone.
+
+Up to version 0.1 the account owned ``/run/APP``, and the sockets of all generations were in it. A generation of that
+time may still run, or be the target of a rollback.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from . import systemd, untrusted
+from .layout import Layout
+
+
+def folder(layout: Layout, unit: str) -> Path:
+    """Return the directory with the sockets of an instance, which the service's account owns.
+
+    Args:
+        layout: the application's paths.
+        unit: the instance's unit.
+    """
+    kind, _, generation = unit.removesuffix(".service").partition("@")
+    if kind != layout.app:
+        # Of a canary, a relief or a check: systemd names it after the unit.
+        return layout.runtime.with_name(kind)
+    own = layout.runtime / generation
+    if not own.is_dir() and untrusted.is_socket(layout.runtime / f"{generation}.sock"):
+        return layout.runtime
+    return own
+
+
+def whole(layout: Layout, generation: str) -> bool:
+    """Tell whether the sockets of a running instance are there."""
+    place = folder(layout, layout.service(generation))
+    return all(untrusted.is_socket(place / f"{generation}.{suffix}") for suffix in ("sock", "stats"))
+
+
+def owned_by_root(layout: Layout) -> bool:
+    """Tell whether root alone can write in the application's runtime directory; one that is not there counts."""
+    try:
+        found = layout.runtime.lstat()
+    except FileNotFoundError:
+        return True
+    return (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (os.geteuid(), os.getegid(), 0o755)
+
+
+def claim(layout: Layout) -> bool:
+    """Make the application's runtime directory, or take it back from the service's account.
+
+    Returns:
+        whether it was not root's.
+
+    Raises:
+        OSError: something else has its name, and only root can have put it there.
+    """
+    claimed = not owned_by_root(layout)
+    layout.runtime.mkdir(exist_ok=True)
+    descriptor = os.open(layout.runtime, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(descriptor, os.geteuid(), os.getegid())
+        os.fchmod(descriptor, 0o755)
+    finally:
+        os.close(descriptor)
+    return claimed
+
+
+def make_way(layout: Layout, generation: str, *, runs: bool) -> bool:
+    """Claim the directory, and remove what would be in the way of a generation's start.
+
+    Args:
+        layout: the application's paths.
+        generation: the generation.
+        runs: whether it runs already, and needs what it has there.
+
+    Returns:
+        whether the directory was not root's.
+    """
+    claimed = claim(layout)
+    # A pidfile itself is replaced by the unit.
+    doomed = [name for name in _pidfiles(generation) if not _regular(layout.runtime / name)]
+    doomed += [] if runs else [generation, f"{generation}.sock", f"{generation}.stats"]
+    for name in doomed:
+        clear(layout.runtime / name)
+    return claimed
+
+
+def tidy(layout: Layout, running: Iterable[str]) -> None:
+    """Claim the directory, and remove all that belongs to no running generation.
+
+    Args:
+        layout: the application's paths.
+        running: the generations that run, or that a relief serves.
+    """
+    claim(layout)
+    wanted = {layout.pidfile.name}
+    for generation in running:
+        wanted |= {generation, f"{generation}.sock", f"{generation}.stats", *_pidfiles(generation)}
+    for path in layout.runtime.iterdir():
+        if path.name not in wanted:
+            clear(path)
+
+
+def pidfile_pid(layout: Layout) -> int | None:
+    """Return the process id that the application's pidfile names, or None where it names none."""
+    try:
+        target = layout.pidfile.readlink()
+        # The account could write it as long as it owned the directory.
+        return untrusted.read_pid(layout.runtime / target) if target.name == str(target) else None
+    except (OSError, untrusted.UntrustedError):
+        return None
+
+
+def point_pidfile(layout: Layout, unit: str) -> bool:
+    """Make the application's pidfile name the master of a unit.
+
+    Args:
+        layout: the application's paths.
+        unit: the unit that serves.
+
+    Returns:
+        whether it named another one, or lied.
+    """
+    pid = systemd.show(unit, "MainPID")["MainPID"]
+    generation = unit.partition("@")[2].removesuffix(".service")
+    service, relief = _pidfiles(generation)
+    own = layout.runtime / (service if unit == layout.service(generation) else relief)
+    if pidfile_pid(layout) == int(pid) and layout.pidfile.readlink() == Path(own.name) and owned_by_root(layout):
+        return False
+    claim(layout)
+    with _replacing(own) as partial:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+        with os.fdopen(descriptor, "w") as stream:
+            os.fchmod(descriptor, 0o644)
+            stream.write(f"{pid}\n")
+    with _replacing(layout.pidfile) as partial:
+        partial.symlink_to(own.name)
+    return True
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Give a name beside a path, and let what was made there take its place, whatever had it."""
+    partial = path.with_name(f".{path.name}.partial")
+    clear(partial)
+    yield partial
+    try:
+        partial.rename(path)
+    except IsADirectoryError:
+        clear(path)
+        partial.rename(path)
+
+
+def clear(path: Path) -> None:
+    """Remove whatever has a name: a file, a link, a pipe, a socket, or a whole directory."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return
+    except IsADirectoryError:
+        # It follows no link inside, whoever puts one there meanwhile.
+        shutil.rmtree(path)
+
+
+def _regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _pidfiles(generation: str) -> tuple[str, str]:
+    """Return the names of the pidfiles of a generation's own instance and of its relief."""
+    return f"{generation}.pid", f"{generation}.relief.pid"

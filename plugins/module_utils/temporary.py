@@ -1,0 +1,69 @@
+"""Units that exist only while something runs in them, such as a migration or a check."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from . import systemd
+from .layout import Layout
+
+# Seconds that systemd may take on top of what a unit's own limits allow.
+GRACE = 15
+_LIFE = ("Starting ", "Finished ", "Failed to start ", "Stopping ", "Stopped ", "Started ")
+
+
+@contextmanager
+def installed(layout: Layout, pattern: str, targets: Mapping[Path, Path]) -> Iterator[None]:
+    """Install unit files while the context lasts; whatever happens, nothing of them is left.
+
+    Args:
+        layout: the application's paths.
+        pattern: matches the units of this kind, those included that a killed run has left.
+        targets: installed path to stored path.
+
+    Raises:
+        SystemdError: systemd does not answer, or refuses the units.
+    """
+    remove(layout, pattern)
+    try:
+        for target, stored in targets.items():
+            target.parent.mkdir(mode=0o755, exist_ok=True)
+            shutil.copyfile(stored, target)
+        systemd.systemctl("daemon-reload")
+        yield
+    finally:
+        remove(layout, pattern)
+
+
+def remove(layout: Layout, pattern: str) -> None:
+    """Stop the units that match a pattern, and remove their files.
+
+    Args:
+        layout: the application's paths.
+        pattern: matches the units.
+
+    Raises:
+        SystemdError: systemd does not answer.
+    """
+    # By pattern: a unit that systemd could not even load is no error here.
+    systemd.systemctl("stop", pattern, timeout=90 + GRACE)
+    found = [*layout.units.glob(pattern), *layout.units.glob(f"{pattern}.d")]
+    for path in found:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    if found:
+        systemd.systemctl("daemon-reload")
+        systemd.systemctl("reset-failed", pattern)
+
+
+def printed(unit: str, after: str | None) -> list[str]:
+    """Return what a unit's processes printed, without what systemd says of the unit.
+
+    Args:
+        unit: the unit's name.
+        after: a cursor of the journal; what was logged before it is left out.
+    """
+    chatter = (f"{unit}: ", *_LIFE)
+    return [line for line in systemd.journal(unit, 200, after) if line.strip() and not line.startswith(chatter)]

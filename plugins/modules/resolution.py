@@ -1,0 +1,103 @@
+#!/usr/bin/python
+"""Module: lock requirements on a build host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: resolution
+short_description: Lock requirements in a sandbox
+version_added: 0.2.0
+author: The flaskops maintainers
+extends_documentation_fragment:
+  - flaskops.uwsgi.build
+description:
+  - Runs uv in a transient unit, as an account that exists as long as the unit does, and returns the lock.
+  - For requirements that cannot be read without running the build of a package.
+options:
+  requirements:
+    description: The requirements, one a line.
+    type: str
+    required: true
+  constraints:
+    description: What limits them, one a line.
+    type: str
+    default: ''
+  preferred:
+    description: A lock whose versions are taken where they fit.
+    type: str
+    default: ''
+  project:
+    description: The path of a pyproject.toml in O(archive), whose dependencies are locked. Empty for none.
+    type: str
+    default: ''
+  archive:
+    description: A distribution of the application's own, or with O(project) a tar.gz of its folder. Empty for none.
+    type: str
+    default: ''
+"""
+
+EXAMPLES = r"""
+- name: Lock the requirements
+  flaskops.uwsgi.resolution:
+    requirements: psycopg2
+    build_lock: "{{ lookup('ansible.builtin.file', 'build.txt') }}"
+    timeout: 1800
+    memory_mb: 2048
+    disk_mb: 2048
+    tasks: 512
+"""
+
+RETURN = r"""
+lock:
+  description: The lock, a requirements file with exact versions and hashes.
+  type: str
+  returned: success
+subject:
+  description: What failed.
+  type: str
+  returned: failure
+why:
+  description: V(timeout), V(memory), V(hash), V(output) or V(failed).
+  type: str
+  returned: failure
+said:
+  description: The end of what the failed step printed.
+  type: str
+  returned: failure
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_lock import Wanted, resolve
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_sandbox import Limits, Sandbox, StepError, workspace
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec=arguments.BUILD
+        | {
+            "requirements": {"type": "str", "required": True},
+            "constraints": {"type": "str", "default": ""},
+            "preferred": {"type": "str", "default": ""},
+            "project": {"type": "str", "default": ""},
+            "archive": {"type": "str", "default": ""},
+        },
+        supports_check_mode=False,
+    )
+    parameters = module.params
+    limits = Limits(parameters["timeout"], parameters["memory_mb"], parameters["disk_mb"], parameters["tasks"])
+    files = {f"{name}.txt": parameters[name] for name in ("requirements", "constraints", "preferred")}
+    wanted = Wanted(files, parameters["project"], Path(parameters["archive"]) if parameters["archive"] else None)
+    try:
+        with workspace() as work:
+            lock = resolve(Sandbox(work, limits), parameters["build_lock"], wanted)
+    except StepError as error:
+        module.fail_json(msg=str(error), subject=error.subject, why=error.why, said=error.said)
+    module.exit_json(changed=False, lock=lock)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+#!/usr/bin/python
+"""Module: build a wheelhouse on a build host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wheelhouse
+short_description: Build a wheelhouse in a sandbox
+version_added: 0.2.0
+author: The flaskops maintainers
+extends_documentation_fragment:
+  - flaskops.uwsgi.build
+description:
+  - Downloads every file of the locks, compares it with its hash, and builds each sdist in a transient unit of its own,
+    without network and as an account that exists as long as the unit does.
+  - Leaves one archive and nothing else.
+options:
+  locks:
+    description: The locks whose wheels are collected, requirements files with exact versions and hashes.
+    type: list
+    elements: str
+    required: true
+  distribution:
+    description: A wheel or an sdist of the application's own, on the host. Empty for none.
+    type: str
+    default: ''
+  patches:
+    description: For each NAME-VERSION the patches, names to contents, that are applied before its sdist is built.
+    type: dict
+    default: {}
+  target:
+    description: Where the archive is written on the host.
+    type: path
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Build the wheels
+  flaskops.uwsgi.wheelhouse:
+    locks: ["{{ lookup('ansible.builtin.file', 'requirements.txt') }}"]
+    build_lock: "{{ lookup('ansible.builtin.file', 'build.txt') }}"
+    target: /var/lib/flaskops-build/incoming-1/wheelhouse.tar
+    timeout: 1800
+    memory_mb: 2048
+    disk_mb: 2048
+    tasks: 512
+"""
+
+RETURN = r"""
+sha256:
+  description: The archive's SHA-256.
+  type: str
+  returned: success
+wheels:
+  description: For each wheel its file's name, its SHA-256, and whether it was built here.
+  type: list
+  elements: dict
+  returned: success
+seconds:
+  description: How long it took.
+  type: int
+  returned: success
+subject:
+  description: What failed, such as C(uwsgi==2.0.31).
+  type: str
+  returned: failure
+why:
+  description: V(timeout), V(memory), V(hash), V(output) or V(failed).
+  type: str
+  returned: failure
+said:
+  description: The end of what the failed step printed.
+  type: str
+  returned: failure
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import sha256
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_sandbox import Limits, Sandbox, StepError, workspace
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_wheels import (
+    File,
+    build,
+    collect,
+    entries,
+    fetch,
+    itself,
+    tools,
+)
+
+
+def wheels(sandbox: Sandbox, parameters: dict[str, Any]) -> Iterator[tuple[Path, bool]]:
+    """Yield each wheel of the wheelhouse, and whether it was built here."""
+    # uv makes locks; no build needs it.
+    tooling = [entry for entry in entries(parameters["build_lock"]) if entry.name != "uv"]
+    wanted = [entry for lock in parameters["locks"] for entry in entries(lock)]
+    files = fetch(sandbox, [*tooling, *wanted])
+    mine = {id(entry) for entry in tooling}
+    tool_files = [file for file in files if id(file.entry) in mine]
+    installed = [file for file in files if id(file.entry) not in mine]
+    if parameters["distribution"]:
+        path = Path(parameters["distribution"])
+        installed.append(File(itself(path), path))
+    # Hosts install with this very pip, run from its wheel.
+    if not any(file.entry.name == "pip" for file in installed):
+        yield from ((file.path, False) for file in tool_files if file.entry.name == "pip")
+    yield from ((file.path, False) for file in installed if file.is_wheel)
+    if sdists := [file for file in installed if not file.is_wheel]:
+        environment = tools(sandbox, tool_files)
+        for file in sdists:
+            patches = parameters["patches"].get(f"{file.entry.name}-{file.entry.version}", {})
+            yield build(sandbox, file, environment, patches), True
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec=arguments.BUILD
+        | {
+            "locks": {"type": "list", "elements": "str", "required": True},
+            "distribution": {"type": "str", "default": ""},
+            "patches": {"type": "dict", "default": {}},
+            "target": {"type": "path", "required": True},
+        },
+        supports_check_mode=False,
+    )
+    parameters = module.params
+    limits = Limits(parameters["timeout"], parameters["memory_mb"], parameters["disk_mb"], parameters["tasks"])
+    target = Path(parameters["target"])
+    started = time.monotonic()
+    try:
+        with workspace() as work:
+            found = collect(list(wheels(Sandbox(work, limits), parameters)), target)
+    except StepError as error:
+        module.fail_json(msg=str(error), subject=error.subject, why=error.why, said=error.said)
+    module.exit_json(
+        changed=True,
+        sha256=sha256(target),
+        wheels=[asdict(wheel) for wheel in found],
+        seconds=round(time.monotonic() - started),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Root reads what the service's account can write in one module, with its bounds, and nowhere else."""
+
+import ast
+from collections.abc import Iterator
+
+import pytest
+
+from tests.repo.conftest import ROOT
+
+PLUGINS = ROOT / "plugins"
+# The directories of the instances, and the names in them.
+WRITABLE = {"runtime", "canary_runtime", "relief_runtime", "check_runtime", "pidfile", "folder"}
+TOUCHES = {
+    "open", "read_text", "read_bytes", "write_text", "write_bytes", "touch", "connect", "copyfile", "copy", "loads",
+    "is_file", "is_dir", "is_socket", "exists", "stat", "chmod", "chown", "unlink", "symlink_to", "mkdir", "rename",
+    "replace", "glob", "rglob",
+}  # fmt: skip
+# One knows the directory that is root's own, one how to read the others, one removes them all.
+HELPERS = {"module_utils/runtime.py", "module_utils/untrusted.py", "module_utils/removal.py"}
+
+
+def tainted(node: ast.AST, names: set[str]) -> bool:
+    return any(
+        (isinstance(one, ast.Attribute) and one.attr in WRITABLE) or (isinstance(one, ast.Name) and one.id in names)
+        for one in ast.walk(node)
+    )
+
+
+def by_helper(node: ast.Call) -> bool:
+    """Tell whether a call is one of the helpers' own."""
+    owner = node.func.value if isinstance(node.func, ast.Attribute) else None
+    return isinstance(owner, ast.Name) and owner.id in {"untrusted", "runtime"}
+
+
+def touching(source: str) -> Iterator[int]:
+    """Yield the lines that touch a path of a runtime directory themselves."""
+    for function in ast.walk(ast.parse(source)):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        names: set[str] = set()
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assign) and tainted(node.value, names):
+                names |= {one.id for target in node.targets for one in ast.walk(target) if isinstance(one, ast.Name)}
+        for node in ast.walk(function):
+            if not isinstance(node, ast.Call) or by_helper(node):
+                continue
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called in TOUCHES and tainted(node, names):
+                yield node.lineno
+
+
+def asking(source: str) -> Iterator[int]:
+    """Yield the lines that use a UNIX socket."""
+    for node in ast.walk(ast.parse(source)):
+        if (isinstance(node, ast.Attribute) and node.attr == "AF_UNIX") or (
+            isinstance(node, ast.alias) and node.name == "AF_UNIX"
+        ):
+            yield node.lineno
+
+
+def modules() -> list[str]:
+    return sorted(str(path.relative_to(PLUGINS)) for path in PLUGINS.rglob("*.py"))
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if name not in HELPERS])
+def test_nothing_else_touches_what_the_account_can_write(name: str) -> None:
+    source = (PLUGINS / name).read_text()
+    lines = sorted({*touching(source), *asking(source)})
+    # The gevent check empties its directory, and asks with an empty file that it makes anew.
+    known = {"module_utils/gevent_instance.py": 1}.get(name, 0)
+    assert len(lines) == known, f"plugins/{name}: read these with untrusted.py: lines {lines}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return (layout.runtime / 'a.pid').read_text()",
+        "path = layout.check_runtime / 'told.json'\n    return path.open()",
+        "return open(layout.pidfile)",
+        "a = runtime.folder(layout, unit)\n    b = a / 'x.stats'\n    return b.read_bytes()",
+        "return int(layout.pidfile.read_text())",
+        "return json.loads((layout.relief_runtime / 'x').read_bytes())",
+    ],
+)
+def test_what_would_is_found(body: str) -> None:
+    assert list(touching(f"def read(layout, unit):\n    {body}\n"))
+
+
+def test_what_the_helpers_do_is_not() -> None:
+    assert not list(touching("def read(layout):\n    return untrusted.read(layout.pidfile)\n"))
+    assert list(asking("import socket\nsocket.socket(socket.AF_UNIX)\n")) == [2]
+    assert list(asking("from socket import AF_UNIX\n")) == [1]

@@ -1,0 +1,108 @@
+"""A playbook that runs while a test goes on, and can be killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from typing import ClassVar, Self
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Playbook:
+    """A playbook that runs meanwhile against a host of the scenario.
+
+    Args:
+        playbook: its name.
+        arguments: further words of the command line.
+    """
+
+    host: ClassVar[str]
+
+    def __init__(self, playbook: str, *arguments: str) -> None:
+        inventory = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [
+                *("ansible-playbook", f"playbooks/{playbook}.yml", "-e", f"target={self.host}"),
+                *("--inventory", str(inventory), "--inventory", os.environ["SANDBOX_INVENTORY"]),
+                *arguments,
+            ],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={
+                **os.environ,
+                "ANSIBLE_FORCE_COLOR": "0",
+                "ANSIBLE_NOCOLOR": "1",
+                # Otherwise a task is named when it has ended.
+                "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "1",
+            },
+            # A group of its own, to be killed whole.
+            start_new_session=True,
+        )
+        self._workers: list[int] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        self.lines.extend(iter(self.process.stdout.readline, ""))
+
+    @property
+    def output(self) -> str:
+        """What it has said so far."""
+        return "".join(self.lines)
+
+    @property
+    def said(self) -> str:
+        """The output on one line."""
+        return " ".join(self.output.split())
+
+    @property
+    def task(self) -> str:
+        """The name of the task that has begun last."""
+        return next(iter(re.findall(r"^TASK \[(?:.* : )?(.*)\]", self.output, re.M)[-1:]), "")
+
+    def reached(self, task: str) -> bool:
+        """Tell whether a task has begun."""
+        assert self.process.poll() is None, self.output
+        return re.search(rf"^TASK \[(.* : )?{task}\]", self.output, re.M) is not None
+
+    def kill(self) -> None:
+        """Kill it as its terminal would; a worker of Ansible, in a session of its own, ends its task all the same."""
+        with contextlib.suppress(FileNotFoundError):
+            children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+            self._workers = [int(pid) for pid in children.read_text().split()]
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def bury(self) -> None:
+        """End the workers, which can wait for ever for somebody to read what they found."""
+        for pid in self._workers:
+            with contextlib.suppress(OSError):
+                if f"target={self.host}" in Path(f"/proc/{pid}/cmdline").read_text():
+                    os.kill(pid, signal.SIGKILL)
+
+    def end(self, seconds: float | None = None) -> Self:
+        """Wait until it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: it has not within that many seconds.
+        """
+        self.process.wait(seconds)
+        self._reader.join()
+        return self
+
+    def succeeded(self) -> Self:
+        """Wait until it has ended, and hold that it did what it was asked for."""
+        self.end()
+        assert self.process.returncode == 0, self.output
+        return self
