@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import build_failure, explain, logs
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import build_failure, explain, foreign, journal, logs
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -32,10 +32,14 @@ RECORD = st.fixed_dictionaries(
 )
 
 
+def read(output: str) -> list[logs.Entry]:
+    return [entry for record in journal.parse(output) for entry in logs._entries(record)]
+
+
 @given(st.lists(RECORD, max_size=12), st.integers(0, 20))
 @example([{"__REALTIME_TIMESTAMP": "0", "PRIORITY": "²", "MESSAGE": [255, 254]}], 1)
 def test_the_journal_is_read_whatever_was_logged(records: list[dict[str, Any]], window: int) -> None:
-    entries = logs.parse("\n".join(map(json.dumps, records)))
+    entries = read("\n".join(map(json.dumps, records)))
     for error in logs.errors(entries, window):
         assert error
     for entry in entries:
@@ -70,10 +74,11 @@ def test_a_long_line_is_read_within_its_bound(piece: str, within: Any) -> None:
     line = piece * (65_536 // len(piece)) + "!"
     record = json.dumps({"__REALTIME_TIMESTAMP": "0", "MESSAGE": line})
     with within(BOUND_S):
-        entries = logs.parse(f"{record}\n{record}")
+        entries = read(f"{record}\n{record}")
         logs.errors(entries, 2)
         logs.unfold(line)
     with within(BOUND_S):
+        foreign.printable(line)
         explain.explain([line, line], "run.py", "app", "")
         explain.telling([line])
     with within(BOUND_S):
@@ -88,6 +93,6 @@ def test_many_lines_are_read_within_their_bound(piece: str, within: Any) -> None
     lines = [piece] * 20_000
     records = "\n".join(json.dumps({"__REALTIME_TIMESTAMP": "0", "MESSAGE": line}) for line in lines)
     with within(BOUND_S):
-        logs.errors(logs.parse(records), 10)
+        logs.errors(read(records), 10)
         explain.explain(lines, "run.py", "app", "")
         build_failure.telling_lines("\n".join(lines))
