@@ -59,6 +59,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
             Stage("molecule apps (Debian 13)", "molecule test --scenario-name apps"),
             Stage("molecule life", "molecule test --scenario-name life"),
             Stage("molecule faults", "molecule test --scenario-name faults"),
+            Stage("molecule hostile", "molecule test --scenario-name hostile"),
             Stage("molecule zoo", "molecule test --scenario-name zoo"),
             Stage("molecule must_fail", "molecule test --scenario-name must_fail"),
             Stage("molecule secrets", "molecule test --scenario-name secrets"),
@@ -80,6 +81,10 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
             "env FLASKOPS_MODE=threads FLASKOPS_SUITE=trixie molecule test --scenario-name secrets",
         ),
         Stage("molecule apps (Debian 12)", "env FLASKOPS_SUITE=bookworm molecule test --scenario-name apps"),
+        Stage(
+            "molecule hostile (threads, Debian 13)",
+            "env FLASKOPS_MODE=threads FLASKOPS_SUITE=trixie molecule test --scenario-name hostile",
+        ),
         Stage("molecule zoo (Debian 13)", "env FLASKOPS_SUITE=trixie molecule test --scenario-name zoo"),
         Stage("table of operations", "python docs/operations.py"),
     ),

@@ -8,6 +8,7 @@ wrong.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -136,12 +137,20 @@ class AbResult:
         return data
 
 
+def _finite(word: str) -> float:
+    """Read a number; JSON, which reports are, has no other."""
+    number = float(word)
+    if not math.isfinite(number):
+        raise ValueError(f"{word} is no number to reckon with")
+    return number
+
+
 # Label as printed → attribute and how to read the value's first word. "Total POSTed" and "Broken pipe errors"
 # are the names that older versions had for what is now "Total body sent" and "Write errors".
 _LABELS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "Document Length": ("document_length_bytes", int),
     "Concurrency Level": ("concurrency", int),
-    "Time taken for tests": ("duration_s", float),
+    "Time taken for tests": ("duration_s", _finite),
     "Complete requests": ("complete", int),
     "Failed requests": ("failed", int),
     "Non-2xx responses": ("non_2xx", int),
@@ -151,8 +160,8 @@ _LABELS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "Total POSTed": ("body_sent_bytes", int),
     "Total PUT": ("body_sent_bytes", int),
     "HTML transferred": ("html_transferred_bytes", int),
-    "Requests per second": ("requests_per_second", float),
-    "Transfer rate": ("transfer_kbytes_per_s", float),
+    "Requests per second": ("requests_per_second", _finite),
+    "Transfer rate": ("transfer_kbytes_per_s", _finite),
 }
 _TEXTS = {
     "Server Software": "server_software",
@@ -254,7 +263,7 @@ def _read_line(
         values["ab_version"] = label.split()[4]
     elif line.endswith(" requests completed"):
         # In a short run this stands behind "Benchmarking HOST (be patient)..." on the same line.
-        values["complete"] = int(line.split()[-3])
+        values["complete"] = int(line.removesuffix(" requests completed").rpartition(" ")[2])
     elif label.startswith("(Connect") and colon:
         failures.update(_failure_counts(line))
     elif not colon:
@@ -266,7 +275,7 @@ def _read_line(
     elif label in _TEXTS:
         values[_TEXTS[label]] = rest.strip() or None
     elif label == "Time per request" and "across" not in rest:
-        values["mean_ms"] = float(first)
+        values["mean_ms"] = _finite(first)
     elif label in _TIMES:
         times[label.lower()] = _read_times(words)
     elif label in _LABELS:
@@ -298,7 +307,7 @@ def _read_times(words: Sequence[str]) -> Times:
         return Times(low, mean, None, None, high)
     if len(words) != 5:
         raise ValueError("neither three nor five times")
-    return Times(int(words[0]), int(words[1]), float(words[2]), int(words[3]), int(words[4]))
+    return Times(int(words[0]), int(words[1]), _finite(words[2]), int(words[3]), int(words[4]))
 
 
 def _error(values: dict[str, Any], unreadable: list[str], stdout: str, stderr: str) -> AbError | None:
@@ -347,7 +356,7 @@ def parse_percentiles_csv(text: str, complete: int) -> list[float]:
         try:
             if not comma or int(percent) != len(curve):
                 return []
-            curve.append(float(ms))
+            curve.append(_finite(ms))
         except ValueError:
             return []
     for place in range(min(len(curve), 100)):
@@ -363,10 +372,8 @@ def parse_requests_tsv(text: str) -> dict[int, int]:
         text: the file's content.
 
     Returns:
-        Requests by whole milliseconds, as ab writes them (``ttime``); empty when the text is not such a file.
-
-    Raises:
-        ValueError: a line is not like the others.
+        Requests by whole milliseconds, as ab writes them (``ttime``); empty when the text is not such a file, or
+        not whole.
     """
     head, *lines = text.splitlines() or [""]
     columns = head.split("\t")
@@ -375,6 +382,9 @@ def parse_requests_tsv(text: str) -> dict[int, int]:
     place = columns.index("ttime")
     found: dict[int, int] = {}
     for line in lines:
-        ms = int(line.split("\t")[place])
+        try:
+            ms = int(line.split("\t")[place])
+        except (IndexError, ValueError):
+            return {}
         found[ms] = found.get(ms, 0) + 1
     return found

@@ -309,7 +309,10 @@ def read_lock(path: Path, variable: str) -> list[Requirement]:
         raise ArtifactError(
             f"{variable}={path} does not exist on the controller: set it to a requirements file with hashes"
         )
-    entries = list(requirements(path.read_text()))
+    try:
+        entries = list(requirements(path.read_text()))
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"{variable}={path} is no text in UTF-8 (byte {error.start}): save it as UTF-8") from error
     if entry := loose(entries):
         raise ArtifactError(
             f"{variable}={path} is not a lock: {shown(entry)!r} has no exact version "

@@ -89,7 +89,8 @@ def telling_lines(output: str, count: int = 12) -> list[str]:
     lines = [line for line in _lines(output) if not _NOISE.match(line)]
     # Each try says why it failed; only the last one matters.
     tries = [number for number, line in enumerate(lines) if line.startswith("WARNING: Retrying")]
-    lines = [line for number, line in enumerate(lines) if number not in tries[:-1]]
+    earlier = set(tries[:-1])
+    lines = [line for number, line in enumerate(lines) if number not in earlier]
     telling = [number for number, line in enumerate(lines) if _TELLING.search(line)][-count // 2 :]
     last = [number for number in range(len(lines)) if number not in telling][len(telling) - count :]
     return [lines[number] for number in sorted(telling + last)]

@@ -73,9 +73,9 @@ def problems(settings: Mapping[str, Any], hosts: Sequence[str]) -> list[str]:
     variants = settings["variants"]
     if not isinstance(variants, list) or not variants or not all(isinstance(one, Mapping) for one in variants):
         return [*found, f"compare_variants={variants} is not valid: set it to a list of dictionaries"]
-    names = [one.get("name") for one in variants]
+    names = [str(one.get("name")) for one in variants]
     if len(set(names)) < len(names):
-        found.append(f"compare_variants has names twice ({', '.join(map(str, names))}): give each a name of its own")
+        found.append(f"compare_variants has names twice ({', '.join(names)}): give each a name of its own")
     for one in variants:
         told = f"compare_variants has {dict(one)}"
         if not str(one.get("name") or "").replace("-", "").isalnum():

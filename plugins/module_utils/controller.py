@@ -30,7 +30,8 @@ def lives(run: Mapping[str, Any]) -> bool:
     Args:
         run: what :func:`identity` returned then.
     """
-    return run.get("home") != _home() or _start(int(run.get("pid", 0))) == run.get("start") != ""
+    pid = run.get("pid")
+    return run.get("home") != _home() or (isinstance(pid, int) and _start(pid) == run.get("start") != "")
 
 
 def _home() -> str:

@@ -6,7 +6,9 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 # What waits for a peer, by its name in the C library. gevent cannot replace a call that compiled code makes. Not poll:
 # all that is written in Rust calls it, when it starts.
@@ -23,10 +25,11 @@ _CLIENTS = re.compile(
 # The ELF format: System V ABI, chapters 4 and 5 (elf(5)).
 _DYNAMIC, _DYNSYM = 6, 11
 _DT_NEEDED = 1
-_MOST_TABLES = 4
-# Bytes; a mangled name of C++ can have thousands.
-_MOST_NAME = 1 << 16
 _UNDEFINED = 0
+# A section's header. More symbols than these, or longer names, no module of today has.
+_HEADER = 64
+_MOST_ENTRIES = 1_000_000
+_LONGEST_NAME = 256
 
 
 class ElfError(ValueError):
@@ -74,33 +77,31 @@ def _wants(data: bytes) -> Wants:
         raise ElfError("no ELF file of 64 bits")
     order = "<" if data[5] == 1 else ">"
     sections = list(_sections(data, order))
-    # A module has one of each; many that overlap would take for ever.
-    if sum(kind in (_DYNAMIC, _DYNSYM) for kind, *_ in sections) > _MOST_TABLES:
-        raise ElfError("too many tables")
-    libraries: list[str] = []
-    symbols: set[str] = set()
-    for kind, offset, size, link in sections:
-        if kind not in (_DYNAMIC, _DYNSYM) or link >= len(sections):
-            continue
-        text = data[sections[link][1] : sections[link][1] + sections[link][2]]
-        body = data[offset : offset + size]
-        if kind == _DYNAMIC:
-            entries = struct.iter_unpack(f"{order}qQ", body)
-            libraries += [_name(text, value) for tag, value in entries if tag == _DT_NEEDED]
-        else:
-            entries = struct.iter_unpack(f"{order}IBBHQQ", body)
-            symbols |= {_name(text, entry[0]) for entry in entries if entry[3] == _UNDEFINED and entry[0]}
-    return Wants(tuple(libraries), frozenset(symbols))
+    # A module has one of each (chapter 4): of more the last counts, so that no file takes for ever.
+    tables = {kind: (offset, size, link) for kind, offset, size, link in sections if link < len(sections)}
+    found: dict[int, list[tuple[Any, ...]]] = {}
+    texts: dict[int, bytes] = {}
+    for kind, layout in ((_DYNAMIC, f"{order}qQ"), (_DYNSYM, f"{order}IBBHQQ")):
+        offset, size, link = tables.get(kind, (0, 0, 0))
+        texts[kind] = data[sections[link][1] : sections[link][1] + sections[link][2]] if sections else b""
+        found[kind] = list(islice(struct.iter_unpack(layout, data[offset : offset + size]), _MOST_ENTRIES))
+    libraries = (_name(texts[_DYNAMIC], value) for tag, value in found[_DYNAMIC] if tag == _DT_NEEDED)
+    undefined = {entry[0] for entry in found[_DYNSYM] if entry[3] == _UNDEFINED and entry[0]}
+    return Wants(tuple(libraries), frozenset(_name(texts[_DYNSYM], place) for place in undefined))
 
 
 def _sections(data: bytes, order: str) -> Iterator[tuple[int, int, int, int]]:
     """Yield type, offset, size and link of each section."""
     (table,) = struct.unpack_from(f"{order}Q", data, 40)
     size, count = struct.unpack_from(f"{order}HH", data, 58)
+    if count and size < _HEADER:
+        raise ElfError("its section headers overlap")
     for number in range(count):
         header = struct.unpack_from(f"{order}IIQQQQIIQQ", data, table + number * size)
         yield header[1], header[4], header[5], header[6]
 
 
 def _name(text: bytes, offset: int) -> str:
-    return text[offset : text.index(b"\0", offset, offset + _MOST_NAME)].decode(errors="replace")
+    if offset >= len(text):
+        raise ElfError("a name lies outside its table")
+    return text[offset : offset + _LONGEST_NAME].partition(b"\0")[0].decode(errors="replace")

@@ -291,8 +291,9 @@ def normalized(name: str) -> str:
 
 def numbers(version: str) -> tuple[int, ...]:
     """Return the numbers that a version begins with; what follows, such as ``rc1``, does not count."""
-    parts = takewhile(lambda part: part[:1].isdigit(), str(version).split("."))
-    return tuple(int(re.match(r"\d+", part)[0]) for part in parts)  # type: ignore[index]
+    # Of a dependency's own writing: a number that is longer than any date compares like its first digits.
+    parts = takewhile(bool, (re.match(r"[0-9]{0,18}", part)[0] for part in str(version).split(".")))  # type: ignore[index]
+    return tuple(map(int, parts))
 
 
 def _library(entry: Mapping[str, Any], found: tuple[str, str], loaded: bool, evidence: Evidence) -> Iterator[Finding]:

@@ -160,8 +160,13 @@ def keep(prefix: str, texts: Mapping[str, tuple[str, str]]) -> dict[str, str]:
 
 def target_mistakes(url: str, data_file: str | None) -> str:
     """Say what is wrong with where the requests go and with what they carry; empty when nothing is."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not parts.path:
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.path and parts.port != 0
+    # An address in brackets that is none, or a port that is no number.
+    except ValueError:
+        whole = False
+    if not whole:
         return f"url is {url!r}: it must begin with http:// or https:// and have a path, if only /"
     if data_file and not os.access(data_file, os.R_OK):
         return f"data_file {data_file} cannot be read on the host that sends the load"

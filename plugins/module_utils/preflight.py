@@ -9,7 +9,7 @@ from typing import Any
 
 from . import names, secrets
 from .artifact import ArtifactError, masked
-from .source import Distribution, Folder, Git, Package, parse
+from .source import Distribution, Folder, Git, Package, local, parse
 
 MODES = ("gevent", "threads", "auto")
 GEVENT_CHECKS = ("enforce", "warn", "off")
@@ -213,17 +213,26 @@ def source_problems(s: dict[str, Any]) -> Iterator[str]:
             f"flask_uwsgi_module is empty, and flask_uwsgi_source={s['source']} has no flask_uwsgi_wsgi_file: "
             "set it to the WSGI application in the package, as package.module:name"
         )
-    wsgi_file = Path(s["wsgi_file"])
-    leaves = wsgi_file.is_absolute() or ".." in wsgi_file.parts
-    if not s["module"] and (leaves or (isinstance(source, Folder) and not (source.path / wsgi_file).is_file())):
-        yield (
-            f"flask_uwsgi_wsgi_file={s['wsgi_file']} does not exist in flask_uwsgi_source={masked(str(s['source']))}: "
-            "set it to the file that makes the WSGI application"
-        )
-    requirements = Path(s["requirements"]).expanduser()
     folder = source.path if isinstance(source, Folder) else Path()
-    known = not isinstance(source, Git) or requirements.is_absolute()
-    if s["requirements"] and known and not (folder / requirements).is_file():
+    paths = {}
+    for name in ("wsgi_file", "requirements"):
+        if not isinstance(s[name], str):
+            yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to the name of a file"
+            continue
+        try:
+            paths[name] = local(f"flask_uwsgi_{name}", s[name])
+        except ArtifactError as error:
+            yield str(error)
+    if (wsgi_file := paths.get("wsgi_file")) and not s["module"]:
+        leaves = wsgi_file.is_absolute() or ".." in wsgi_file.parts
+        if leaves or (isinstance(source, Folder) and not (folder / wsgi_file).is_file()):
+            yield (
+                f"flask_uwsgi_wsgi_file={s['wsgi_file']} does not exist in flask_uwsgi_source="
+                f"{masked(str(s['source']))}: set it to the file that makes the WSGI application"
+            )
+    requirements = paths.get("requirements")
+    known = requirements and (not isinstance(source, Git) or requirements.is_absolute())
+    if s["requirements"] and requirements and known and not (folder / requirements).is_file():
         yield (
             f"flask_uwsgi_requirements={s['requirements']} does not exist on the controller: "
             "set it to a requirements file or pyproject.toml, relative to flask_uwsgi_source"

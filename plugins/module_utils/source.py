@@ -54,6 +54,27 @@ class Git:
 Source = Folder | Distribution | Package | Git
 
 
+def local(variable: str, text: str) -> Path:
+    """Return a path on the controller as it was given; whether it exists is another question.
+
+    Args:
+        variable: what it is the value of, for the message.
+        text: the path; ``~`` and ``~NAME`` are home directories.
+
+    Raises:
+        ArtifactError: it can be no path.
+    """
+    try:
+        path = Path(text).expanduser()
+        # Too long a name is told by the file system alone.
+        path.is_dir()
+    except (OSError, RuntimeError) as error:
+        shown = text if len(text) <= 80 else f"{text[:80]}… ({len(text)} characters)"
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ArtifactError(f"{variable}={masked(shown)} is no path: {reason}. Correct it") from error
+    return path
+
+
 def parse(text: str) -> Source:
     """Return what ``flask_uwsgi_source`` names.
 
@@ -66,7 +87,7 @@ def parse(text: str) -> Source:
     """
     if text.startswith("git+"):
         return _git(text)
-    path = Path(text).expanduser()
+    path = local("flask_uwsgi_source", text)
     if text and path.is_dir():
         return Folder(path)
     if "://" in text or re.match(r"[\w.-]+@[\w.-]+:", text):
@@ -122,5 +143,5 @@ def _git(text: str) -> Git:
             f"flask_uwsgi_source={masked(text)} ends with #{fragment}: only #subdirectory=DIR is known, and DIR is "
             "a folder in the repository"
         )
-    url = f"{found['start']}{path}" if found["start"] else str(Path(path).expanduser().absolute())
+    url = f"{found['start']}{path}" if found["start"] else str(local("flask_uwsgi_source", path).absolute())
     return Git(url, ref, str(subdirectory))

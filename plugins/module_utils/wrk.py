@@ -11,6 +11,8 @@ from typing import Any
 from . import load
 
 _MARK = "FLASKOPS "
+# What the script tells beside the latencies.
+_COUNTS = ("duration_us", "requests", "bytes", "connect", "read", "write", "status", "timeout")
 # Lua's %q is a string that Lua reads back, which is what the body needs; the numbers are printed as JSON.
 _SCRIPT = """\
 wrk.method = {method}
@@ -79,28 +81,47 @@ def parse(stdout: str, stderr: str, returncode: int) -> dict[str, Any]:
         numbers under the names that ``ab``'s result has, and ``error``: None, or kind, message and remedy.
     """
     line = next((line for line in stdout.splitlines() if line.startswith(_MARK)), None)
-    if returncode != 0 or line is None:
+    told = _told(line.removeprefix(_MARK)) if line is not None else None
+    if returncode != 0 or told is None:
         return {"error": _error(stdout, stderr, returncode)}
-    told = json.loads(line.removeprefix(_MARK))
+    counts, latency_us = told
     histogram: dict[float, int] = {}
-    for us, count in told["latency_us"].items():
+    for us, count in latency_us.items():
         # To a tenth of a millisecond: a histogram of microseconds would have a line for every request.
-        ms = round(int(us) / 1000, 1)
+        ms = round(us / 1000, 1)
         histogram[ms] = histogram.get(ms, 0) + count
-    failures = {name: told[name] for name in ("connect", "read", "write", "timeout")}
-    seconds = told["duration_us"] / 1e6
+    failures = {name: counts[name] for name in ("connect", "read", "write", "timeout")}
+    seconds = counts["duration_us"] / 1e6
     return {
         "error": None,
-        "complete": told["requests"],
+        "complete": counts["requests"],
         "failed": sum(failures.values()),
         "failures": failures,
-        "non_2xx": told["status"],
+        "non_2xx": counts["status"],
         "duration_s": round(seconds, 3),
-        "requests_per_second": round(told["requests"] / seconds, 2),
-        "transferred_bytes": told["bytes"],
+        "requests_per_second": round(counts["requests"] / seconds, 2),
+        "transferred_bytes": counts["bytes"],
         "histogram_ms": histogram,
         **load.figures(histogram),
     }
+
+
+def _told(text: str) -> tuple[dict[str, int], dict[int, int]] | None:
+    """Return the counts by name and the requests by microseconds; None where the script did not write this."""
+    try:
+        document = json.loads(text)
+        counts = {name: _count(document[name]) for name in _COUNTS}
+        latency_us = {_count(int(us)): _count(requests) for us, requests in document["latency_us"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return (counts, latency_us) if counts["duration_us"] else None
+
+
+def _count(value: Any) -> int:
+    # More does not fit into a counter of wrk's.
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(f"{value!r} is no count")
+    return value
 
 
 def _error(stdout: str, stderr: str, returncode: int) -> dict[str, str]:

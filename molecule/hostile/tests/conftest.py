@@ -1,0 +1,67 @@
+"""The attackers, and what their host looks like before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.support import listing
+from tests.support.site import APP, CANARY, ROOT, SECRET, TOOLS, Site
+from tests.witness import Witness
+
+CLIENTS = 40
+
+
+@pytest.fixture(scope="session")
+def tools() -> dict[str, str]:
+    """The attackers' tools by file name."""
+    folder = ROOT / "tests" / "support"
+    found = {name: (folder / name).read_text() for name in ("attacker.py", "exec_watch.py")}
+    return found | {"scan.py": listing.SCAN}
+
+
+@pytest.fixture(scope="module")
+def site(
+    host: Any, play: Callable[..., Any], tools: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """The host with a hostile release; at the end with the application that it had."""
+    site = Site(host, tmp_path_factory.mktemp("hostile"))
+    site.run(f"mkdir -p {TOOLS} && umask 077 && echo '{SECRET}' > {CANARY}")
+    for name, text in tools.items():
+        host.check_output(f"printf %%s %s > {TOOLS}/{name}", text)
+    # Of a run that was cut off.
+    site.run("systemctl stop exec-watch 'attack-*'; systemctl reset-failed")
+    site.run(f"systemd-run --quiet --unit=exec-watch python3 {TOOLS}/exec_watch.py {TOOLS}/executed /opt/{APP}")
+    site.deploy().succeeded()
+    yield site
+    done = play("deploy")
+    site.run(f"systemctl stop exec-watch; rm -rf {TOOLS} {CANARY}")
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.fixture(scope="module")
+def witness(site: Site) -> Iterator[Witness]:
+    """Good clients, below 400 connections a second."""
+    with Witness(site.url, clients=CLIENTS, timeout_s=60) as witness:
+        yield witness
+
+
+@pytest.fixture
+def good_clients(witness: Witness, request: pytest.FixtureRequest) -> Iterator[None]:
+    """No request of a good client fails while the test runs."""
+    with witness.window(request.node.name, steady=1.0) as window:
+        yield
+    report = window.report()
+    print(report.describe())
+    assert report.requests > 0
+    assert report.failures == {}, report.examples
+
+
+@pytest.fixture
+def nothing_else(site: Site) -> Iterator[None]:
+    """No file outside the application's own changes its type, owner, mode or, below /etc, content."""
+    before = site.listing()
+    yield
+    assert listing.changes(before, site.listing(), listing.own(APP, [f"{TOOLS}.*"])) == []

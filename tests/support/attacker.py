@@ -1,0 +1,208 @@
+"""Runs on a host under attack, as an account that is not root: what it may do to harm those who come after.
+
+``python3 attacker.py KIND [ARGUMENT ...]``. The kinds that plant something go on until SIGTERM, unless ``--once`` is
+given: a directory that appears meanwhile is attacked as well. It needs nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+# How often what was planted is looked after, and how fast a drip is.
+STEP_S = 0.02
+DRIP_S = 1.0
+
+
+def folders() -> Iterator[Path]:
+    """Return the directories below /run that this account owns, its login's own apart."""
+    uid = os.geteuid()
+    for folder, names, _ in os.walk("/run"):
+        names[:] = [name for name in names if name not in ("systemd", "user", "udev", "log", "lock")]
+        with contextlib.suppress(OSError):
+            if Path(folder).stat().st_uid == uid:
+                yield Path(folder)
+
+
+def names(folder: Path, app: str) -> set[str]:
+    """Return the names that an instance or the product uses in such a directory, and their temporary ones."""
+    generations = {path.name for path in Path(f"/opt/{app}/generations").glob("[!.]*")}
+    generations |= {path.stem for path in folder.iterdir() if path.suffix in (".pid", ".sock", ".stats")}
+    generations |= {folder.name} if folder.parent.name == app else set()
+    own = {f"{name}.{suffix}" for name in generations - {app} for suffix in ("pid", "sock", "stats", "partial")}
+    return own | {f"{app}.pid", f".{app}.pid.partial", ".new"} | {f".{name}.partial" for name in own}
+
+
+def clear(path: Path) -> None:
+    """Remove whatever is there."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+
+
+def fifo(path: Path) -> None:
+    """A pipe that nobody writes to."""
+    os.mkfifo(path)
+
+
+def directory(path: Path) -> None:
+    """A directory that is not empty."""
+    path.mkdir()
+    (path / "in the way").touch()
+
+
+def link_to(target: str) -> Callable[[Path], None]:
+    """Return what makes a link to a file of somebody else."""
+    return lambda path: path.symlink_to(target)
+
+
+def text(content: bytes) -> Callable[[Path], None]:
+    """Return what writes a file."""
+    return lambda path: path.write_bytes(content) and None
+
+
+def serve(answer: Callable[[socket.socket], None]) -> Callable[[Path], None]:
+    """Return what listens on a UNIX socket and answers everybody who connects."""
+
+    def listen(path: Path) -> None:
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(str(path))
+        server.listen(64)
+
+        def accept() -> None:
+            while True:
+                client, _ = server.accept()
+                threading.Thread(target=talk, args=(client,), daemon=True).start()
+
+        def talk(client: socket.socket) -> None:
+            with client, contextlib.suppress(OSError):
+                answer(client)
+
+        threading.Thread(target=accept, daemon=True).start()
+
+    return listen
+
+
+def drip(client: socket.socket) -> None:
+    """Send a byte of a good answer now and then, for ever."""
+    for byte in b"HTTP/1.1 200 OK\r\nX-Drip: " + b"x" * 100_000:
+        client.sendall(bytes((byte,)))
+        time.sleep(DRIP_S)
+
+
+def silent(client: socket.socket) -> None:
+    """Say nothing, for ever."""
+    time.sleep(3600)
+
+
+def say(content: bytes, times: int = 1) -> Callable[[socket.socket], None]:
+    """Return what sends so much of something."""
+
+    def send(client: socket.socket) -> None:
+        for _ in range(times):
+            client.sendall(content)
+
+    return send
+
+
+EVERYWHERE = ("",)  # Every name ends so.
+SOCKETS = (".stats", ".sock")
+STATS = (".stats",)
+PIDS = (".pid",)
+MEGABYTE = b'{"workers": [' + b"1," * (1 << 19)
+
+# Kind → at which names, and what to make there.
+PLANTS: dict[str, tuple[tuple[str, ...], Callable[[Path], None]]] = {
+    "fifo": (EVERYWHERE, fifo),
+    "directory": (EVERYWHERE, directory),
+    "link": (EVERYWHERE, link_to("/etc/hostile-canary")),
+    "dangling": (EVERYWHERE, link_to("/etc/hostile-new")),
+    "endless": (EVERYWHERE, link_to("/dev/zero")),
+    "drip": (SOCKETS, serve(drip)),
+    "silent": (SOCKETS, serve(silent)),
+    "empty": (STATS, serve(say(b""))),
+    "object": (STATS, serve(say(b"{}"))),
+    "list": (STATS, serve(say(b"[]"))),
+    "number": (STATS, serve(say(b'{"workers": 1}'))),
+    "strings": (STATS, serve(say(b'{"workers": [{"pid": "../x", "status": 7, "respawn_count": "many"}]}'))),
+    "deep": (STATS, serve(say(b"[" * 200_000))),
+    "digits": (STATS, serve(say(b'{"workers": [{"pid": ' + b"9" * 100_000 + b"}]}"))),
+    "bytes": (STATS, serve(say(b"\xff\xfe\x00"))),
+    "100 MB": (STATS, serve(say(MEGABYTE, 100))),
+    "pid ../x": (PIDS, text(b"../x\n")),
+    "pid 1": (PIDS, text(b"1\n")),
+    "pid -1": (PIDS, text(b"-1\n")),
+    "pid of many digits": (PIDS, text(b"9" * 100_000)),
+    "pid of bytes": (PIDS, text(b"\xff\x00")),
+}
+
+
+def plant(kind: str, app: str, once: bool) -> None:
+    """Put something in the way at every name, and look after it until SIGTERM."""
+    suffixes, make = PLANTS[kind]
+    mine: dict[Path, int] = {}
+    while True:
+        for folder in folders():
+            # What appears or vanishes meanwhile is for the next round.
+            with contextlib.suppress(OSError):
+                for name in names(folder, app):
+                    path = folder / name
+                    if not name.endswith(suffixes) or (name.startswith(".") and suffixes != EVERYWHERE):
+                        continue
+                    if mine.get(path) != inode(path):
+                        clear(path)
+                        with contextlib.suppress(OSError):
+                            make(path)
+                            mine[path] = inode(path)
+        if once:
+            print(f"planted {len(mine)}", flush=True)
+            if suffixes in (SOCKETS, STATS):
+                signal.pause()
+            return
+        time.sleep(STEP_S)
+
+
+def inode(path: Path) -> int:
+    """Return what tells one file from another, 0 for none."""
+    try:
+        return path.lstat().st_ino
+    except OSError:
+        return 0
+
+
+def hold(path: str) -> None:
+    """Hold a shared lock of a file, for which one must be able to read it."""
+    with open(path) as file:  # noqa: PTH123
+        fcntl.flock(file, fcntl.LOCK_SH)
+        print("held", flush=True)
+        signal.pause()
+
+
+def main() -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kind", choices=(*PLANTS, "hold"))
+    parser.add_argument("argument")
+    parser.add_argument("--once", action="store_true")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if options.kind == "hold":
+        hold(options.argument)
+    else:
+        plant(options.kind, options.argument, options.once)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""The host under attack: its operator, who works within bounds, and the accounts that attack it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.support import listing
+
+APP = "aiops_flask"
+ROOT = Path(__file__).resolve().parents[2]
+HOST = "mol-hostile"
+# What makes a release of the sample application hostile.
+RELEASE = ROOT / "molecule" / "hostile" / "tests"
+# Where the attackers' tools are on the host, and what root alone may read.
+TOOLS = "/var/tmp/hostile"
+CANARY = "/etc/hostile-canary"
+SECRET = "what only root may read"
+# What no operator ever gets to see: Python's own words, and control characters beside line breaks and tabs.
+NEVER_SAID = re.compile(
+    r"Traceback \(most recent|MODULE FAILURE|MODULE_STDERR|unexpected exception|KeyError|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
+
+
+@dataclass
+class Operation:
+    """A playbook that has ended, well or not."""
+
+    playbook: str
+    status: int
+    output: str
+    seconds: float
+
+    @property
+    def said(self) -> str:
+        """The output on one line."""
+        return " ".join(self.output.split())
+
+    def succeeded(self) -> Operation:
+        """Hold that it did what it was asked for."""
+        assert self.status == 0, self.output[-8000:]
+        return self
+
+    def refused(self, *reasons: str) -> Operation:
+        """Hold that it failed, and said why."""
+        assert self.status != 0, self.output[-8000:]
+        for reason in reasons:
+            assert re.search(reason, self.said), f"{reason!r} is not in: {self.output[-8000:]}"
+        return self
+
+
+class Site:
+    """The host under attack, its service, its operator and the attackers' accounts."""
+
+    def __init__(self, host: Any, folder: Path) -> None:
+        self.host = host
+        self.folder = folder
+        self.url = f"http://{host.ansible.get_variables()['ansible_host']}:8040"
+        self._numbers = itertools.count()
+        self._attacks = itertools.count()
+        self.source = self.release()
+
+    # The operator.
+
+    def release(self, *, sick: bool = False) -> str:
+        """Return a new hostile release of the sample application."""
+        number = next(self._numbers)
+        copy = self.folder / str(number) / "app"
+        shutil.copytree(ROOT / "app", copy, ignore=shutil.ignore_patterns("tests", "__pycache__"))
+        for name in ("app_hostile.py", "app_ran.py"):
+            shutil.copy(RELEASE / name, copy)
+        if sick:
+            (copy / "SICK").touch()
+        # Whoever starts a Python that has the release on its path runs it.
+        shutil.copy(RELEASE / "app_ran.py", copy / "sitecustomize.py")
+        with (copy / "run.py").open("a") as source:
+            source.write(f"\nimport app_hostile\n\napp.register_blueprint(app_hostile.blueprint)\n# release {number}\n")
+        return str(copy)
+
+    def operate(self, playbook: str, *arguments: str, within: float, **values: Any) -> Operation:
+        """Run a playbook, and hold that it ends within its bound and says nothing that it must not.
+
+        Args:
+            playbook: its name.
+            arguments: further words of the command line.
+            within: seconds.
+            values: variables.
+        """
+        chosen = {
+            "target": HOST,
+            "flask_uwsgi_source": self.source,
+            "flask_uwsgi_wait": 0.5,
+            "flask_uwsgi_canary_seconds": 0.5,
+            "flask_uwsgi_stop_timeout": 10,
+            "flask_uwsgi_health_timeout": 10,
+            "flask_uwsgi_start_timeout": 20,
+            "flask_uwsgi_threads": 64,
+        } | values
+        command = ["ansible-playbook", f"playbooks/{playbook}.yml", "--extra-vars", json.dumps(chosen), *arguments]
+        inventory = str(Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent)
+        command += ["--inventory", inventory, "--inventory", os.environ["SANDBOX_INVENTORY"]]
+        began = time.monotonic()
+        with subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            errors="surrogateescape",
+            env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"},
+            # A group of its own, to be killed whole.
+            start_new_session=True,
+        ) as process:
+            try:
+                output, _ = process.communicate(timeout=within)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                hung = self.kill_modules()
+                raise AssertionError(f"{playbook} has not ended within {within:g} s; on the host: {hung}") from None
+        found = Operation(playbook, process.returncode, output, time.monotonic() - began)
+        print(f"{playbook}: status {found.status} after {found.seconds:.1f} s")
+        assert (said := NEVER_SAID.search(output)) is None, f"{said} in {output[-8000:]!r}"
+        assert SECRET not in output
+        return found
+
+    def deploy(self, *arguments: str, within: float = 90, **values: Any) -> Operation:
+        """Deploy the site's release."""
+        return self.operate("deploy", *arguments, within=within, **values)
+
+    def drift(self) -> list[str]:
+        """Return what the status playbook reports."""
+        folder = self.folder / "status"
+        self.operate("status", within=30, output="json", flask_uwsgi_status_dir=str(folder)).succeeded()
+        found: list[str] = json.loads((folder / "status.json").read_text())[HOST]["drift"]
+        return found
+
+    def kill_modules(self) -> str:
+        """End the modules on the host that an operator's Ansible has left behind, and return what they were."""
+        return self.run(
+            # With pipelining a module has no file, and its process no other name.
+            "for pid in $(cd /proc; ls -d [0-9]*); do"
+            " if test \"$(tr '\\0' ' ' 2>/dev/null < /proc/$pid/cmdline)\" = '/usr/bin/python3 ';"
+            " then echo $pid: $(cat /proc/$pid/wchan) $(readlink /proc/$pid/fd/* | grep ^/run); kill -9 $pid; fi; done"
+        )
+
+    # The host.
+
+    def run(self, command: str) -> str:
+        """Run a shell command as root, and return its output."""
+        return str(self.host.check_output(command))
+
+    @property
+    def generation(self) -> str:
+        """The generation that `current` names."""
+        return self.run(f"readlink /opt/{APP}/current").rpartition("/")[2]
+
+    def show(self, unit: str, name: str) -> str:
+        """Return a property of a unit as systemd tells it."""
+        return self.run(f"systemctl show '{unit}' --property={name} --value")
+
+    @property
+    def master(self) -> int:
+        """The process that systemd takes for the serving master."""
+        return int(self.show(f"{APP}@{self.generation}.service", "MainPID"))
+
+    def serving(self) -> list[str]:
+        """Return the units of the application that are not just at rest, its socket apart."""
+        units = self.run(f"systemctl list-units --plain --no-legend '{APP}*.service' | awk '{{print $1, $3}}'")
+        return units.splitlines()
+
+    def alone(self) -> None:
+        """Hold that the current generation serves, and nothing beside it."""
+        assert self.serving() == [f"{APP}@{self.generation}.service active"]
+
+    def listing(self) -> dict[str, str]:
+        """Return the whole host: types, owners, modes, links, and the content of /etc."""
+        return listing.read(self.run(f"python3 {TOOLS}/scan.py"))
+
+    # The attackers.
+
+    def inside(self, code: str) -> str:
+        """Run Python within the service, and return what it printed."""
+        return requests.post(f"{self.url}/hostile/run", data=code, timeout=60).text
+
+    @contextlib.contextmanager
+    def attack(self, *command: str, account: str = APP) -> Iterator[str]:
+        """Let an account of the host attack meanwhile, in a process outside the service's unit.
+
+        Yields:
+            the unit of the attack.
+        """
+        unit = f"attack-{next(self._attacks)}"
+        words = " ".join(f"'{word}'" for word in command)
+        self.run(f"systemd-run --quiet --unit={unit} --uid={account} {words}")
+        try:
+            yield unit
+        finally:
+            self.run(f"systemctl stop {unit} 2>/dev/null || test ! -e /run/systemd/transient/{unit}.service")
+
+    @contextlib.contextmanager
+    def planted(self, kind: str, *options: str) -> Iterator[None]:
+        """Let the service's account put something in the way in its runtime directories (see tests/support)."""
+        with self.attack("/usr/bin/python3", f"{TOOLS}/attacker.py", kind, APP, *options):
+            # The first round is over long before.
+            time.sleep(0.5)
+            yield

@@ -1,0 +1,98 @@
+"""What an application logs, and what builds print: read without a traceback and in linear time."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import build_failure, explain, foreign, journal, logs
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+BOUND_S = 5.0
+# What the readers look for, so that input comes near it.
+WORDS = st.sampled_from(
+    ["Traceback (most recent call last):", "ImportError: x", "  File", "ERROR", "HTTP/1.1\" 500", "DAMN ! worker",
+     "During handling of the above exception, another exception occurred:", "EntryError: flask_uwsgi_module={x}",
+     "[strict-mode] unknown config directive: {0}", "a.b.c.", "Exit", "\x1b[31m", "\x00", "\u202e", "\u2028", "\n",
+     "TypeError: 'list' object is not callable", '{"a": "b\\nc"}', "%s", "{detail}", "\ufffd", " ", "\t", "pg_config"]
+)  # fmt: skip
+TEXT = st.lists(WORDS | st.text(max_size=6), max_size=8).map("".join)
+# journalctl prints a message as text, as bytes, as nothing when it is too long, and several as a list of these.
+ONE = TEXT | st.binary(max_size=20).map(list) | st.none()
+RECORD = st.fixed_dictionaries(
+    {"__REALTIME_TIMESTAMP": st.integers(0, 2**60).map(str)},
+    optional={
+        "MESSAGE": ONE | st.lists(ONE, max_size=3),
+        "PRIORITY": st.integers(0, 7).map(str) | st.text(max_size=3) | st.lists(st.text(max_size=2), max_size=2),
+        "SYSLOG_IDENTIFIER": TEXT | st.just("systemd") | st.none(),
+        "_PID": st.integers(1, 2**22).map(str),
+    },
+)
+
+
+def read(output: str) -> list[logs.Entry]:
+    return [entry for record in journal.parse(output) for entry in logs._entries(record)]
+
+
+@given(st.lists(RECORD, max_size=12), st.integers(0, 20))
+@example([{"__REALTIME_TIMESTAMP": "0", "PRIORITY": "²", "MESSAGE": [255, 254]}], 1)
+def test_the_journal_is_read_whatever_was_logged(records: list[dict[str, Any]], window: int) -> None:
+    entries = read("\n".join(map(json.dumps, records)))
+    for error in logs.errors(entries, window):
+        assert error
+    for entry in entries:
+        assert all(char.isprintable() for char in entry.text)
+        for line in logs.unfold(entry.text):
+            assert "\n" not in line
+
+
+@given(st.lists(TEXT, max_size=12))
+def test_a_failed_start_is_explained_or_not(lines: list[str]) -> None:
+    cause = explain.explain(lines, "run.py", "app", "")
+    assert isinstance(cause, str)
+    assert all(line in lines for line in explain.telling(lines))
+
+
+@given(TEXT | st.text(max_size=200))
+def test_a_failed_build_is_read_whatever_it_printed(output: str) -> None:
+    build_failure.missing_packages(output)
+    assert len(build_failure.telling_lines(output)) <= 12
+
+
+# 64 kB of what makes a pattern look again and again.
+PIECES = [
+    "a", "a.", "Error", "a.Error", "_", " ", "x" * 50 + " ", "unable to find ", "TypeError: '", "Traceback ", "ERROR ",
+    "HTTP/1.1 ", '"level": ', "(): ", "[a.c line ", "worker ", "cmake ", "pkg-config ", "cargo ", "gcc ", "error:", "-",
+    "rustc", "Started ", "a@", "a@a.service ", "a.service: ", "\x1b[", "\u202e", "\t", "uWSGI process 1 got ", "{", "[",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_a_long_line_is_read_within_its_bound(piece: str, within: Any) -> None:
+    line = piece * (65_536 // len(piece)) + "!"
+    record = json.dumps({"__REALTIME_TIMESTAMP": "0", "MESSAGE": line})
+    with within(BOUND_S):
+        entries = read(f"{record}\n{record}")
+        logs.errors(entries, 2)
+        logs.unfold(line)
+    with within(BOUND_S):
+        foreign.printable(line)
+        explain.explain([line, line], "run.py", "app", "")
+        explain.telling([line])
+    with within(BOUND_S):
+        build_failure.missing_packages(line)
+        build_failure.telling_lines(line)
+
+
+@pytest.mark.parametrize(
+    "piece", ["x", " ", "WARNING: Retrying", "error: not found", "Traceback (most recent call last):"]
+)
+def test_many_lines_are_read_within_their_bound(piece: str, within: Any) -> None:
+    lines = [piece] * 20_000
+    records = "\n".join(json.dumps({"__REALTIME_TIMESTAMP": "0", "MESSAGE": line}) for line in lines)
+    with within(BOUND_S):
+        logs.errors(read(records), 10)
+        explain.explain(lines, "run.py", "app", "")
+        build_failure.telling_lines("\n".join(lines))

@@ -1,0 +1,102 @@
+"""What ab and wrk print: parsed to a result, whatever it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import ab, load, wrk
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+FIXTURES = Path(__file__).resolve().parents[1] / "loadtest" / "fixtures"
+OUTPUTS = [path.read_text() for path in sorted(FIXTURES.glob("*.out"))]
+LINES = sorted({line for text in OUTPUTS for line in text.splitlines()})
+# Numbers as nobody prints them, which Python reads all the same, or nearly.
+ODD = st.sampled_from(["nan", "inf", "-1", "1e999", "²", "٣", "9" * 5000, "0x1", "", "1_0", "\x00"])
+BOUND_S = 5.0
+
+
+@st.composite
+def spoiled(draw: st.DrawFn) -> str:
+    """Lines that ab prints, in any order, some of them cut, some with another number."""
+    lines = draw(st.lists(st.sampled_from(LINES), max_size=30))
+    for number, line in enumerate(lines):
+        match draw(st.integers(0, 3)):
+            case 0:
+                lines[number] = line[draw(st.integers(0, len(line))) :]
+            case 1:
+                words = line.split()
+                if words:
+                    words[draw(st.integers(0, len(words) - 1))] = draw(ODD)
+                lines[number] = " ".join(words)
+    return draw(st.sampled_from(["\n", "\r\n", "\x0b"])).join(lines)
+
+
+@given(stdout=spoiled() | st.text(max_size=400), stderr=st.text(max_size=100), returncode=st.integers(-15, 255))
+@example(stdout=" requests completed", stderr="", returncode=0)
+@example(stdout="Requests per second:    nan [#/sec] (mean)\nComplete requests: 1", stderr="", returncode=0)
+def test_ab_is_parsed_whatever_it_prints(stdout: str, stderr: str, returncode: int) -> None:
+    result = ab.parse(stdout, stderr, returncode)
+    # What is written to a report is JSON, in which these numbers do not exist.
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+@given(spoiled() | st.text(max_size=200) | st.lists(st.floats() | ODD).map(lambda n: "\n".join(map(str, n))))
+def test_a_curve_is_parsed_whatever_it_is(text: str) -> None:
+    curve = ab.parse_percentiles_csv(text, 100)
+    assert len(curve) <= 101
+
+
+@given(st.lists(st.lists(st.integers().map(str) | ODD | st.text(max_size=3), max_size=8).map("\t".join)).map("\n".join))
+@example("1\tb\tctime\tdtime\tttime\n1\n")
+@example("ttime\nnan")
+def test_requests_of_a_run_are_counted_whatever_the_file_is(lines: str) -> None:
+    ab.parse_requests_tsv(lines)
+    ab.parse_requests_tsv(f"seconds\tttime\n{lines}")
+
+
+COUNTS = st.one_of(st.integers(-(10**12), 10**12), st.none(), st.booleans(), st.text(max_size=5), st.floats(), ODD)
+WRK = st.fixed_dictionaries(
+    {},
+    optional=dict.fromkeys((*wrk._COUNTS, "speed"), COUNTS)
+    | {"latency_us": st.dictionaries(st.integers().map(str) | ODD, COUNTS, max_size=5) | COUNTS},
+)
+
+
+@given(document=WRK | COUNTS | st.lists(COUNTS), returncode=st.integers(-15, 3))
+@example(document={"duration_us": 0, "requests": 0}, returncode=0)
+def test_wrk_is_parsed_whatever_it_prints(document: Any, returncode: int) -> None:
+    result = wrk.parse(f"Running 1s test\nFLASKOPS {json.dumps(document)}\n", "", returncode)
+    json.dumps(result, allow_nan=False)
+    assert result["error"] is None or result["error"]["message"]
+
+
+@pytest.mark.parametrize("line", ["", "{", "[" * 60_000, '{"latency_us":', "\x00", '{"requests": 1' + "0" * 5000 + "}"])
+def test_wrk_is_parsed_where_its_line_is_none(line: str, within: Any) -> None:
+    with within(BOUND_S):
+        assert wrk.parse(f"FLASKOPS {line}\n", "", 0)["error"]["kind"] == "unparsable"
+
+
+@given(st.text(max_size=40))
+def test_a_version_is_read_or_none(printed: str) -> None:
+    assert wrk.version(printed) is None or printed.startswith("wrk")
+
+
+@pytest.mark.parametrize(
+    "what", ["Connection Times", "WARNING: ", "100%", "Total: ", "(Connect", ",:", "apr_socket_recv"]
+)
+def test_long_output_is_parsed_within_its_bound(what: str, within: Any) -> None:
+    text = what * (65_536 // len(what))
+    with within(BOUND_S):
+        ab.parse(text, text, 1)
+        ab.parse("\n".join([what] * 8_000), "", 0)
+        wrk.parse(text, text, 1)
+
+
+@given(st.dictionaries(st.floats(0, 10**6), st.integers(1, 10**6), max_size=20))
+def test_percentiles_are_of_the_histogram(histogram: dict[float, int]) -> None:
+    told = load.figures(histogram)
+    assert set(told["curve_ms"]) <= set(histogram)
