@@ -34,8 +34,8 @@ _CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 def main() -> None:
     """Run a verb, and write what it made to the standard output."""
-    with os.fdopen(os.dup(0), "rb", buffering=0) as given:
-        os.environ.update(json.loads(given.readline()))
+    with os.fdopen(os.dup(0), "rb", buffering=0) as stream:
+        os.environ.update(json.loads(stream.readline()))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     for folder in (WORK / "out", WORK / "tmp"):
         folder.mkdir(parents=True)
@@ -45,9 +45,9 @@ def main() -> None:
     answer = os.dup(1)
     os.dup2(2, 1)
     verbs: dict[str, Callable[..., Path]] = {"fetch": fetch, "tools": tools, "wheel": wheel, "lock": lock}
-    made = verbs[sys.argv[1]](*sys.argv[2:])
-    with os.fdopen(answer, "wb") as stream, tarfile.open(fileobj=stream, mode="w|") as tar:
-        tar.add(made, arcname=".")
+    folder = verbs[sys.argv[1]](*sys.argv[2:])
+    with os.fdopen(answer, "wb") as output, tarfile.open(fileobj=output, mode="w|") as tar:
+        tar.add(folder, arcname=".")
 
 
 def _end_with_parent() -> None:

@@ -588,9 +588,7 @@ def test_neighbours_are_known_with_their_addresses(layout: TemporaryLayout) -> N
     other = replace(layout, app="books")
     folder = other.generations / "g7"
     folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text(
-        json.dumps(whole_manifest("g7", app_name="books", listen="127.0.0.1:8041"))
-    )
+    (folder / "manifest.json").write_text(json.dumps(whole_manifest("g7", app_name="books", listen="127.0.0.1:8041")))
     assert host_state.neighbours(layout) == {}
     other.current.symlink_to("generations/g7")
     assert host_state.neighbours(layout) == {"books": "127.0.0.1:8041"}
