@@ -75,7 +75,7 @@ def test_a_base_that_is_no_normalised_path_is_refused(base: str) -> None:
 @pytest.mark.parametrize(
     "base",
     [
-        "/", "/home", "/usr/opt", "/root/x", "/run", "/tmp/x", "/var/tmp", "/etc", "/usr/local", "/proc/1", "/sys",
+        "/", "/home", "/usr/opt", "/root", "/run", "/tmp/x", "/var/tmp", "/etc", "/usr/local", "/proc/1", "/sys",
         "/dev", "/boot", "/var/lib", "/var/lib/x", "/var/cache", "/var/log", "/var/run/x", "/lib", "/bin",
     ],
 )  # fmt: skip
