@@ -14,7 +14,7 @@ import stat
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from . import accounts, names
+from . import accounts, files, names
 from .accounts import Account
 from .layout import Layout
 
@@ -73,18 +73,7 @@ def write(layout: Layout, mark: Mark) -> None:
     """Write an application's mark, whole or not at all, also if the power fails."""
     layout.mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     layout.mark.parent.chmod(0o700)
-    partial = layout.mark.with_name(f".{layout.mark.name}.partial")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as stream:
-        stream.write(json.dumps(asdict(mark), indent=2) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.rename(layout.mark)
-    folder = os.open(layout.mark.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    files.write(layout.mark, json.dumps(asdict(mark), indent=2) + "\n", 0o600)
 
 
 def current(layout: Layout) -> Mark | None:
