@@ -103,7 +103,9 @@ def tidy(layout: Layout, running: Iterable[str], relieving: Iterable[str]) -> No
     claim(layout)
     wanted = {layout.pidfile.name, *(_pidfiles(generation)[1] for generation in relieving)}
     for generation in running:
-        wanted |= {generation, f"{generation}.sock", f"{generation}.stats", _pidfiles(generation)[0]}
+        wanted |= {generation, _pidfiles(generation)[0]}
+        if folder(layout, layout.service(generation)) == layout.runtime:
+            wanted |= {f"{generation}.sock", f"{generation}.stats"}
     for path in layout.runtime.iterdir():
         if path.name not in wanted:
             clear(path)

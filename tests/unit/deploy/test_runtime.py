@@ -97,7 +97,8 @@ def test_what_no_running_generation_needs_is_removed(layout: TemporaryLayout, ho
     host.serve("old")
     write_generation(layout, "new")
     (layout.runtime / "gone.stats").touch()
-    (layout.runtime / "new.relief.pid").touch()
+    for name in ("new.relief.pid", "new.sock", "new.stats"):
+        (layout.runtime / name).touch()
     (layout.runtime / "gone").mkdir()
     Swap(layout, "new").run()
     assert listing(layout).keys() == {"new", "new.pid", "shop.pid"}
