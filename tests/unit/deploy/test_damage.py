@@ -70,7 +70,7 @@ def test_a_manifest_with_a_field_of_another_kind_is_read_whole_or_not_at_all(
             # Of the right kind by chance.
             assert field in ("wsgi_file", "callable", "checksums") or (field in ("release", "venv") and value == "x")
         else:
-            assert field in gen.damage(layout, "g1")
+            assert field in gen.damage(layout, "g1") or value != value, "NaN is not JSON"
     document = manifest()
     del document[field]
     path.write_text(json.dumps(document))
