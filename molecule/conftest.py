@@ -61,7 +61,7 @@ class Service:
             "import socket,sys;s=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1]);"
             "sys.stdout.buffer.write(b''.join(iter(lambda:s.recv(65536),b'')))"
         )
-        path = f"/run/{APP}/{self.generation}.stats"
+        path = f"/run/{APP}/{self.generation}/{self.generation}.stats"
         document: dict[str, Any] = json.loads(self.run(f'python3 -c "{reader}" {path}'))
         return document
 

@@ -442,7 +442,7 @@ class Swap:
         return prune(self.layout, self.new, self.old, self.manifest.keep)
 
     def _tidy(self) -> bool:
-        runtime.tidy(self.layout, {self.new, *systemd.running(self.layout), *systemd.relieving(self.layout)})
+        runtime.tidy(self.layout, {self.new, *systemd.running(self.layout)}, systemd.relieving(self.layout))
         return False
 
     def _close_other_sockets(self) -> bool:

@@ -90,6 +90,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.manifest import Man
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
 
 RESULT = "gevent_check.json"
+_MOST_VERSION = 50
 
 
 def distributions(paths: list[Path]) -> dict[str, str]:
@@ -110,6 +111,12 @@ def listed(document: Mapping[str, Any], name: str) -> list[Any]:
     """Return a list of the application's document; what is none counts as empty."""
     found = document.get(name)
     return found if isinstance(found, list) else []
+
+
+def version(document: Mapping[str, Any], name: str) -> str | None:
+    """Return a version that the application's document names, if it can be one."""
+    found = document.get(name)
+    return found if isinstance(found, str) and len(found) < _MOST_VERSION else None
 
 
 def network(loaded: Mapping[str, Any], root: Path) -> list[dict[str, Any]]:
@@ -192,8 +199,7 @@ def check(layout: Layout, manifest: Manifest, asked: Mapping[str, Any]) -> dict[
         "requests": asked["requests"],
         "measured": measured,
         "catalogue": asked["catalogue"]["version"],
-        "gevent": evidence.loaded.get("gevent"),
-        "python": evidence.loaded.get("python"),
+        **{name: version(evidence.loaded, name) for name in ("gevent", "python")},
         "checked_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "duration_s": round(time.monotonic() - started, 2),
     }

@@ -185,7 +185,7 @@ class Site:
     def workers(self) -> list[int]:
         """Return the process ids of the workers, sorted; none while nobody tells."""
         try:
-            found = self.run(f'python3 -c "{STATS}" /run/{APP}/{self.generation}.stats')
+            found = self.run(f'python3 -c "{STATS}" /run/{APP}/{self.generation}/{self.generation}.stats')
         except AssertionError:
             return []
         return sorted(pid for pid in json.loads(found) if pid > 0)
@@ -507,8 +507,7 @@ def test_a_foreign_pidfile_misleads_nobody(site: Site, fault: Faults, served: st
         assert site.master != master
         site.run(lie)
         Run("stop").succeeded()
-        # The stop has removed it.
-        site.run(f"runuser -u {APP} -- sh -c '{lie}'")
+        assert "Permission denied" in site.run(f"runuser -u {APP} -- sh -c '{lie}' 2>&1 || true")
         Run("start").succeeded()
         assert site.drift() == []
         assert site.show("innocent", "MainPID") == innocent
@@ -529,7 +528,7 @@ def test_a_deleted_runtime_directory_is_repaired_gracefully(site: Site, fault: F
         site.deploy().succeeded()
         scene.mends(lambda: site.master != master and len(site.workers()) == 4, "new processes")
     for text in (
-        f"{site.unit} has lost its sockets in /run/{APP}",
+        f"{site.unit} has lost its sockets in /run/{APP}/{generation}",
         f"/run/{APP}/{APP}.pid does not name the serving master",
     ):
         assert text in drift and text in planned

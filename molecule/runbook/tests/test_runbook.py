@@ -225,7 +225,9 @@ class Site:
     def busy(self, host: str) -> int:
         """Return how many workers have a request in flight, as uWSGI tells."""
         uwsgi = f"/opt/{APP}/current/venv/bin/uwsgi"
-        stats = json.loads(self.root(host, f"{uwsgi} --connect-and-read /run/{APP}/{self.generation(host)}.stats 2>&1"))
+        generation = self.generation(host)
+        path = f"/run/{APP}/{generation}/{generation}.stats"
+        stats = json.loads(self.root(host, f"{uwsgi} --connect-and-read {path} 2>&1"))
         return sum(any(core["in_request"] for core in worker["cores"]) for worker in stats["workers"])
 
     def sandbox(self, *words: str) -> None:
@@ -299,7 +301,7 @@ def _(site: Site) -> None:
 def _(site: Site) -> None:
     site.root(site.host, f"rm $(readlink -f /opt/{APP}/current/release)/settings.py")
     site.root(site.host, f"systemctl kill --signal=KILL '{APP}@*.service'")
-    until(lambda: "ModuleNotFoundError" in site.root(site.host, f"journalctl -t {APP} -n 50"))
+    until(lambda: "ModuleNotFoundError" in site.root(site.host, f"journalctl -u '{APP}@*' -n 50"))
     # That release is lost.
     site.release()
 

@@ -159,3 +159,38 @@ def test_an_interpreter_that_stands_still_is_asked_by_signal(
         monkeypatch.undo()
         child.kill()
     assert sent == [(child.pid, signal.SIGURG)]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{"waiting": {}}, {"waiting": 5}, {"waiting": [5]}, {"waiting": [{"stack": 5}]}, {"waiting": [{}]}, [], 5, None],
+)
+def test_what_is_told_of_an_import_that_hangs_may_be_anything(
+    layout: TemporaryLayout, fake: Systemd, instance: Instance, told: object
+) -> None:
+    fake.says["MainPID"] = "0"
+    leave(layout, "told.json", told)
+    assert instance.hanging() == []
+
+
+@pytest.mark.parametrize("pid", [0, -1, 1 << 23])
+def test_no_group_of_processes_gets_a_signal(instance: Instance, monkeypatch: pytest.MonkeyPatch, pid: int) -> None:
+    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("a signal was sent"))
+    assert instance.stack(pid) == []
+
+
+@pytest.mark.parametrize("pid", [True, 1e400, "1", None, [1], {}, -1, 10**30])
+def test_a_worker_must_name_a_process(layout: TemporaryLayout, instance: Instance, pid: object) -> None:
+    (layout.check_runtime / "loaded.json").write_text(json.dumps({"pid": pid}))
+    assert instance.worker is None
+
+
+def test_what_is_in_the_way_of_the_hook_s_files_is_no_error(
+    layout: TemporaryLayout, instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gevent_instance, "_TELL_S", 0.1)
+    (layout.check_runtime / "told.json").mkdir()
+    (layout.check_runtime / "tell").mkdir()
+    os.mkfifo(layout.check_runtime / "stacks")
+    assert instance.tell() == {}
+    assert instance.crash() == []

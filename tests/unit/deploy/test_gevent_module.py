@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import lock
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_probe import Measured
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_show import gevent_table
 from ansible_collections.flaskops.uwsgi.plugins.modules import gevent_check
 
 from tests.unit.deploy.fake_host import TemporaryLayout, write_generation
@@ -106,6 +107,40 @@ def test_a_worker_that_is_replaced_meanwhile_has_died(
     result = call_module(gevent_check, generation="g", catalogue=CATALOGUE)
     (finding,) = result["check"]["checks"]["cooperation"]["findings"]
     assert (finding["level"], finding["evidence"]) == ("blocks", ["run.py:9 index"])
+
+
+ODD: list[Any] = [
+    None, 5, -1, True, 1.5, "text", "\0", "../../etc", [], [None], [5], ["\0"], [[]], [{}], {}, {"a": {}},
+    [{"file": "\0"}], [{"file": 5}], [{"file": "/opt/../etc/passwd"}], [{"stack": 5}], [{"stack": [None]}],
+    [{"where": []}], [{"message": {}, "originals": 5, "locks": [5], "pools": [{}]}], [{"kind": "native"}],
+]  # fmt: skip
+KEYS = [
+    "pid", "python", "gevent", "path", "warnings", "patches", "unpatched", "locks", "threads", "threads_before",
+    "modules", "asyncio", "extensions", "early", "blocked", "waiting", "loops",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_whatever_the_application_writes_of_itself_a_verdict_comes_of_it(
+    call_module: Call, instance: FakeInstance, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    for value in ODD:
+        monkeypatch.setattr(instance, "loaded", lambda value=value: {key: value})
+        monkeypatch.setattr(instance, "tell", lambda value=value: {key: value})
+        result = call_module(gevent_check, generation="g", catalogue=CATALOGUE)
+        assert (result["failed"], result["check"]["generation"]) == (False, "g"), value
+
+
+def test_what_the_application_writes_of_itself_is_shown_as_text(
+    call_module: Call, layout: TemporaryLayout, instance: FakeInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"message": "\x1b[2Jcleared", "where": "run.py:1 \u202egnp"}]
+    monkeypatch.setattr(instance, "loaded", lambda: {"warnings": rows, "unpatched": ["time.sleep\x1b]0;owned\x07"]})
+    result = call_module(gevent_check, generation="g", catalogue=CATALOGUE)
+    assert json.dumps(result["check"], ensure_ascii=False).isprintable()
+    table = gevent_table(result["check"], "app1")
+    assert table.replace("\n", "").isprintable() and "\\x1b[2Jcleared" in table
+    assert json.loads(kept(layout).read_text()) == result["check"]
 
 
 def test_in_check_mode_nothing_is_done(call_module: Call, layout: TemporaryLayout, instance: FakeInstance) -> None:
