@@ -324,7 +324,7 @@ def test_no_secret_of_a_visitor_is_logged(wire: Wire, play: Callable[..., Any]) 
     assert "unable to add HTTP_AUTHORIZATION to uwsgi packet" in journal
     assert '"GET /echo HTTP/1.1" 200' in journal
     assert SECRET not in journal
-    shown = play("logs", "-e", "flask_uwsgi_log_lines=2000")
+    shown = play("logs", "-e", "flask_uwsgi_log_lines=2000", "-e", f"flask_uwsgi_log_since=@{since:.0f}")
     assert shown.returncode == 0, shown.stdout
     assert SECRET not in shown.stdout
     assert SECRET not in play("status").stdout
