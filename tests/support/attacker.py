@@ -70,7 +70,11 @@ def link_to(target: str) -> Callable[[Path], None]:
 
 def text(content: bytes) -> Callable[[Path], None]:
     """Return what writes a file."""
-    return lambda path: path.write_bytes(content) and None
+
+    def write(path: Path) -> None:
+        path.write_bytes(content)
+
+    return write
 
 
 def serve(answer: Callable[[socket.socket], None]) -> Callable[[Path], None]:

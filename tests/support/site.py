@@ -136,14 +136,14 @@ class Site:
         assert SECRET not in output
         return found
 
-    def deploy(self, *arguments: str, within: float = 90, **values: Any) -> Operation:
+    def deploy(self, *arguments: str, within: float = 180, **values: Any) -> Operation:
         """Deploy the site's release."""
         return self.operate("deploy", *arguments, within=within, **values)
 
     def drift(self) -> list[str]:
         """Return what the status playbook reports."""
         folder = self.folder / "status"
-        self.operate("status", within=30, output="json", flask_uwsgi_status_dir=str(folder)).succeeded()
+        self.operate("status", within=60, output="json", flask_uwsgi_status_dir=str(folder)).succeeded()
         found: list[str] = json.loads((folder / "status.json").read_text())[HOST]["drift"]
         return found
 

@@ -17,13 +17,13 @@ import pytest
 
 from tests.support.site import APP, CANARY, Site
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.usefixtures("nothing_else")]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("nothing_else")]
 MODE = os.environ.get("FLASKOPS_MODE", "gevent")
 
-# Seconds within which an operation ends, whatever the service does. Undisturbed each takes 3 to 12 s here; two busy
-# cores and the timeouts of the settings (health and stop: 10 s, start: 20 s) come on top.
-STATUS_S = 30
-CHANGE_S = 90
+# Seconds within which an operation ends, whatever the service does. Undisturbed each takes 3 to 12 s here; the timeouts
+# of the settings (health and stop: 10 s, start: 20 s) come on top, and several times that on a machine with much to do.
+STATUS_S = 60
+CHANGE_S = 180
 
 
 def full(*kinds: str) -> list[Any]:
@@ -37,8 +37,22 @@ def full(*kinds: str) -> list[Any]:
 @pytest.mark.parametrize(
     "kind",
     [
-        *("fifo", "directory", "link", "drip", "number", "pid ../x"),
-        *full("dangling", "endless", "silent", "empty", "object", "list", "strings", "deep", "digits", "bytes"),
+        *("fifo", "drip", "number"),
+        *full(
+            "directory",
+            "link",
+            "pid ../x",
+            "dangling",
+            "endless",
+            "silent",
+            "empty",
+            "object",
+            "list",
+            "strings",
+            "deep",
+            "digits",
+            "bytes",
+        ),
         *full("100 MB", "pid 1", "pid -1", "pid of many digits", "pid of bytes"),
     ],
 )
