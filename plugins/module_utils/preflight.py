@@ -92,6 +92,7 @@ FIXED_KEYS = {
 _SPARE_FILES = 256
 _FILES_PER_CORE = {"gevent": 2, "threads": 3}
 _SPARE_TASKS = 64
+_OF_THE_SYSTEM = re.compile(r"(?!.*/\.\./)/(usr|lib)(32|64)?/[!-~]*$")
 # Of folders: they stand in the ini and in scripts.
 _SAFE = re.compile(r"[A-Za-z0-9._/+-]+")
 
@@ -177,6 +178,13 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
     for key in _dictionary(s["environment"]):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(key)):
             yield f"flask_uwsgi_environment has {key!r}, which is no name of an environment variable: rename it"
+    for name, value in _dictionary(s["environment"]).items():
+        # systemd starts what writes the pidfile, as root, with the same environment; the loader obeys these (ld.so(8)).
+        if str(name).startswith("LD_") and not all(map(_OF_THE_SYSTEM.match, re.split(r"[:;\s]", str(value)))):
+            yield (
+                f"flask_uwsgi_environment has {name!r}, which leads out of the system's directories: set it to absolute "
+                "paths below /usr or /lib, where only packages put files"
+            )
     yield from secrets.problems(s["secrets"], _dictionary(s["environment"]), bool(truth(s["secrets_in_environment"])))
 
 

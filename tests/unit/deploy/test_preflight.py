@@ -214,6 +214,27 @@ def test_what_is_no_name_of_an_environment_variable_is_told(s: dict[str, Any], n
     assert "hidden" not in problem
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LD_PRELOAD", "/opt/shop/current/release/evil.so"),
+        ("LD_PRELOAD", "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2 /opt/evil.so"),
+        ("LD_LIBRARY_PATH", "/usr/lib/../../opt/shop"),
+        ("LD_LIBRARY_PATH", "lib/evil"),
+        ("LD_LIBRARY_PATH", "/usr/lib::/usr/local/lib"),
+        ("LD_AUDIT", "$ORIGIN/evil.so"),
+    ],
+)
+def test_what_the_loader_obeys_leads_into_no_release(s: dict[str, Any], name: str, value: str) -> None:
+    found = one(value_problems({**s, "environment": {name: value}}), "flask_uwsgi_environment", repr(name), "below /usr")
+    assert value not in found
+
+
+def test_a_library_of_the_system_may_be_preloaded(s: dict[str, Any]) -> None:
+    given = {"LD_PRELOAD": "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2", "LD_LIBRARY_PATH": "/usr/lib:/usr/local/lib"}
+    assert list(value_problems({**s, "environment": given})) == []
+
+
 def test_secrets_are_judged(s: dict[str, Any]) -> None:
     assert list(value_problems({**s, "secrets": {"key.pem": "x"}})) == []
     wrong = {"secrets": {"key.pem": "hidden"}, "secrets_in_environment": "yes"}
