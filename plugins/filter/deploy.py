@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
 
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import controller, lock, preflight, secrets
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import checksums, controller, lock, preflight, secrets
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import digest, short
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.deploy_show import seconds
 
@@ -33,6 +32,9 @@ def generation(
 ) -> dict[str, Any]:
     """Name a generation by all that it consists of.
 
+    What can be guessed, such as a PIN in the environment, enters only through a slow hash: the id is in the name of the
+    unit, in the journal and in the list of processes.
+
     Args:
         files: relative names to contents.
         manifest: what the generation says of itself; the same on every host.
@@ -43,10 +45,12 @@ def generation(
     """
     if confidential:
         manifest = {**manifest, "secrets": secrets.identity(confidential, manifest["app_name"])}
-    whole = digest(json.dumps(manifest, sort_keys=True), *(f"{key}\0{files[key]}" for key in sorted(files)))
-    checksums = {key: hashlib.sha256(files[key].encode()).hexdigest() for key in sorted(files)}
+    app = str(manifest["app_name"])
+    parts = (f"{key}\0{checksums.identity(key, files[key], app)}" for key in sorted(files))
+    whole = digest(json.dumps(manifest, sort_keys=True), *parts)
     named = {"generation": short(whole), "digest": whole, **manifest}
-    document = json.dumps({**named, "checksums": checksums}, indent=2) + "\n"
+    recorded = {key: checksums.checksum(key, files[key], app) for key in sorted(files)}
+    document = json.dumps({**named, "checksums": recorded}, indent=2) + "\n"
     return {"id": short(whole), "digest": whole, "files": {**files, "manifest.json": document}}
 
 
@@ -76,18 +80,24 @@ def collisions(hosts: list[dict[str, Any]], name: str) -> list[str]:
     """
     states = {host["inventory_hostname"]: host["__flask_uwsgi_state"] for host in hosts}
     own = states.pop(name)
-    app, (bind, port) = own["app"]["name"], own["app"]["wants"]
+    app, (bind, port, user) = own["app"]["name"], own["app"]["wants"]
     problems = []
     for other, state in states.items():
         if state["host"]["machine"] != own["host"]["machine"]:
             continue
-        its_app, (its_bind, its_port) = state["app"]["name"], state["app"]["wants"]
+        its_app, (its_bind, its_port, its_user) = state["app"]["name"], state["app"]["wants"]
         if its_app == app:
             problems.append(
                 f"flask_uwsgi_app_name={app} is wanted by {name} and by {other}, which are one host: "
                 "give each application of a host a name of its own"
             )
-        elif its_port == port and (bind == its_bind or "0.0.0.0" in (bind, its_bind)):
+            continue
+        if its_user == user:
+            problems.append(
+                f"flask_uwsgi_user={user} is wanted by {app} and by {its_app} on one host ({name}, {other}): "
+                "give each application of a host an account of its own"
+            )
+        if its_port == port and (bind == its_bind or "0.0.0.0" in (bind, its_bind)):
             problems.append(
                 f"flask_uwsgi_port={port} is wanted by {app} and by {its_app} on one host ({name}, {other}): "
                 "give each application of a host a port of its own"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from . import names, ownership
 from .layout import Layout
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
 
 APPLICATION: dict[str, Any] = {
     "app_name": {"type": "str", "required": True},
@@ -22,6 +25,21 @@ BUILD: dict[str, Any] = {
 RESERVED: dict[str, Any] = {"run": {"type": "dict"}, "replace": {"type": "dict"}}
 
 
-def layout(arguments: Mapping[str, Any]) -> Layout:
-    """Return where the application that a module was asked about lives."""
-    return Layout(arguments["app_name"], Path(arguments["base_dir"]))
+def layout(module: AnsibleModule) -> Layout:
+    """Return the paths of the application that a module was asked about; end the module if its name cannot be one.
+
+    Whatever a playbook checked before: a name such as ``..`` or ``*`` would make paths of others the application's.
+    """
+    name, base = str(module.params["app_name"]), str(module.params.get("base_dir") or "/opt")
+    problems = [problem for problem in (names.app_problem(name), names.base_problem(base)) if problem]
+    if problems:
+        module.fail_json(msg="\n".join([*problems, "Nothing was changed."]))
+    return Layout(name, Path(base))
+
+
+def owned(module: AnsibleModule) -> Layout:
+    """Return the same for a module that changes something; end it if the name is somebody else's on this host."""
+    found = layout(module)
+    if strange := ownership.foreign(found):
+        module.fail_json(msg=ownership.refusal(found, strange))
+    return found

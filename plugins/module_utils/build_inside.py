@@ -16,7 +16,7 @@ import sys
 import tarfile
 import threading
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,9 @@ def main() -> None:
     # Nothing else may write to the answer.
     answer = os.dup(1)
     os.dup2(2, 1)
-    folder = {"fetch": fetch, "tools": tools, "wheel": wheel, "lock": lock}[sys.argv[1]](*sys.argv[2:])
-    with os.fdopen(answer, "wb") as stream, tarfile.open(fileobj=stream, mode="w|") as tar:
+    verbs: dict[str, Callable[..., Path]] = {"fetch": fetch, "tools": tools, "wheel": wheel, "lock": lock}
+    folder = verbs[sys.argv[1]](*sys.argv[2:])
+    with os.fdopen(answer, "wb") as output, tarfile.open(fileobj=output, mode="w|") as tar:
         tar.add(folder, arcname=".")
 
 

@@ -69,6 +69,8 @@ class StepError(Exception):
 @contextmanager
 def workspace() -> Iterator[Path]:
     """Give a folder of root's, and remove it at the end, with what runs left behind that were killed."""
+    # Units read what root puts there, below a folder that is root's alone.
+    os.umask(0o022)
     root = build_inside.ROOT
     root.mkdir(mode=0o700, exist_ok=True)
     with (root / ".lock").open("a") as stream:

@@ -42,7 +42,7 @@ class Entry:
     hashes: Mapping[str, list[str]]
 
     def __str__(self) -> str:
-        """Return it as a requirement."""
+        """Return it as pip names it."""
         return f"{self.name}=={self.version}"
 
 
@@ -186,7 +186,10 @@ def build(sandbox: Sandbox, file: File, tools: Path, patches: Mapping[str, str])
         StepError: it cannot be built, or what came is not its wheel.
     """
     subject = str(file.entry)
-    given = {"sdist": file.path.parent}
+    # The account that builds reads a copy; what was shipped is root's alone.
+    given = {"sdist": sandbox.work / "sdist" / subject}
+    given["sdist"].mkdir(parents=True)
+    shutil.copyfile(file.path, given["sdist"] / file.path.name)
     if patches:
         given["patches"] = sandbox.work / "patches" / subject
         given["patches"].mkdir(parents=True)

@@ -8,11 +8,11 @@ first sync an ext4 or XFS file system may keep the name and lose the content, wi
 from __future__ import annotations
 
 import ctypes
-import json
 import os
-import stat
 from pathlib import Path
 from typing import Any
+
+from . import untrusted
 
 # Far above what any file of state has.
 _MOST = 4 << 20
@@ -32,24 +32,14 @@ def read_object(path: Path) -> dict[str, Any]:
         DamagedError: it is missing, or anything else than one JSON object. The message begins with the file's name.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise DamagedError(f"{path.name} is not a regular file")
-            content = stream.read(_MOST + 1)
-    except FileNotFoundError:
-        raise DamagedError(f"{path.name} is missing") from None
-    except OSError as error:
-        raise DamagedError(f"{path.name} cannot be read: {error.strerror}") from error
-    if len(content) > _MOST:
-        raise DamagedError(f"{path.name} is larger than {_MOST >> 20} MB")
-    # What was never synced can come back with its length and without its content.
-    if not content.strip(b"\0 \t\r\n"):
-        raise DamagedError(f"{path.name} is empty")
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{path.name} is not JSON") from error
+        content = untrusted.read(path, _MOST)
+        # What was never synced can come back with its length and without its content.
+        if not content.strip(b"\0 \t\r\n"):
+            raise DamagedError(f"{path.name} is empty")
+        document = untrusted.document(content, path)
+    except untrusted.UntrustedError as error:
+        missing = isinstance(error.__cause__, FileNotFoundError)
+        raise DamagedError(f"{path.name} is {'missing' if missing else error.reason}") from error
     if not isinstance(document, dict):
         raise DamagedError(f"{path.name} is not a JSON object")
     return document

@@ -163,12 +163,7 @@ def kept(layout: Layout) -> list[str]:
 
 def served(layout: Layout, generation: str) -> bool:
     """Tell whether a generation serves or has ever served."""
-    return generation == layout.deployed_generation() or (layout.generations / generation / _SERVED).is_file()
-
-
-def marked(layout: Layout, generation: str) -> bool:
-    """Tell whether it is written down that a generation has served."""
-    return (layout.generations / generation / _SERVED).is_file()
+    return generation == layout.deployed_generation() or mark_path(layout, generation).is_file()
 
 
 def mark_path(layout: Layout, generation: str) -> Path:

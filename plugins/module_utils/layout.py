@@ -89,6 +89,35 @@ class Layout:
         return Path("/etc/sysctl.d") / f"60-{self.app}.conf"
 
     @property
+    def mark(self) -> Path:
+        """Says that the application is this role's, and what was made for it; only root can read it."""
+        return Path("/var/lib/flaskops") / f"{self.app}.json"
+
+    @property
+    def data(self) -> tuple[Path, ...]:
+        """Where systemd's StateDirectory, CacheDirectory and LogsDirectory are."""
+        return tuple(Path("/var") / name / self.app for name in ("lib", "cache", "log"))
+
+    @property
+    def unit_folders(self) -> tuple[Path, ...]:
+        """Every directory from which systemd takes units (systemd 252, ``systemd-analyze unit-paths``)."""
+        volatile = (
+            "system.control",
+            "system",
+            "system.attached",
+            "transient",
+            "generator.early",
+            "generator",
+            "generator.late",
+        )
+        return (
+            self.units,
+            *(Path("/etc/systemd") / name for name in ("system.control", "system.attached")),
+            *(Path("/run/systemd") / name for name in volatile),
+            *(Path(top) / "systemd/system" for top in ("/usr/local/lib", "/usr/lib", "/lib")),
+        )
+
+    @property
     def units(self) -> Path:
         """Where the application's unit files live."""
         return Path("/etc/systemd/system")

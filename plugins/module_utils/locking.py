@@ -201,7 +201,8 @@ def _file(folder: Path | None, given: str) -> Path | None:
             raise ArtifactError(
                 f"flask_uwsgi_requirements={given} has no project.dependencies: add them, or set it to another file"
             )
-        return Path(os.path.abspath(file))
+        # Path.resolve would follow links, which is what tells whether it leads out of the source.
+        return Path(os.path.abspath(file))  # noqa: PTH100
     if folder and (folder / "requirements.txt").is_file():
         return (folder / "requirements.txt").absolute()
     # Many have one for the settings of their tools alone.

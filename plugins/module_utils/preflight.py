@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import secrets
+from . import names, secrets
 from .artifact import ArtifactError, masked
 from .source import Distribution, Folder, Git, Package, local, parse
 
@@ -35,6 +35,8 @@ _NUMBERS: dict[str, tuple[type[int] | type[float], int, int]] = {
     "start_timeout": (int, 1, 3600),
     "stop_timeout": (int, 1, 3600),
     "socket_timeout": (int, 1, 3600),
+    "request_timeout": (int, 1, 3600),
+    "request_min_rate": (int, 1, 10**9),
     "health_timeout": (int, 1, 600),
     "health_status": (int, 200, 599),
     "wait": (float, 0, 3600),
@@ -42,12 +44,6 @@ _NUMBERS: dict[str, tuple[type[int] | type[float], int, int]] = {
 _BYTE = r"(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _ACCOUNT = r"[a-z_][a-z0-9_-]{0,31}"
 _TEXTS = {
-    # The canaries of an app `x` have the units of an app `x-canary`.
-    "app_name": (
-        r"(?!.*-(canary|relief|check|pre|post)$)[a-z][a-z0-9_-]{0,29}",
-        "a name of a-z, 0-9, _ and -, at most 30 long, a letter first and none of -canary, -relief, -check, -pre and "
-        "-post last",
-    ),
     "user": (_ACCOUNT, "a valid account name"),
     "group": (_ACCOUNT, "a valid group name"),
     "callable": (r"[A-Za-z_][A-Za-z0-9_]*", "the name of the WSGI application in flask_uwsgi_wsgi_file"),
@@ -79,6 +75,8 @@ MANAGED_KEYS = {
     "listen": "flask_uwsgi_backlog",
     "log-format": "flask_uwsgi_log_format",
     "processes": "flask_uwsgi_processes",
+    "request-min-rate": "flask_uwsgi_request_min_rate",
+    "request-timeout": "flask_uwsgi_request_timeout",
     "reload-on-rss": "flask_uwsgi_worker_memory_mb",
     "threads": "flask_uwsgi_threads",
     "workers": "flask_uwsgi_processes",
@@ -154,6 +152,7 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
     for name, (pattern, remedy) in _TEXTS.items():
         if not re.fullmatch(pattern, str(s[name])):
             yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to {remedy}"
+    yield from names.value_problems(s)
     for name in ("environment", "extra_ini", "static", "unit_overrides"):
         if not isinstance(s[name], Mapping):
             shown = f"={s[name]}" if name != "environment" else ", whose value may be a secret,"
@@ -315,11 +314,7 @@ def host_problems(s: dict[str, Any], host: dict[str, Any], app: dict[str, Any]) 
     if s["bind"] not in ("0.0.0.0", *host["addresses"]) and not str(s["bind"]).startswith("127."):
         known = ", ".join(host["addresses"])
         yield f"flask_uwsgi_bind={s['bind']} is no address of this host: set it to 0.0.0.0 or one of {known}"
-    for path in app["foreign"]:
-        yield (
-            f"flask_uwsgi_app_name={s['app_name']} collides with {path} of this host, which is not this application's: "
-            "choose another name"
-        )
+    yield from names.host_problems(s, app)
     for name, listen in app["neighbours"].items():
         bind, _, port = listen.partition(":")
         if (str(s["port"]) == port and "0.0.0.0" in (bind, s["bind"])) or f"{s['bind']}:{s['port']}" == listen:

@@ -92,17 +92,20 @@ def make_way(layout: Layout, generation: str, *, runs: bool) -> bool:
     return claimed
 
 
-def tidy(layout: Layout, running: Iterable[str]) -> None:
-    """Claim the directory, and remove all that belongs to no running generation.
+def tidy(layout: Layout, running: Iterable[str], relieving: Iterable[str]) -> None:
+    """Claim the directory, and remove all that belongs to no running instance.
 
     Args:
         layout: the application's paths.
-        running: the generations that run, or that a relief serves.
+        running: the generations whose own instances run.
+        relieving: the generations that a relief serves.
     """
     claim(layout)
-    wanted = {layout.pidfile.name}
+    wanted = {layout.pidfile.name, *(_pidfiles(generation)[1] for generation in relieving)}
     for generation in running:
-        wanted |= {generation, f"{generation}.sock", f"{generation}.stats", *_pidfiles(generation)}
+        wanted |= {generation, _pidfiles(generation)[0]}
+        if folder(layout, layout.service(generation)) == layout.runtime:
+            wanted |= {f"{generation}.sock", f"{generation}.stats"}
     for path in layout.runtime.iterdir():
         if path.name not in wanted:
             clear(path)
@@ -132,7 +135,9 @@ def point_pidfile(layout: Layout, unit: str) -> bool:
     generation = unit.partition("@")[2].removesuffix(".service")
     service, relief = _pidfiles(generation)
     own = layout.runtime / (service if unit == layout.service(generation) else relief)
-    if pidfile_pid(layout) == int(pid) and layout.pidfile.readlink() == Path(own.name) and owned_by_root(layout):
+    true = pidfile_pid(layout) == int(pid) and layout.pidfile.readlink() == Path(own.name)
+    # What the account owns it can overwrite, also in a directory of root's.
+    if true and own.lstat().st_uid == os.geteuid() and owned_by_root(layout):
         return False
     claim(layout)
     with _replacing(own) as partial:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Any
+
+from .checksums import slow
 
 # systemd's own bound is 1 MiB (systemd 252, src/core/execute.c: CREDENTIALS_TOTAL_SIZE_MAX). Measured, less fits: each
 # takes whole pages of a tmpfs (257), and an encrypted one may have 1152 KiB as base64 (252).
@@ -82,14 +82,7 @@ def identity(secrets: Mapping[str, Any], app: str) -> dict[str, Any]:
         app: the application's name: two applications with the same secrets have different fingerprints.
     """
     named = texts(secrets)
-    return {"names": sorted(named), "fingerprint": _fingerprint(json.dumps(named, sort_keys=True), app)}
-
-
-# Ansible asks twice in one process for the same.
-@lru_cache(maxsize=1)
-def _fingerprint(document: str, app: str) -> str:
-    """Return a hash that is slow (50 ms, 16 MB) on purpose: whoever guesses secrets pays it for every guess."""
-    return hashlib.scrypt(document.encode(), salt=app.encode(), n=2**14, r=8, p=1, dklen=16).hex()
+    return {"names": sorted(named), "fingerprint": slow(json.dumps(named, sort_keys=True).encode(), app)}
 
 
 def unknown(name: str, message: str) -> str:

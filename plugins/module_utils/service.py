@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import credentials, lock, runtime, systemd
+from . import checksums, credentials, lock, runtime, systemd
 from . import generation as gen
 from .artifact import sha256
 from .host import listeners
@@ -32,8 +32,8 @@ def drift(layout: Layout) -> list[str]:
     tried = current != layout.deployed_generation()
     found = damaged + [
         f"{name} was changed by hand"
-        for name, checksum in wanted.checksums.items()
-        if _sha256(layout.generations / current / name) != checksum
+        for name, recorded in wanted.checksums.items()
+        if not checksums.matches(recorded, name, layout.generations / current / name, layout.app)
     ]
     found += [
         f"{target} is not what the generation wants"

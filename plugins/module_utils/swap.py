@@ -60,9 +60,9 @@ class Swap:
         canary: bool = True,
         trial: bool = False,
     ) -> None:
-        self.deployed = layout.deployed_generation()
+        deployed = layout.deployed_generation()
         # What serves can be started and restarted although its manifest is damaged.
-        found = gen.best_known(layout, new) if new == self.deployed else gen.manifest(layout, new)
+        found = gen.best_known(layout, new) if new == deployed else gen.manifest(layout, new)
         if found is None:
             there = ", ".join(gen.kept(layout)) or "none"
             why = "is not on this host"
@@ -78,15 +78,16 @@ class Swap:
         self.manifest = found
         self.address = found.listen
         self.old = layout.current_generation()
+        # Only what a reboot takes back is changed for it.
+        self.volatile = trial and new != deployed
+        if self.volatile and self.address != gen.address(layout, deployed or ""):
+            raise SwapError(f"generation {new} is served on {self.address}: a trial keeps the address that is served")
         # As they are before the move, to be put back where it fails.
+        self.deployed = deployed
         self.before = gen.best_known(layout, self.old) if self.old else None
         self.enabled = set(enabled_generations(layout))
         mark = gen.mark_path(layout, new)
         self.mark = mark.read_bytes() if mark.is_file() else None
-        # Only what a reboot takes back is changed for it.
-        self.volatile = trial and new != self.deployed
-        if self.volatile and self.address != gen.address(layout, self.deployed or ""):
-            raise SwapError(f"generation {new} is served on {self.address}: a trial keeps the address that is served")
         self.steps: dict[str, float] = {}
         self.opened = False
         self.tried = False
@@ -100,9 +101,8 @@ class Swap:
         Raises:
             SwapError: the new generation is not fit to serve. The old one was not disturbed.
         """
-        changed = end_leftovers(self.layout, self.new)
         try:
-            changed |= self._bring_in()
+            changed = self._bring_in()
         except BaseException as error:
             # Whatever happened: until here the old generation serves, and the new one must not stay beside it.
             left = self._restore()
@@ -119,12 +119,13 @@ class Swap:
         Returns:
             whether anything changed.
         """
+        changed = end_leftovers(self.layout, self.new)
         state = systemd.instances(self.layout).get(self.new, "inactive")
         # What is about to start or to end is started: systemd waits for either.
         runs = state == "active"
         if self.with_canary and not runs:
             self._timed("canary", self._try_off_traffic)
-        changed = self._install(self.new, self._targets(self.new))
+        changed |= self._install(self.new, self._targets(self.new))
         stopped = state in ("inactive", "failed")
         # Before the socket is open: a connection may start the generation.
         claimed = runtime.make_way(self.layout, self.new, runs=not stopped)
@@ -162,12 +163,23 @@ class Swap:
             )
         return changed
 
+    def _tries(self, generation: str) -> bool:
+        """Tell whether a generation serves, or would, for a trial only."""
+        return self.volatile if generation == self.new else generation != self.deployed
+
     def _targets(self, generation: str) -> dict[Path, Path]:
-        if generation == self.new and self.volatile:
-            return gen.trial_targets(self.layout, generation)
-        if generation == self.old and self.old != self.deployed:
-            return gen.trial_targets(self.layout, generation)
-        return gen.unit_targets(self.layout, generation)
+        return (gen.trial_targets if self._tries(generation) else gen.unit_targets)(self.layout, generation)
+
+    def _activate(self, generation: str, unit: str) -> bool:
+        """Have the socket start a unit of a generation; return whether it would have started another one."""
+        own = self.layout.trial_dropin(self.address)
+        if self._tries(generation):
+            return files.put(own, gen.socket_activates(unit))
+        changed = files.put(self.layout.socket_dropin(self.address), gen.socket_activates(unit))
+        if own.exists():
+            own.unlink()
+            changed = True
+        return changed
 
     def _timed(self, step: str, action: Callable[[], None]) -> None:
         started = time.monotonic()
@@ -293,7 +305,7 @@ class Swap:
         starts = self.layout.relief(self.new) if by_relief else self.layout.service(self.new)
         if by_relief and self.new in systemd.relieving(self.layout):
             self._stop([starts])
-        if files.put(self._activation(), gen.socket_activates(starts)):
+        if self._activate(self.new, starts):
             systemd.systemctl("daemon-reload")
         systemd.systemctl("start", unit)
         self.opened = True
@@ -322,34 +334,21 @@ class Swap:
         if self.opened and self.new in systemd.running(self.layout) and self.new not in systemd.relieving(self.layout):
             # Nobody accepts from it, and every second connection would wait there.
             systemd.systemctl("stop", self.layout.socket(self.address))
-            files.put(self._activation(), gen.socket_activates(self.layout.service(self.new)))
+            self._activate(self.new, self.layout.service(self.new))
             systemd.systemctl("daemon-reload")
 
     def _close_new_socket(self) -> None:
         """Close the socket that was opened for the new generation, before a connection starts again what is stopped."""
-        # Where the address of the old one is not known, it may be this one.
-        if not self.before or self.before.listen != self.address:
-            if self.opened or self.before or not self.old:
-                close_socket(self.layout, self.address)
+        if self.old and not self.before and not self.opened:
+            # Of one that is damaged nobody knows the address; it was open before.
+            return
+        if not self.old or not self.before or self.before.listen != self.address:
+            close_socket(self.layout, self.address)
             return
         if self.opened:
             systemd.systemctl("stop", self.layout.socket(self.address))
-        if self._name_old_to_socket():
+        if self._activate(self.old, self.layout.service(self.old)):
             systemd.systemctl("daemon-reload")
-
-    def _name_old_to_socket(self) -> bool:
-        """Let the lasting settings of the socket name what was deployed, and those of a trial what was tried."""
-        changed = False
-        if self.deployed:
-            unit = self.layout.service(self.deployed)
-            changed |= files.put(self.layout.socket_dropin(self.address), gen.socket_activates(unit))
-        trial = self.layout.trial_dropin(self.address)
-        if self.old != self.deployed:
-            return files.put(trial, gen.socket_activates(self.layout.service(str(self.old)))) or changed
-        if trial.parent.exists():
-            shutil.rmtree(trial.parent)
-            changed = True
-        return changed
 
     def _stop_new(self) -> None:
         beside = [self.layout.service(self.new)] if self.new in systemd.instances(self.layout) else []
@@ -359,7 +358,7 @@ class Swap:
         systemd.systemctl("reset-failed", self.layout.service("*"), self.layout.relief("*"))
 
     def _point_back(self) -> None:
-        """Make the pidfile, `current` and the boot name the old generation."""
+        """Make the pidfile, `current`, the boot and the socket name the old generation."""
         if self.deployed:
             files.link(self.layout.current, f"generations/{self.deployed}")
         else:
@@ -368,8 +367,10 @@ class Swap:
             files.link(self.layout.tried, str(self.layout.generations / self.old))
         else:
             self.layout.tried.unlink(missing_ok=True)
-        if self.old and self.before:
-            self._install(self.old, self._targets(self.old))
+        if self.old:
+            # Of one that is damaged, what is there of it.
+            targets = {target: stored for target, stored in self._targets(self.old).items() if stored.is_file()}
+            self._install(self.old, targets)
             if self.old in systemd.running(self.layout):
                 runtime.point_pidfile(self.layout, self.layout.service(self.old))
         self._enable(self.enabled)
@@ -381,10 +382,10 @@ class Swap:
     def _forget_new(self) -> None:
         if self.trial:
             return
-        if self.mark is None:
-            gen.remove(self.layout, self.new)
-        else:
+        if self.mark is not None:
             files.write(gen.mark_path(self.layout, self.new), self.mark, 0o640)
+        elif self.new != self.deployed:
+            gen.remove(self.layout, self.new)
         prune(self.layout, self.old, None, self.manifest.keep)
         systemd.systemctl("daemon-reload")
 
@@ -394,25 +395,25 @@ class Swap:
         changed = runtime.point_pidfile(self.layout, unit)
         if self.volatile:
             changed |= files.link(self.layout.tried, str(self.layout.generations / self.new))
-            if files.put(self._activation(), gen.socket_activates(unit)):
+            if self._activate(self.new, unit):
                 systemd.systemctl("daemon-reload")
                 changed = True
             return changed
+        moves = self.deployed != self.new
         # What `current` names must count as one that has served: a rollback would skip it, and a prune remove it.
-        if not self.trial and (self.deployed != self.new or self.mark is None):
+        if not self.trial and (moves or self.mark is None):
             gen.mark_served(self.layout, self.new, self.how)
             changed = True
         changed |= files.link(self.layout.current, f"generations/{self.new}")
-        if self.layout.trial.exists():
-            # Before what was tried is stopped: a connection would start it again.
-            self.layout.tried.unlink(missing_ok=True)
-            shutil.rmtree(self.layout.trial_dropin(self.address).parent, ignore_errors=True)
+        if self.layout.tried.is_symlink():
+            self.layout.tried.unlink()
             changed = True
         changed |= self._enable({self.new})
         if systemd.show(socket, "UnitFileState")["UnitFileState"] != "enabled":
             systemd.systemctl("--no-reload", "enable", socket)
             changed = True
-        changed |= files.put(self._activation(), gen.socket_activates(unit))
+        # Before what was tried is stopped: a connection would start it again.
+        changed |= self._activate(self.new, unit)
         if changed:
             systemd.systemctl("daemon-reload")
             # What systemctl has enabled, it has not synced.
@@ -441,7 +442,7 @@ class Swap:
         return prune(self.layout, self.new, self.old, self.manifest.keep)
 
     def _tidy(self) -> bool:
-        runtime.tidy(self.layout, {self.new, *systemd.running(self.layout), *systemd.relieving(self.layout)})
+        runtime.tidy(self.layout, {self.new, *systemd.running(self.layout)}, systemd.relieving(self.layout))
         return False
 
     def _close_other_sockets(self) -> bool:
@@ -454,10 +455,6 @@ class Swap:
 
     def _stop(self, units: Iterable[str]) -> None:
         stop(self.layout, units)
-
-    def _activation(self) -> Path:
-        """Return the settings of the socket that name the generation to start."""
-        return (self.layout.trial_dropin if self.volatile else self.layout.socket_dropin)(self.address)
 
 
 def _said(error: BaseException) -> str:
@@ -552,7 +549,7 @@ def forget_trial(layout: Layout, serving: str) -> None:
     for path in layout.generations.glob("[!.]*"):
         if path.name != serving and not gen.served(layout, path.name):
             gen.remove(layout, path.name)
-    units = [kind.unit(layout, "*") for kind in kinds.KINDS]
+    units = [*(kind.unit(layout, "*") for kind in kinds.KINDS), layout.socket("*")]
     remove(path for unit in units for suffix in ("", ".d") for path in layout.volatile_units.glob(unit + suffix))
     systemd.systemctl("daemon-reload")
     layout.tried.unlink(missing_ok=True)

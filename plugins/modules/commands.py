@@ -63,7 +63,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    layout, asked = arguments.layout(module.params), module.params
+    layout, asked = arguments.owned(module), module.params
     if module.check_mode:
         module.exit_json(changed=True)
     try:

@@ -205,7 +205,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     os.umask(0o022)
-    layout = arguments.layout(module.params)
+    layout = arguments.owned(module)
     name = module.params["generation"]
     contents: dict[str, str] = module.params["files"]
     secrets = texts(module.params["secrets"])

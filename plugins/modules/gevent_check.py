@@ -230,19 +230,17 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    layout = arguments.owned(module)
     if module.check_mode:
         module.exit_json(changed=False)
     os.umask(0o022)
     asked = module.params
-    layout = arguments.layout(asked)
     named = f"generation {asked['generation']}"
     manifest = gen.manifest(layout, asked["generation"])
     if manifest is None or manifest.mode != "gevent":
-        problem = (
-            f"is of {manifest.mode} mode: set flask_uwsgi_mode=gevent to check it"
-            if manifest
-            else (f"cannot be checked: {gen.damage(layout, asked['generation'])}. Write it first")
-        )
+        problem = f"is not on this host, or damaged ({gen.damage(layout, asked['generation'])}): write it first"
+        if manifest:
+            problem = f"is of {manifest.mode} mode: set flask_uwsgi_mode=gevent to check it"
         module.fail_json(msg=f"{named} {problem}")
         return
     try:

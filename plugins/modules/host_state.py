@@ -54,32 +54,32 @@ host:
   returned: always
 app:
   description: >-
-    The generation that serves, how it drifts from what was deployed, whether the account is there, what is
-    unpacked, who has reserved the application, what bears its name, its neighbours, and who else holds the port.
+    The generation that serves, how it drifts from what was deployed, what is unpacked, who has reserved the
+    application, its account and group, what else on the host has its name, its neighbours, the directories above it,
+    and who else holds the port.
   type: dict
   returned: always
 """
 
-import grp
-import pwd
-from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, host, lock, service, systemd
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import (
+    accounts,
+    arguments,
+    claim,
+    host,
+    lock,
+    marks,
+    ownership,
+    service,
+    systemd,
+)
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import MARKER, marked
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
-
-
-def known(lookup: Callable[[str], object], name: str) -> bool:
-    """Tell whether the account data base has an entry."""
-    try:
-        lookup(name)
-    except KeyError:
-        return False
-    return True
 
 
 def strangers(layout: Layout, bind: str, port: int) -> list[dict[str, Any]]:
@@ -88,22 +88,37 @@ def strangers(layout: Layout, bind: str, port: int) -> list[dict[str, Any]]:
     return [] if ours else host.port_holders(bind, port)
 
 
-def foreign(layout: Layout) -> list[str]:
-    """Return the units and the directory of the application's name that are not the application's."""
-    folders = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"), Path("/lib/systemd/system"))
-    units = [folder / unit for folder in folders for unit in (layout.service(""), layout.socket_template)]
-    found = [str(unit) for unit in units if unit.is_file() and not unit.read_text().startswith("# Written by Ansible")]
-    known = {"current", "generations", "incoming", "releases", "venvs"}
-    strange = layout.root.is_dir() and any(path.name not in known for path in layout.root.glob("[!.]*"))
-    return sorted({*found, *([str(layout.root)] if strange and not layout.current.is_symlink() else [])})
+def owner(layout: Layout) -> dict[str, str | None] | None:
+    """Return where the application is and what it runs as, or None where it is not deployed."""
+    mark = marks.current(layout) or marks.read(layout)
+    if not mark or mark.data_only:
+        return None
+    user, group = (account.name if account else None for account in (mark.user, mark.group))
+    return {"base": mark.base, "user": user, "group": group}
+
+
+def known_accounts(layout: Layout, user: str, group: str) -> dict[str, Any]:
+    """Return the account and the group of the service, and what else the account is there for."""
+    entry, known, found = accounts.described(user), marks.current(layout), accounts.group(group)
+    uid = entry["uid"] if entry else None
+    own = known and known.user and known.user.number == uid
+    return {
+        "user": entry,
+        "group": {"name": group, "gid": found.number} if found else None,
+        # An application's own account may run what it likes: it must not be able to prevent a deploy.
+        "processes": accounts.processes(layout.app, uid)[:5] if uid is not None and not own else [],
+        "applications": [
+            other.app for other, mark in marks.applications(layout).items() if mark.user and mark.user.number == uid
+        ],
+    }
 
 
 def neighbours(layout: Layout) -> dict[str, str]:
     """Return the other applications of the host and the address of each, whether it is served now or not."""
-    others = (Layout(path.parent.name, layout.base) for path in layout.base.glob("*/current") if path.is_symlink())
+    others = marks.applications(layout)
     # Of one whose manifest is damaged, too: it is nobody else's business.
     addresses = {other.app: gen.address(other, other.current_generation() or "") for other in others}
-    return {app: address for app, address in addresses.items() if address and app != layout.app}
+    return {app: address for app, address in addresses.items() if address}
 
 
 def checked(layout: Layout) -> list[dict[str, Any]]:
@@ -143,14 +158,15 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    layout = arguments.layout(module.params)
+    layout = arguments.layout(module)
     facts = host.facts(layout.base) | {"missing_packages": host.missing_packages(module.params["packages"])}
     current = layout.current_generation()
     serving = gen.best_known(layout, current) if current else None
     bind, port = module.params["bind"], module.params["port"]
+    user, group = module.params["user"], module.params["group"]
     app: dict[str, Any] = {
         "name": layout.app,
-        "wants": [bind, str(port)],
+        "wants": [bind, str(port), user],
         "decision": {serving.artifact: serving.decision} if serving and serving.decision else {},
         "checked": checked(layout),
         "current": current,
@@ -161,14 +177,18 @@ def main() -> None:
         "digest": serving.digest if serving else None,
         "releases": digests(layout.releases),
         "venvs": digests(layout.venvs),
-        "account": known(pwd.getpwnam, module.params["user"]) and known(grp.getgrnam, module.params["group"]),
         "drift": [],
-        "foreign": foreign(layout),
+        "foreign": [asdict(entry) for entry in ownership.foreign(layout)],
+        "owner": owner(layout),
+        "accounts": known_accounts(layout, user, group),
+        "applications": sorted(other.app for other in marks.applications(layout)),
+        "directories": ownership.directories(layout),
+        "missing": claim.missing(layout, user, group),
         "neighbours": neighbours(layout),
         "strangers": [],
     }
     if facts["systemd"]:
-        app["drift"] = service.drift(layout)
+        app["drift"] = service.drift(layout) + (app["missing"] if current else [])
         app["strangers"] = strangers(layout, bind, port)
     module.exit_json(changed=False, host=facts, app=app)
 

@@ -71,7 +71,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    layout = arguments.layout(module.params)
+    layout = arguments.layout(module)
     lines, since = module.params["lines"], module.params["since"]
     try:
         entries = logs.read(layout, lines, since)

@@ -292,7 +292,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     os.umask(0o022)
-    layout = arguments.layout(module.params)
+    layout = arguments.owned(module)
     artifact, incoming = module.params["artifact"], Path(module.params["incoming"])
     if module.params["state"] == "absent":
         doomed = [*orphans(layout), *([incoming] if incoming.exists() else [])]

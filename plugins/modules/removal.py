@@ -14,10 +14,12 @@ extends_documentation_fragment:
 description:
   - Lets the requests in flight end, then removes units, code, virtual environments, configuration, and what the
     application left in C(/run).
-  - The application's data (C(/var/lib/APP), C(/var/cache/APP), C(/var/log/APP)) stay unless they are asked for.
+  - The application's data (C(/var/lib/APP), C(/var/cache/APP), C(/var/log/APP)) and its account stay unless O(data) is
+    true. The account and the group go only if a deploy made them and nothing else needs them.
+  - Fails if the name is not an application of this role and belongs to something else. Nothing is removed then.
 options:
   data:
-    description: Whether to remove the application's data too.
+    description: Whether to remove the application's data and its account, too.
     type: bool
     default: false
 """
@@ -30,7 +32,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 removed:
-  description: The files and directories that were, or in check mode would be, removed.
+  description: The files, directories and accounts that were, or in check mode would be, removed.
+  type: list
+  elements: str
+  returned: always
+kept:
+  description: What has the application's name and stays, each with the reason.
   type: list
   elements: str
   returned: always
@@ -52,16 +59,16 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    layout = arguments.layout(module.params)
-    doomed = [str(path) for path in removal.paths(layout, data=module.params["data"])]
-    diff = {"before": "".join(f"{path}\n" for path in doomed), "after": ""}
-    if doomed and not module.check_mode:
-        try:
+    layout, data = arguments.layout(module), module.params["data"]
+    try:
+        found = removal.doomed(layout, data=data)
+        if found and not module.check_mode:
             with lock.exclusive(layout, module.params["run"], module.params["replace"]):
-                removal.remove(layout, data=module.params["data"])
-        except (SystemdError, lock.LockedError) as error:
-            module.fail_json(msg=str(error))
-    module.exit_json(changed=bool(doomed), removed=doomed, diff=diff)
+                found = removal.remove(layout, data=data)
+    except (removal.RemovalError, SystemdError, lock.LockedError) as error:
+        module.fail_json(msg=str(error))
+    diff = {"before": "".join(f"{name}\n" for name in found.names), "after": ""}
+    module.exit_json(changed=bool(found), removed=found.names, kept=list(found.kept), diff=diff)
 
 
 if __name__ == "__main__":

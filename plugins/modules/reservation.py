@@ -45,8 +45,7 @@ reserved_by:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import lock
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, lock
 
 
 def main() -> None:
@@ -60,7 +59,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    layout, run = Layout(module.params["app_name"]), module.params["run"]
+    layout, run = arguments.layout(module), module.params["run"]
     try:
         if module.check_mode:
             pass

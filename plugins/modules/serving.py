@@ -61,7 +61,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     os.umask(0o022)
-    layout = arguments.layout(module.params)
+    layout = arguments.owned(module)
     state, current = module.params["state"], layout.current_generation() or ""
     if not current:
         module.fail_json(msg=f"{layout.app} is not deployed below {layout.base} on this host: deploy it first")

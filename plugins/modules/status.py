@@ -44,7 +44,7 @@ def main() -> None:
         argument_spec=arguments.APPLICATION,
         supports_check_mode=True,
     )
-    layout = arguments.layout(module.params)
+    layout = arguments.layout(module)
     try:
         found = service.status(layout)
         found["drift"] = service.drift(layout)

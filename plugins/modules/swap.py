@@ -82,7 +82,7 @@ def main() -> None:
     )
     os.umask(0o022)
     asked = module.params
-    layout = arguments.layout(asked)
+    layout = arguments.owned(module)
     new, before = asked["generation"], layout.current_generation()
     diff = {"before": f"{before}\n", "after": f"{new}\n"}
     if module.check_mode:

@@ -79,7 +79,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     os.umask(0o022)
-    layout, run = arguments.layout(module.params), module.params["run"]
+    layout, run = arguments.owned(module), module.params["run"]
     result: dict[str, Any] = {"changed": False}
     try:
         if module.check_mode:

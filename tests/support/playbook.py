@@ -70,6 +70,11 @@ class Playbook:
         """The name of the task that has begun last."""
         return next(iter(re.findall(r"^TASK \[(?:.* : )?(.*)\]", self.output, re.M)[-1:]), "")
 
+    @property
+    def tasks(self) -> int:
+        """How many tasks have begun."""
+        return len(re.findall(r"^TASK \[", self.output, re.M))
+
     def reached(self, task: str) -> bool:
         """Tell whether a task has begun."""
         assert self.process.poll() is None, self.output

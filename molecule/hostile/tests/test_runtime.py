@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.timeout(400)
 APP = "aiops_flask"
 ROOT = Path(__file__).resolve().parents[3]
 # Healthy as a canary, sick where it serves, and its log is not UTF-8.

@@ -125,4 +125,5 @@ def test_a_removal_names_what_would_go(pretend: Any) -> None:
     assert changed == 1
     said, changed = pretend("remove", "-e", "data=remove")
     assert f"-/var/lib/{APP} " in said
-    assert changed > 1, "the application and its account"
+    assert f"-account {APP} " in said and f"-group {APP} " in said
+    assert changed == 1

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import credentials, removal, service, swap, systemd
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import credentials, service, swap, systemd
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.untrusted import UntrustedError
@@ -101,6 +101,18 @@ class TemporaryLayout(Layout):
     def units(self) -> Path:
         return self.top / "units"
 
+    @property
+    def unit_folders(self) -> tuple[Path, ...]:
+        return (self.units, self.top / "usr-lib-units")
+
+    @property
+    def mark(self) -> Path:
+        return self.top / "var" / "lib" / "flaskops" / f"{self.app}.json"
+
+    @property
+    def data(self) -> tuple[Path, ...]:
+        return tuple(self.top / "var" / name / self.app for name in ("lib", "cache", "log"))
+
 
 class Event(NamedTuple):
     """One thing that was asked of systemd or uWSGI, and what the pointers named at that moment."""
@@ -171,7 +183,6 @@ class FakeHost:
         monkeypatch.setattr(swap, "respawns", self._respawns)
         monkeypatch.setattr(swap, "time", self.clock)
         monkeypatch.setattr(service, "listening", lambda address: bool(self.descriptors(address)))
-        monkeypatch.setattr(removal, "_DATA", tuple(str(layout.top / "var" / name) for name in ("lib", "cache", "log")))
 
     # What a test asks.
 
@@ -616,7 +627,9 @@ def write_generation(
     }
     gen.write(layout.generations / name, files, os.getgid())
     checksums = {file: hashlib.sha256(content.encode()).hexdigest() for file, content in files.items()}
-    document = manifest(name, release=release, venv=venv, listen=listen, checksums=checksums, **more)
+    document = manifest(
+        name, app_name=layout.app, release=release, venv=venv, listen=listen, checksums=checksums, **more
+    )
     if secrets:
         credentials.write(layout.generations / name, secrets)
         document["secrets"] = {"names": sorted(secrets), "fingerprint": repr(secrets)}

@@ -106,7 +106,7 @@ def test_an_output_of_long_lines_takes_no_time(piece: str) -> None:
     started = time.monotonic()
     missing_packages(output)
     telling_lines(output)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 LIMITS = {

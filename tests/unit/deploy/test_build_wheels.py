@@ -135,15 +135,18 @@ def test_a_build_gives_the_one_wheel_of_its_sdist(
     sandbox: Callable[[Members], Sandbox], tmp_path: Path, members: Members, says: str
 ) -> None:
     file = File(entry("x", "1"), tmp_path / "x-1.tar.gz")
+    file.path.touch()
     error = failure(lambda: build(sandbox(members), file, tmp_path / "tools", {}))
     assert error.subject == "x==1" and error.why == "output" and says in error.said
 
 
 def test_the_wheel_of_a_build_is_kept(sandbox: Callable[[Members], Sandbox], tmp_path: Path) -> None:
     file = File(entry("my-app", "1.0.0"), tmp_path / "my_app-1.0.0.tar.gz")
+    file.path.touch(mode=0o600)
     box = sandbox({".": special(tarfile.DIRTYPE), "My_App-1.0-cp311-cp311-linux_x86_64.whl": b"wheel"})
     patches = {"01.patch": "first", "02.patch": "second"}
     assert build(box, file, tmp_path / "tools", patches).read_bytes() == b"wheel"
+    assert (tmp_path / "sdist" / "my-app==1.0.0" / file.path.name).stat().st_mode & 0o777 == 0o644
     assert {path.name: path.read_text() for path in (tmp_path / "patches" / "my-app==1.0.0").iterdir()} == patches
 
 

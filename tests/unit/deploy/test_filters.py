@@ -19,6 +19,7 @@ from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import (
     static_folder,
     threads_instead,
 )
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import checksums
 
 from tests.unit.loadtest.conftest import ROOT
 
@@ -107,7 +108,7 @@ def test_variables_are_sorted_so_that_their_order_does_not_matter() -> None:
 # The name of a generation.
 
 FILES = {"uwsgi.ini": "[uwsgi]\n", "environment": 'A="1"\n', "units/app@.service": "[Service]\n"}
-MANIFEST = {"release": "r1", "mode": "gevent", "health": {"path": "/healthz", "status": 200}}
+MANIFEST = {"app_name": "shop", "release": "r1", "mode": "gevent", "health": {"path": "/healthz", "status": 200}}
 
 
 def test_the_id_does_not_depend_on_the_order_of_anything() -> None:
@@ -117,7 +118,7 @@ def test_the_id_does_not_depend_on_the_order_of_anything() -> None:
 
 def test_the_id_is_the_same_in_every_process_and_version() -> None:
     # Change this only together with artifact.RECIPE or on purpose: every host deploys anew.
-    assert generation(FILES, MANIFEST)["id"] == "63dfb879edab"
+    assert generation(FILES, MANIFEST)["id"] == "35fa882f6c8a"
 
 
 @pytest.mark.parametrize("file", sorted(FILES))
@@ -139,17 +140,32 @@ def test_the_id_changes_with_the_manifest(change: dict[str, Any]) -> None:
     assert generation(FILES, {**MANIFEST, **change})["id"] != generation(FILES, MANIFEST)["id"]
 
 
+def test_neither_the_id_nor_the_manifest_lets_anybody_guess_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    pin = {**FILES, "environment": environment_file({"PIN": "4711"})}
+    named = generation(pin, MANIFEST)
+    recorded = json.loads(named["files"]["manifest.json"])["checksums"]
+    assert hashlib.sha256(pin["environment"].encode()).hexdigest() not in json.dumps(recorded)
+    assert recorded["environment"].startswith("scrypt:")
+    assert recorded["uwsgi.ini"] == hashlib.sha256(pin["uwsgi.ini"].encode()).hexdigest()
+    # Another application with the same values has other checksums, so that no table serves for all.
+    other = json.loads(generation(pin, {**MANIFEST, "app_name": "books"})["files"]["manifest.json"])["checksums"]
+    assert other["environment"] != recorded["environment"] and other["uwsgi.ini"] == recorded["uwsgi.ini"]
+    # The id has the environment through that checksum alone: with one that is always the same it does not change.
+    monkeypatch.setattr(checksums, "slow", lambda content, salt: "slow")
+    assert generation(pin, MANIFEST)["id"] == generation({**pin, "environment": "other"}, MANIFEST)["id"]
+
+
 def test_the_id_changes_with_the_secrets_and_nothing_tells_them() -> None:
-    manifest = {**MANIFEST, "app_name": "shop"}
-    named = [generation(FILES, manifest, given) for given in ({}, {"TOKEN": "s3cr3t"}, {"TOKEN": "s3cr3t2"})]
+    named = [generation(FILES, MANIFEST, given) for given in ({}, {"TOKEN": "s3cr3t"}, {"TOKEN": "s3cr3t2"})]
     assert len({one["id"] for one in named}) == 3
     assert "s3cr3t" not in json.dumps(named)
-    assert named[0] == generation(FILES, manifest) and "secrets" not in json.loads(named[0]["files"]["manifest.json"])
+    assert named[0] == generation(FILES, MANIFEST) and "secrets" not in json.loads(named[0]["files"]["manifest.json"])
     assert json.loads(named[1]["files"]["manifest.json"])["secrets"]["names"] == ["TOKEN"]
 
 
 def test_a_content_does_not_run_into_a_name() -> None:
-    assert generation({"a": "b"}, {})["id"] != generation({"ab": ""}, {})["id"]
+    manifest = {"app_name": "shop"}
+    assert generation({"a": "b"}, manifest)["id"] != generation({"ab": ""}, manifest)["id"]
 
 
 def test_the_manifest_is_added_with_the_checksum_of_every_file() -> None:
@@ -160,7 +176,7 @@ def test_the_manifest_is_added_with_the_checksum_of_every_file() -> None:
         "generation": named["id"],
         "digest": named["digest"],
         **MANIFEST,
-        "checksums": {name: hashlib.sha256(content.encode()).hexdigest() for name, content in FILES.items()},
+        "checksums": {name: checksums.checksum(name, content, "shop") for name, content in FILES.items()},
     }
 
 
@@ -179,9 +195,10 @@ def test_every_filter_that_the_role_uses_is_there() -> None:
 # Several applications.
 
 
-def placed(name: str, app: str, address: str, machine: str = "m1") -> dict[str, Any]:
+def placed(name: str, app: str, address: str, machine: str = "m1", user: str = "") -> dict[str, Any]:
     bind, _, port = address.partition(":")
-    state = {"host": {"machine": machine}, "app": {"name": app, "wants": [bind, port], "decision": {}}}
+    wants = [bind, port, user or app]
+    state = {"host": {"machine": machine}, "app": {"name": app, "wants": wants, "decision": {}}}
     return {"inventory_hostname": name, "__flask_uwsgi_state": state}
 
 
@@ -198,6 +215,10 @@ def placed(name: str, app: str, address: str, machine: str = "m1") -> dict[str, 
         (
             placed("b", "books", "0.0.0.0:8040"),
             "flask_uwsgi_port=8040 is wanted by shop and by books on one host (a, b)",
+        ),
+        (
+            placed("b", "books", "0.0.0.0:8041", user="shop"),
+            "flask_uwsgi_user=shop is wanted by shop and by books on one host (a, b)",
         ),
         (placed("b", "shop", "0.0.0.0:8041"), "flask_uwsgi_app_name=shop is wanted by a and by b, which are one host"),
     ],

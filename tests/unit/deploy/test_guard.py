@@ -93,7 +93,7 @@ def serving(path: Path, *parts: bytes, pause: float = 0) -> Iterator[None]:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield
-        thread.join(10)
+        thread.join(30)
 
 
 def test_the_workers_are_those_of_the_stats(guard: ModuleType, short_path: Path) -> None:
@@ -121,9 +121,9 @@ def test_stats_that_come_a_byte_at_a_time_are_given_up(
 ) -> None:
     monkeypatch.setattr(guard, "_PATIENCE", 0.3)
     started = time.monotonic()
-    with serving(short_path / "a", *[b"x"] * 100, pause=0.05):
+    with serving(short_path / "a", *[b"x"] * 800, pause=0.05):
         assert guard.stats(str(short_path / "a")) == []
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 20
 
 
 def test_a_worker_with_too_much_memory_is_killed_and_the_log_says_why(

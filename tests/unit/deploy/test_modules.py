@@ -7,6 +7,7 @@ import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -333,7 +334,8 @@ def test_a_host_that_was_never_deployed_to_is_described(run_module: RunModule, t
     app = result["app"]
     assert not result["changed"]
     assert (app["current"], app["kept"], app["releases"], app["venvs"]) == (None, [], {}, {})
-    assert app["account"] is False
+    assert (app["accounts"]["user"]["uid"], app["accounts"]["group"], app["owner"]) == (0, None, None)
+    assert "group nogroup-x is missing" in app["missing"]
     assert result["host"]["platform"].startswith(result["host"]["distribution"])
 
 
@@ -347,7 +349,9 @@ def test_what_was_deployed_is_described(run_module: RunModule, layout: Temporary
     result = run_module("host_state", app_name="shop", base_dir=str(layout.base), port=1, user="root", group="root")
     app = result["app"]
     assert (app["current"], app["mode"], app["kept"]) == ("g1", "threads", ["g1"])
-    assert (app["releases"], app["venvs"], app["account"]) == ({"r1": "r1-digest"}, {"v1": "v1-digest"}, True)
+    assert (app["releases"], app["venvs"]) == ({"r1": "r1-digest"}, {"v1": "v1-digest"})
+    assert app["owner"] == {"base": str(layout.base), "user": None, "group": None}
+    assert app["accounts"]["group"] == {"name": "root", "gid": 0}
 
 
 @pytest.mark.parametrize("before", [None, "g1"])
@@ -580,23 +584,15 @@ def test_a_file_that_was_edited_by_hand_is_mended_where_it_is(
 # Several applications.
 
 
-def test_what_bears_the_name_and_is_not_the_application_s_is_found(layout: TemporaryLayout) -> None:
-    assert host_state.foreign(layout) == []
-    (layout.root / "photos").mkdir()
-    assert host_state.foreign(layout) == [str(layout.root)]
-    layout.current.symlink_to("generations/g1")
-    assert host_state.foreign(layout) == []
-
-
 def test_neighbours_are_known_with_their_addresses(layout: TemporaryLayout) -> None:
-    other = Layout("books", layout.base)
+    other = replace(layout, app="books")
     folder = other.generations / "g7"
     folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text(json.dumps(whole_manifest("g7", listen="127.0.0.1:8041")))
+    (folder / "manifest.json").write_text(json.dumps(whole_manifest("g7", app_name="books", listen="127.0.0.1:8041")))
     assert host_state.neighbours(layout) == {}
     other.current.symlink_to("generations/g7")
     assert host_state.neighbours(layout) == {"books": "127.0.0.1:8041"}
-    assert host_state.neighbours(Layout("books", layout.base)) == {}
+    assert host_state.neighbours(other) == {}
 
 
 def test_what_the_gevent_check_said_is_known_with_what_it_was_asked_about(layout: TemporaryLayout) -> None:

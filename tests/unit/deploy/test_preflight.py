@@ -310,7 +310,16 @@ def test_all_problems_of_the_settings_are_told_at_once(s: dict[str, Any]) -> Non
 
 def app(*strangers: dict[str, Any], **known: Any) -> dict[str, Any]:
     """Return what is known of an application of which nothing is on the host."""
-    return {"strangers": list(strangers), "foreign": [], "neighbours": {}, **known}
+    nothing: dict[str, Any] = {
+        "strangers": list(strangers),
+        "foreign": [],
+        "neighbours": {},
+        "owner": None,
+        "accounts": {"user": None, "group": None, "processes": [], "applications": []},
+        "applications": [],
+        "directories": {"above": [], "noexec": False},
+    }
+    return nothing | known
 
 
 def problems_of(s: dict[str, Any], host: dict[str, Any], *strangers: dict[str, Any]) -> list[str]:
@@ -480,12 +489,6 @@ def test_the_port_of_another_application_is_told_also_while_that_is_stopped(
         one(problems, "flask_uwsgi_port=8040 belongs to the application books", "choose another port")
     else:
         assert problems == []
-
-
-def test_a_name_that_something_else_of_the_host_bears_is_told(s: dict[str, Any], host: dict[str, Any]) -> None:
-    unit = "/usr/lib/systemd/system/ssh@.service"
-    problems = host_problems(s | {"app_name": "ssh"}, host, app(foreign=[unit]))
-    one(problems, "flask_uwsgi_app_name=ssh collides with " + unit, "choose another name")
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,8 @@ def test_what_no_running_generation_needs_is_removed(layout: TemporaryLayout, ho
     host.serve("old")
     write_generation(layout, "new")
     (layout.runtime / "gone.stats").touch()
+    for name in ("new.relief.pid", "new.sock", "new.stats"):
+        (layout.runtime / name).touch()
     (layout.runtime / "gone").mkdir()
     Swap(layout, "new").run()
     assert listing(layout).keys() == {"new", "new.pid", "shop.pid"}
@@ -183,6 +185,14 @@ def test_the_pidfile_is_not_written_through_a_link_that_was_planted_at_the_last_
     with pytest.raises(FileExistsError):
         point_to(layout, "a")
     assert victim.read_text() == "precious"
+
+
+def test_a_pidfile_that_the_account_could_overwrite_becomes_root_s(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("a")
+    os.chown(layout.runtime / "a.pid", ACCOUNT, ACCOUNT)
+    assert point_to(layout, "a") is True
+    assert (layout.runtime / "a.pid").stat().st_uid == os.geteuid()
+    assert point_to(layout, "a") is False
 
 
 @pytest.mark.parametrize("target", ["../victim.pid", "/run/other.pid", "shop/../a.pid"])

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import secrets
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import checksums
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.secrets import identity, problems, texts, unknown
 
 VALUE = "s3cr3t-v4lue"
@@ -100,7 +100,7 @@ def test_the_fingerprint_depends_neither_on_order_nor_on_the_type_of_a_number() 
 
 
 def test_an_identity_has_no_value_and_a_guess_is_slow() -> None:
-    secrets._fingerprint.cache_clear()
+    checksums.slow.cache_clear()
     started = time.process_time()
     found = json.dumps(identity({"TOKEN": VALUE}, "shop"))
     # A plain hash takes a microsecond.

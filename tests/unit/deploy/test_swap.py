@@ -328,7 +328,7 @@ class Interruption:
         self.raised = False
         # Whether the new generation had taken over by then.
         self.finishing = self.late = False
-        places = [(swap_module.systemd, "_run"), (swap_module, "_put"), (swap_module, "_link")]
+        places = [(swap_module.systemd, "_run"), (files, "put"), (files, "link")]
         places += [(gen, "mark_served"), (swap_module.runtime, "point_pidfile"), (swap_module.runtime, "claim")]
         for owner, name in places:
             monkeypatch.setattr(owner, name, self._around(getattr(owner, name)))
@@ -415,13 +415,13 @@ def test_a_first_deploy_that_is_interrupted_at_any_step_leaves_nothing(tmp_path:
 
 def test_what_current_names_always_counts_as_served(layout: TemporaryLayout, host: FakeHost, monkeypatch: Any) -> None:
     write_generation(layout, "new")
-    link, seen = swap_module._link, []
+    link, seen = files.link, []
 
     def look(path: Path, target: str) -> bool:
         seen.append(gen.served(layout, "new"))
         return bool(link(path, target))
 
-    monkeypatch.setattr(swap_module, "_link", look)
+    monkeypatch.setattr(files, "link", look)
     Swap(layout, "new").run()
     assert seen == [True]
 

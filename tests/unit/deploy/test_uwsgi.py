@@ -183,12 +183,13 @@ def test_an_answer_that_trickles_in_does_not_outlast_the_timeout(serve: Serve) -
     def trickle(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-        for _ in range(40):
+        for _ in range(800):
             connection.sendall(b"x")
             time.sleep(0.05)
 
-    assert health(serve(trickle), "/", 1) == (200, "x")
-    assert time.monotonic() - started < 1
+    status, body = health(serve(trickle), "/", 30)
+    assert (status, body.strip("x")) == (200, "")
+    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nX: "], ids=["status", "headers"])
@@ -196,14 +197,14 @@ def test_headers_that_come_a_byte_at_a_time_end_at_the_timeout(serve: Serve, hea
     def drip(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(head)
-        for _ in range(200):
+        for _ in range(800):
             connection.sendall(b"x")
             time.sleep(0.05)
 
     started = time.monotonic()
     with pytest.raises(UntrustedError, match=r"timed out after 0\.3 s"):
         health(serve(drip), "/", 0.3)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 20
 
 
 def test_headers_without_end_are_an_error(serve: Serve) -> None:
@@ -221,11 +222,11 @@ def test_an_answer_without_a_body_is_not_waited_for(serve: Serve) -> None:
     def keep_open(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-        time.sleep(3)
+        time.sleep(15)
 
     started = time.monotonic()
-    assert health(serve(keep_open), "/", 10) == (200, "")
-    assert time.monotonic() - started < 3
+    assert health(serve(keep_open), "/", 30) == (200, "")
+    assert time.monotonic() - started < 10
 
 
 def test_an_answer_in_chunks_is_read(serve: Serve) -> None:

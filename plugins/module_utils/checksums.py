@@ -1,0 +1,54 @@
+"""Checksums of a generation's files, in which those of values that can be guessed are slow to compute."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+# Its values may be short, such as a PIN, and the checksum and the generation's id can be read by more than root.
+_GUESSABLE = frozenset({"environment"})
+_SLOW = "scrypt:"
+
+
+# Ansible asks twice in one process for the same.
+@lru_cache(maxsize=4)
+def slow(content: bytes, salt: str) -> str:
+    """Return a hash that takes 50 ms and 16 MB on purpose: whoever guesses the content pays that for every guess."""
+    return hashlib.scrypt(content, salt=salt.encode(), n=2**14, r=8, p=1, dklen=16).hex()
+
+
+def checksum(name: str, content: str, app: str) -> str:
+    """Return what a manifest says of a file.
+
+    Args:
+        name: the file's name, relative to the generation.
+        content: the file's content.
+        app: the application's name: the same values have different checksums in two applications.
+    """
+    if name in _GUESSABLE:
+        return _SLOW + slow(content.encode(), f"{app} {name}")
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def identity(name: str, content: str, app: str) -> str:
+    """Return what a file adds to the id of its generation."""
+    return checksum(name, content, app) if name in _GUESSABLE else content
+
+
+def matches(recorded: str, name: str, file: Path, app: str) -> bool:
+    """Tell whether a file is what its manifest says; one that was written before 0.2.0 has only SHA-256.
+
+    Args:
+        recorded: the checksum in the manifest.
+        name: the file's name, relative to the generation.
+        file: the file.
+        app: the application's name.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return False
+    if recorded.startswith(_SLOW):
+        return recorded == _SLOW + slow(content, f"{app} {name}")
+    return recorded == hashlib.sha256(content).hexdigest()

@@ -1,0 +1,160 @@
+"""The mark that a deploy leaves of an application, and how one is recognised that was deployed before there were marks.
+
+The mark is root's alone. It is written before anything is made for the application, and goes when all of it is gone. ::
+
+    /var/lib/flaskops/APP.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from . import accounts, files, names
+from .accounts import Account
+from .layout import Layout
+
+# Above any mark, manifest, reservation, unit or sysctl file of ours.
+_MOST_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Mark:
+    """That an application is this role's.
+
+    Args:
+        app: its name.
+        base: the directory that holds its own.
+        user: the service's account; None until it is there.
+        group: the service's group; None until it is there.
+        data_only: whether the application was removed and its data and its account stayed.
+    """
+
+    app: str
+    base: str
+    user: Account | None = None
+    group: Account | None = None
+    data_only: bool = False
+
+    @classmethod
+    def from_json(cls, text: str) -> Mark:
+        """Read a mark.
+
+        Raises:
+            ValueError: it is not what ``write`` writes.
+        """
+        try:
+            said = json.loads(text)
+            user, group = (
+                Account(str(entry["name"]), int(entry["number"]), entry["made"] is True) if entry else None
+                for entry in (said["user"], said["group"])
+            )
+            return cls(str(said["app"]), str(said["base"]), user, group, said["data_only"] is True)
+        except (KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"no mark: {error!r}") from error
+
+
+def read(layout: Layout) -> Mark | None:
+    """Return an application's mark, or None where there is none that counts."""
+    text = read_text(layout.mark)
+    try:
+        mark = Mark.from_json(text) if text else None
+    except ValueError:
+        # A damaged one is written anew by the next deploy.
+        return None
+    return mark if mark and mark.app == layout.app else None
+
+
+def write(layout: Layout, mark: Mark) -> None:
+    """Write an application's mark, whole or not at all, also if the power fails."""
+    layout.mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    layout.mark.parent.chmod(0o700)
+    files.write(layout.mark, json.dumps(asdict(mark), indent=2) + "\n", 0o600)
+
+
+def current(layout: Layout) -> Mark | None:
+    """Return the mark of an application that is deployed, or what it would be if that was before there were marks."""
+    mark = read(layout)
+    if mark and not mark.data_only and mark.base == str(layout.base):
+        return mark
+    return _unmarked(layout)
+
+
+def _unmarked(layout: Layout) -> Mark | None:
+    """Recognise a deployment by its generation, which only root can have written."""
+    link = lstat(layout.current)
+    if not link or not stat.S_ISLNK(link.st_mode) or link.st_uid != os.geteuid():
+        return None
+    target = layout.current.readlink()
+    folder = layout.root / target
+    if len(target.parts) != 2 or target.parts[0] != layout.generations.name:
+        return None
+    if not all(is_directory_of_root(path) for path in (layout.root, layout.generations, folder)):
+        return None
+    settings = dict(re.findall(r"^(\w+)=(.*)$", read_text(folder / "units/app@.service"), re.MULTILINE))
+    try:
+        manifest = json.loads(read_text(folder / "manifest.json"))
+        named = isinstance(manifest, dict) and manifest.get("app_name") == layout.app
+    except (ValueError, RecursionError):
+        # A damaged one: its unit says it, too.
+        named = False
+    if not named and settings.get("SyslogIdentifier") != layout.app:
+        return None
+    return Mark(
+        layout.app, str(layout.base), accounts.user(settings.get("User", "")), accounts.group(settings.get("Group", ""))
+    )
+
+
+def applications(layout: Layout) -> dict[Layout, Mark]:
+    """Return the other applications of the host: those that have a mark, and those beside this one that have none."""
+    marked = (path.stem for path in layout.mark.parent.glob("[!.]*.json"))
+    unmarked = (path.parent.name for path in layout.base.glob("*/current"))
+    found = {}
+    for name in sorted({*marked, *unmarked} - {layout.app}):
+        if names.app_problem(name):
+            continue
+        other = replace(layout, app=name)
+        mark = read(other)
+        if mark:
+            other = replace(other, base=Path(mark.base))
+        elif not (mark := _unmarked(other)):
+            continue
+        found[other] = mark
+    return found
+
+
+def is_directory_of_root(path: Path) -> bool:
+    """Tell whether a path is a directory, not a link to one, that only root and its group can write."""
+    status = lstat(path)
+    return bool(
+        status and stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & stat.S_IWOTH
+    )
+
+
+def lstat(path: Path) -> os.stat_result | None:
+    """Return the status of a path itself, or None where it is not there."""
+    try:
+        return path.lstat()
+    except OSError:
+        return None
+
+
+def read_text(path: Path) -> str:
+    """Return a regular file of root's; an empty string where it is anything else."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_size > _MOST_BYTES:
+            return ""
+        return os.read(descriptor, _MOST_BYTES).decode(errors="replace")
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)

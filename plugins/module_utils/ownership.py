@@ -1,0 +1,159 @@
+"""What has a name of an application's on a host and is not the application's."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import accounts, marks, names
+from .layout import Layout
+
+_HEADER = "# Written by Ansible"
+_UNIT_TYPES = "automount|device|mount|path|scope|service|slice|socket|swap|target|timer"
+_PARTS = frozenset({"current", "generations", "incoming", "releases", "venvs"})
+_SYSCTL = re.compile(r"(net\.core\.somaxconn *= *\d+\s*)*")
+_INIT_SCRIPTS = Path("/etc/init.d")
+
+
+@dataclass(frozen=True)
+class Found:
+    """Something that has a name of the application's and is not the application's.
+
+    Args:
+        path: where it is.
+        what: what it is, in words.
+    """
+
+    path: str
+    what: str
+
+
+def foreign(layout: Layout) -> list[Found]:
+    """Return what has a name that the application would have, and is not the application's."""
+    if marks.current(layout):
+        return []
+    mark = marks.read(layout)
+    uid = mark.user.number if mark and mark.user else None
+    runtime = (layout.runtime, *(layout.runtime.with_name(f"{layout.app}-{suffix}") for suffix in names.SUFFIXES))
+    found = [what for path in (*runtime, *layout.data) if (what := _foreign_directory(layout, path, uid))]
+    found += _foreign_root(layout)
+    for path in (layout.lock, layout.trial):
+        if _exists(path) and not _is_record(path):
+            found.append(Found(str(path), describe(path)))
+    if _exists(layout.sysctl) and not ((text := marks.read_text(layout.sysctl)) and _SYSCTL.fullmatch(text)):
+        found.append(Found(str(layout.sysctl), describe(layout.sysctl)))
+    found += [Found(str(path), "a unit") for path in units(layout) if not _is_ours(layout, path)]
+    if _exists(_INIT_SCRIPTS / layout.app):
+        found.append(Found(str(_INIT_SCRIPTS / layout.app), "a start script"))
+    return sorted(found, key=lambda entry: entry.path)
+
+
+def refusal(layout: Layout, strange: Collection[Found]) -> str:
+    """Return why nothing is changed where a name is somebody else's."""
+    listed = ", ".join(f"{entry.path} ({entry.what})" for entry in strange)
+    return (
+        f"flask_uwsgi_app_name={layout.app} is no application of this role below flask_uwsgi_base_dir={layout.base} on "
+        f"this host, and what has its name belongs to something else: {listed}. Correct the name or the directory. "
+        "Nothing was changed."
+    )
+
+
+def units(layout: Layout) -> Iterator[Path]:
+    """Yield every unit of a name that the application's units have, wherever systemd would take it from."""
+    kinds = "|".join(names.SUFFIXES)
+    pattern = re.compile(rf"{re.escape(layout.app)}(|(-({kinds}))?@[^/]*)\.({_UNIT_TYPES})")
+    seen = set()
+    for folder in layout.unit_folders:
+        # /lib is a link to /usr/lib on hosts that are merged.
+        if (real := folder.resolve()) not in seen and folder.is_dir():
+            seen.add(real)
+            yield from sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name))
+
+
+def _is_ours(layout: Layout, unit: Path) -> bool:
+    return unit.parent == layout.units and marks.read_text(unit).startswith(_HEADER)
+
+
+def _foreign_directory(layout: Layout, path: Path, uid: int | None) -> Found | None:
+    """Return what is in a directory's place, unless the service's account owns it already."""
+    status = marks.lstat(path)
+    if not status or (
+        stat.S_ISDIR(status.st_mode) and (status.st_uid == uid or accounts.lives_in(status.st_uid, layout.root))
+    ):
+        return None
+    return Found(str(path), describe(path))
+
+
+def _foreign_root(layout: Layout) -> Iterator[Found]:
+    if not _exists(layout.root):
+        return
+    if not marks.is_directory_of_root(layout.root):
+        yield Found(str(layout.root), describe(layout.root))
+    elif strange := sorted(path.name for path in layout.root.iterdir() if path.name not in _PARTS):
+        yield Found(str(layout.root), f"a directory that has {strange[0]}")
+
+
+def _is_record(path: Path) -> bool:
+    """Tell whether a file is a reservation, or what is left of one."""
+    status = marks.lstat(path)
+    if not status or not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+        return False
+    text = marks.read_text(path)
+    try:
+        return not text.strip() or isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _exists(path: Path) -> bool:
+    return marks.lstat(path) is not None
+
+
+def describe(path: Path) -> str:
+    """Return in words what a path is, and whose."""
+    status = marks.lstat(path)
+    if not status:
+        return "nothing"
+    if stat.S_ISLNK(status.st_mode):
+        return "a symbolic link"
+    kind = "directory" if stat.S_ISDIR(status.st_mode) else "file" if stat.S_ISREG(status.st_mode) else "special file"
+    return f"a {kind} of {accounts.user_name(status.st_uid)}"
+
+
+def directories(layout: Layout) -> dict[str, Any]:
+    """Return what leads to the application's directory.
+
+    Args:
+        layout: the application's paths.
+
+    Returns:
+        ``above``: each directory from ``/`` to the base that exists, with ``path``, ``kind`` (``directory``, ``link``
+        or ``other``), ``uid``, ``owner`` and ``mode``; and whether its file system is mounted ``noexec``.
+    """
+    above, last = [], Path("/")
+    for path in (*reversed(layout.base.parents), layout.base):
+        status = marks.lstat(path)
+        if not status:
+            break
+        kind = "link" if stat.S_ISLNK(status.st_mode) else "directory" if stat.S_ISDIR(status.st_mode) else "other"
+        above.append(
+            {
+                "path": str(path),
+                "kind": kind,
+                "uid": status.st_uid,
+                "owner": accounts.user_name(status.st_uid),
+                "mode": f"{stat.S_IMODE(status.st_mode):04o}",
+            }
+        )
+        last = path
+        if kind != "directory":
+            break
+    if marks.is_directory_of_root(layout.root):
+        last = layout.root
+    return {"above": above, "noexec": bool(os.statvfs(last).f_flag & os.ST_NOEXEC)}

@@ -1,0 +1,186 @@
+"""Clients that send what no library sends: bytes, slowly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import socket
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back until the server closed the connection."""
+
+    raw: bytes
+    seconds: float
+
+    @property
+    def status(self) -> int:
+        """The status, 0 if none came."""
+        words = self.raw.split(b" ", 2)
+        return int(words[1]) if len(words) > 1 and words[0].startswith(b"HTTP/") else 0
+
+    @property
+    def body(self) -> bytes:
+        """What follows the head."""
+        return self.raw.partition(b"\r\n\r\n")[2]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The body as JSON."""
+        found: dict[str, Any] = json.loads(self.body)
+        return found
+
+
+def request(*headers: str, line: str = "GET /echo HTTP/1.1", body: bytes = b"") -> bytes:
+    """Return a request: its line, the headers beside Host, and what follows."""
+    head = "\r\n".join([line, "Host: wire.example", *headers]) + "\r\n\r\n"
+    return head.encode("latin-1") + body
+
+
+def ask(address: Address, data: bytes, *, timeout: float = 30) -> Answer:
+    """Send bytes at once, and return the answer.
+
+    Args:
+        address: of the server.
+        data: what to send.
+        timeout: seconds that each read may take.
+    """
+    began = time.monotonic()
+    with socket.create_connection(address, timeout=timeout) as connection:
+        connection.sendall(data)
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+    return Answer(received, time.monotonic() - began)
+
+
+def drip(address: Address, head: bytes, *, piece: bytes = b"a", every: float = 0.2, most: float) -> Answer:
+    """Send a piece every so many seconds, until the server closes the connection.
+
+    Args:
+        address: of the server.
+        head: what to send at once.
+        piece: what to send again and again.
+        every: seconds.
+        most: seconds after which to give up.
+    """
+    began = time.monotonic()
+    received = b""
+    with socket.create_connection(address, timeout=every) as connection, contextlib.suppress(ConnectionError):
+        connection.sendall(head)
+        while time.monotonic() - began < most:
+            try:
+                chunk = connection.recv(65536)
+            except TimeoutError:
+                connection.sendall(piece)
+                continue
+            if not chunk:
+                break
+            received += chunk
+    return Answer(received, time.monotonic() - began)
+
+
+def take_slowly(address: Address, data: bytes, *, size: int, every: float, most: float) -> Answer:
+    """Send a request, and take so many bytes of the answer every so many seconds.
+
+    Args:
+        address: of the server.
+        data: the request.
+        size: bytes.
+        every: seconds.
+        most: seconds after which to give up.
+    """
+    began = time.monotonic()
+    received = b""
+    with socket.socket() as connection, contextlib.suppress(ConnectionError):
+        # A large buffer would take the answer at once in the client's place.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, max(4096, size))
+        connection.settimeout(30)
+        connection.connect(address)
+        connection.sendall(data)
+        while time.monotonic() - began < most and (chunk := connection.recv(size)):
+            received += chunk
+            time.sleep(every)
+    return Answer(received, time.monotonic() - began)
+
+
+@dataclass
+class Crowd:
+    """Slow senders that come back as often as they are sent away, and a few good clients meanwhile."""
+
+    address: Address
+    head: bytes
+    slow: int
+    good: int = 20
+    # Seconds that each good request took, and what went wrong with others.
+    seconds: list[float] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    came_back: int = 0
+
+    def run(self, duration: float) -> Crowd:
+        """Let them ask, the good ones from two seconds after the slow ones on.
+
+        Args:
+            duration: seconds.
+        """
+        asyncio.run(self._run(time.monotonic() + duration))
+        return self
+
+    async def _run(self, end: float) -> None:
+        slow = [asyncio.create_task(self._send_slowly(end)) for _ in range(self.slow)]
+        await asyncio.sleep(2)
+        await asyncio.gather(*(self._ask(end) for _ in range(self.good)))
+        for task in slow:
+            task.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+
+    async def _send_slowly(self, end: float) -> None:
+        for times in itertools.count():
+            if time.monotonic() > end:
+                return
+            self.came_back += bool(times)
+            writer = None
+            try:
+                reader, writer = await asyncio.open_connection(*self.address)
+                writer.write(self.head)
+                while time.monotonic() < end:
+                    try:
+                        if not await asyncio.wait_for(reader.read(1000), 0.5):
+                            break
+                    except TimeoutError:
+                        # Without a head it says nothing at all.
+                        writer.write(b"a" if self.head else b"")
+            except OSError:
+                await asyncio.sleep(0.1)
+            finally:
+                if writer:
+                    writer.close()
+
+    async def _ask(self, end: float) -> None:
+        while time.monotonic() < end:
+            began = time.monotonic()
+            try:
+                answer = await asyncio.wait_for(self._one(), 30)
+            except (OSError, TimeoutError) as error:
+                self.failures.append(f"{error!r} after {time.monotonic() - began:.1f} s")
+                continue
+            if answer.status == 200:
+                self.seconds.append(time.monotonic() - began)
+            else:
+                self.failures.append(repr(answer.raw[:100]))
+
+    async def _one(self) -> Answer:
+        reader, writer = await asyncio.open_connection(*self.address)
+        try:
+            writer.write(request(line="GET /wait HTTP/1.1"))
+            return Answer(await reader.read(), 0)
+        finally:
+            writer.close()
