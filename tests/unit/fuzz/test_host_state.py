@@ -184,7 +184,8 @@ def answering(path: Path, content: bytes) -> Iterator[None]:
 
 
 HEAD = st.sampled_from(
-    [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 99999 x\r\n", b"HTTP/9 x\r\n", b"HTTP/1.1 -1 x\r\n\r\n", b"\r\n", b"\xff\xfe", b"\0",
+    [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 99999 x\r\n", b"HTTP/9 x\r\n", b"HTTP/1.1 -1 x\r\n\r\n", b"\r\n", b"\0",
+     b"\xff\xfe",
      b"HTTP/1.1 302 x\r\nLocation: \x1b[2J\r\n", b"X" * 70_000, b"X: y\r\n" * 200, b"HTTP/1.1 100 Continue\r\n\r\n",
      b"Transfer-Encoding: chunked\r\n\r\nffffffffff\r\n", b"Content-Length: -1\r\n\r\n",
      b"Content-Length: 9999999999\r\n\r\nx"]
