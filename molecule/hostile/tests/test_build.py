@@ -53,7 +53,7 @@ for name, work in {
     "tmp": lambda: write("/tmp/evil"),
     "var_tmp": lambda: write("/var/tmp/evil"),
     "root": lambda: os.listdir("/root"),
-    "home": lambda: os.listdir("/home/ansible"),
+    "home": lambda: os.listdir("/home"),
     "shadow": lambda: open("/etc/shadow").read(),
     "pip_conf": lambda: open("/etc/pip.conf").read(),
     "dbus": lambda: connect(socket.AF_UNIX, "/run/dbus/system_bus_socket"),

@@ -340,12 +340,12 @@ def test_a_wheel_that_the_operator_s_own_uv_built_is_not_used(app: Path, locked:
 
 def test_uv_is_given_no_secret_of_the_operator_s() -> None:
     given = {
-        "PATH": "/bin", "HOME": "/home/me", "HTTPS_PROXY": "p", "no_proxy": "n", "UV_INDEX_MINE_PASSWORD": "p",
+        "PATH": "/bin", "HOME": "/srv/me", "HTTPS_PROXY": "p", "no_proxy": "n", "UV_INDEX_MINE_PASSWORD": "p",
         "ANSIBLE_VAULT_PASSWORD_FILE": "v", "AWS_SECRET_ACCESS_KEY": "s", "UV_NO_BUILD_ISOLATION": "1",
         "UV_CACHE_DIR": "c", "VIRTUAL_ENV": "v", "PYTHONPATH": "p", "UV_PYTHON": "evil", "UV_OVERRIDE": "o",
     }  # fmt: skip
     assert uv_module.environment(given) == {
-        "PATH": "/bin", "HOME": "/home/me", "HTTPS_PROXY": "p", "no_proxy": "n", "UV_INDEX_MINE_PASSWORD": "p",
+        "PATH": "/bin", "HOME": "/srv/me", "HTTPS_PROXY": "p", "no_proxy": "n", "UV_INDEX_MINE_PASSWORD": "p",
         "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1",
     }  # fmt: skip
 
