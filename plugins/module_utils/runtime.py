@@ -111,6 +111,11 @@ def tidy(layout: Layout, running: Iterable[str], relieving: Iterable[str]) -> No
             clear(path)
 
 
+def at_work(layout: Layout) -> set[str]:
+    """Return the generations that have something here: a killed run can leave one at work that no record names."""
+    return {path.name.partition(".")[0] for path in layout.runtime.glob("[!.]*")}
+
+
 def pidfile_pid(layout: Layout) -> int | None:
     """Return the process id that the application's pidfile names, or None where it names none."""
     try:

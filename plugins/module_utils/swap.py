@@ -572,7 +572,7 @@ def prune(layout: Layout, new: str | None, old: str | None, keep: int) -> bool:
     safe = {name for name in (new, old if old and gen.served(layout, old) else None) if name}
     others = [name for name in gen.kept(layout) if name not in safe]
     # What serves and the one before it: a rollback needs two.
-    doomed = [name for name in others[max(keep, 2) - len(safe) :] if name not in _at_work(layout)]
+    doomed = [name for name in others[max(keep, 2) - len(safe) :] if name not in runtime.at_work(layout)]
     for name in doomed:
         gen.remove(layout, name)
     return remove_orphans(layout) or bool(doomed)
@@ -584,7 +584,7 @@ def orphans(layout: Layout) -> list[Path]:
     These are the generations that never served or are damaged, and the releases and environments that no other one
     names. What runs is none of them, whatever the records say of it.
     """
-    wanted = {*gen.kept(layout), layout.current_generation(), *_at_work(layout)}
+    wanted = {*gen.kept(layout), layout.current_generation(), *runtime.at_work(layout)}
     generations = list(layout.generations.glob("[!.]*"))
     # Those that are tried (see ``trial``) are still wanted, too.
     kept = [path for path in generations if layout.trial.exists() or path.name in wanted]
@@ -601,11 +601,6 @@ def orphans(layout: Layout) -> list[Path]:
         *(path for path in layout.releases.glob("*") if ("release", path.name) not in named),
         *(path for path in layout.venvs.glob("*") if ("venv", path.name) not in named),
     ]
-
-
-def _at_work(layout: Layout) -> set[str]:
-    """Return the generations that run, by what they have in /run: a killed run can leave one that no record names."""
-    return {path.name.partition(".")[0] for path in layout.runtime.glob("[!.]*")}
 
 
 def remove_orphans(layout: Layout) -> bool:

@@ -153,7 +153,7 @@ def test_a_reboot_keeps_files_and_address_and_is_seen_as_one(host: str) -> None:
 
 
 def test_a_reset_warns_nobody_and_keeps_files(host: str) -> None:
-    unit = "[Service]\nExecStart=/bin/sleep infinity\nExecStop=/bin/touch /home/ansible/warned\n"
+    unit = "[Service]\nUser=ansible\nWorkingDirectory=~\nExecStart=/bin/sleep infinity\nExecStop=/bin/touch warned\n"
     sandbox("exec", host, "--", "tee", "/run/systemd/system/stopping.service", stdin=unit)
     boot_id = ssh(host, "touch stays; sudo systemctl start stopping; cat /proc/sys/kernel/random/boot_id")
     sandbox("reset", host)
