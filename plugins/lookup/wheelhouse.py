@@ -4,13 +4,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: wheelhouse
-short_description: Compare a wheelhouse with the locks that it was built from
+short_description: Compare a wheelhouse with the locks that it was built from, and keep it
 version_added: 0.1.0
 author: The flaskops maintainers
 description:
   - Reads the wheels on the controller and runs nothing of them.
   - Each wheel must belong to an entry of a lock by name and version, each entry must have one wheel, and a wheel that
     was downloaded must have one of the entry's hashes.
+  - A wheelhouse that is what its locks say goes to its place in the cache, unless another run has put the same there.
   - Refuses wheels that install a file of another distribution, of the virtual environment or of the server, a path
     that leads out, or what their own C(RECORD) does not list.
 options:
@@ -19,6 +20,10 @@ options:
   plan:
     description: The artifact, as the lookup P(flaskops.uwsgi.artifact#lookup) returns it.
     type: dict
+    required: true
+  archive:
+    description: The wheelhouse, in the folder of the cache.
+    type: path
     required: true
   build_lock:
     description: The requirements of the build itself, whose pip installs on the hosts.
@@ -33,13 +38,13 @@ options:
 
 EXAMPLES = r"""
 - ansible.builtin.set_fact:
-    checked: "{{ lookup('flaskops.uwsgi.wheelhouse', plan=artifact_plan, build_lock=artifact_build_lock) }}"
+    kept: "{{ lookup('flaskops.uwsgi.wheelhouse', plan=artifact_plan, archive=fetched, build_lock=build_lock) }}"
 """
 
 RETURN = r"""
 _raw:
   description:
-    - One dictionary with C(record), what is to be written beside the archive.
+    - One dictionary with C(record), what was written beside the archive.
     - Only C(problem), with its remedy, where the wheelhouse is refused.
   type: list
   elements: dict
@@ -59,11 +64,11 @@ class LookupModule(LookupBase):  # type: ignore[misc]
     def run(self, terms: list[Any], variables: Any = None, **kwargs: Any) -> list[dict[str, Any]]:
         """Return the record, or the problem, as a list of one dictionary."""
         self.set_options(var_options=variables, direct=kwargs)
-        plan = self.get_option("plan")
+        plan, fetched = self.get_option("plan"), Path(self.get_option("archive"))
         wheelhouse, archive = plan["wheelhouse"], Path(plan["wheelhouse"]["path"])
         try:
             found = examine(
-                archive,
+                fetched,
                 [entry for text in wheelhouse["requirements"].values() for entry in art.requirements(text)],
                 art.read_lock(Path(self.get_option("build_lock")), "artifact_build_lock"),
                 plan["platform"],
@@ -74,9 +79,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             problem = (
                 f"the wheelhouse {wheelhouse['id']} is not what its locks say, or a wheel has what none may have:\n"
                 f"{error}\nRemove such a package from the lock or pin another version of it, and deploy again. The "
-                f"wheels are in {archive} for you to look at; nothing was shipped, and no application host was changed."
+                f"wheels are in {fetched} for you to look at; nothing was shipped, and no application host was changed."
             )
             return [{"problem": problem}]
-        return [
-            {"record": {"file": archive.name, "sha256": art.sha256(archive), "inputs": wheelhouse["digest"], **found}}
-        ]
+        return [{"record": art.keep(fetched, archive, wheelhouse["digest"], **found)}]

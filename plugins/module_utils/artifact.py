@@ -7,6 +7,7 @@ finds something by an id compares the whole SHA-256 that is kept beside it.
 
 from __future__ import annotations
 
+import fcntl
 import fnmatch
 import gzip
 import hashlib
@@ -350,6 +351,34 @@ def record(archive: Path, inputs: str, **facts: Any) -> dict[str, Any]:
     entry = {"file": archive.name, "sha256": sha256(archive), "inputs": inputs, **facts}
     write(archive.with_name(archive.name + ".json"), json.dumps(entry, indent=2).encode() + b"\n")
     return entry
+
+
+def keep(fetched: Path, archive: Path, inputs: str, **facts: Any) -> dict[str, Any]:
+    """Move an archive into the cache with its record, unless another run has put the same there meanwhile.
+
+    Two builds of the same inputs need not have the same bytes, and the first may be about to be shipped.
+
+    Args:
+        fetched: the archive, in the folder of the cache.
+        archive: its place.
+        inputs: the digest of all that it was made from.
+        facts: what else its users must know.
+
+    Returns:
+        the record of what is in the place now.
+    """
+    with archive.with_name(f".{archive.name}.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        try:
+            there = recorded(archive, inputs)
+        except ArtifactError:
+            there = None
+        if there:
+            fetched.unlink()
+            return there
+        archive.with_name(archive.name + ".json").unlink(missing_ok=True)
+        fetched.rename(archive)
+        return record(archive, inputs, **facts)
 
 
 def recorded(archive: Path, inputs: str) -> dict[str, Any] | None:

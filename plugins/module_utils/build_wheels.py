@@ -61,11 +61,11 @@ class File:
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel of the wheelhouse, and whether it was built here."""
+    """A wheel of the wheelhouse, and the SHA-256 of the file that it was built from; empty where it was fetched."""
 
     file: str
     sha256: str
-    built: bool
+    built_from: str
 
 
 def entries(text: str) -> list[Entry]:
@@ -210,11 +210,11 @@ def build(sandbox: Sandbox, file: File, tools: Path, patches: Mapping[str, str])
     return target
 
 
-def collect(wheels: Iterable[tuple[Path, bool]], target: Path) -> list[Wheel]:
+def collect(wheels: Iterable[tuple[Path, str]], target: Path) -> list[Wheel]:
     """Write the wheels into one tar whose bytes depend on them alone, and return what it holds.
 
     Args:
-        wheels: where each is, and whether it was built here.
+        wheels: where each is, and the SHA-256 of the file that it was built from; empty where it was fetched.
         target: the archive.
 
     Raises:
@@ -222,10 +222,10 @@ def collect(wheels: Iterable[tuple[Path, bool]], target: Path) -> list[Wheel]:
     """
     found: dict[str, Wheel] = {}
     with tarfile.open(target, "w") as tar:
-        for path, built in sorted(wheels, key=lambda wheel: wheel[0].name):
+        for path, built_from in sorted(wheels, key=lambda wheel: wheel[0].name):
             if path.name in found:
                 raise StepError(path.name, "output", f"ERROR: two packages have the wheel {path.name}")
-            found[path.name] = Wheel(path.name, sha256(path), built)
+            found[path.name] = Wheel(path.name, sha256(path), built_from)
             member = tarfile.TarInfo(path.name)
             member.size = path.stat().st_size
             member.mode = 0o644

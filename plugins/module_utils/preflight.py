@@ -182,7 +182,7 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
         # systemd starts what writes the pidfile, as root, with the same environment; the loader obeys these (ld.so(8)).
         if str(name).startswith("LD_") and not all(map(_OF_THE_SYSTEM.match, re.split(r"[:;\s]", str(value)))):
             yield (
-                f"flask_uwsgi_environment has {name!r}, which leads out of the system's directories: set it to absolute "
+                f"flask_uwsgi_environment has {name!r}, which leads elsewhere than to the system: set it to absolute "
                 "paths below /usr or /lib, where only packages put files"
             )
     yield from secrets.problems(s["secrets"], _dictionary(s["environment"]), bool(truth(s["secrets_in_environment"])))

@@ -52,7 +52,9 @@ sha256:
   type: str
   returned: success
 wheels:
-  description: For each wheel its file's name, its SHA-256, and whether it was built here.
+  description: >-
+    For each wheel its C(file), its C(sha256), and C(built_from), the SHA-256 of the file that it was built from, empty
+    where it was fetched.
   type: list
   elements: dict
   returned: success
@@ -95,8 +97,8 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_wheels import
 )
 
 
-def wheels(sandbox: Sandbox, parameters: dict[str, Any]) -> Iterator[tuple[Path, bool]]:
-    """Yield each wheel of the wheelhouse, and whether it was built here."""
+def wheels(sandbox: Sandbox, parameters: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Yield each wheel, and the SHA-256 of the file that it was built from; empty where it was fetched."""
     # uv makes locks; no build needs it.
     tooling = [entry for entry in entries(parameters["build_lock"]) if entry.name != "uv"]
     wanted = [entry for lock in parameters["locks"] for entry in entries(lock)]
@@ -109,13 +111,13 @@ def wheels(sandbox: Sandbox, parameters: dict[str, Any]) -> Iterator[tuple[Path,
         installed.append(File(itself(path), path))
     # Hosts install with this very pip, run from its wheel.
     if not any(file.entry.name == "pip" for file in installed):
-        yield from ((file.path, False) for file in tool_files if file.entry.name == "pip")
-    yield from ((file.path, False) for file in installed if file.is_wheel)
+        yield from ((file.path, "") for file in tool_files if file.entry.name == "pip")
+    yield from ((file.path, "") for file in installed if file.is_wheel)
     if sdists := [file for file in installed if not file.is_wheel]:
         environment = tools(sandbox, tool_files)
         for file in sdists:
             patches = parameters["patches"].get(f"{file.entry.name}-{file.entry.version}", {})
-            yield build(sandbox, file, environment, patches), True
+            yield build(sandbox, file, environment, patches), sha256(file.path)
 
 
 def main() -> None:

@@ -226,7 +226,9 @@ def test_what_is_no_name_of_an_environment_variable_is_told(s: dict[str, Any], n
     ],
 )
 def test_what_the_loader_obeys_leads_into_no_release(s: dict[str, Any], name: str, value: str) -> None:
-    found = one(value_problems({**s, "environment": {name: value}}), "flask_uwsgi_environment", repr(name), "below /usr")
+    found = one(
+        value_problems({**s, "environment": {name: value}}), "flask_uwsgi_environment", repr(name), "below /usr"
+    )
     assert value not in found
 
 

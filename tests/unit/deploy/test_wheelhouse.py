@@ -384,9 +384,9 @@ def test_many_problems_are_told_up_to_a_number(house: Path) -> None:
 # The lookup.
 
 
-def test_the_lookup_returns_the_record_or_the_problem(house: Path, tmp_path: Path) -> None:
+def test_the_lookup_keeps_the_wheelhouse_or_returns_the_problem(house: Path, tmp_path: Path) -> None:
     path = wheel(house, "shop")
-    archive = pack(house)
+    fetched, archive = pack(house), tmp_path / "kept.tar"
     (tmp_path / "build.txt").write_text(entry(house / "pip-26.3-py3-none-any.whl"))
     plan = {
         "platform": PLATFORM,
@@ -396,12 +396,23 @@ def test_the_lookup_returns_the_record_or_the_problem(house: Path, tmp_path: Pat
         },
     }  # fmt: skip
     lookup = lookup_module.LookupModule()
-    options = {"plan": plan, "build_lock": str(tmp_path / "build.txt"), "built": None}
+    build_lock = str(tmp_path / "build.txt")
+    options = {"plan": plan, "build_lock": build_lock, "built": None, "archive": str(fetched)}
     lookup.set_options = lambda **_: None
     lookup.get_option = options.__getitem__
     record = lookup.run([])[0]["record"]
     assert (record["file"], record["inputs"], record["pip"]) == (archive.name, "f" * 64, "pip-26.3-py3-none-any.whl")
     assert record["sha256"] == art.sha256(archive)
+    assert not fetched.exists() and art.recorded(archive, "f" * 64) == record
+    # Another run has built the same, with other bytes: what may be about to be shipped stays.
+    pack(house)
+    with fetched.open("ab") as stream:
+        stream.write(bytes(10240))
+    assert lookup.run([])[0]["record"] == record and not fetched.exists()
+    # What is damaged is replaced.
+    archive.write_bytes(b"")
+    pack(house)
+    assert lookup.run([])[0]["record"]["sha256"] == art.sha256(archive) != art.sha256(Path("/dev/null"))
     wheel(house, "evil")
     pack(house)
     problem = lookup.run([])[0]["problem"]
