@@ -51,7 +51,7 @@ ITSELF = (
     "/run/user(/.*)?",
     "/run/sudo(/.*)?",
     "/run/utmp",
-    "/root/.ansible(/.*)?",
+    "/root(/.ansible.*)?",
     "/tmp/systemd-private-.*",
     "/var/tmp/systemd-private-.*",
     "/var/lib/systemd/.*",

@@ -28,7 +28,7 @@ def site(
 ) -> Iterator[Site]:
     """The host with a hostile release; at the end with the application that it had."""
     site = Site(host, tmp_path_factory.mktemp("hostile"))
-    site.run(f"mkdir -p {TOOLS} && umask 077 && echo '{SECRET}' > {CANARY}")
+    site.run(f"rm -rf {TOOLS} && mkdir -p {TOOLS} && umask 077 && echo '{SECRET}' > {CANARY}")
     for name, text in tools.items():
         host.check_output(f"printf %%s %s > {TOOLS}/{name}", text)
     # Of a run that was cut off.

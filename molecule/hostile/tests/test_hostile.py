@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
+import requests
 
 from tests.support.site import APP, CANARY, Site
 
@@ -145,9 +146,8 @@ def test_another_account_neither_forges_the_log_nor_drowns_it(site: Site) -> Non
     site.inside("import os\nos.write(2, b'what the application said last\\n')")
     forged = f"{APP}: ImportError: No module named forged"
     # As many lines as the playbook shows by default, and more.
-    many = f"for i in $(seq 2000); do echo '{forged}'; done | logger -t {APP}"
-    site.run(f'runuser -u nobody -- sh -c "{many}"')
-    site.run(f"runuser -u nobody -- systemd-cat -t {APP} echo '{forged}'")
+    many = f"for i in $(seq 2000); do echo '{forged}'; done | logger -t {APP}; echo '{forged}' | systemd-cat -t {APP}"
+    site.host.check_output("runuser -u nobody -- sh -c %s", many)
     said = site.operate("logs", within=STATUS_S).succeeded().said
     assert "forged" not in said
     assert "what the application said last" in said
@@ -242,8 +242,13 @@ ATTEMPTS = {
 
 @pytest.mark.skipif(MODE != "gevent", reason="the same unit in both modes")
 def test_the_sandbox_denies_a_release_what_it_must_not(site: Site) -> None:
-    done = {what: site.inside(code) for what, code in ATTEMPTS.items()}
-    assert [what for what, said in done.items() if "Traceback" not in said] == []
+    succeeded = []
+    for what, code in ATTEMPTS.items():
+        # A system call that the filter forbids ends the process.
+        with suppress(requests.ConnectionError):
+            if "Traceback" not in site.inside(code):
+                succeeded.append(what)
+    assert succeeded == []
     assert site.run(f"find /opt/{APP} /run/{APP} /var/lib/{APP} -perm /6000") == ""
 
 
