@@ -178,7 +178,7 @@ def is_there(module: AnsibleModule, layout: Layout, name: str, wanted: dict[str,
     found = gen.manifest(layout, name)
     if found is None:
         return False
-    if found.digest == wanted.get("digest"):
+    if found.digest == wanted.get("digest", ""):
         return True
     if name in {layout.current_generation(), *gen.kept(layout)}:
         module.fail_json(

@@ -578,7 +578,7 @@ class RefusedError(Exception):
 
 def unit_file(layout: Layout, name: str, restart: str, install: str = "") -> str:
     """Return a service's unit file as a generation wants it."""
-    return f"[Service]\n# {layout.app} as {name} wants it\nRestart={restart}\n{install}"
+    return f"[Service]\n# {layout.app} as {name} wants it\nRestart={restart}\nSyslogIdentifier={layout.app}\n{install}"
 
 
 def manifest(name: str = "g1", **more: Any) -> dict[str, Any]:

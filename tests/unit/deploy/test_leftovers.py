@@ -51,6 +51,7 @@ def test_each_kind_of_unit_is_the_application_s(layout: TemporaryLayout) -> None
         layout.check("g"),
         layout.task("pre", "g"),
         layout.task("post", "g"),
+        layout.task("validate", "g"),
     }
     runtimes = {kind.runtime(layout) for kind in kinds.KINDS}
     assert runtimes > {layout.runtime, layout.relief_runtime, layout.canary_runtime, layout.check_runtime}

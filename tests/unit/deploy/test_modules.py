@@ -24,7 +24,7 @@ from tests.unit.deploy.fake_host import manifest as whole_manifest
 
 RunModule = Callable[..., dict[str, Any]]
 PARTS = ("generations", "releases", "venvs")
-MANIFEST = '{"listen": "0.0.0.0:8040"}\n'
+MANIFEST = json.dumps(whole_manifest("g1")) + "\n"
 
 
 US = {"who": "us@controller", "home": "controller", "pid": 6, "start": "1", "since": "now", "what": "deploy"}
@@ -52,8 +52,11 @@ exit 1
 """
 JOURNALCTL = """
 case "$*" in
-    *--show-cursor*) echo "-- cursor: i=1" ;;
-    *"--unit shop-validate@g1.service"*--cursor*) cat "${0%/*}/systemctl.journal" ;;
+    *--show-cursor*) echo "-- cursor: s=1;i=1;b=1;m=0" ;;
+    *"--unit shop-validate@g1.service"*) python3 -c '
+import json, sys
+print(json.dumps({"__REALTIME_TIMESTAMP": "1", "__CURSOR": "s=1;i=2;b=1;m=1", "MESSAGE": open(sys.argv[1]).read()}))
+' "${0%/*}/systemctl.journal" ;;
 esac
 """
 

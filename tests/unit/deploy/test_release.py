@@ -527,7 +527,7 @@ def test_another_artifact_of_the_same_short_id_is_never_taken_for_this_one(
     if kept:
         serving = root / "generations" / "g1"
         serving.mkdir(parents=True)
-        (serving / "manifest.json").write_text(json.dumps({"release": "r1", "venv": "w1"}))
+        (serving / "manifest.json").write_text(json.dumps(manifest("g1", release="r1", venv="w1")))
         (serving / ".served").write_text(json.dumps({"number": 1, "how": "deploy", "since": ""}))
     result = run_module("release", **shipped)
     if kept:
