@@ -11,6 +11,7 @@ import json
 import os
 import re
 import stat
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -96,13 +97,12 @@ def _unmarked(layout: Layout) -> Mark | None:
     if not all(is_directory_of_root(path) for path in (layout.root, layout.generations, folder)):
         return None
     settings = dict(re.findall(r"^(\w+)=(.*)$", read_text(folder / "units/app@.service"), re.MULTILINE))
-    try:
+    # A damaged manifest names nobody; the unit says it, too.
+    named = settings.get("SyslogIdentifier")
+    with suppress(ValueError, RecursionError):
         manifest = json.loads(read_text(folder / "manifest.json"))
-        named = isinstance(manifest, dict) and manifest.get("app_name") == layout.app
-    except (ValueError, RecursionError):
-        # A damaged one: its unit says it, too.
-        named = False
-    if not named and settings.get("SyslogIdentifier") != layout.app:
+        named = manifest.get("app_name", named) if isinstance(manifest, dict) else named
+    if named != layout.app:
         return None
     return Mark(
         layout.app, str(layout.base), accounts.user(settings.get("User", "")), accounts.group(settings.get("Group", ""))
