@@ -179,7 +179,8 @@ class Site:
     def serving(self) -> list[str]:
         """Return the units of the application that are not just at rest, its socket apart."""
         units = self.run(f"systemctl list-units --plain --no-legend '{APP}*.service' | awk '{{print $1, $3}}'")
-        return units.splitlines()
+        # A stop that ran out of time leaves its unit failed, and nothing of it runs.
+        return [unit for unit in units.splitlines() if not unit.endswith(" failed")]
 
     def alone(self) -> None:
         """Hold that the current generation serves, and nothing beside it."""
