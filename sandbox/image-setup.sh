@@ -39,6 +39,8 @@ mount --bind -o ro /run/boot_id /proc/sys/kernel/random/boot_id
 mount --bind /proc/sys/net /proc/sys/net && mount -o remount,bind,rw /proc/sys/net
 # systemd mounts the credentials of a service in a namespace, and needs to see them outside of it.
 mount --make-rshared /
+# podman lets everybody write here, and Debian does not.
+chmod 0755 /run
 # podman puts memory here; Debian keeps the journal over a reboot, and decides itself about /tmp.
 umount /var/log/journal /tmp
 exec /sbin/init

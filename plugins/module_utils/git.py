@@ -147,7 +147,7 @@ def _commit(source: Git) -> str:
         for name in (f"{full}^{{}}", full)
     ]
     listed = _git("ls-remote", "--", source.url, *names)
-    there = {name: commit for commit, name in (line.split("\t") for line in listed.splitlines())}
+    there = {name: commit for commit, name in (line.split("\t", 1) for line in filter(None, listed.split("\n")))}
     if not (found := next((there[name] for name in names if name in there), None)):
         raise ArtifactError(_no_ref(source))
     return found

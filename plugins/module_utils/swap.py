@@ -435,6 +435,8 @@ class Swap:
         others += [self.layout.relief(name) for name in systemd.relieving(self.layout)]
         if others:
             self._timed("stop_old", lambda: self._stop(others))
+            # One that did not end in time was killed, and would stay in the list of failed units.
+            systemd.systemctl("reset-failed", self.layout.service("*"), self.layout.relief("*"))
         return bool(others)
 
     def _prune(self) -> bool:

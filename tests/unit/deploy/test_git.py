@@ -115,6 +115,12 @@ def test_a_branch_comes_before_a_tag_of_its_name(repository: Path, cache: Path) 
     assert git.checkout(source(repository, "both"), cache)[0] == second
 
 
+def test_a_branch_whose_name_holds_a_line_separator_is_no_other_branch(repository: Path, cache: Path) -> None:
+    # The server lists whatever ends like what was asked for.
+    run(repository, "branch", "evil\u2028x/refs/heads/main")
+    assert git.checkout(source(repository), cache)[0] == head(repository)
+
+
 def test_a_branch_that_moves_means_one_commit_in_a_run(repository: Path, cache: Path) -> None:
     first, _ = git.checkout(source(repository), cache)
     second = commit(repository, "second")

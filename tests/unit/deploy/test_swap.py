@@ -133,6 +133,17 @@ def test_each_step_is_timed(layout: TemporaryLayout, host: FakeHost) -> None:
     assert list(swap.steps) == ["canary", "start", "stop_old"]
 
 
+def test_an_old_instance_that_had_to_be_killed_does_not_stay_among_the_failed(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("old")
+    write_generation(layout, "new")
+    # As systemd leaves a unit that did not end in time.
+    host.failed.add("shop@slow.service")
+    Swap(layout, "new").run()
+    assert host.failed == set()
+
+
 def test_without_a_canary_the_generation_is_started_at_once(layout: TemporaryLayout, host: FakeHost) -> None:
     write_generation(layout, "new")
     Swap(layout, "new", canary=False).run()
