@@ -70,8 +70,6 @@ class Handler(BaseHTTPRequestHandler):
             upset = next(server.upsets) if self.path == "/upsets" else "none"
         if self.path.startswith("/together"):
             server.together.wait(30)
-        if self.path.startswith("/pause"):
-            server.released.wait(0.02)
         # Before the answer: behind it the client may send the next one at once.
         with server.lock:
             server.inside -= 1
