@@ -83,7 +83,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, build_cache
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import sha256
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_sandbox import Limits, Sandbox, StepError, workspace
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_wheels import (
@@ -113,11 +113,16 @@ def wheels(sandbox: Sandbox, parameters: dict[str, Any]) -> Iterator[tuple[Path,
     if not any(file.entry.name == "pip" for file in installed):
         yield from ((file.path, "") for file in tool_files if file.entry.name == "pip")
     yield from ((file.path, "") for file in installed if file.is_wheel)
-    if sdists := [file for file in installed if not file.is_wheel]:
-        environment = tools(sandbox, tool_files)
-        for file in sdists:
-            patches = parameters["patches"].get(f"{file.entry.name}-{file.entry.version}", {})
-            yield build(sandbox, file, environment, patches), sha256(file.path)
+    environment: Path | None = None
+    for file in (file for file in installed if not file.is_wheel):
+        patches = parameters["patches"].get(f"{file.entry.name}-{file.entry.version}", {})
+        key = build_cache.key(file.path, patches, (tool.path for tool in tool_files))
+        wheel = build_cache.find(key)
+        if not wheel:
+            environment = environment or tools(sandbox, tool_files)
+            wheel = build(sandbox, file, environment, patches)
+            build_cache.keep(key, wheel)
+        yield wheel, sha256(file.path)
 
 
 def main() -> None:
