@@ -85,9 +85,10 @@ def test_the_service_can_write_neither_code_nor_configuration(service: Any) -> N
 
 
 def test_the_sockets_are_for_root_and_the_application_alone(service: Any) -> None:
+    own = f"/run/{APP}/{service.generation}"
+    assert service.run(f"stat -c '%U %a' /run/{APP} {own}").splitlines() == ["root 755", f"{APP} 750"]
     for name in ("sock", "stats"):
-        found = service.run(f"stat -c '%U %a' /run/{APP}/{service.generation}.{name}")
-        assert found == f"{APP} 600"
+        assert service.run(f"stat -c '%U %a' {own}/{service.generation}.{name}") == f"{APP} 600"
 
 
 def test_request_lines_in_the_journal_carry_client_status_and_time(service: Any) -> None:
