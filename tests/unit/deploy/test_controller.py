@@ -100,6 +100,7 @@ def test_where_processes_cannot_be_seen_a_run_is_taken_to_live(monkeypatch: pyte
     assert controller.lives(run)
 
 
+@pytest.mark.slow
 def test_the_lookup_names_the_process_that_started_the_worker(tmp_path: Path) -> None:
     configuration = tmp_path / "ansible.cfg"
     configuration.touch()

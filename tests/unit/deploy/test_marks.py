@@ -324,12 +324,12 @@ MODULES = {
 }
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "x@y", "*"])
+# Which names are none, test_names holds.
 @pytest.mark.parametrize("module", sorted(MODULES))
-def test_a_name_that_is_none_ends_every_module(run_module: RunModule, module: str, name: str) -> None:
-    result = run_module(module, check=True, app_name=name, **MODULES[module])
+def test_a_name_that_is_none_ends_every_module(run_module: RunModule, module: str) -> None:
+    result = run_module(module, check=True, app_name="..", **MODULES[module])
     assert result["failed"], result
-    assert result["msg"].startswith(f"flask_uwsgi_app_name={name} is not valid: set it to a name of a-z"), result["msg"]
+    assert result["msg"].startswith("flask_uwsgi_app_name=.. is not valid: set it to a name of a-z"), result["msg"]
     assert result["msg"].endswith("Nothing was changed.")
 
 

@@ -273,6 +273,7 @@ def test_code_that_ends_the_compiler_is_unpacked_all_the_same(tmp_path: Path) ->
 # The wheels.
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("umask")
 @pytest.mark.parametrize("pip", ["miniature", "real"])
 def test_wheels_are_installed_offline_with_the_pip_among_them(wheels: Path, tmp_path: Path, pip: str) -> None:
@@ -353,6 +354,7 @@ def shipped(tmp_path: Path, code: Path, wheelhouse: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_the_module_unpacks_an_artifact_once_and_clears_what_was_shipped(
     run_module: RunModule, shipped: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -366,6 +368,7 @@ def test_the_module_unpacks_an_artifact_once_and_clears_what_was_shipped(
     assert not run_module("release", **shipped)["changed"]
 
 
+@pytest.mark.slow
 def test_only_what_no_served_generation_needs_is_taken_back(
     run_module: RunModule, shipped: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -428,6 +431,7 @@ EVIL = {
 }
 
 
+@pytest.mark.slow
 def test_installing_runs_no_code_of_a_wheel(wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     marker = tmp_path / "ran"
     pip = real_pip()
@@ -447,6 +451,7 @@ def test_installing_runs_no_code_of_a_wheel(wheels: Path, tmp_path: Path, monkey
     assert (venv / "bin" / "uwsgi").read_text().endswith(f"echo uwsgi >> {marker}\n")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("umask")
 def test_commands_of_wheels_run_in_the_environment(wheels: Path, tmp_path: Path) -> None:
     pip = real_pip()

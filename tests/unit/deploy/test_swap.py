@@ -372,6 +372,7 @@ ERRORS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["new", "served", "elsewhere"])
 def test_whatever_happens_at_any_step_the_old_generation_serves_alone(tmp_path: Path, target: str) -> None:
     for at in range(200):
