@@ -6,6 +6,7 @@ change of the host, can give another one.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
@@ -36,7 +37,7 @@ def key(sdist: Path, patches: Mapping[str, str], tools: Iterable[Path]) -> str:
         *sorted(sha256(tool) for tool in tools),
         sys.version,
         sha256(_PACKAGES) if _PACKAGES.is_file() else "",
-        sha256(Path(build_inside.__file__)),
+        inspect.getsource(build_inside),
     )
 
 
