@@ -30,6 +30,13 @@ _NO_BUILD = re.compile(
     r"[Bb]uilding (from source|source distributions?)\b.* is disabled|"
     r"because building from source is disabled|Wheels are required for"
 )
+# What its resolver traces, the only place where it says that it passed a release over: with --no-build it takes an
+# older one that has a wheel, without a word.
+_TRACE = "uv_resolver::candidate_selector=trace"
+_PASSED_OVER = re.compile(
+    r"Found candidate for package (\S+) with range .* after \d+ steps: (\S+) version\n"
+    r"TRACE Returning incompatible candidate for package \1 with "
+)
 # What uv is given of the operator's environment: where it is, how the registry is reached and proven, and what uv may
 # show for it. Neither Ansible's variables nor any other secret.
 _ENVIRONMENT = re.compile(
@@ -73,14 +80,18 @@ def compile_lock(
         # uv keeps the versions that its output has.
         output.write_text(preferred)
         (Path(work) / "constraints.txt").write_text("".join(f"{one}\n" for one in constraints))
-        _run(
-            Path(work), cache,
-            "pip", "compile", "--no-build", "--no-sources", "--generate-hashes", "--no-header", "--no-annotate",
-            "--no-emit-index-url", "--no-emit-find-links", "--python", sys.executable, "--python-version",
+        static = (
+            "pip", "compile", "--no-build", "--no-sources", "--python", sys.executable, "--python-version",
             python.removeprefix("py"), "--python-platform", f"{architecture}-unknown-linux-gnu",
-            "--constraints", "constraints.txt", "--output-file", str(output), "-",
+        )  # fmt: skip
+        done = _run(
+            Path(work), cache, *static, "--generate-hashes", "--no-header", "--no-annotate", "--no-emit-index-url",
+            "--no-emit-find-links", "--constraints", "constraints.txt", "--output-file", str(output), "-",
             text="".join(f"{requirement}\n" for requirement in requirements),
         )  # fmt: skip
+        for name, version in sorted(set(_PASSED_OVER.findall(done.stderr))):
+            # It fails where a build is what the release would have needed.
+            _run(Path(work), cache, *static, "--no-deps", "-", text=f"{name}=={version}\n", refused=True)
         return output.read_text()
 
 
@@ -102,7 +113,7 @@ def export_lock(project: str, lock: str, cache: Path) -> str:
             Path(work), cache,
             "export", "--frozen", "--no-emit-project", "--no-dev", "--format=requirements-txt", "--no-header",
             "--no-annotate", "--offline", "--python", sys.executable,
-        )  # fmt: skip
+        ).stdout  # fmt: skip
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
@@ -113,7 +124,18 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _run(work: Path, cache: Path, *arguments: str, text: str = "") -> str:
+def _run(
+    work: Path, cache: Path, *arguments: str, text: str = "", refused: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run uv.
+
+    Args:
+        work: the folder to run it in.
+        cache: a folder on the controller.
+        arguments: the words after ``uv``.
+        text: its standard input.
+        refused: whether uv may refuse what it is asked for, as long as that needs no build.
+    """
     beside = Path(sysconfig.get_path("scripts")) / "uv"
     uv = str(beside) if beside.is_file() else shutil.which("uv")
     if not uv:
@@ -127,7 +149,7 @@ def _run(work: Path, cache: Path, *arguments: str, text: str = "") -> str:
         done = subprocess.run(
             [uv, *arguments, "--quiet", "--no-progress", "--cache-dir", str(cache / "uv")],
             cwd=work, input=text, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False,
-            env=environment(os.environ),
+            env=environment(os.environ) | {"RUST_LOG": _TRACE},
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise UvError(f"could not be locked in {TIMEOUT} s: try again, or give {_LOCK}") from error
@@ -135,8 +157,11 @@ def _run(work: Path, cache: Path, *arguments: str, text: str = "") -> str:
         said = masked(done.stderr)
         if _NO_BUILD.search(said):
             raise BuildNeeded
+        if refused:
+            return done
+        said = "\n".join(line for line in said.splitlines() if not line.startswith("TRACE "))
         raise UvError(_reason(said) + ":" + "".join(f"\n    {line}" for line in telling_lines(said, 8)))
-    return done.stdout
+    return done
 
 
 def _reason(said: str) -> str:

@@ -294,6 +294,19 @@ def test_a_requirement_without_a_wheel_is_left_to_a_build_host(app: Path, locked
     assert "is no release of the registry" in problem(lambda: locked(app))
 
 
+def test_an_older_release_is_not_taken_because_it_has_a_wheel(
+    app: Path, locked: LockOf, registry: Path, evil: Path
+) -> None:
+    older = wheel(registry / "evil", "evil", "1.0")
+    links = (f'<a href="{path.name}">{path.name}</a>\n' for path in (older, evil))
+    (registry / "evil" / "index.html").write_text("".join(links))
+    (app / "requirements.txt").write_text("evil\n")
+    assert resolution(lambda: locked(app)).requirements == "evil\ngevent\n"
+    # Where it is what is asked for, it is.
+    (app / "requirements.txt").write_text("evil<2\n")
+    assert pins(locked(app))["evil"] == "1.0"
+
+
 def test_a_package_that_is_required_by_another_is_left_to_a_build_host(
     app: Path, locked: LockOf, registry: Path, evil: Path
 ) -> None:
