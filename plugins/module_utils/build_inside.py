@@ -8,6 +8,7 @@ error. Nothing that it writes outlives it.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -64,6 +65,9 @@ def fetch() -> Path:
     metadata; its index and its session alone run nothing. They are used with the host's configuration of pip.
     """
     entries = json.loads((GIVEN / "entries.json").read_text())
+    # pip says why the registry does not answer, and then that it has no such package.
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("pip._internal.index.collector").setLevel(logging.INFO)
     with _pip() as (finder, session):
         from pip._internal.utils.hashes import Hashes  # type: ignore[import-not-found,unused-ignore]
         from pip._vendor.packaging.markers import Marker  # type: ignore[import-not-found,unused-ignore]
