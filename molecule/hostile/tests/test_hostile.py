@@ -109,6 +109,7 @@ def test_an_operator_who_trusts_the_pidfile_hits_the_service(site: Site) -> None
 # The log.
 
 
+@pytest.mark.full
 def test_a_log_of_bytes_and_of_escapes_neither_fails_a_deploy_nor_reaches_a_terminal(
     site: Site, good_clients: None
 ) -> None:
@@ -280,7 +281,8 @@ def test_what_root_installed_is_still_its_own(site: Site) -> None:
     assert site.run(f"find /opt/{APP} -path '*{APP}*' ! -type l -perm /022") == ""
 
 
-@pytest.mark.parametrize("data", [pytest.param("keep", marks=pytest.mark.full), "remove"])
+@pytest.mark.full
+@pytest.mark.parametrize("data", ["keep", "remove"])
 def test_a_removal_ends_and_removes_its_own_whatever_is_planted(site: Site, data: str) -> None:
     site.inside("os.makedirs(os.environ['STATE_DIRECTORY'] + '/a/b', exist_ok=True)")
     site.run(

@@ -30,7 +30,7 @@ BUDGET_S = 3600 if KILLS > 8 else 240
 # A reset host boots, and waits for its service, within this; a module that waits for a dead host ends within this.
 SOON_S = 120
 
-pytestmark = pytest.mark.timeout(BUDGET_S + 1200)
+pytestmark = [pytest.mark.timeout(BUDGET_S + 1200), pytest.mark.full]
 
 # Kills the module that runs, with what it has started; prints what it was. With pipelining a module has no file: it is
 # below the shell that Ansible has let sudo start.

@@ -18,7 +18,7 @@ VOLATILE = re.compile(
     rf"|/run/{APP}(/|$)"
 )
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.full]
 
 
 def listing(service: Any) -> dict[str, str]:

@@ -103,6 +103,7 @@ def test_what_the_account_plants_beside_its_sockets_stops_nothing(service: Any, 
     assert true_pidfile(service)
 
 
+@pytest.mark.full
 def test_a_host_of_the_old_layout_is_taken_back(service: Any, play: Callable[..., Any]) -> None:
     generation = service.generation
     service.run(f"cd /run/{APP} && mv {generation}/* . && rmdir {generation} && chown -R {APP}:{APP} .")

@@ -20,7 +20,7 @@ import pytest
 
 from tests.support.wire import Address, Answer, Crowd, ask, drip, request, take_slowly
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.full]
 
 APP = "aiops_flask"
 PORT = 8040
