@@ -119,10 +119,11 @@ def test_one_is_deployed_anew_and_nobody_else_notices(more: Any) -> None:
 
 def test_each_application_has_an_account_and_limits_of_its_own(more: Any) -> None:
     for app in ("httpbin", "notes", "greeter", "plain"):
-        unit = f"{app}@{more.generation(app)}.service"
+        generation = more.generation(app)
+        unit = f"{app}@{generation}.service"
         shown = more.root(f"systemctl show {unit} --property=User --property=TasksMax --property=RuntimeDirectory")
         assert f"User={app}\n" in f"{shown}\n"
-        assert f"RuntimeDirectory={app}\n" in f"{shown}\n"
+        assert f"RuntimeDirectory={app}/{generation}\n" in f"{shown}\n"
         assert "TasksMax=infinity" not in shown
         # Nobody reads another's configuration.
         # What it may not enter find complains of, and that is as it should be.

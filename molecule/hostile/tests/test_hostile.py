@@ -143,6 +143,7 @@ def ask_for_bytes(url: str, over: threading.Event) -> None:
                 pass
 
 
+@pytest.mark.full
 def test_another_account_neither_forges_the_log_nor_drowns_it(site: Site) -> None:
     site.inside("import os\nos.write(2, b'what the application said last\\n')")
     forged = f"{APP}: ImportError: No module named forged"
