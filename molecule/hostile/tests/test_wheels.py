@@ -80,6 +80,7 @@ def test_it_is_refused_by_name_before_a_host_is_changed(host: Any, play: Play, a
     assert host.run(listing).stdout == found
 
 
+@pytest.mark.full
 def test_root_does_not_run_it_even_if_the_controller_lets_it_pass(host: Any, play: Play, arguments: list[str]) -> None:
     """Record the refused wheelhouse by hand, as if it had not been looked at."""
     variables = json.loads(arguments[1])
