@@ -76,6 +76,8 @@ class LookupModule(LookupBase):  # type: ignore[misc]
                 self.get_option("built"),
             )
         except art.ArtifactError as error:
+            # One name, however often it is tried: what is refused is no artifact, and only the last is worth a look.
+            fetched = fetched.replace(archive.with_name(f"{archive.name}.refused"))
             problem = (
                 f"the wheelhouse {wheelhouse['id']} is not what its locks say, or a wheel has what none may have:\n"
                 f"{error}\nRemove such a package from the lock or pin another version of it, and deploy again. The "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import itertools
 import os
 import shutil
 import signal
@@ -111,21 +112,28 @@ def silent(client: socket.socket) -> None:
     time.sleep(3600)
 
 
-def say(content: bytes, times: int = 1) -> Callable[[socket.socket], None]:
-    """Return what sends so much of something."""
-
-    def send(client: socket.socket) -> None:
-        for _ in range(times):
-            client.sendall(content)
-
-    return send
+def in_turn(answers: tuple[bytes, ...]) -> Callable[[socket.socket], None]:
+    """Return what gives each client the next of several answers."""
+    turns = itertools.cycle(answers)
+    return lambda client: client.sendall(next(turns))
 
 
 EVERYWHERE = ("",)  # Every name ends so.
 SOCKETS = (".stats", ".sock")
 STATS = (".stats",)
 PIDS = (".pid",)
-MEGABYTE = b'{"workers": [' + b"1," * (1 << 19)
+# What is no answer of a stats server, or one of a server gone mad.
+NONSENSE = (
+    b'{"workers": 1}',
+    b"",
+    b"{}",
+    b"[]",
+    b'{"workers": [{"pid": "../x", "status": 7, "respawn_count": "many"}]}',
+    b"[" * 200_000,
+    b'{"workers": [{"pid": ' + b"9" * 100_000 + b"}]}",
+    b"\xff\xfe\x00",
+    b'{"workers": [' + b"1," * (50 << 20),
+)
 
 # Kind → at which names, and what to make there.
 PLANTS: dict[str, tuple[tuple[str, ...], Callable[[Path], None]]] = {
@@ -136,20 +144,8 @@ PLANTS: dict[str, tuple[tuple[str, ...], Callable[[Path], None]]] = {
     "endless": (EVERYWHERE, link_to("/dev/zero")),
     "drip": (SOCKETS, serve(drip)),
     "silent": (SOCKETS, serve(silent)),
-    "empty": (STATS, serve(say(b""))),
-    "object": (STATS, serve(say(b"{}"))),
-    "list": (STATS, serve(say(b"[]"))),
-    "number": (STATS, serve(say(b'{"workers": 1}'))),
-    "strings": (STATS, serve(say(b'{"workers": [{"pid": "../x", "status": 7, "respawn_count": "many"}]}'))),
-    "deep": (STATS, serve(say(b"[" * 200_000))),
-    "digits": (STATS, serve(say(b'{"workers": [{"pid": ' + b"9" * 100_000 + b"}]}"))),
-    "bytes": (STATS, serve(say(b"\xff\xfe\x00"))),
-    "100 MB": (STATS, serve(say(MEGABYTE, 100))),
-    "pid ../x": (PIDS, text(b"../x\n")),
+    "nonsense": (STATS, serve(in_turn(NONSENSE))),
     "pid 1": (PIDS, text(b"1\n")),
-    "pid -1": (PIDS, text(b"-1\n")),
-    "pid of many digits": (PIDS, text(b"9" * 100_000)),
-    "pid of bytes": (PIDS, text(b"\xff\x00")),
 }
 
 

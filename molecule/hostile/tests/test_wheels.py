@@ -17,6 +17,8 @@ import pytest
 
 from molecule.conftest import APP, ROOT
 
+# The first builds all that the application needs.
+pytestmark = pytest.mark.timeout(600)
 Play = Callable[..., subprocess.CompletedProcess[str]]
 # Whoever runs it adds a line to this, if he can write it: root could, and the service can.
 RAN = f"/var/lib/{APP}/ran"
@@ -30,6 +32,16 @@ FILES = {
     "evil-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n",
     "evil-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
 }
+# Writes what the role plans.
+PLAN = """
+- hosts: flask
+  gather_facts: false
+  tasks:
+    - ansible.builtin.import_role: {{name: flaskops.uwsgi.flask_uwsgi, tasks_from: look, rolespec_validate: false}}
+    - ansible.builtin.copy: {{content: "{{{{ artifact_plan | to_json }}}}", dest: {path}, mode: "0600"}}
+      delegate_to: localhost
+      become: false
+"""
 
 
 @pytest.fixture(scope="module")
@@ -80,31 +92,25 @@ def test_it_is_refused_by_name_before_a_host_is_changed(host: Any, play: Play, a
     assert host.run(listing).stdout == found
 
 
-@pytest.mark.full
-def test_root_does_not_run_it_even_if_the_controller_lets_it_pass(host: Any, play: Play, arguments: list[str]) -> None:
-    """Record the refused wheelhouse by hand, as if it had not been looked at."""
-    variables = json.loads(arguments[1])
-    system = host.check_output(". /etc/os-release; echo $ID-$VERSION_ID-$(uname -m)")
-    python = host.check_output("python3 -c 'import sys; print(\"%d.%d\" % sys.version_info[:2])'")
-    options = {
-        "source": variables["flask_uwsgi_source"], "cache": variables["artifact_cache"],
-        "platform": f"{system}-py{python}",
-        **{f"{name}_lock": str(ROOT / "roles/artifact/files" / f"{name}.txt") for name in ("server", "build")},
-    }  # fmt: skip
-    named = ", ".join(f"{name}='{value}'" for name, value in options.items())
-    message = f"msg={{{{ lookup('flaskops.uwsgi.artifact', {named}) }}}}"
-    done = subprocess.run(
-        ["ansible", "localhost", "-m", "ansible.builtin.debug", "-a", message],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
+def test_root_does_not_run_it_even_if_the_controller_lets_it_pass(
+    host: Any, play: Play, arguments: list[str], tmp_path: Path
+) -> None:
+    """Keep and record the refused wheelhouse by hand, as if it had not been looked at."""
+    planned = tmp_path / "plan.json"
+    (tmp_path / "plan.yml").write_text(PLAN.format(path=planned))
+    inventories = ["-i", str(Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent), "-i", os.environ["SANDBOX_INVENTORY"]]
+    subprocess.run(
+        ["ansible-playbook", *inventories, str(tmp_path / "plan.yml"), *arguments],
+        cwd=ROOT, check=True, capture_output=True,
     )  # fmt: skip
-    plan = json.loads(done.stdout[done.stdout.index("=> ") + 3 :])["msg"]
-    archive = Path(plan["wheelhouse"]["path"])
+    wheelhouse = json.loads(planned.read_text())["wheelhouse"]
+    archive = Path(wheelhouse["path"])
+    archive.with_name(f"{archive.name}.refused").rename(archive)
     with tarfile.open(archive) as tar:
         pip = next(Path(name).name for name in tar.getnames() if Path(name).name.startswith("pip-"))
     record = {
         "file": archive.name, "sha256": hashlib.sha256(archive.read_bytes()).hexdigest(), "pip": pip,
-        "inputs": plan["wheelhouse"]["digest"], "unpacked": archive.stat().st_size, "wheels": {},
+        "inputs": wheelhouse["digest"], "unpacked": archive.stat().st_size, "wheels": {},
     }  # fmt: skip
     archive.with_name(f"{archive.name}.json").write_text(json.dumps(record))
     host.run(f"rm -f {RAN}")

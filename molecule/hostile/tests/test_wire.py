@@ -278,7 +278,7 @@ def stats(wire: Wire) -> dict[str, Any]:
     )
     generation = wire.host.check_output(f"readlink /opt/{APP}/current").rpartition("/")[2]
     document: dict[str, Any] = json.loads(
-        wire.host.check_output(f'python3 -c "{reader}" /run/{APP}/{generation}.stats')
+        wire.host.check_output(f'python3 -c "{reader}" /run/{APP}/{generation}/{generation}.stats')
     )
     return document
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,37 +19,46 @@ HASH = "--hash=sha256:" + "a" * 64
 PLATFORM = "debian-12-x86_64-py3.11"
 LookUp = Callable[..., list[Any]]
 
-# Looks up as often as there are sets of options, and prints what came.
+# For each line, sets of options, it prints a line with what came of each.
 LOOK_UP = """
 import json, sys
 from ansible.plugins.loader import init_plugin_loader, lookup_loader
 init_plugin_loader([sys.argv[1]])
 lookup = lookup_loader.get("flaskops.uwsgi.artifact")
-print(json.dumps([lookup.run([], variables={}, **options) for options in json.load(sys.stdin)]))
+for line in sys.stdin:
+    print(json.dumps([lookup.run([], variables={}, **options) for options in json.loads(line)]), flush=True)
 """
 
 
-@pytest.fixture
-def look_up(tmp_path: Path) -> LookUp:
+@pytest.fixture(scope="module")
+def look_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LookUp]:
     """Look up with each of several sets of options."""
-
-    def run(*options: dict[str, Any]) -> list[Any]:
-        configuration = tmp_path / "ansible.cfg"
-        configuration.touch()
-        done = subprocess.run(
+    folder = tmp_path_factory.mktemp("ansible")
+    (folder / "ansible.cfg").touch()
+    with (
+        (folder / "errors").open("w") as errors,
+        subprocess.Popen(
             [sys.executable, "-c", LOOK_UP, str(ROOT / ".collections")],
-            input=json.dumps(options),
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
             text=True,
-            timeout=60,
-            env={**os.environ, "ANSIBLE_CONFIG": str(configuration)},
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        found: list[Any] = json.loads(done.stdout)
-        return found
+            env={**os.environ, "ANSIBLE_CONFIG": str(folder / "ansible.cfg")},
+        ) as process,
+    ):
+        questions, answers = process.stdin, process.stdout
+        assert questions and answers
 
-    return run
+        def run(*options: dict[str, Any]) -> list[Any]:
+            questions.write(json.dumps(options) + "\n")
+            questions.flush()
+            answer = answers.readline()
+            assert answer, (folder / "errors").read_text()
+            found: list[Any] = json.loads(answer)
+            return found
+
+        yield run
+        questions.close()
 
 
 @pytest.fixture

@@ -418,3 +418,8 @@ def test_the_lookup_keeps_the_wheelhouse_or_returns_the_problem(house: Path, tmp
     problem = lookup.run([])[0]["problem"]
     assert problem.startswith("the wheelhouse 1 is not what its locks say") and "evil-1.0" in problem
     assert problem.endswith("nothing was shipped, and no application host was changed.")
+    # Only the last refused one stays, and nothing takes it for an artifact.
+    pack(house)
+    refused = archive.with_name(f"{archive.name}.refused")
+    assert f"The wheels are in {refused} for you" in lookup.run([])[0]["problem"]
+    assert sorted(archive.parent.glob("*.refused")) == [refused] and not fetched.exists()
