@@ -107,6 +107,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import (
     Source,
     parse,
 )
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.wheelhouse import examine_wheel
 
 # Tells in every release what was installed for it.
 INSTALLED = "requirements.lock"
@@ -217,12 +218,24 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         top = tree(cache, origin["commit"]) if isinstance(source, Git) else folder
         return art.source_files(folder, self.get_option("exclude"), top)
 
+    def _insist_on_wheel(self, path: Path) -> None:
+        """Refuse a wheel for what it holds now, and not when all the others have been built."""
+        if path.suffix == ".whl":
+            try:
+                examine_wheel(path, self.get_option("platform"))
+            except art.ArtifactError as error:
+                raise art.ArtifactError(
+                    f"flask_uwsgi_source={path} is a wheel that has what none may have:\n{error}\n"
+                    "Mend the package, or deploy another version of it"
+                ) from error
+
     def _found(self, source: Source, cache: Path) -> tuple[Path | None, dict[str, str]]:
         """Return the folder of a source, if it has one, and what tells it from others on every controller."""
         match source:
             case Package():
                 return None, {"kind": "package", "package": source.requirement}
             case Distribution():
+                self._insist_on_wheel(source.path)
                 return None, {"kind": "distribution", "file": source.path.name, "sha256": art.sha256(source.path)}
             case Git():
                 commit, folder = checkout(source, cache)

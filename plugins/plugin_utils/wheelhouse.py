@@ -131,14 +131,35 @@ def examine(
         problems += _strangers(wheel, wanted, installer, distribution, built)
     problems += _counts(wheels, wanted, distribution)
     problems += _collisions([wheel for wheel in wheels if wheel is not installer])
-    if problems:
-        more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-        raise ArtifactError("\n".join(f"  - {problem}" for problem in [*problems[:_SHOWN], *more]))
+    _insist(problems)
     return {
         "unpacked": unpacked,
         "pip": installer.file if installer else "",
         "wheels": {wheel.file: wheel.hashes["sha256"] for wheel in wheels},
     }
+
+
+def examine_wheel(path: Path, platform: str) -> None:
+    """Hold that a wheel on the controller has nothing that none may have, before anything is built for it.
+
+    Args:
+        path: of the wheel.
+        platform: as for ``examine``.
+
+    Raises:
+        ArtifactError: it has. All problems are in the message.
+    """
+    problems: list[str] = []
+    with path.open("rb") as content:
+        _wheel(path.name, content, platform.rpartition("-py")[2], problems)
+    _insist(problems)
+
+
+def _insist(problems: list[str]) -> None:
+    """Raise what was found, if anything was."""
+    if problems:
+        more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        raise ArtifactError("\n".join(f"  - {problem}" for problem in [*problems[:_SHOWN], *more]))
 
 
 def _read(archive: Path, python: str, problems: list[str]) -> tuple[list[Wheel], int]:
@@ -153,20 +174,26 @@ def _read(archive: Path, python: str, problems: list[str]) -> tuple[list[Wheel],
                 problems.append(f"{member.name!r} is no wheel")
                 continue
             unpacked += member.size
-            try:
-                name, version, _, tags = parse_wheel_filename(file)
-            except (InvalidWheelFilename, InvalidVersion) as error:
-                problems.append(f"{file!r} has no name of a wheel: {error}")
-                continue
-            repaired = any("linux" in tag.platform and not tag.platform.startswith("linux_") for tag in tags)
-            wheel = Wheel(file, str(name), version, repaired, _hashes(content))
-            content.seek(0)
-            try:
-                problems += (f"{file} {problem}" for problem in _content(content, wheel, python))
-            except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
-                problems.append(f"{file} cannot be read: {error}")
-            wheels.append(wheel)
+            if wheel := _wheel(file, content, python, problems):
+                wheels.append(wheel)
     return wheels, unpacked
+
+
+def _wheel(file: str, content: IO[bytes], python: str, problems: list[str]) -> Wheel | None:
+    """Return a wheel, or None where its name is none of a wheel; note what is wrong with it."""
+    try:
+        name, version, _, tags = parse_wheel_filename(file)
+    except (InvalidWheelFilename, InvalidVersion) as error:
+        problems.append(f"{file!r} has no name of a wheel: {error}")
+        return None
+    repaired = any("linux" in tag.platform and not tag.platform.startswith("linux_") for tag in tags)
+    wheel = Wheel(file, str(name), version, repaired, _hashes(content))
+    content.seek(0)
+    try:
+        problems += (f"{file} {problem}" for problem in _content(content, wheel, python))
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        problems.append(f"{file} cannot be read: {error}")
+    return wheel
 
 
 def _hashes(stream: IO[bytes]) -> dict[str, str]:

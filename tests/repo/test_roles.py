@@ -126,6 +126,8 @@ def uses(role: Path) -> str:
     folders = ("defaults", "vars", "tasks", "handlers", "templates", "files")
     text = ""
     for path in sorted(path for folder in folders for path in (role / folder).rglob("*") if path.is_file()):
+        if path.suffix == ".pyc":
+            continue
         content = path.read_text()
         if path.suffix == ".yml":
             content = re.sub(r"^\s*#.*$", "", content, flags=re.M)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -62,14 +63,43 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def arguments(evil: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Return what deploys it, with a cache of its own."""
-    cache = tmp_path_factory.mktemp("cache")
-    variables = {
-        "artifact_cache": str(cache), "flask_uwsgi_source": str(evil), "flask_uwsgi_module": "evil:app",
-        "flask_uwsgi_requirements": "", "flask_uwsgi_pre_activate": ["uwsgi", "python", "pip"], "mode": "threads",
-    }  # fmt: skip
-    return ["-e", json.dumps(variables)]
+def sdist(evil: Path) -> Path:
+    """Write an sdist that builds the wheel: only when it is built does anybody see what it is."""
+    path = evil.with_name("evil-1.0.tar.gz")
+    build = "import shutil\ndef build_wheel(folder, *_):\n    return shutil.copy('evil-1.0-py3-none-any.whl', folder)\n"
+    contents = {
+        "PKG-INFO": b"Metadata-Version: 2.2\nName: evil\nVersion: 1.0\n",
+        "pyproject.toml": b'[build-system]\nrequires = []\nbuild-backend = "build"\nbackend-path = ["."]\n'
+        b'[project]\nname = "evil"\nversion = "1.0"\n',
+        "build.py": build.encode(),
+        evil.name: evil.read_bytes(),
+    }
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in contents.items():
+            member = tarfile.TarInfo(f"evil-1.0/{name}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of artifacts of its own."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def arguments(cache: Path) -> Callable[[Path], list[str]]:
+    """Return what deploys a distribution."""
+
+    def of(source: Path) -> list[str]:
+        variables = {
+            "artifact_cache": str(cache), "flask_uwsgi_source": str(source), "flask_uwsgi_module": "evil:app",
+            "flask_uwsgi_requirements": "", "flask_uwsgi_pre_activate": ["uwsgi", "python", "pip"], "mode": "threads",
+        }  # fmt: skip
+        return ["-e", json.dumps(variables)]
+
+    return of
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +110,8 @@ def before(host: Any) -> Iterator[str]:
     assert host.run(f"readlink /opt/{APP}/current").stdout == current
 
 
-def test_it_is_refused_by_name_before_a_host_is_changed(host: Any, play: Play, arguments: list[str]) -> None:
+def refused(host: Any, play: Play, *arguments: str) -> str:
+    """Hold that a deploy is refused for each program by its name and changes nothing; return what it said."""
     listing = f"find /opt/{APP} -printf '%p %m %u %s\\n' | sort"
     found = host.run(listing).stdout
     done = play("deploy", *arguments)
@@ -88,23 +119,36 @@ def test_it_is_refused_by_name_before_a_host_is_changed(host: Any, play: Play, a
     assert done.returncode != 0
     for name in ("uwsgi", "python", "python3", "pip"):
         assert f"evil-1.0-py3-none-any.whl installs 'bin/{name}', which belongs to the virtual environment" in output
-    assert "no application host was changed" in output and "Traceback" not in output
+    assert "Traceback" not in output
     assert host.run(listing).stdout == found
+    return output
 
 
-def test_root_does_not_run_it_even_if_the_controller_lets_it_pass(
-    host: Any, play: Play, arguments: list[str], tmp_path: Path
+def test_it_is_refused_by_name_before_anything_is_built(
+    host: Any, play: Play, evil: Path, arguments: Callable[[Path], list[str]]
 ) -> None:
-    """Keep and record the refused wheelhouse by hand, as if it had not been looked at."""
+    output = refused(host, play, *arguments(evil))
+    assert f"flask_uwsgi_source={evil} is a wheel that has what none may have" in output
+    assert "Nothing was changed." in output
+
+
+@pytest.mark.full
+def test_root_does_not_run_it_even_if_the_controller_lets_it_pass(
+    host: Any, play: Play, sdist: Path, cache: Path, arguments: Callable[[Path], list[str]], tmp_path: Path
+) -> None:
+    """Built from an sdist it is refused later; keep and record the wheelhouse as if it had not been looked at."""
+    output = refused(host, play, *arguments(sdist))
+    assert "no application host was changed" in output
     planned = tmp_path / "plan.json"
     (tmp_path / "plan.yml").write_text(PLAN.format(path=planned))
     inventories = ["-i", str(Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent), "-i", os.environ["SANDBOX_INVENTORY"]]
     subprocess.run(
-        ["ansible-playbook", *inventories, str(tmp_path / "plan.yml"), *arguments],
+        ["ansible-playbook", *inventories, str(tmp_path / "plan.yml"), *arguments(sdist)],
         cwd=ROOT, check=True, capture_output=True,
     )  # fmt: skip
     wheelhouse = json.loads(planned.read_text())["wheelhouse"]
     archive = Path(wheelhouse["path"])
+    assert [path.name for path in cache.glob("*.refused")] == [f"{archive.name}.refused"]
     archive.with_name(f"{archive.name}.refused").rename(archive)
     with tarfile.open(archive) as tar:
         pip = next(Path(name).name for name in tar.getnames() if Path(name).name.startswith("pip-"))
@@ -114,7 +158,7 @@ def test_root_does_not_run_it_even_if_the_controller_lets_it_pass(
     }  # fmt: skip
     archive.with_name(f"{archive.name}.json").write_text(json.dumps(record))
     host.run(f"rm -f {RAN}")
-    done = play("deploy", *arguments)
+    done = play("deploy", *arguments(sdist))
     assert done.returncode != 0 and "Traceback" not in done.stdout, done.stdout
     assert "is refused: " in " ".join(done.stdout.split()), done.stdout
     service = host.check_output(f"id -u {APP}")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.deploy.test_wheelhouse import wheel
 from tests.unit.loadtest.conftest import ROOT
 
 HASH = "--hash=sha256:" + "a" * 64
@@ -176,18 +177,38 @@ def test_every_release_tells_what_is_installed_for_it(look_up: LookUp, options: 
 def test_a_distribution_is_built_besides_and_has_no_code(
     look_up: LookUp, options: dict[str, Any], tmp_path: Path
 ) -> None:
-    wheel = tmp_path / "shop-1.4-py3-none-any.whl"
-    wheel.write_bytes(b"first")
+    shop = wheel(tmp_path, "shop", version="1.4")
     lock = str(tmp_path / "app" / "requirements.txt")
-    wanted = {**options, "source": str(wheel), "requirements": lock}
+    wanted = {**options, "source": str(shop), "requirements": lock}
     plan = look_up(wanted)[0][0]
     assert list(names(plan)) == ["requirements.lock"]
-    assert plan["wheelhouse"]["distribution"] == str(wheel)
-    checksum = hashlib.sha256(b"first").hexdigest()
-    assert plan["source"] == {"kind": "distribution", "file": wheel.name, "sha256": checksum}
-    wheel.write_bytes(b"second")
+    assert plan["wheelhouse"]["distribution"] == str(shop)
+    checksum = hashlib.sha256(shop.read_bytes()).hexdigest()
+    assert plan["source"] == {"kind": "distribution", "file": shop.name, "sha256": checksum}
+    wheel(tmp_path, "shop", {"shop/more.py": ""}, version="1.4")
     other = look_up(wanted)[0][0]
     assert other["code"] == plan["code"] and other["wheelhouse"]["id"] != plan["wheelhouse"]["id"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            {"shop.data/scripts/uwsgi": "#!/bin/sh\n"},
+            "shop-1.4-py3-none-any.whl installs 'bin/uwsgi', which ",
+        ),
+        ({"../x.py": ""}, "shop-1.4-py3-none-any.whl holds '../x.py', which leads out of its folder"),
+        (None, "shop-1.4-py3-none-any.whl cannot be read: File is not a zip file"),
+    ],
+)
+def test_a_wheel_that_may_not_be_installed_is_refused_before_anything_is_built(
+    look_up: LookUp, options: dict[str, Any], tmp_path: Path, content: dict[str, str | bytes] | None, told: str
+) -> None:
+    shop = wheel(tmp_path, "shop", content, version="1.4")
+    if content is None:
+        shop.write_bytes(b"no zip")
+    problem = look_up({**options, "source": str(shop)})[0][0]["problem"]
+    assert problem.startswith(f"flask_uwsgi_source={shop} is a wheel that has what none may have:\n  - {told}")
 
 
 def test_a_package_is_its_entry_in_the_lock(look_up: LookUp, options: dict[str, Any], tmp_path: Path) -> None:
