@@ -19,7 +19,6 @@ from . import generation as gen
 from . import runtime, systemd, temporary, untrusted
 from .layout import Layout
 
-_GRACE = 15
 # Seconds that the hook's monitor has to tell what waits; it looks every 0.05 s.
 _TELL_S = 3.0
 # Bytes of one of its documents.
@@ -177,26 +176,17 @@ def running(layout: Layout, generation: str, *, timeout: float, memory_mb: int) 
     Raises:
         SystemdError: systemd refuses the units.
     """
-    # What a check that was killed has left.
-    clean(layout)
-    targets = gen.check_targets(layout, generation)
     # Read after generation.conf, whose limits are those of a service.
-    limits = layout.dropin(layout.check(generation), "limits")
-    try:
-        limits.parent.mkdir(mode=0o755)
-        for target, stored in targets.items():
-            shutil.copyfile(stored, target)
-        limits.write_text(
-            f"[Service]\nMemoryMax={memory_mb}M\nMemorySwapMax=0\nRuntimeMaxSec={timeout + _GRACE:.0f}\n"
-            f"TimeoutStartSec={timeout + _GRACE:.0f}\nTimeoutStopSec=5\n"
+    limits = {
+        layout.dropin(layout.check(generation), "limits"): (
+            f"[Service]\nMemoryMax={memory_mb}M\nMemorySwapMax=0\nRuntimeMaxSec={timeout + temporary.GRACE:.0f}\n"
+            f"TimeoutStartSec={timeout + temporary.GRACE:.0f}\nTimeoutStopSec=5\n"
         )
-        systemd.systemctl("daemon-reload")
-        yield Instance(layout, generation)
+    }
+    try:
+        with temporary.installed(layout, layout.check("*"), {**gen.check_targets(layout, generation), **limits}):
+            # Left by a check that was killed.
+            shutil.rmtree(layout.check_runtime, ignore_errors=True)
+            yield Instance(layout, generation)
     finally:
-        clean(layout)
-
-
-def clean(layout: Layout) -> None:
-    """Stop what a check runs, and remove its units and its runtime directory."""
-    temporary.remove(layout, layout.check("*"))
-    shutil.rmtree(layout.check_runtime, ignore_errors=True)
+        shutil.rmtree(layout.check_runtime, ignore_errors=True)

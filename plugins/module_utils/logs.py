@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from . import journal, systemd
+from . import journal, kinds, systemd
 from .foreign import printable
 from .layout import Layout
 
@@ -76,14 +76,12 @@ def read(layout: Layout, lines: int, since: str = "") -> list[Entry]:
 
 def units(layout: Layout) -> list[str]:
     """Return the application's units: those that ever logged, those of the generations on the host, and the sockets."""
-    pattern = re.compile(re.escape(layout.app) + r"(?:-(?:canary|relief|check|pre|post))?@.+\.(?:service|socket)")
+    beside = "|".join(f"-{kind.name}" for kind in kinds.KINDS if kind.name)
+    pattern = re.compile(rf"{re.escape(layout.app)}(?:{beside})?@.+\.(?:service|socket)")
     logged = systemd.journalctl("--field=_SYSTEMD_UNIT").splitlines()
     # Of a unit whose processes never logged, systemd may have said why.
     there = [path.name for path in layout.generations.glob("[!.]*")]
-    kinds = (layout.service, layout.canary, layout.relief, layout.check)
-    told = [kind(name) for kind in kinds for name in there] + [
-        layout.task(when, name) for when in ("pre", "post") for name in there
-    ]
+    told = [kind.unit(layout, name) for kind in kinds.KINDS for name in there]
     sockets = [path.name.removesuffix(".d") for path in layout.units.glob(f"{layout.socket('*')}.d")]
     return sorted({*filter(pattern.fullmatch, logged), *told, *sockets})
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from . import accounts, files, names
+from . import accounts, files, names, untrusted
 from .accounts import Account
 from .layout import Layout
 
@@ -146,15 +146,6 @@ def lstat(path: Path) -> os.stat_result | None:
 def read_text(path: Path) -> str:
     """Return a regular file of root's; an empty string where it is anything else."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+        return untrusted.read(path, _MOST_BYTES, owner=os.geteuid()).decode(errors="replace")
+    except untrusted.UntrustedError:
         return ""
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_size > _MOST_BYTES:
-            return ""
-        return os.read(descriptor, _MOST_BYTES).decode(errors="replace")
-    except OSError:
-        return ""
-    finally:
-        os.close(descriptor)

@@ -16,13 +16,13 @@ _LIFE = ("Starting ", "Finished ", "Failed to start ", "Stopping ", "Stopped ", 
 
 
 @contextmanager
-def installed(layout: Layout, pattern: str, targets: Mapping[Path, Path]) -> Iterator[None]:
+def installed(layout: Layout, pattern: str, targets: Mapping[Path, Path | str]) -> Iterator[None]:
     """Install unit files while the context lasts; whatever happens, nothing of them is left.
 
     Args:
         layout: the application's paths.
         pattern: matches the units of this kind, those included that a killed run has left.
-        targets: installed path to stored path.
+        targets: installed path to stored path, or to a text of its own.
 
     Raises:
         SystemdError: systemd does not answer, or refuses the units.
@@ -31,7 +31,7 @@ def installed(layout: Layout, pattern: str, targets: Mapping[Path, Path]) -> Ite
     try:
         for target, stored in targets.items():
             target.parent.mkdir(mode=0o755, exist_ok=True)
-            shutil.copyfile(stored, target)
+            target.write_text(stored if isinstance(stored, str) else stored.read_text())
         systemd.systemctl("daemon-reload")
         yield
     finally:

@@ -42,24 +42,27 @@ class UntrustedError(Exception):
         super().__init__(f"{self.reason} ({path})")
 
 
-def read(path: Path, most: int = MOST) -> bytes:
+def read(path: Path, most: int = MOST, owner: int | None = None) -> bytes:
     """Return the content of a regular file.
 
     Args:
         path: the file. Its directory must not be replaceable by the account.
         most: bytes above which it is refused.
+        owner: the number of the account that must own it; without one, any may.
 
     Raises:
-        UntrustedError: it is not there, is no regular file, or is too large.
+        UntrustedError: it is not there, is no regular file, is another account's, or is too large.
     """
     try:
         # Without O_NONBLOCK the open of a pipe waits for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
         raise UntrustedError(path, _said(error)) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or owner not in (None, found.st_uid):
         os.close(descriptor)
-        raise UntrustedError(path, "not a regular file")
+        wrong = "belongs to another account" if stat.S_ISREG(found.st_mode) else "not a regular file"
+        raise UntrustedError(path, wrong)
     with os.fdopen(descriptor, "rb") as stream:
         try:
             content = stream.read(most + 1)
