@@ -215,7 +215,8 @@ def test_a_build_that_fills_the_disk_fills_its_own(
 
 def test_a_build_that_takes_all_memory_is_stopped(build: Callable[..., dict[str, Any]]) -> None:
     result = build("x = [bytearray(2**24) for _ in range(200)]\n")
-    contained(result, result["why"] if result["why"] == "memory" else "failed", "MemoryError|Killed|^")
+    # The limit of the process holds where control groups do not, and Python says so; else the kernel ends it.
+    contained(result, *(("memory",) if result["why"] == "memory" else ("failed", "MemoryError")))
 
 
 def test_an_answer_that_does_not_end_is_cut(build: Callable[..., dict[str, Any]]) -> None:

@@ -20,7 +20,7 @@ import pytest
 
 from tests.support.wire import Address, Answer, Crowd, ask, drip, request, take_slowly
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.full]
+pytestmark = pytest.mark.timeout(400)
 
 APP = "aiops_flask"
 PORT = 8040
@@ -48,7 +48,7 @@ class Wire:
 
     def journal(self, since: float) -> str:
         """Return what the service logged since a time of this machine's clock."""
-        return str(self.host.check_output(f"journalctl --no-pager --unit '{APP}@*' --since @{since:.0f}"))
+        return str(self.host.check_output(f"journalctl --no-pager --unit '{APP}@*' --since @{int(since)}"))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=["gevent", "threads"])
+@pytest.fixture(scope="module", params=["gevent", pytest.param("threads", marks=pytest.mark.full)])
 def wire(host: Any, play: Callable[..., Any], release: Path, request: pytest.FixtureRequest) -> Iterator[Wire]:
     """The application, deployed in each mode, with a short patience."""
     done = play(
@@ -243,6 +243,7 @@ def test_a_client_that_drips_is_sent_away(wire: Wire) -> None:
     assert wire.journal(since).count("408 Request Timeout") == len(SLOW)
 
 
+@pytest.mark.full
 def test_a_client_that_is_slow_but_fast_enough_is_served(wire: Wire) -> None:
     body, seconds = 4 * RATE * TIMEOUT, 2 * TIMEOUT
     upload = request(f"Content-Length: {body}", line="POST /echo HTTP/1.1")
@@ -258,6 +259,7 @@ def test_a_stream_that_the_application_sends_slowly_is_not_cut(wire: Wire) -> No
     assert answer.seconds > TIMEOUT
 
 
+@pytest.mark.full
 def test_a_client_that_takes_its_answer_too_slowly_is_cut(wire: Wire) -> None:
     size = 8_000_000
     with ThreadPoolExecutor() as pool:
@@ -283,6 +285,7 @@ def stats(wire: Wire) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["head", "large body", "nothing"])
 def test_a_crowd_of_slow_senders_is_no_outage(wire: Wire, kind: str) -> None:
     """More of them than threads mode has cores (4 × 224), and they come back whenever they are sent away."""
@@ -295,6 +298,7 @@ def test_a_crowd_of_slow_senders_is_no_outage(wire: Wire, kind: str) -> None:
     assert max(crowd.seconds) < 12
 
 
+@pytest.mark.full
 def test_no_secret_of_a_visitor_is_logged(wire: Wire, play: Callable[..., Any]) -> None:
     since = time.time()
     for line in (
@@ -324,7 +328,7 @@ def test_no_secret_of_a_visitor_is_logged(wire: Wire, play: Callable[..., Any]) 
     assert "unable to add HTTP_AUTHORIZATION to uwsgi packet" in journal
     assert '"GET /echo HTTP/1.1" 200' in journal
     assert SECRET not in journal
-    shown = play("logs", "-e", "flask_uwsgi_log_lines=2000", "-e", f"flask_uwsgi_log_since=@{since:.0f}")
+    shown = play("logs", "-e", "flask_uwsgi_log_lines=2000", "-e", f"flask_uwsgi_log_since=@{int(since)}")
     assert shown.returncode == 0, shown.stdout
     assert SECRET not in shown.stdout
     assert SECRET not in play("status").stdout
