@@ -75,15 +75,13 @@ class Site:
 
     # The operator.
 
-    def release(self, *, sick: bool = False) -> str:
+    def release(self) -> str:
         """Return a new hostile release of the sample application."""
         number = next(self._numbers)
         copy = self.folder / str(number) / "app"
         shutil.copytree(ROOT / "app", copy, ignore=shutil.ignore_patterns("tests", "__pycache__"))
         for name in ("app_hostile.py", "app_ran.py"):
             shutil.copy(RELEASE / name, copy)
-        if sick:
-            (copy / "SICK").touch()
         # Whoever starts a Python that has the release on its path runs it.
         shutil.copy(RELEASE / "app_ran.py", copy / "sitecustomize.py")
         with (copy / "run.py").open("a") as source:

@@ -24,17 +24,3 @@ def run():
         except BaseException:
             said.write(traceback.format_exc())
     return Response(said.getvalue(), mimetype="text/plain")
-
-
-# Sick where it serves and healthy as a canary, if the release is meant to be.
-SICK = os.path.exists(os.path.join(os.path.dirname(__file__), "SICK"))  # noqa: PTH110, PTH118, PTH120
-TRIED = os.environ.get("RUNTIME_DIRECTORY", "").endswith("-canary")
-
-
-@blueprint.before_app_request
-def be_sick():
-    """Answer nothing well, and say so in bytes that are no text."""
-    if SICK and not TRIED:
-        os.write(2, b"ImportError: caf\xe9 \x1b]0;owned\x07\x1b[2J\n")
-        return Response("\x1b[31msick\x1b[0m", status=500, mimetype="text/plain")
-    return None

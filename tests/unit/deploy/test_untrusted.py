@@ -55,6 +55,14 @@ def plant_nothing(path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_file_of_another_account_is_not_root_s(tmp_path: Path) -> None:
+    path = tmp_path / "mark"
+    path.write_text("us")
+    assert untrusted.read(path, owner=os.geteuid()) == untrusted.read(path) == b"us"
+    with pytest.raises(UntrustedError, match="belongs to another account"):
+        untrusted.read(path, owner=os.geteuid() + 1)
+
+
 @pytest.mark.parametrize(
     ("plant", "reason"),
     [
