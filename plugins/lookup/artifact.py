@@ -225,8 +225,8 @@ class LookupModule(LookupBase):  # type: ignore[misc]
                 examine_wheel(path, self.get_option("platform"))
             except art.ArtifactError as error:
                 raise art.ArtifactError(
-                    f"flask_uwsgi_source={path} is a wheel that has what none may have:\n{error}\n"
-                    "Mend the package, or deploy another version of it"
+                    f"flask_uwsgi_source={path} is not safe to install:\n{error}\n"
+                    "Fix the package, or deploy another version of it"
                 ) from error
 
     def _found(self, source: Source, cache: Path) -> tuple[Path | None, dict[str, str]]:

@@ -117,7 +117,7 @@ def examine(
         ``wheels`` (file to SHA-256), ``pip`` (the file that installs the others) and ``unpacked`` (bytes).
 
     Raises:
-        ArtifactError: it is not what the locks say, or a wheel has what none may have. All problems are in the message.
+        ArtifactError: it is not what the locks say, or a wheel is not safe to install. All problems are in the message.
     """
     problems: list[str] = []
     python = platform.rpartition("-py")[2]
@@ -140,14 +140,14 @@ def examine(
 
 
 def examine_wheel(path: Path, platform: str) -> None:
-    """Hold that a wheel on the controller has nothing that none may have, before anything is built for it.
+    """Hold that a wheel on the controller is safe to install, before anything is built for it.
 
     Args:
         path: of the wheel.
         platform: as for ``examine``.
 
     Raises:
-        ArtifactError: it has. All problems are in the message.
+        ArtifactError: it is not. All problems are in the message.
     """
     problems: list[str] = []
     with path.open("rb") as content:

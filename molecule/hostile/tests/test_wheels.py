@@ -128,7 +128,7 @@ def test_it_is_refused_by_name_before_anything_is_built(
     host: Any, play: Play, evil: Path, arguments: Callable[[Path], list[str]]
 ) -> None:
     output = refused(host, play, *arguments(evil))
-    assert f"flask_uwsgi_source={evil} is a wheel that has what none may have" in output
+    assert f"flask_uwsgi_source={evil} is not safe to install" in output
     assert "Nothing was changed." in output
 
 

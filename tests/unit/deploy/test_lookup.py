@@ -208,7 +208,7 @@ def test_a_wheel_that_may_not_be_installed_is_refused_before_anything_is_built(
     if content is None:
         shop.write_bytes(b"no zip")
     problem = look_up({**options, "source": str(shop)})[0][0]["problem"]
-    assert problem.startswith(f"flask_uwsgi_source={shop} is a wheel that has what none may have:\n  - {told}")
+    assert problem.startswith(f"flask_uwsgi_source={shop} is not safe to install:\n  - {told}")
 
 
 def test_a_package_is_its_entry_in_the_lock(look_up: LookUp, options: dict[str, Any], tmp_path: Path) -> None:
