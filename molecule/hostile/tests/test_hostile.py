@@ -125,18 +125,6 @@ def ask_for_bytes(url: str, over: threading.Event) -> None:
                 pass
 
 
-@pytest.mark.full
-def test_another_account_neither_forges_the_log_nor_drowns_it(site: Site) -> None:
-    site.inside("import os\nos.write(2, b'what the application said last\\n')")
-    forged = f"{APP}: ImportError: No module named forged"
-    # As many lines as the playbook shows by default, and more.
-    many = f"for i in $(seq 2000); do echo '{forged}'; done | logger -t {APP}; echo '{forged}' | systemd-cat -t {APP}"
-    site.host.check_output("runuser -u nobody -- sh -c %s", many)
-    said = site.operate("logs", within=STATUS_S).succeeded().said
-    assert "forged" not in said
-    assert "what the application said last" in said
-
-
 # Locks and processes.
 
 

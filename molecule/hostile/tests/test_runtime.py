@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 pytestmark = pytest.mark.timeout(400)
 APP = "aiops_flask"
@@ -118,15 +119,22 @@ def test_a_host_of_the_old_layout_is_taken_back(service: Any, play: Callable[...
     assert sorted(service.run(f"ls -A /run/{APP}").split()) == sorted((generation, f"{generation}.pid", f"{APP}.pid"))
 
 
-def test_a_neighbour_cannot_log_in_the_application_s_name(service: Any, play: Callable[..., Any]) -> None:
+def test_a_neighbour_neither_logs_in_the_application_s_name_nor_drowns_its_log(
+    service: Any, play: Callable[..., Any]
+) -> None:
+    requests.get(f"{service.url}/what-was-asked-last", timeout=10)
     program = (
         "import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.connect('/run/systemd/journal/socket');"
         f"s.send('MESSAGE=Traceback forged\\nSYSLOG_IDENTIFIER={APP}\\nUNIT={service.unit}\\n'.encode())"
     )
-    as_account(service, "nobody", f'python3 -c "{program}"; logger -t {APP} Traceback forged')
+    # More lines than anybody asks for.
+    many = f"yes {APP}: Traceback forged | head -n 2000 | logger -t {APP}"
+    as_account(service, "nobody", f'python3 -c "{program}"; {many}; echo Traceback forged | systemd-cat -t {APP}')
     service.run("journalctl --sync")
     assert "forged" in service.run(f"journalctl -t {APP} -n 20 --no-pager"), "it was logged"
-    assert "forged" not in play("logs", "-e", "lines=200").stdout
+    shown = play("logs", "-e", "lines=200").stdout
+    assert "forged" not in shown
+    assert "GET /what-was-asked-last" in shown
 
 
 def test_a_release_that_is_sick_behind_its_canary_is_taken_back(
