@@ -79,9 +79,9 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             # One name, however often it is tried: what is refused is no artifact, and only the last is worth a look.
             fetched = fetched.replace(archive.with_name(f"{archive.name}.refused"))
             problem = (
-                f"the wheelhouse {wheelhouse['id']} is not what its locks say, or holds a wheel that is not safe to install:\n"
-                f"{error}\nRemove such a package from the lock or pin another version of it, and deploy again. The "
-                f"wheels are in {fetched} for you to look at; nothing was shipped, and no application host was changed."
+                f"the wheelhouse {wheelhouse['id']} is not what its locks say, or holds a wheel that is not safe to "
+                f"install:\n{error}\nRemove such a package from the lock or pin another version of it, and deploy "
+                f"again. The wheels are in {fetched} for you to look at; nothing was shipped, and no application host was changed."
             )
             return [{"problem": problem}]
         return [{"record": art.keep(fetched, archive, wheelhouse["digest"], **found)}]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import credentials, files, kinds
+from . import credentials, files, kinds, trees
 from . import manifest as manifests
 from .layout import Layout
 from .manifest import Health, Manifest, Secrets
@@ -205,9 +204,9 @@ def gevent_check(layout: Layout, generation: str) -> dict[str, Any] | None:
 
 def remove(layout: Layout, generation: str) -> None:
     """Remove a generation and the unit settings that are its own."""
-    shutil.rmtree(layout.generations / generation, ignore_errors=True)
+    trees.remove(layout.generations / generation)
     for kind in kinds.KINDS:
-        shutil.rmtree(layout.dropin(kind.unit(layout, generation)).parent, ignore_errors=True)
+        trees.remove(layout.dropin(kind.unit(layout, generation)).parent)
 
 
 def trial_targets(layout: Layout, generation: str) -> dict[Path, Path]:
@@ -304,7 +303,7 @@ def write(directory: Path, contents: Mapping[str, str], group: int) -> None:
         contents: relative name to content.
         group: numeric id of the service's group.
     """
-    shutil.rmtree(directory, ignore_errors=True)
+    trees.remove(directory)
     directory.mkdir(mode=0o755, parents=True)
     for name, content in contents.items():
         write_file(directory, name, content, group)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from . import generation as gen
-from . import runtime, systemd, temporary, untrusted
+from . import systemd, temporary, trees, untrusted
 from .layout import Layout
 
 # Seconds that the hook's monitor has to tell what waits; it looks every 0.05 s.
@@ -87,7 +86,7 @@ class Instance:
         told = self.layout.check_runtime / "told.json"
         # Whatever the account has put there, or does meanwhile: no link is followed, and nothing is written.
         with suppress(OSError):
-            runtime.clear(told)
+            told.unlink(missing_ok=True)
             os.close(os.open(told.with_name("tell"), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         deadline = time.monotonic() + _TELL_S
         while time.monotonic() < deadline:
@@ -186,7 +185,7 @@ def running(layout: Layout, generation: str, *, timeout: float, memory_mb: int) 
     try:
         with temporary.installed(layout, layout.check("*"), {**gen.check_targets(layout, generation), **limits}):
             # Left by a check that was killed.
-            shutil.rmtree(layout.check_runtime, ignore_errors=True)
+            trees.remove(layout.check_runtime)
             yield Instance(layout, generation)
     finally:
-        shutil.rmtree(layout.check_runtime, ignore_errors=True)
+        trees.remove(layout.check_runtime)

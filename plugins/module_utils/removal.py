@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import accounts, kinds, marks, names, ownership, systemd
+from . import accounts, kinds, marks, names, ownership, systemd, trees
 from .accounts import Account, AccountError
 from .layout import Layout
 from .marks import Mark
@@ -75,6 +74,8 @@ def doomed(layout: Layout, *, data: bool) -> Doomed:
             paths.append(layout.root)
         if layout.sysctl.is_file() and not layout.sysctl.is_symlink():
             paths.append(layout.sysctl)
+    # Of a removal that was killed.
+    paths += map(trees.trash, layout.data if data else ())
     found = sorted({path for path in paths if marks.lstat(path)})
     if not mark or not data:
         return Doomed(tuple(found), kept=tuple(kept))
@@ -183,17 +184,17 @@ def remove(layout: Layout, *, data: bool) -> Doomed:
     if mark:
         # One that was deployed before there were marks could not be recognised once it is half removed.
         marks.write(layout, mark)
-    stop_all(layout)
-    for name in enabled_generations(layout):
-        systemd.systemctl("--no-reload", "disable", layout.service(name))
-    for address in socket_addresses(layout):
-        close_socket(layout, address)
-    # Now that nothing of the application runs.
-    going = doomed(layout, data=data)
     try:
+        stop_all(layout)
+        for name in enabled_generations(layout):
+            systemd.systemctl("--no-reload", "disable", layout.service(name))
+        for address in socket_addresses(layout):
+            close_socket(layout, address)
+        # Now that nothing of the application runs.
+        going = doomed(layout, data=data)
         for path in going.paths:
             if path != layout.mark:
-                _remove(path)
+                trees.remove(path)
         for path in (layout.lock, layout.trial, layout.tried):
             path.unlink(missing_ok=True)
         systemd.systemctl("daemon-reload")
@@ -212,10 +213,3 @@ def remove(layout: Layout, *, data: bool) -> Doomed:
     elif mark:
         marks.write(layout, replace(mark, data_only=True))
     return going
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

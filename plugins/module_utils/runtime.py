@@ -10,13 +10,12 @@ time may still run, or be the target of a rollback.
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import systemd, untrusted
+from . import systemd, trees, untrusted
 from .layout import Layout
 
 
@@ -88,7 +87,7 @@ def make_way(layout: Layout, generation: str, *, runs: bool) -> bool:
     doomed = [name for name in _pidfiles(generation) if not _regular(layout.runtime / name)]
     doomed += [] if runs else [generation, f"{generation}.sock", f"{generation}.stats"]
     for name in doomed:
-        clear(layout.runtime / name)
+        trees.remove(layout.runtime / name)
     return claimed
 
 
@@ -108,7 +107,7 @@ def tidy(layout: Layout, running: Iterable[str], relieving: Iterable[str]) -> No
             wanted |= {f"{generation}.sock", f"{generation}.stats"}
     for path in layout.runtime.iterdir():
         if path.name not in wanted:
-            clear(path)
+            trees.remove(path)
 
 
 def at_work(layout: Layout) -> set[str]:
@@ -159,24 +158,13 @@ def point_pidfile(layout: Layout, unit: str) -> bool:
 def _replacing(path: Path) -> Iterator[Path]:
     """Give a name beside a path, and let what was made there take its place, whatever had it."""
     partial = path.with_name(f".{path.name}.partial")
-    clear(partial)
+    trees.remove(partial)
     yield partial
     try:
         partial.rename(path)
     except IsADirectoryError:
-        clear(path)
+        trees.remove(path)
         partial.rename(path)
-
-
-def clear(path: Path) -> None:
-    """Remove whatever has a name: a file, a link, a pipe, a socket, or a whole directory."""
-    try:
-        path.unlink()
-    except FileNotFoundError:
-        return
-    except IsADirectoryError:
-        # It follows no link inside, whoever puts one there meanwhile.
-        shutil.rmtree(path)
 
 
 def _regular(path: Path) -> bool:

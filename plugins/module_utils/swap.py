@@ -8,12 +8,11 @@ that chose this are in docs/HOW_IT_WORKS.md.
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from . import credentials, files, kinds, runtime, service, systemd
+from . import credentials, files, kinds, runtime, service, systemd, trees
 from . import generation as gen
 from .explain import explain, telling
 from .foreign import printables
@@ -520,7 +519,7 @@ def end_leftovers(layout: Layout, generation: str = "") -> bool:
     if stale:
         systemd.systemctl("daemon-reload")
     # The one runtime directory that outlives its unit.
-    shutil.rmtree(layout.check_runtime, ignore_errors=True)
+    trees.remove(layout.check_runtime)
     return bool(ended or stale)
 
 
@@ -541,7 +540,7 @@ def close_socket(layout: Layout, address: str) -> None:
     # systemd refuses to disable what has no unit file.
     if any(layout.units.glob(f"*.wants/{unit}")):
         systemd.systemctl("--no-reload", "disable", unit)
-    shutil.rmtree(layout.socket_dropin(address).parent, ignore_errors=True)
+    trees.remove(layout.socket_dropin(address).parent)
 
 
 def forget_trial(layout: Layout, serving: str) -> None:
@@ -619,10 +618,7 @@ def remove_orphans(layout: Layout) -> bool:
 def remove(paths: Iterable[Path]) -> None:
     """Remove files, links and whole directories."""
     for path in paths:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        trees.remove(path)
 
 
 def enabled_generations(layout: Layout) -> list[str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import systemd
+from . import systemd, trees
 from .layout import Layout
 
 # Seconds that systemd may take on top of what a unit's own limits allow.
@@ -52,7 +51,7 @@ def remove(layout: Layout, pattern: str) -> None:
     systemd.systemctl("stop", pattern, timeout=90 + GRACE)
     found = [*layout.units.glob(pattern), *layout.units.glob(f"{pattern}.d")]
     for path in found:
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        trees.remove(path)
     if found:
         systemd.systemctl("daemon-reload")
         systemd.systemctl("reset-failed", pattern)

@@ -90,6 +90,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils import (
     manifest,
     systemd,
     temporary,
+    trees,
 )
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import explain
@@ -252,7 +253,7 @@ def main() -> None:
         validate_ini(layout, name)
         gen.finish(final, contents[gen.MANIFEST], group)
     except (InvalidError, systemd.SystemdError, OSError, subprocess.SubprocessError) as error:
-        shutil.rmtree(final, ignore_errors=True)
+        trees.remove(final)
         # Its release was unpacked for it alone.
         remove_orphans(layout)
         module.fail_json(

@@ -72,7 +72,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, files
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, files, trees
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import MARKER, marked, sha256
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import orphans, remove
 
@@ -159,7 +159,7 @@ def unpack_code(archive: Path, release: Path, entry: dict[str, Any], digest: str
     """
     partial = release.with_name(f".{release.name}.partial")
     release.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(partial, ignore_errors=True)
+    trees.remove(partial)
     try:
         extract(archive, partial, int(entry["unpacked"]))
         # Nobody but root may write here, so the bytecode must be there before the service needs it. A source that the
@@ -176,7 +176,7 @@ def unpack_code(archive: Path, release: Path, entry: dict[str, Any], digest: str
     except subprocess.TimeoutExpired as error:
         raise ReleaseError(f"compiling the files of {archive.name} took more than {_TIMEOUT} s") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        trees.remove(partial)
 
 
 def install_wheels(archive: Path, venv: Path, entry: dict[str, Any], digest: str) -> None:
@@ -195,7 +195,7 @@ def install_wheels(archive: Path, venv: Path, entry: dict[str, Any], digest: str
     wheels = venv.with_name(f".{venv.name}.wheels")
     venv.parent.mkdir(parents=True, exist_ok=True)
     for stale in (venv, wheels):
-        shutil.rmtree(stale, ignore_errors=True)
+        trees.remove(stale)
     try:
         extract(archive, wheels, int(entry["unpacked"]))
         # pip runs from its own wheel, so hosts need neither pip nor ensurepip, and keep none.
@@ -213,10 +213,10 @@ def install_wheels(archive: Path, venv: Path, entry: dict[str, Any], digest: str
         files.write(venv / MARKER, f"{digest}\n")
         files.sync(venv.parent)
     except BaseException:
-        shutil.rmtree(venv, ignore_errors=True)
+        trees.remove(venv)
         raise
     finally:
-        shutil.rmtree(wheels, ignore_errors=True)
+        trees.remove(wheels)
 
 
 def insist_on_plain(venv: Path) -> None:
@@ -315,7 +315,7 @@ def main() -> None:
             wheels = artifact["wheelhouse"]
             install_wheels(checked(incoming, wheels), venv, wheels, wheels["digest"])
         if need_release:
-            shutil.rmtree(release, ignore_errors=True)
+            trees.remove(release)
             unpack_code(checked(incoming, artifact["code"]), release, artifact["code"], artifact["digest"])
     except ReleaseError as error:
         module.fail_json(msg=f"{error}. The running service was not changed")
@@ -330,7 +330,7 @@ def main() -> None:
             f"touched. {remedy}"
         )
     finally:
-        shutil.rmtree(incoming, ignore_errors=True)
+        trees.remove(incoming)
     module.exit_json(**result)
 
 

@@ -65,7 +65,7 @@ def main() -> None:
         if found and not module.check_mode:
             with lock.exclusive(layout, module.params["run"], module.params["replace"]):
                 found = removal.remove(layout, data=data)
-    except (removal.RemovalError, SystemdError, lock.LockedError) as error:
+    except (removal.RemovalError, SystemdError, lock.LockedError, OSError) as error:
         module.fail_json(msg=str(error))
     diff = {"before": "".join(f"{name}\n" for name in found.names), "after": ""}
     module.exit_json(changed=bool(found), removed=found.names, kept=list(found.kept), diff=diff)

@@ -84,7 +84,7 @@ def main() -> None:
                 swap = Swap(layout, current, restart=state == "restarted")
                 changed |= swap.run()
                 result["steps"] = swap.steps
-    except (SwapError, SystemdError, lock.LockedError) as error:
+    except (SwapError, SystemdError, lock.LockedError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=changed, **result)
 

@@ -32,7 +32,7 @@ def test_load_hosts_send_together_and_what_each_request_took_is_merged(
 ) -> None:
     group = tmp_path / "loadgen.yml"
     group.write_text(json.dumps({"loadgen": {"hosts": {TARGET: None, OTHER: None}}}))
-    settings = {"loadtest_report_dir": str(tmp_path), "loadtest_engine": engine, "loadtest_wrk_duration_s": 3}
+    settings = {"loadtest_report_dir": str(tmp_path), "loadtest_engine": engine, "loadtest_wrk_duration_s": 10}
     # A load host is no target by default; here one is both.
     done = play("verify", "--inventory", str(group), "-e", f"target={TARGET}", "-e", json.dumps(settings))
     assert done.returncode == 0, done.stdout + done.stderr

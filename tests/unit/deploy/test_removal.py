@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import accounts, lock, marks
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import removal as removal_utils
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import accounts, lock, marks, trees
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.accounts import Account, AccountError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.marks import Mark
@@ -329,7 +328,7 @@ def test_a_removal_that_is_killed_is_taken_up_by_the_next(
         raise OSError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(removal_utils, "_remove", killed)
+        patch.setattr(trees, "remove", killed)
         with pytest.raises(RemovalError, match=r"shop is stopped, and not all of it can be removed: killed"):
             remove(layout, data=False)
     layout.current.unlink()
@@ -462,3 +461,14 @@ def test_of_a_name_of_the_system_no_directory_is_taken(layout: TemporaryLayout, 
     marks.write(system, Mark("dpkg", str(system.base), Account("dpkg", UID)))
     found = doomed(system, data=True)
     assert found.paths == (system.mark,) and len(found.kept) == 4
+
+
+def test_data_that_a_killed_removal_has_moved_aside_go_with_the_next(
+    call_module: CallModule, layout: TemporaryLayout, deployed: FakeHost
+) -> None:
+    own = data(layout)
+    aside = trees.trash(own[0])
+    aside.mkdir(mode=0o700)
+    own[0].rename(aside / "0")
+    assert str(aside) in call_module(removal, data=True)["removed"]
+    assert not aside.exists()

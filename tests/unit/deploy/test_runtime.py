@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import runtime, service
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import runtime, service, trees
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap
 
 from tests.unit.deploy.fake_host import FakeHost, TemporaryLayout, write_generation
@@ -76,7 +76,7 @@ def test_whatever_is_in_the_way_of_a_restart_is_replaced(
     layout: TemporaryLayout, host: FakeHost, victim: Path, name: str, plant: Callable[[Path], None]
 ) -> None:
     host.serve("same")
-    runtime.clear(layout.runtime / name)
+    trees.remove(layout.runtime / name)
     plant(layout.runtime / name)
     assert Swap(layout, "same", restart=True).run() is True
     assert victim.read_text() == "precious"
@@ -86,7 +86,7 @@ def test_whatever_is_in_the_way_of_a_restart_is_replaced(
 
 def test_a_directory_that_is_gone_is_made_anew(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("same")
-    runtime.clear(layout.runtime)
+    trees.remove(layout.runtime)
     assert len(service.drift(layout)) == 2
     assert Swap(layout, "same").run() is True
     assert service.drift(layout) == []
@@ -181,7 +181,7 @@ def test_the_pidfile_is_not_written_through_a_link_that_was_planted_at_the_last_
     (layout.runtime / ".a.pid.partial").symlink_to(victim)
     (layout.runtime / "a.pid").write_text("1\n")
     # As if it were back at once.
-    monkeypatch.setattr(runtime, "clear", lambda path: None)
+    monkeypatch.setattr(trees, "remove", lambda path: None)
     with pytest.raises(FileExistsError):
         point_to(layout, "a")
     assert victim.read_text() == "precious"
@@ -199,7 +199,7 @@ def test_a_pidfile_that_the_account_could_overwrite_becomes_root_s(layout: Tempo
 def test_a_pidfile_that_leads_elsewhere_is_not_believed(layout: TemporaryLayout, host: FakeHost, target: str) -> None:
     host.serve("a")
     (layout.runtime.parent / "victim.pid").write_text("1\n")
-    runtime.clear(layout.pidfile)
+    trees.remove(layout.pidfile)
     layout.pidfile.symlink_to(target)
     assert runtime.pidfile_pid(layout) is None
     assert f"{layout.pidfile} does not name the serving master" in service.drift(layout)
@@ -208,7 +208,7 @@ def test_a_pidfile_that_leads_elsewhere_is_not_believed(layout: TemporaryLayout,
 def test_a_pipe_in_the_place_of_a_pidfile_is_not_waited_for(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("a")
     for name in ("a.pid", "shop.pid"):
-        runtime.clear(layout.runtime / name)
+        trees.remove(layout.runtime / name)
         os.mkfifo(layout.runtime / name)
         assert service.status(layout)["pidfile_pid"] is None
         assert point_to(layout, "a") is True

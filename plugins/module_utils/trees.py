@@ -1,0 +1,102 @@
+"""Removes directories, however deep they are, and whatever their owner does meanwhile.
+
+The owner of a directory, or a process that works in it, can go on filling it while root removes it: ``rm`` and
+``shutil.rmtree`` then find it not empty, and the latter gives up at a depth of a thousand. So each directory is taken
+from its owner before it is looked into, and what is in it is moved up to where nobody else gets.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+_PRIVATE = 0o700
+
+
+def remove(path: Path) -> None:
+    """Remove whatever has a name: a file, a link, a pipe, a socket, or a whole directory. It follows no link.
+
+    Args:
+        path: what to remove, in a directory that only this account can write. It need not be there.
+
+    Raises:
+        OSError: it cannot be removed, for instance since something is mounted in it.
+    """
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        found = None
+    if found and not stat.S_ISDIR(found.st_mode):
+        path.unlink()
+    elif found and found.st_uid == os.geteuid():
+        _remove_own(path)
+    elif found:
+        _make_trash(trash(path))
+        # In one step it is out of everybody's reach.
+        path.rename(trash(path) / secrets.token_hex(8))
+    # Also that of a run that was killed.
+    if trash(path).is_dir() and not trash(path).is_symlink():
+        _remove_own(trash(path))
+
+
+def trash(path: Path) -> Path:
+    """Return where a directory of another account is while it is being removed."""
+    return path.with_name(f".{path.name.removeprefix('.')}.removed")
+
+
+def _make_trash(path: Path) -> None:
+    try:
+        path.mkdir(_PRIVATE)
+    except FileExistsError:
+        found = path.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            raise
+
+
+def _remove_own(path: Path) -> None:
+    top = _take(path)
+    try:
+        while names := _names(top):
+            for name in names:
+                _remove_in(top, name)
+    finally:
+        os.close(top)
+    path.rmdir()
+
+
+def _remove_in(top: int, name: str) -> None:
+    """Remove an entry of a directory, and move up into it the directories that the entry holds."""
+    try:
+        os.unlink(name, dir_fd=top)
+        return
+    except IsADirectoryError:
+        inner = _take(name, top)
+    try:
+        for child in _names(inner):
+            try:
+                os.unlink(child, dir_fd=inner)
+            except IsADirectoryError:
+                # Nobody can have guessed the name, and put something there.
+                os.rename(child, secrets.token_hex(8), src_dir_fd=inner, dst_dir_fd=top)
+    finally:
+        os.close(inner)
+    os.rmdir(name, dir_fd=top)
+
+
+def _names(folder: int) -> list[str]:
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries]
+
+
+def _take(path: str | Path, folder: int | None = None) -> int:
+    """Open a directory, after which only this account can change what is in it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        os.fchown(descriptor, os.geteuid(), os.getegid())
+        os.fchmod(descriptor, _PRIVATE)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -1,0 +1,111 @@
+"""Removing what somebody else owns, and goes on filling."""
+
+import ctypes
+import os
+import platform
+import threading
+from pathlib import Path
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import trees
+
+# Beyond what Python's own removal bears.
+DEPTH = 3000
+# Its number on x86-64 and on ARM (the kernel's tables of system calls).
+_SETRESUID = 147 if platform.machine() == "aarch64" else 117
+# Of no account here.
+STRANGER = 54321
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root removes what is another account's")
+
+
+def deep(folder: Path, depth: int = DEPTH) -> None:
+    folder.mkdir()
+    descriptor = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("a", dir_fd=descriptor)
+        os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=descriptor))
+        inner = os.open("a", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = inner
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("owner", [None, pytest.param(STRANGER, marks=as_root)])
+@pytest.mark.parametrize("kind", ["nothing", "file", "link", "dangling", "pipe", "folder", "deep"])
+def test_whatever_has_the_name_goes_and_nothing_else(tmp_path: Path, kind: str, owner: int | None) -> None:
+    path, other = tmp_path / "place" / "one", tmp_path / "other"
+    path.parent.mkdir()
+    (other / "inside").mkdir(parents=True)
+    match kind:
+        case "file":
+            path.write_text("x")
+        case "link":
+            path.symlink_to(other)
+        case "dangling":
+            path.symlink_to(tmp_path / "nowhere")
+        case "pipe":
+            os.mkfifo(path)
+        case "folder":
+            (path / "a").mkdir(parents=True)
+            (path / "a" / "link").symlink_to(other)
+            (path / "link").symlink_to(other / "inside")
+        case "deep":
+            deep(path)
+    if owner and os.path.lexists(path):
+        os.lchown(path, owner, owner)
+    before = other.stat()
+    trees.remove(path)
+    assert list(path.parent.iterdir()) == []
+    assert (other / "inside").is_dir() and other.stat() == before
+
+
+@as_root
+def test_whoever_goes_on_filling_it_ends_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "one"
+    (path / "a" / "b").mkdir(parents=True)
+    for folder in (path, path / "a", path / "a" / "b"):
+        os.chown(folder, STRANGER, STRANGER)
+    held = [os.open(folder, os.O_RDONLY) for folder in (path, path / "a", path / "a" / "b")]
+    over, ready = threading.Event(), threading.Event()
+
+    def fill() -> None:
+        # To the kernel a thread has an identity of its own (setresuid(2)): this one is no longer root.
+        assert ctypes.CDLL(None).syscall(_SETRESUID, STRANGER, STRANGER, STRANGER) == 0
+        number = 0
+        while not over.is_set():
+            for folder in held:
+                number += 1
+                try:
+                    os.mkdir(f"{number}", dir_fd=folder)
+                    os.close(os.open(f"{number}/x", os.O_CREAT | os.O_WRONLY, dir_fd=folder))
+                except OSError:
+                    pass
+            ready.set()
+
+    filler = threading.Thread(target=fill)
+    filler.start()
+    try:
+        assert ready.wait(10)
+        trees.remove(path)
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        over.set()
+        filler.join()
+        for folder in held:
+            os.close(folder)
+
+
+@as_root
+def test_what_a_killed_removal_left_goes_with_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "one"
+    deep(trees.trash(path), 3)
+    trees.remove(path)
+    assert list(tmp_path.iterdir()) == []
+    # What is not its own is neither filled nor removed.
+    (tmp_path / "elsewhere").mkdir()
+    trees.trash(path).symlink_to(tmp_path / "elsewhere")
+    path.mkdir()
+    os.chown(path, STRANGER, STRANGER)
+    with pytest.raises(FileExistsError):
+        trees.remove(path)
+    assert path.is_dir() and list((tmp_path / "elsewhere").iterdir()) == []
