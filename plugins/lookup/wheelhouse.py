@@ -81,7 +81,8 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             problem = (
                 f"the wheelhouse {wheelhouse['id']} is not what its locks say, or holds a wheel that is not safe to "
                 f"install:\n{error}\nRemove such a package from the lock or pin another version of it, and deploy "
-                f"again. The wheels are in {fetched} for you to look at; nothing was shipped, and no application host was changed."
+                f"again. The wheels are in {fetched} for you to look at; nothing was shipped, and no application host "
+                "was changed."
             )
             return [{"problem": problem}]
         return [{"record": art.keep(fetched, archive, wheelhouse["digest"], **found)}]
