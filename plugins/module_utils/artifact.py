@@ -30,6 +30,10 @@ RECIPE = "2"
 ID_LENGTH = 12
 # In every release and virtual environment on a host, written last: the SHA-256 of what it holds.
 MARKER = ".complete"
+# Folders in each other, far above what any project has: beyond a thousand, what walks through them in Python gives up.
+DEEPEST = 100
+# Characters of a name in a message.
+_SHOWN = 120
 
 # https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md, which also says that a pointer is below 1024 bytes.
 _LFS = re.compile(rb"version https://(git-lfs|hawser)\.github\.com/spec/v1\n(ext-[^\n]*\n)*oid sha256:")
@@ -127,7 +131,9 @@ def source_files(source: Path, exclude: Iterable[str], root: Path | None = None)
             except OSError as error:
                 refuse(error)
             if problem:
-                raise ArtifactError(f"flask_uwsgi_source={source} holds {str(relative)!r}, {problem}")
+                name = str(relative)
+                shown = repr(name) if len(name) < _SHOWN else f"{name[:_SHOWN]!r}…"
+                raise ArtifactError(f"flask_uwsgi_source={source} holds {shown}, {problem}")
             if path.is_file():
                 files.append(relative)
     if not files:
@@ -138,6 +144,8 @@ def source_files(source: Path, exclude: Iterable[str], root: Path | None = None)
 def _problem(path: Path, relative: Path, within: Path, wanted: Callable[..., bool]) -> str:
     """Return why a file or folder of a source cannot be packed as it is, and what to do; empty where it can."""
     exclude = "or add its name to artifact_exclude"
+    if len(relative.parts) > DEEPEST:
+        return f"which is nested more than {DEEPEST} folders deep: move it up, {exclude}"
     if not plain(str(relative)):
         return f"whose name is not UTF-8 or has control characters: rename it, {exclude}"
     if relative == Path(MARKER):

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import (
+    DEEPEST,
     MARKER,
     ArtifactError,
     Requirement,
@@ -217,6 +218,9 @@ def _content(stream: IO[bytes], wheel: Wheel, python: str) -> Iterator[str]:
         names = [entry.filename for entry in entries]
         if bad := [name for name in names if not _inside(name)]:
             yield f"holds {bad[0]!r}, which leads out of its folder or is no name for a file"
+            return
+        if deep := [name for name in names if name.count("/") > DEEPEST]:
+            yield f"holds {deep[0][:40]!r}…, which is nested more than {DEEPEST} folders deep"
             return
         if several := [name for name, count in Counter(names).items() if count > 1]:
             yield f"holds {several[0]!r} twice"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import artifact as art
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import trees
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import ArtifactError
 
 from tests.unit.loadtest.conftest import ROOT
@@ -192,6 +193,24 @@ def test_the_name_of_the_marker_is_refused(source: Path) -> None:
     assert art.source_files(source, [])
     (source / art.MARKER).touch()
     assert f"holds '{art.MARKER}', a name that every release uses itself" in refusal(source)
+
+
+def test_folders_in_folders_have_an_end(source: Path) -> None:
+    folder = source.joinpath(*["a"] * art.DEEPEST)
+    folder.mkdir(parents=True)
+    assert art.source_files(source, [])
+    descriptor = os.open(folder, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("a", dir_fd=descriptor)
+        inner = os.open("a", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = inner
+    os.close(descriptor)
+    try:
+        told = refusal(source)
+    finally:
+        trees.remove(source)
+    assert "…, which is nested more than 100 folders deep: move it up" in told and len(told) < 500
 
 
 # The id of the code.

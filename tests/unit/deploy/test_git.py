@@ -157,6 +157,14 @@ def test_a_folder_that_is_not_in_the_repository_is_told(repository: Path, cache:
         git.checkout(source(repository, subdirectory="web"), cache)
 
 
+def test_folders_in_folders_have_an_end(repository: Path, cache: Path) -> None:
+    folder = repository.joinpath(*["a"] * 101)
+    folder.mkdir(parents=True)
+    (folder / "x").touch()
+    commit(repository, "deep")
+    assert "which is nested more than 100 folders deep: move it up" in problem(source(repository), cache)
+
+
 def test_a_submodule_is_refused(repository: Path, cache: Path) -> None:
     run(repository, "submodule", "add", "--quiet", repository.as_uri(), "svc/vendored")
     commit(repository, "with a submodule")

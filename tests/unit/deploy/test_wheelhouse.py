@@ -267,6 +267,13 @@ def test_a_name_that_leads_out_is_refused(house: Path, name: str) -> None:
     assert f"holds {name!r}, which leads out of its folder or is no name for a file" in problems(house)
 
 
+def test_a_name_that_is_nested_without_end_is_refused(house: Path) -> None:
+    path = wheel(house, "shop", {"a/" * 1500 + "x.py": ""})
+    told = problems(house)
+    assert f"{path.name} holds 'a/a/" in told and "…, which is nested more than 100 folders deep" in told
+    assert len(told) < 500
+
+
 def test_a_command_that_leads_out_is_refused(house: Path) -> None:
     text = "[console_scripts]\n../../../../etc/cron.d/evil = evil:main\n"
     wheel(house, "evil", {"evil-1.0.dist-info/entry_points.txt": text})
