@@ -79,6 +79,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -253,7 +254,9 @@ def main() -> None:
         validate_ini(layout, name)
         gen.finish(final, contents[gen.MANIFEST], group)
     except (InvalidError, systemd.SystemdError, OSError, subprocess.SubprocessError) as error:
-        trees.remove(final)
+        # Without its marker it counts for nothing, and the next deploy removes it.
+        with suppress(OSError):
+            trees.remove(final)
         # Its release was unpacked for it alone.
         remove_orphans(layout)
         module.fail_json(

@@ -68,6 +68,7 @@ import subprocess
 import sys
 import tarfile
 import zlib
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -176,7 +177,7 @@ def unpack_code(archive: Path, release: Path, entry: dict[str, Any], digest: str
     except subprocess.TimeoutExpired as error:
         raise ReleaseError(f"compiling the files of {archive.name} took more than {_TIMEOUT} s") from error
     finally:
-        trees.remove(partial)
+        _leave_nothing(partial)
 
 
 def install_wheels(archive: Path, venv: Path, entry: dict[str, Any], digest: str) -> None:
@@ -213,10 +214,16 @@ def install_wheels(archive: Path, venv: Path, entry: dict[str, Any], digest: str
         files.write(venv / MARKER, f"{digest}\n")
         files.sync(venv.parent)
     except BaseException:
-        trees.remove(venv)
+        _leave_nothing(venv)
         raise
     finally:
-        trees.remove(wheels)
+        _leave_nothing(wheels)
+
+
+def _leave_nothing(path: Path) -> None:
+    """Remove what is not needed any more; where the disk refuses that, the next deploy does it."""
+    with suppress(OSError):
+        trees.remove(path)
 
 
 def insist_on_plain(venv: Path) -> None:
@@ -330,7 +337,7 @@ def main() -> None:
             f"touched. {remedy}"
         )
     finally:
-        trees.remove(incoming)
+        _leave_nothing(incoming)
     module.exit_json(**result)
 
 
