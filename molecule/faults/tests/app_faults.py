@@ -23,8 +23,10 @@ def cpu():
 
 @blueprint.get("/block")
 def block():
-    """Wait for what never happens, if this is the worker that was meant."""
-    if os.getpid() == int(request.args["pid"]):
+    """Wait for what never happens, if this is the worker that was meant, and tell which one does."""
+    own = str(os.getpid())
+    if request.args.get("pid", own) == own:
+        Path(os.environ["STATE_DIRECTORY"], "blocked").write_text(own)
         threading.Event().wait()
     return {}
 

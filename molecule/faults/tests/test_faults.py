@@ -210,18 +210,11 @@ class Site:
     def answer(self, path: str = "/healthz", timeout: float = 60) -> requests.Response:
         return requests.get(self.url + path, timeout=timeout)
 
-    def stuck(
-        self, pool: ThreadPoolExecutor, path: str, over: threading.Event | None = None, begun: list[float] | None = None
-    ) -> Future[str]:
-        """Ask until a request hangs, and return the failure that ends it; or an empty one when all is over.
-
-        When each request began is added to ``begun``.
-        """
+    def stuck(self, pool: ThreadPoolExecutor, path: str, over: threading.Event | None = None) -> Future[str]:
+        """Ask until a request hangs, and return the failure that ends it; or an empty one when all is over."""
 
         def ask() -> str:
             while not (over and over.is_set()):
-                if begun is not None:
-                    begun.append(time.monotonic())
                 try:
                     self.answer(path).raise_for_status()
                 except requests.RequestException as error:
@@ -388,18 +381,22 @@ def test_threads_that_block_for_ever_cost_themselves_until_all_of_a_worker_do(
     site: Site, fault: Faults, served: str
 ) -> None:
     workers, cursor = site.workers(), site.cursor()
-    victim, over = workers[0], threading.Event()
-    path = f"/fault/block?pid={victim}"
+    over, told = threading.Event(), f"/var/lib/{APP}/blocked"
+    site.run(f"rm -f {told}")
     with ThreadPoolExecutor(32) as pool:
         with fault("a thread that blocks for ever") as scene:
-            begun: list[float] = []
-            blocked = [site.stuck(pool, path, over, begun)]
-            # Twice as long as a worker may hang, and far longer than any waits for its turn.
-            wait(lambda: begun and time.monotonic() - begun[-1] > 2 * HANG_S, "a request that hangs")
+            blocked = [site.stuck(pool, "/fault/block", over)]
+            try:
+                victim = int(wait(lambda: site.run(f"cat {told} 2>/dev/null || true"), "a request that hangs"))
+                # Twice as long as a worker may hang.
+                pause(2 * HANG_S)
+            except BaseException:
+                over.set()
+                raise
         fault.none_failed(scene, "nothing: a request that takes its time")
         assert not blocked[0].done() and site.workers() == workers
         with fault("all threads of a worker block for ever") as scene:
-            blocked += [site.stuck(pool, path, over) for _ in range(24)]
+            blocked += [site.stuck(pool, f"/fault/block?pid={victim}", over) for _ in range(24)]
             try:
                 scene.mends(lambda: site.replaced([victim]), "a new worker")
             finally:
