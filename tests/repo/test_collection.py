@@ -7,6 +7,7 @@ import yaml
 
 from tests.repo.conftest import ROOT, Ansible
 
+pytestmark = pytest.mark.slow
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 LOOKUPS = sorted(path.stem for path in (ROOT / "plugins" / "lookup").glob("*.py"))

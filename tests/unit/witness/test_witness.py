@@ -20,6 +20,7 @@ from tests.witness.process import ROOT
 from tests.witness.report import judge_all
 from tests.witness.samples import Reader
 
+pytestmark = pytest.mark.slow
 # The least that shows it: the tests are many.
 CLIENTS = 12
 BRIEF = {"steady": 0.2, "after": 0.2}
