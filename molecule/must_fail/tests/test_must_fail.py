@@ -136,8 +136,8 @@ def test_a_wheel_that_cannot_be_built_tells_the_package_that_the_build_host_lack
     status, output = run({"flask_uwsgi_requirements": str(requirements)})
     assert status != 0
     assert re.search(
-        rf"a wheel of flask_uwsgi_requirements={requirements} cannot be built on {BUILD_HOST}, .* add libpq-dev to "
-        "flask_uwsgi_build_packages: .*Error: pg_config executable not found",
+        rf"psycopg2==2.9.9, of flask_uwsgi_requirements={requirements}, cannot be built on {BUILD_HOST}, which lacks a "
+        "Debian package. Add libpq-dev to flask_uwsgi_build_packages: .*Error: pg_config executable not found",
         output,
     ), output[-3000:]
 
