@@ -131,9 +131,7 @@ def source_files(source: Path, exclude: Iterable[str], root: Path | None = None)
             except OSError as error:
                 refuse(error)
             if problem:
-                name = str(relative)
-                shown = repr(name) if len(name) < _SHOWN else f"{name[:_SHOWN]!r}…"
-                raise ArtifactError(f"flask_uwsgi_source={source} holds {shown}, {problem}")
+                raise ArtifactError(f"flask_uwsgi_source={source} holds {quoted(str(relative))}, {problem}")
             if path.is_file():
                 files.append(relative)
     if not files:
@@ -175,6 +173,11 @@ def _problem(path: Path, relative: Path, within: Path, wanted: Callable[..., boo
 def plain(name: str) -> bool:
     """Tell whether a file's name is UTF-8 and without control characters."""
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
+
+
+def quoted(name: str) -> str:
+    """Return how a message names a file: quoted, and not at full length where that fills a screen."""
+    return repr(name) if len(name) <= _SHOWN else f"{name[:_SHOWN]!r}…"
 
 
 def link_problem(path: Path, within: Path) -> str:

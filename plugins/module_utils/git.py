@@ -19,6 +19,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import (
     link_problem,
     masked,
     plain,
+    quoted,
 )
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.once import once
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import Git
@@ -207,10 +208,10 @@ def _entries(source: Git, listed: str) -> Iterator[_Entry]:
             )
         parts = name.split("/")
         if not plain(name) or {"", ".", ".."} & set(parts) or ".git" in map(str.lower, parts):
-            raise ArtifactError(f"{_named(source)} holds {name!r}, which is no name for a file: rename it there")
+            raise ArtifactError(f"{_named(source)} holds {quoted(name)}, which is no name for a file: rename it there")
         if len(parts) > DEEPEST:
             raise ArtifactError(
-                f"{_named(source)} holds {name[:40]!r}…, which is nested more than {DEEPEST} folders deep: move it up"
+                f"{_named(source)} holds {quoted(name)}, which is nested more than {DEEPEST} folders deep: move it up"
             )
         yield _Entry(PurePosixPath(name), mode, blob)
 

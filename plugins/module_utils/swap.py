@@ -515,7 +515,8 @@ def end_leftovers(layout: Layout, generation: str = "") -> bool:
     # The template itself, its instances' settings, and nothing of what still runs.
     found = [path for unit in brief for suffix in ("", ".d") for path in layout.units.glob(unit + suffix)]
     stale = [path for path in found if path.name.partition("@")[0] not in busy]
-    remove(stale)
+    for path in stale:
+        trees.remove(path)
     if stale:
         systemd.systemctl("daemon-reload")
     # The one runtime directory that outlives its unit.
@@ -551,7 +552,9 @@ def forget_trial(layout: Layout, serving: str) -> None:
         if path.name != serving and not gen.served(layout, path.name):
             gen.remove(layout, path.name)
     units = [*(kind.unit(layout, "*") for kind in kinds.KINDS), layout.socket("*")]
-    remove(path for unit in units for suffix in ("", ".d") for path in layout.volatile_units.glob(unit + suffix))
+    for pattern in (unit + suffix for unit in units for suffix in ("", ".d")):
+        for path in layout.volatile_units.glob(pattern):
+            trees.remove(path)
     systemd.systemctl("daemon-reload")
     layout.tried.unlink(missing_ok=True)
     layout.trial.unlink()
@@ -611,14 +614,8 @@ def remove_orphans(layout: Layout) -> bool:
         if path.parent == layout.generations:
             gen.remove(layout, path.name)
         else:
-            remove([path])
+            trees.remove(path)
     return bool(found)
-
-
-def remove(paths: Iterable[Path]) -> None:
-    """Remove files, links and whole directories."""
-    for path in paths:
-        trees.remove(path)
 
 
 def enabled_generations(layout: Layout) -> list[str]:

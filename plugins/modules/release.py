@@ -75,7 +75,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, files, trees
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import MARKER, marked, sha256
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import orphans, remove
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import orphans
 
 # Seconds that one program may take.
 _TIMEOUT = 900
@@ -304,7 +304,8 @@ def main() -> None:
     if module.params["state"] == "absent":
         doomed = [*orphans(layout), *([incoming] if incoming.exists() else [])]
         if not module.check_mode:
-            remove(doomed)
+            for path in doomed:
+                trees.remove(path)
         module.exit_json(changed=bool(doomed))
     release = layout.releases / artifact["id"]
     venv = layout.venvs / artifact["wheelhouse"]["id"]

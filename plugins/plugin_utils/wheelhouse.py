@@ -28,6 +28,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import (
     normalised,
     pin,
     plain,
+    quoted,
     sha256,
 )
 from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
@@ -172,7 +173,7 @@ def _read(archive: Path, python: str, problems: list[str]) -> tuple[list[Wheel],
             file = PurePosixPath(member.name).name
             content = tar.extractfile(member) if member.isreg() else None
             if content is None or str(PurePosixPath(member.name)) != file or not file.endswith(".whl"):
-                problems.append(f"{member.name!r} is no wheel")
+                problems.append(f"{quoted(member.name)} is no wheel")
                 continue
             unpacked += member.size
             if wheel := _wheel(file, content, python, problems):
@@ -185,7 +186,7 @@ def _wheel(file: str, content: IO[bytes], python: str, problems: list[str]) -> W
     try:
         name, version, _, tags = parse_wheel_filename(file)
     except (InvalidWheelFilename, InvalidVersion) as error:
-        problems.append(f"{file!r} has no name of a wheel: {error}")
+        problems.append(f"{quoted(file)} has no name of a wheel: {error}")
         return None
     repaired = any("linux" in tag.platform and not tag.platform.startswith("linux_") for tag in tags)
     wheel = Wheel(file, str(name), version, repaired, _hashes(content))
@@ -217,13 +218,13 @@ def _content(stream: IO[bytes], wheel: Wheel, python: str) -> Iterator[str]:
             return
         names = [entry.filename for entry in entries]
         if bad := [name for name in names if not _inside(name)]:
-            yield f"holds {bad[0]!r}, which leads out of its folder or is no name for a file"
+            yield f"holds {quoted(bad[0])}, which leads out of its folder or is no name for a file"
             return
         if deep := [name for name in names if name.count("/") > DEEPEST]:
-            yield f"holds {deep[0][:40]!r}…, which is nested more than {DEEPEST} folders deep"
+            yield f"holds {quoted(deep[0])}, which is nested more than {DEEPEST} folders deep"
             return
         if several := [name for name, count in Counter(names).items() if count > 1]:
-            yield f"holds {several[0]!r} twice"
+            yield f"holds {quoted(several[0])} twice"
             return
         folders = {name.partition("/")[0] for name in names if name.partition("/")[0].endswith(".dist-info")}
         info = next(iter(folders), "")
@@ -244,13 +245,13 @@ def _content(stream: IO[bytes], wheel: Wheel, python: str) -> Iterator[str]:
             if entry.is_dir():
                 continue
             if stat.S_ISLNK(entry.external_attr >> 16):
-                yield f"holds {entry.filename!r}, a link"
+                yield f"holds {quoted(entry.filename)}, a link"
                 continue
             yield from _file(archive, entry, wheel, info, listed, python)
         yield from _commands(texts.get("entry_points.txt", ""), wheel)
     yield from (
-        f"installs {path!r}, which belongs to the virtual environment or the server: root and the service would run "
-        "or read that in its place"
+        f"installs {quoted(path)}, which belongs to the virtual environment or the server: root and the service would "
+        "run or read that in its place"
         for path in wheel.installs
         if path in ("pyvenv.cfg", MARKER)
         or (
@@ -292,9 +293,9 @@ def _file(
             shared = shared or (name.endswith("__init__.py") and bool(_NAMESPACE.search(chunk)))
     if name not in (f"{info}/RECORD", f"{info}/RECORD.jws", f"{info}/RECORD.p7s"):
         if name not in listed:
-            yield f"holds {name!r}, which its RECORD does not list"
+            yield f"holds {quoted(name)}, which its RECORD does not list"
         elif again and again.digest() != _decoded(expected):
-            yield f"holds {name!r}, which is not what its RECORD says"
+            yield f"holds {quoted(name)}, which is not what its RECORD says"
     top, _, rest = name.partition("/")
     site = f"lib/python{python}/site-packages"
     if top.endswith(".data"):
@@ -302,7 +303,7 @@ def _file(
         headers = f"include/site/python{python}/{wheel.name}"
         folders = {"purelib": site, "platlib": site, "scripts": "bin", "data": "", "headers": headers}
         if scheme not in folders or not rest:
-            yield f"holds {name!r}, which is installed nowhere"
+            yield f"holds {quoted(name)}, which is installed nowhere"
             return
         path = str(PurePosixPath(folders[scheme], rest))
     else:
@@ -334,7 +335,7 @@ def _commands(text: str, wheel: Wheel) -> Iterator[str]:
     for section in ("console_scripts", "gui_scripts"):
         for name, value in parser.items(section) if parser.has_section(section) else ():
             if not _inside(name) or "/" in name:
-                yield f"has the command {name!r}, which is no name for a file"
+                yield f"has the command {quoted(name)}, which is no name for a file"
             else:
                 wheel.installs[f"bin/{name}"] = f"{section} {value}"
 
@@ -443,7 +444,7 @@ def _collisions(wheels: Iterable[Wheel]) -> Iterator[str]:
     for path, several in owners.items():
         harmless = path.count("/") == 3 and path.startswith("lib/") and not path.endswith(_IMPORTED)
         if len({wheel.installs[path] for wheel in several}) > 1 and not harmless:
-            yield f"{' and '.join(wheel.file for wheel in several)} both install {path!r}"
+            yield f"{' and '.join(wheel.file for wheel in several)} both install {quoted(path)}"
         for parent in map(str, PurePosixPath(path).parents):
             if parent in owners:
-                yield f"{owners[parent][0].file} installs {parent!r} as a file, {several[0].file} as a folder"
+                yield f"{owners[parent][0].file} installs {quoted(parent)} as a file, {several[0].file} as a folder"
