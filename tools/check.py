@@ -60,11 +60,11 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
         Stage("molecule threads (Debian 13)", "molecule test --scenario-name threads"),
         # None of them measures, so they may share the machine. The longest come first.
         (
+            Stage("molecule hostile", "molecule test --scenario-name hostile"),
             Stage("molecule runbook", "molecule test --scenario-name runbook"),
             Stage("molecule apps (Debian 13)", "molecule test --scenario-name apps"),
             Stage("molecule life", "molecule test --scenario-name life"),
             Stage("molecule faults", "molecule test --scenario-name faults"),
-            Stage("molecule hostile", "molecule test --scenario-name hostile"),
             Stage("molecule zoo", "molecule test --scenario-name zoo"),
             Stage("molecule must_fail", "molecule test --scenario-name must_fail"),
             Stage("molecule secrets", "molecule test --scenario-name secrets"),
