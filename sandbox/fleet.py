@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -241,14 +241,7 @@ class Fleet:
             f"/etc/ssh/{HOST_KEY}.pub": key.with_suffix(".pub").read_bytes(),
             f"/etc/ssh/authorized_keys/{USER}": self._layout.key.with_suffix(".pub").read_bytes(),
         }
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w") as tar:
-            for path, content in files.items():
-                entry = tarfile.TarInfo(path.lstrip("/"))
-                entry.size = len(content)
-                entry.mode = 0o600 if path.endswith("_key") else 0o644
-                tar.addfile(entry, io.BytesIO(content))
-        return buffer.getvalue()
+        return archive(files)
 
     def _save(self, record: Record) -> None:
         text = json.dumps(dataclasses.asdict(record), indent=2)
@@ -258,6 +251,25 @@ class Fleet:
     def _write_known_hosts(self) -> None:
         keys = {r.address: self._layout.hosts / r.name / f"{HOST_KEY}.pub" for r in records(self._layout).values()}
         _replace(self._layout.known_hosts, "".join(f"{a} {key.read_text()}" for a, key in keys.items()))
+
+
+def archive(files: Mapping[str, bytes]) -> bytes:
+    """Return an archive of files for `podman cp`; private keys are readable by root alone.
+
+    Args:
+        files: contents by absolute path.
+    """
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for path, content in files.items():
+            entry = tarfile.TarInfo(path.lstrip("/"))
+            entry.size = len(content)
+            entry.mode = 0o600 if path.endswith("_key") else 0o644
+            tar.addfile(entry, io.BytesIO(content))
+        end = tar.offset + 2 * tarfile.BLOCKSIZE
+    # Without what fills the last record: podman stops reading where the archive ends, and a busy machine then fails the
+    # copy with "broken pipe" (https://github.com/containers/buildah/issues/6573).
+    return buffer.getvalue()[:end]
 
 
 def _replace(file: Path, text: str) -> None:
