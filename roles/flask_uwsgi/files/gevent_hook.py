@@ -14,11 +14,13 @@ Nothing may be imported above that imports ``socket``, ``ssl`` or ``threading``:
 
 from __future__ import annotations
 
+import _thread
 import faulthandler
 import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, ModuleType
 from typing import Any
@@ -30,6 +32,8 @@ _OURS = {"gevent", "greenlet", "zope", "uwsgidecorators", __name__}
 _TELLING = {"ssl", "socket", "threading", "select", "selectors", "subprocess", "queue", "asyncio", "concurrent.futures"}
 # Seconds after which a greenlet that does not give way blocks the others.
 _BLOCKING = 0.02
+# Seconds that the hub has to tell what it is asked.
+_HUB_S = 0.5
 _MOST = 40
 
 Place = tuple[str, ...]
@@ -158,6 +162,8 @@ class Watch:
         self.warnings, self.patches = Counter(), Counter()
         self.locks, self.threads = Counter(), Counter()
         self.blocked, self.loops = Counter(), Counter()
+        # When it was asked to tell, while it has not told.
+        self.asked_at = 0.0
 
     def start(self) -> None:
         """Wait for the patch."""
@@ -286,18 +292,30 @@ class Watch:
             frame = sys._current_frames().get(event.hub.thread_ident)
             self.blocked.add((stack(frame),))
 
-    def _tell_when_asked(self, _hub: Any) -> None:
+    def _tell_when_asked(self, hub: Any) -> None:
+        """Have the hub tell, and where that does not come to it, this monitor thread what it knows."""
         try:
             os.unlink(os.path.join(_FOLDER, "tell"))  # noqa: PTH108, PTH118
         except OSError:
+            if self.asked_at and time.monotonic() - self.asked_at > _HUB_S:
+                self.asked_at = 0.0
+                self._write(Counter())
             return
-        self.tell()
+        self.asked_at = time.monotonic()
+        hub.loop.run_callback_threadsafe(self.tell)
 
     def tell(self, *_: Any) -> None:
-        """Tell who has blocked the hub so far, and who waits now."""
+        """Tell who has blocked the hub so far, and who waits now.
+
+        To be called in the hub's own thread: who reads the frames of greenlets while they run can crash the process.
+        """
+        self.asked_at = 0.0
         waiting = Counter()
         for found in waiting_stacks():
             waiting.add((found,))
+        self._write(waiting)
+
+    def _write(self, waiting: Counter) -> None:
         write(
             "told.json",
             {
@@ -387,9 +405,11 @@ def write(name: str, document: Any) -> None:
     import json
 
     path = os.path.join(_FOLDER, name)  # noqa: PTH118
-    with open(f"{path}.partial", "w", encoding="utf-8") as stream:  # noqa: PTH123
+    # The hub and its monitor can write at the same time.
+    partial = f"{path}.{_thread.get_ident()}.partial"
+    with open(partial, "w", encoding="utf-8") as stream:  # noqa: PTH123
         json.dump(document, stream)
-    os.rename(f"{path}.partial", path)  # noqa: PTH104
+    os.rename(partial, path)  # noqa: PTH104
 
 
 if "uwsgi" in sys.modules:

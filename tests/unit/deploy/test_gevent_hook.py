@@ -6,6 +6,7 @@ import sys
 import threading
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -86,3 +87,46 @@ def test_a_document_is_written_whole(hook: ModuleType, tmp_path: Path) -> None:
     hook.write("told.json", {"blocked": []})
     assert json.loads((tmp_path / "told.json").read_text()) == {"blocked": []}
     assert [path.name for path in tmp_path.iterdir()] == ["told.json"]
+
+
+class Hub:
+    """A hub that calls back when it gets to it."""
+
+    def __init__(self) -> None:
+        self.loop = self
+        self.called: list[object] = []
+
+    def run_callback_threadsafe(self, callback: object) -> None:
+        self.called.append(callback)
+
+
+@pytest.fixture
+def watch(hook: ModuleType, monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.setattr(hook, "waiting_stacks", lambda: iter([("run.py:1 index",)]))
+    return hook.Watch()
+
+
+def test_who_waits_is_looked_up_where_the_greenlets_run(hook: ModuleType, watch: Any, tmp_path: Path) -> None:
+    hub = Hub()
+    watch._tell_when_asked(hub)
+    assert hub.called == []
+    (tmp_path / "tell").touch()
+    watch._tell_when_asked(hub)
+    # The monitor is another thread: reading the frames of running greenlets has crashed the process.
+    assert (hub.called, sorted(tmp_path.iterdir())) == ([watch.tell], [])
+    watch.tell()
+    assert json.loads((tmp_path / "told.json").read_text())["waiting"] == [{"stack": ["run.py:1 index"], "count": 1}]
+
+
+def test_where_the_hub_is_blocked_what_blocks_it_is_told_all_the_same(
+    hook: ModuleType, watch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(hook.time, "monotonic", lambda: now[0])
+    watch.blocked.add((("run.py:2 wait",),))
+    (tmp_path / "tell").touch()
+    for now[0], told in ((100.0, False), (100.4, False), (100.6, True)):
+        watch._tell_when_asked(Hub())
+        assert (tmp_path / "told.json").exists() is told
+    document = json.loads((tmp_path / "told.json").read_text())
+    assert (document["blocked"][0]["stack"], document["waiting"]) == (["run.py:2 wait"], [])
