@@ -1,6 +1,8 @@
 """What wrk said, as numbers: the script that makes it tell them, and how they are read.
 
-wrk 4.1 hands its script a summary and the latencies, value by value: src/script.c and SCRIPTING of wg/wrk.
+wrk 4.1 hands its script a summary and the latencies, value by value: src/script.c and SCRIPTING of wg/wrk. For each value
+it goes through all the microseconds from the fastest answer to the slowest (src/stats.c: stats_value_at), which takes
+minutes where answers take seconds. So the script reads the counters themselves, which LuaJIT can.
 """
 
 from __future__ import annotations
@@ -21,9 +23,21 @@ wrk.headers["Content-Type"] = {content_type}
 function done(summary, latency, requests)
   local e = summary.errors
   local told = {{}}
-  for i = 1, #latency do
-    local value, count = latency(i)
-    told[#told + 1] = string.format('"%d":%d', value, count)
+  local ffi = require("ffi")
+  ffi.cdef("typedef struct {{ uint64_t count, limit, min, max, data[]; }} stats;")
+  local all = ffi.cast("stats **", latency)[0]
+  if tonumber(all.min) == latency.min and tonumber(all.max) == latency.max then
+    for value = latency.min, latency.max do
+      if all.data[value] > 0 then
+        told[#told + 1] = string.format('"%d":%d', value, tonumber(all.data[value]))
+      end
+    end
+  else
+    -- another version: slow, and right
+    for i = 1, #latency do
+      local value, count = latency(i)
+      told[#told + 1] = string.format('"%d":%d', value, count)
+    end
   end
   io.write("{mark}", string.format('{{"duration_us":%d,"requests":%d,"bytes":%d,', summary.duration, summary.requests,
     summary.bytes), string.format('"connect":%d,"read":%d,"write":%d,"status":%d,"timeout":%d,', e.connect, e.read,
@@ -69,13 +83,13 @@ def version(printed: str) -> str | None:
     return words[1].removeprefix("debian/").partition("-")[0]
 
 
-def parse(stdout: str, stderr: str, returncode: int) -> dict[str, Any]:
+def parse(stdout: str, stderr: str, returncode: int | None) -> dict[str, Any]:
     """Read what one run of wrk printed.
 
     Args:
         stdout: its standard output, with the line of :func:`script`.
         stderr: its standard error.
-        returncode: its exit status; negative for a signal.
+        returncode: its exit status; negative for a signal, None where it was ended since it took too long.
 
     Returns:
         numbers under the names that ``ab``'s result has, and ``error``: None, or kind, message and remedy.
@@ -124,12 +138,15 @@ def _count(value: Any) -> int:
     return value
 
 
-def _error(stdout: str, stderr: str, returncode: int) -> dict[str, str]:
+def _error(stdout: str, stderr: str, returncode: int | None) -> dict[str, str]:
     said = [line.strip() for line in [*stderr.splitlines(), *stdout.splitlines()] if line.strip()]
     for part, kind, remedy in _ERRORS:
         line = next((line for line in said if part in line), None)
         if line:
             return {"kind": kind, "message": f"wrk gave up: {line}", "remedy": remedy}
+    if returncode is None:
+        remedy = "the host that sends has too much to do: lower the concurrency, or add load hosts (group loadgen)"
+        return {"kind": "killed", "message": "wrk went on long after its duration, and was ended", "remedy": remedy}
     if returncode < 0:
         return {"kind": "killed", "message": f"wrk was ended by signal {-returncode}", "remedy": ""}
     begins = said[0][:120] if said else "nothing"

@@ -164,7 +164,7 @@ def measure(module: AnsibleModule, executable: str) -> dict[str, Any]:
         found["started_at"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         stdout, stderr, returncode = load.execute(command, params["duration_s"] + _GRACE_S)
     raw = load.transcript(command, stdout, stderr, returncode)
-    numbers = wrk.parse(stdout, stderr, -9 if returncode is None else returncode)
+    numbers = wrk.parse(stdout, stderr, returncode)
     histogram = numbers.pop("histogram_ms", {})
     if params["histogram"]:
         found |= {"histogram_ms": histogram, "raw": raw}

@@ -1,4 +1,8 @@
+import asyncio
+import contextlib
+import random
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +44,7 @@ def test_a_run_without_an_answer_has_no_latency() -> None:
         ("Usage: wrk <options> <url>\n", "", 1, "unparsable", "Usage: wrk"),
         ("", "", 0, "unparsable", "printed: nothing"),
         ("", "", -9, "killed", "signal 9"),
+        ("", "", None, "killed", "went on long after its duration"),
     ],
 )
 def test_what_is_no_result_is_told(stdout: str, stderr: str, status: int, kind: str, words: str) -> None:
@@ -68,6 +73,43 @@ def test_wrk_measures_and_sends_the_body_as_it_is(server: Server, run_module: Ru
     assert found["engine"].startswith("wrk 4")
     assert found["p50_ms"] <= found["p99_ms"] <= found["max_ms"]
     assert Path(found["files"]["output"]).read_text(encoding="utf-8").startswith("$ ")
+
+
+@needs_wrk
+@pytest.mark.slow
+def test_answers_that_take_seconds_are_told_as_fast_as_others(tmp_path: Path) -> None:
+    """Value by value, as wrk's own interface has it, it took 24 s here to tell 3,600 latencies of up to 7 s."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                await asyncio.sleep(7 * random.random())
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async def run(script: Path) -> bytes:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0, backlog=2000) as server:
+            port = server.sockets[0].getsockname()[1]
+            command = [
+                "wrk",
+                "-t2",
+                "-c1500",
+                "-d8s",
+                "--timeout",
+                "60s",
+                "-s",
+                str(script),
+                f"http://127.0.0.1:{port}/",
+            ]
+            process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+            return (await process.communicate())[0]
+
+    script = tmp_path / "run.lua"
+    script.write_text(wrk.script(None, "text/plain"))
+    began = time.monotonic()
+    found = wrk.parse(asyncio.run(run(script)).decode(), "", 0)
+    assert time.monotonic() - began < 2 * 8
+    assert found["complete"] == sum(found["histogram_ms"].values()) > 1500
+    assert found["max_ms"] > 4000
 
 
 @needs_wrk
