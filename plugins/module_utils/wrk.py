@@ -1,8 +1,8 @@
 """What wrk said, as numbers: the script that makes it tell them, and how they are read.
 
-wrk 4.1 hands its script a summary and the latencies, value by value: src/script.c and SCRIPTING of wg/wrk. For each value
-it goes through all the microseconds from the fastest answer to the slowest (src/stats.c: stats_value_at), which takes
-minutes where answers take seconds. So the script reads the counters themselves, which LuaJIT can.
+wrk 4.1 hands its script a summary and the latencies, value by value: src/script.c and SCRIPTING of wg/wrk. For each
+value it goes through all the microseconds from the fastest answer to the slowest (src/stats.c: stats_value_at), which
+takes minutes where answers take seconds. So the script reads the counters themselves, which LuaJIT can.
 """
 
 from __future__ import annotations
