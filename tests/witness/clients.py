@@ -119,17 +119,23 @@ class Load:
         return Sample(begun, ended, f"{headers.get('X-Generation', 'none')} ({headers.get('X-Mode', 'unknown')})")
 
 
-def kind(error: Exception) -> str:
-    """Return which kind of failure an error of a request is."""
-    if isinstance(error, TimeoutError):
-        return "timeout"
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "empty"
-    number = error.errno if isinstance(error, OSError) else None
-    if number == errno.ECONNREFUSED:
-        return "refused"
-    if number in (errno.ECONNRESET, errno.EPIPE) or isinstance(error, ConnectionResetError):
-        return "reset"
+def kind(error: BaseException | None) -> str:
+    """Return which kind of failure an error of a request is.
+
+    aiohttp wraps what the system said, and where a body could not be written the wrapper has no number of its own: the
+    first error of the chain that is known tells the kind.
+    """
+    while error is not None:
+        if isinstance(error, TimeoutError):
+            return "timeout"
+        if isinstance(error, aiohttp.ServerDisconnectedError):
+            return "empty"
+        number = error.errno if isinstance(error, OSError) else None
+        if number == errno.ECONNREFUSED:
+            return "refused"
+        if number in (errno.ECONNRESET, errno.EPIPE) or isinstance(error, ConnectionResetError):
+            return "reset"
+        error = error.__cause__
     return "other"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import signal
@@ -11,11 +12,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.unit.witness.server import Server
 from tests.witness import Window, Witness, WitnessError
 from tests.witness import __main__ as by_hand
+from tests.witness.clients import kind
 from tests.witness.process import ROOT
 from tests.witness.report import judge_all
 from tests.witness.samples import Reader
@@ -146,11 +149,27 @@ def test_a_closed_port_is_seen_and_reports_outlive_the_witness(tmp_path: Path) -
     assert reports["good"].failures == {}
     assert reports["closed"].failures["refused"] > 0
     # What stood in the queue when the port was closed is reset by the kernel.
-    assert set(reports["closed"].failures) <= {"refused", "reset"}
+    assert set(reports["closed"].failures) <= {"refused", "reset"}, reports["closed"].examples
     with kept.open("rb") as file:
         reader = Reader(file)
         reader.read()
     assert judge_all(reader.samples, "run", CLIENTS).failures["refused"] >= reports["closed"].failures["refused"]
+
+
+@pytest.mark.parametrize(
+    ("cause", "expected"),
+    [
+        (aiohttp.ClientConnectionResetError("Cannot write to closing transport"), "reset"),
+        (BrokenPipeError(errno.EPIPE, "no"), "reset"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "no"), "refused"),
+        (OSError(errno.EMFILE, "no"), "other"),
+        (None, "other"),
+    ],
+)
+def test_an_error_that_wraps_another_is_of_the_kind_of_that(cause: Exception | None, expected: str) -> None:
+    error = aiohttp.ClientOSError(None, "Can not write request body")
+    error.__cause__ = cause
+    assert kind(error) == expected
 
 
 def test_a_request_without_an_answer_is_awaited_and_times_out() -> None:
