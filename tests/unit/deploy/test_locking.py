@@ -175,6 +175,7 @@ def test_the_dependencies_of_a_project_are_locked(app: Path, locked: LockOf) -> 
 def test_a_uv_lock_beside_the_project_is_exported(app: Path, locked: LockOf) -> None:
     (app / "pyproject.toml").write_text(
         '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["flask"]\n'
+        '[tool.uv]\nrequired-version = "==0.0.1"\n'
     )
     checksum = HASH.removeprefix("--hash=")
     (app / "uv.lock").write_text(
@@ -404,6 +405,25 @@ def test_settings_of_uv_in_a_project_do_not_count(app: Path, locked: LockOf, tmp
     )
     lock = locked(app)
     assert pins(lock)["flask"] == "3.1" and lock.ignored == ["[tool.uv] of pyproject.toml"]
+
+
+@pytest.mark.usefixtures("registry")
+def test_settings_of_uv_around_the_cache_do_not_count(
+    app: Path, locked: LockOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The cache may be in a clone of the application. Only the operator's own settings count.
+    monkeypatch.delenv("UV_NO_CONFIG")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "links").mkdir()
+    wheel(tmp_path / "links", "flask", "9.0")
+    settings = f'find-links = ["{(tmp_path / "links").as_uri()}"]\n'
+    (tmp_path / "uv.toml").write_text(settings)
+    (app / "requirements.txt").write_text("flask\n")
+    assert pins(locked(app))["flask"] == "3.1"
+    (tmp_path / "config" / "uv").mkdir(parents=True)
+    (tmp_path / "config" / "uv" / "uv.toml").write_text(settings)
+    (app / "requirements.txt").write_text("flask>=1\n")
+    assert pins(locked(app))["flask"] == "9.0"
 
 
 def test_a_lock_with_options_is_a_lock(app: Path, locked: LockOf) -> None:
