@@ -230,14 +230,23 @@ def hostile(repository: Path, tmp_path: Path, request: pytest.FixtureRequest) ->
 
 @pytest.mark.parametrize("checked", [True, False], ids=["fsck", "no fsck"])
 def test_a_tree_cannot_write_outside_its_folder(
-    repository: Path, hostile: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checked: bool
+    repository: Path,
+    hostile: Path,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    checked: bool,
 ) -> None:
     monkeypatch.delattr(tarfile, "data_filter", raising=False)
     if not checked:
         monkeypatch.setattr(git, "_SAFE", ())
     before = set(tmp_path.iterdir())
     told = problem(source(repository), cache)
-    assert re.search(r"git-fsck\) refuses|which is no name for a file|which cannot be written", told), told
+    # Control characters are all the same to git.
+    by_git = checked and "control" not in request.node.callspec.id
+    ours = r"which is no name for a file|which cannot be written"
+    assert re.search(r"git-fsck\) refuses" if by_git else ours, told), told
     assert "\x1b" not in told
     assert list(hostile.iterdir()) == []
     assert set(tmp_path.iterdir()) == before

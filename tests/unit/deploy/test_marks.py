@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from collections.abc import Callable
 from dataclasses import replace
@@ -362,6 +363,15 @@ def test_a_claim_makes_account_group_and_directories_and_marks_them(
     for path in (empty.root, empty.releases, empty.venvs, empty.generations):
         status = path.stat()
         assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (0, GID, 0o750)
+
+
+def test_a_name_that_became_somebody_else_s_meanwhile_is_not_claimed(
+    empty: TemporaryLayout, people: dict[str, Account]
+) -> None:
+    plant(empty.root / "photos", "file")
+    with pytest.raises(claim.ClaimError, match=re.escape(f"{empty.root} (a directory that has photos)")):
+        claim.claim(empty, "shop", "shop")
+    assert not people and not empty.mark.exists() and [path.name for path in empty.root.iterdir()] == ["photos"]
 
 
 def test_what_was_there_before_is_not_marked_as_made(empty: TemporaryLayout, people: dict[str, Account]) -> None:
