@@ -20,6 +20,7 @@ from .layout import Layout
 
 # Seconds that the hook's monitor has to tell what waits; it looks every 0.05 s.
 _TELL_S = 3.0
+_IDLE = re.compile(r"/gevent/hub\.py:\d+ run$")
 # Bytes of one of its documents.
 _MOST = 4 << 20
 _OWN = re.compile(r"^(?:Current thread|Stack \()", re.M)
@@ -96,7 +97,9 @@ class Instance:
         # Its interpreter stands still: Python's own handler of the signal needs none.
         worker = self.worker
         stack = self.stack(worker) if worker else []
-        return {"blocked": [{"stack": stack, "count": 1}]} if stack else {}
+        # Whose innermost frame is the hub's waits for events, and blocks nobody.
+        blocks = stack and not _IDLE.search(stack[0])
+        return {"blocked": [{"stack": stack, "count": 1}]} if blocks else {}
 
     def hanging(self) -> list[str]:
         """Return where the application hangs while it is loaded, the innermost frame first."""

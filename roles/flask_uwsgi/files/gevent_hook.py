@@ -268,29 +268,37 @@ class Watch:
         write("loaded.json", self.report)
 
     def _monitor(self) -> None:
-        """Have gevent's monitor thread see who blocks the hub."""
-        import warnings
+        """Have a thread see who blocks the hub.
 
+        gevent has one for that. It ends for good where it first looks before the hub runs, as on a busy host (26.9,
+        ``_monitor.py``: a greenlet that has not begun is false), and its reports read the frames of greenlets that run.
+        """
         import gevent
-        from gevent import events
+        from gevent._tracer import GreenletTracer
+        from gevent.monkey import get_original
 
-        # It misses psutil, which nobody needs here.
-        warnings.filterwarnings("ignore", module="gevent._monitor")
+        sleep = get_original("time", "sleep")
+        # It notes the switches of the thread in which it was made.
+        hub, tracer = gevent.get_hub(), GreenletTracer()
 
-        gevent.config.monitor_thread = True
-        gevent.config.max_blocking_time = _BLOCKING
-        events.subscribers.append(self._on_event)
-        hub = gevent.get_hub()
-        thread = hub.start_periodic_monitoring_thread()
-        # It would print each report to the journal.
-        thread._show_blocking_report = lambda *_: None
-        thread.add_monitoring_function(self._tell_when_asked, 0.05)
+        def watch() -> None:
+            while True:
+                sleep(_BLOCKING)
+                if tracer.did_block_hub(hub):
+                    self._note_blocking(hub)
+                self._tell_when_asked(hub)
 
-    def _on_event(self, event: Any) -> None:
-        """Note the stack of a greenlet that does not give way; gevent calls this in its monitor thread."""
-        if type(event).__name__ == "EventLoopBlocked":
-            frame = sys._current_frames().get(event.hub.thread_ident)
-            self.blocked.add((stack(frame),))
+        get_original("_thread", "start_new_thread")(watch, ())
+
+    def _note_blocking(self, hub: Any) -> None:
+        """Note the stack of a greenlet that does not give way."""
+        interval = sys.getswitchinterval()
+        # As long as its frames are read, the hub's thread shall not go on in them.
+        sys.setswitchinterval(1)
+        try:
+            self.blocked.add((stack(sys._current_frames().get(hub.thread_ident)),))
+        finally:
+            sys.setswitchinterval(interval)
 
     def _tell_when_asked(self, hub: Any) -> None:
         """Have the hub tell, and where that does not come to it, this monitor thread what it knows."""

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -130,3 +131,40 @@ def test_where_the_hub_is_blocked_what_blocks_it_is_told_all_the_same(
         assert (tmp_path / "told.json").exists() is told
     document = json.loads((tmp_path / "told.json").read_text())
     assert (document["blocked"][0]["stack"], document["waiting"]) == (["run.py:2 wait"], [])
+
+
+# In a process of its own, since gevent patches it. Before the hub runs, its monitor has looked already.
+BLOCKED = """
+import importlib.util, sys, time
+from pathlib import Path
+
+spec = importlib.util.spec_from_file_location("gevent_hook", sys.argv[1])
+hook = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(hook)
+import gevent, gevent.monkey
+blocks = time.sleep
+gevent.monkey.patch_time()
+watch, told = hook.Watch(), Path(sys.argv[2], "told.json")
+watch._monitor()
+blocks(0.5)
+
+def wait_in_c():
+    blocks(1)
+
+gevent.spawn(wait_in_c).join()
+Path(sys.argv[2], "tell").touch()
+deadline = time.monotonic() + 30
+while not told.exists() and time.monotonic() < deadline:
+    gevent.sleep(0.05)
+"""
+
+
+def test_who_blocks_the_hub_is_seen_also_where_it_began_late(tmp_path: Path) -> None:
+    (tmp_path / "run.py").write_text(BLOCKED)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "run.py", FILE, tmp_path],
+        capture_output=True, text=True, check=False, env={"RUNTIME_DIRECTORY": str(tmp_path)}, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert told["blocked"][0]["stack"][0].endswith(" wait_in_c"), told["blocked"]

@@ -162,6 +162,23 @@ def test_an_interpreter_that_stands_still_is_asked_by_signal(
 
 
 @pytest.mark.parametrize(
+    ("stack", "told"),
+    [
+        (["run.py:1 wait"], {"blocked": [{"stack": ["run.py:1 wait"], "count": 1}]}),
+        (["/v/lib/python3.11/site-packages/gevent/hub.py:647 run"], {}),
+        ([], {}),
+    ],
+)
+def test_a_hub_that_waits_for_events_blocks_nobody(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, stack: list[str], told: dict[str, object]
+) -> None:
+    monkeypatch.setattr(gevent_instance, "_TELL_S", 0.1)
+    monkeypatch.setattr(Instance, "worker", 4711)
+    monkeypatch.setattr(Instance, "stack", lambda _self, _pid: stack)
+    assert instance.tell() == told
+
+
+@pytest.mark.parametrize(
     "told",
     [{"waiting": {}}, {"waiting": 5}, {"waiting": [5]}, {"waiting": [{"stack": 5}]}, {"waiting": [{}]}, [], 5, None],
 )
