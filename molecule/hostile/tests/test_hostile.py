@@ -37,7 +37,7 @@ def full(*kinds: str) -> list[Any]:
 @pytest.mark.usefixtures("good_clients")
 @pytest.mark.parametrize(
     "kind",
-    ["fifo", "nonsense", *full("drip", "directory", "link", "dangling", "endless", "silent", "pid 1")],
+    ["fifo", *full("nonsense", "drip", "directory", "link", "dangling", "endless", "silent", "pid 1")],
 )
 def test_what_the_service_left_behind_stops_no_operation(site: Site, kind: str) -> None:
     with site.planted(kind, "--once"):
