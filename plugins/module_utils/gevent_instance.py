@@ -18,8 +18,9 @@ from . import generation as gen
 from . import systemd, temporary, trees, untrusted
 from .layout import Layout
 
-# Seconds that the hook's monitor has to tell what waits; it looks every 0.05 s.
+# Seconds that the hook's monitor has to tell what waits; it looks every 0.02 s.
 _TELL_S = 3.0
+# Where the hub itself waits.
 _IDLE = re.compile(r"/gevent/hub\.py:\d+ run$")
 # Bytes of one of its documents.
 _MOST = 4 << 20

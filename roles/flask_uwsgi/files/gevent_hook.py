@@ -387,7 +387,7 @@ def forget_dead_threads() -> None:
     """Have Python forget the threads that the fork has left behind.
 
     uWSGI does not call ``PyOS_AfterFork_Child`` (2.0.31, ``plugins/python/python_plugin.c``, without
-    ``py-call-osafterfork``), and whoever asks for the stacks of all threads, as gevent's monitor does, would read freed
+    ``py-call-osafterfork``), and whoever asks for the stacks of all threads, as this hook does, would read freed
     memory. An import that looks up a host's name is enough: gevent does that in a thread. From Python 3.13 on nothing
     that is read lies on a thread's own stack, and deleting another's state makes Python forget who it is itself
     (``Python/pystate.c``: ``unbind_gilstate_tstate``).
