@@ -317,11 +317,7 @@ def _library(entry: Mapping[str, Any], found: tuple[str, str], loaded: bool, evi
 
 def _overlaps(measured: Measured | None) -> bool:
     return bool(
-        measured
-        and measured.single_ms is not None
-        and measured.single_ms >= _FAST_MS
-        and (measured.overlap or 0) >= _OVERLAPS
-        and not measured.unfinished
+        measured and measured.least_ms >= _FAST_MS and (measured.overlap or 0) >= _OVERLAPS and not measured.unfinished
     )
 
 
@@ -341,7 +337,6 @@ def cooperation(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _together(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Finding]:
-    single = measured.single_ms or 0.0
     bad = {status: count for status, count in measured.statuses.items() if not measured.good(int(status))}
     if measured.unfinished:
         what = f"{measured.unfinished} of {measured.requests} requests for {asked[4:]} at once never ended"
@@ -351,8 +346,8 @@ def _together(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Fi
         what = f"{asked} answers alone, and of {measured.requests} at once: {told}. {_one_line(measured.said)}"
         loops = tuple(str(row.get("where")) for row in evidence.rows("loops"))
         yield Finding("blocks", what.strip(), loops or _culprit(evidence), _YIELD)
-    elif single < _FAST_MS:
-        what = f"{asked} answers too fast to tell ({single:.1f} ms)"
+    elif measured.least_ms < _FAST_MS:
+        what = f"{asked} answers too fast to tell ({measured.least_ms:.1f} ms)"
         yield Finding("note", what, (), f"Set {_PATH} to a path that waits, such as one that asks the data base")
     # On a busy host one that computes can take so long alone that many seem to overlap.
     elif (measured.overlap or 0) < _OVERLAPS or measured.cpu_ms >= _LONG_MS:

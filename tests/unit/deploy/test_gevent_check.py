@@ -31,8 +31,9 @@ BLOCKED = {"blocked": [{"stack": ["/opt/shop/releases/r1/app.py:9 index", "flask
 
 def measured(**more: Any) -> Measured:
     """Return a probe of ten requests that overlapped."""
+    seconds = (more.get("single_ms") or 200.0) / 1000
     values: dict[str, Any] = {
-        "alone": [{"status": 200, "seconds": 0.2, "said": "", "location": ""}] * 4,
+        "alone": [{"status": 200, "seconds": seconds, "said": "", "location": ""}] * 4,
         "single_ms": 200.0,
         "burst_ms": 230.0,
         "overlap": 0.98,
@@ -179,6 +180,11 @@ def test_it_is_worth_a_note_where_it_is_not_imported_or_is_remedied() -> None:
 def test_a_measured_overlap_is_not_contradicted_by_a_suspicion() -> None:
     loaded = {"modules": ["psycopg2"]}
     assert one("libraries", loaded=loaded, installed={"psycopg2": "2.9"}, measured=measured())["level"] == "warning"
+    # The path does not wait: the host was busy most of the times that it was asked.
+    times = [{"status": 200, "seconds": seconds, "said": "", "location": ""} for seconds in (0.3, 0.009, 0.002, 0.008)]
+    noisy = measured(single_ms=8.0, burst_ms=20.0, alone=times)
+    assert one("libraries", loaded=loaded, installed={"psycopg2": "2.9"}, measured=noisy)["level"] == "blocks"
+    assert "too fast to tell (2.0 ms)" in one("cooperation", measured=noisy)["what"]
     hung = measured(unfinished=3)
     assert one("libraries", loaded=loaded, installed={"psycopg2": "2.9"}, measured=hung)["level"] == "blocks"
 

@@ -76,6 +76,19 @@ def test_requests_that_run_at_the_same_time_overlap(serve: Serve) -> None:
     assert "good" not in str(found.document()), "what a good answer says is not kept"
 
 
+def test_a_short_request_is_asked_until_it_was_once_undisturbed(serve: Serve) -> None:
+    asked: list[bool] = []
+
+    def reply() -> tuple[int, str]:
+        asked.append(True)
+        # As on a host that is busy with something else.
+        time.sleep(0.0 if len(asked) == 9 else 0.02)
+        return 200, "good"
+
+    found = probe(serve(reply))
+    assert found.single_ms and found.single_ms > 20 > found.least_ms
+
+
 def test_requests_that_run_one_after_the_other_do_not(serve: Serve) -> None:
     lock = threading.Lock()
 
@@ -111,9 +124,9 @@ def test_the_figures_are_those_of_the_burst_that_went_wrong(serve: Serve) -> Non
 
     def reply() -> tuple[int, str]:
         asked.append(True)
-        # Four alone, five at once that take as long as one after the other, then errors that take longer.
-        time.sleep(0.01 if len(asked) <= 4 else 0.1 if len(asked) <= 9 else 0.3)
-        return (200 if len(asked) <= 9 else 500), "said"
+        # Those alone, five at once that take as long as one after the other, then errors that take longer.
+        time.sleep(0.01 if len(asked) <= 12 else 0.1 if len(asked) <= 17 else 0.3)
+        return (200 if len(asked) <= 17 else 500), "said"
 
     found = probe(serve(reply))
     assert found.statuses == {"500": 5} and found.said == "said"
