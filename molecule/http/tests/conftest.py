@@ -1,0 +1,103 @@
+"""Applications on one host, each deployed once for all tests that ask for it, in the mode that they ask for."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import testinfra
+
+from tests.support.application import Application, Deploy, Release
+
+HOST = "mol-http"
+FIRST_PORT = 8100
+TESTS = Path(__file__).resolve().parent
+
+
+@pytest.fixture(scope="session", params=["gevent", "threads"])
+def mode(request: pytest.FixtureRequest) -> str:
+    """Each mode in turn; pytest runs all tests of one mode before those of the other."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def address() -> str:
+    """The address of the host."""
+    hosts = json.loads(
+        subprocess.run(
+            ["ansible-inventory", "--inventory", os.environ["SANDBOX_INVENTORY"], "--host", HOST],
+            capture_output=True,
+            check=True,
+        ).stdout
+    )
+    return str(hosts["ansible_host"])
+
+
+@pytest.fixture(scope="session")
+def deployed(play: Callable[..., subprocess.CompletedProcess[str]], address: str) -> Iterator[Deploy]:
+    """Deploy an application, or return the one that was deployed with the same source, mode and variables.
+
+    Each is an application of its own with its own port, so that tests of different releases do not undo each
+    other's deploys: deployed(SOURCE, MODE, flask_uwsgi_header_size=16384).
+    """
+    host = testinfra.get_host(f"ansible://{HOST}?ansible_inventory={os.environ['SANDBOX_INVENTORY']}", sudo=True)
+    known: dict[str, Application] = {}
+    numbers = itertools.count()
+
+    def deploy(source: Path, mode: str, **variables: Any) -> Application:
+        key = json.dumps([str(source), mode, variables], sort_keys=True)
+        if key not in known:
+            number = next(numbers)
+            name, port = f"http_{number}", FIRST_PORT + number
+            chosen = {
+                "flask_uwsgi_app_name": name,
+                "flask_uwsgi_port": port,
+                "flask_uwsgi_source": str(source),
+                **variables,
+            }
+            done = play("deploy", "-e", f"mode={mode}", "-e", json.dumps(chosen))
+            assert done.returncode == 0, done.stdout[-8000:]
+            known[key] = Application(host, name, (address, port), mode, source, variables)
+        return known[key]
+
+    yield deploy
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """Return the folder of a release: release("app_echo.py", "flask", note="text of note")."""
+    known: dict[str, Path] = {}
+
+    def make(module: str, *requirements: str, **files: str) -> Path:
+        key = json.dumps([module, requirements, files], sort_keys=True)
+        if key not in known:
+            folder = tmp_path_factory.mktemp(module.removesuffix(".py"))
+            (folder / "run.py").write_text((TESTS / module).read_text())
+            (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in requirements))
+            for name, text in files.items():
+                path = folder / name.replace("__", "/")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+            known[key] = folder
+        return known[key]
+
+    return make
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show the journal of the application under test with every failure."""
+    report = yield
+    if report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            if isinstance(value, Application):
+                journal = f"journalctl --no-pager --lines 400 --unit '{value.name}*'"
+                shown = value.run(f"{journal} | grep -v '\" 200 ' | tail -n 60; true")
+                report.sections.append((f"journal of {value.name}", shown))
+    return report

@@ -1,0 +1,89 @@
+"""An application that was deployed, as its clients and the administrator of its host see it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.wire import Address, Answer, ask, request
+
+
+@dataclass(frozen=True)
+class Application:
+    """An application that serves on the host."""
+
+    host: Any
+    name: str
+    address: Address
+    mode: str
+    source: Path
+    # The role's variables that it was deployed with, beside its name, mode, source and port.
+    variables: Mapping[str, Any]
+
+    @property
+    def url(self) -> str:
+        """Where the application answers."""
+        return f"http://{self.address[0]}:{self.address[1]}"
+
+    def ask(self, data: bytes, *, timeout: float = 30) -> Answer:
+        """Send bytes at once, and return the answer."""
+        return ask(self.address, data, timeout=timeout)
+
+    def get(self, path: str, *headers: str) -> Answer:
+        """Ask for a path as it is."""
+        return self.ask(request(*headers, line=f"GET {path} HTTP/1.1"))
+
+    def run(self, command: str) -> str:
+        """Run a shell command as root on the host, and return its output."""
+        return str(self.host.check_output(command))
+
+    def journal(self, since: float) -> str:
+        """Return what the application's units logged since a time of this machine's clock."""
+        return self.run(f"journalctl --no-pager --unit '{self.name}@*' --since @{since:.6f}")
+
+    @property
+    def generation(self) -> str:
+        """The generation that `current` names."""
+        return self.run(f"readlink /opt/{self.name}/current").rpartition("/")[2]
+
+    @property
+    def unit(self) -> str:
+        """The unit that serves."""
+        return f"{self.name}@{self.generation}.service"
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """What uWSGI's stats server says."""
+        reader = (
+            "import socket,sys;s=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1]);"
+            "sys.stdout.buffer.write(b''.join(iter(lambda:s.recv(65536),b'')))"
+        )
+        generation = self.generation
+        path = f"/run/{self.name}/{generation}/{generation}.stats"
+        document: dict[str, Any] = json.loads(self.run(f'python3 -c "{reader}" {path}'))
+        return document
+
+    def busy(self) -> int:
+        """Return how many requests are in the hands of the application."""
+        return sum(core["in_request"] for worker in self.stats["workers"] for core in worker["cores"])
+
+    def wait_until(self, true: Callable[[], bool], what: str, within: float = 20) -> None:
+        """Wait until something holds.
+
+        Args:
+            true: tells whether it does.
+            what: its name, for the message if it never does.
+            within: seconds.
+        """
+        end = time.monotonic() + within
+        while not true():
+            assert time.monotonic() < end, f"not within {within} s: {what}"
+            time.sleep(0.1)
+
+
+Deploy = Callable[..., Application]
+Release = Callable[..., Path]
