@@ -17,11 +17,12 @@ import os
 import re
 import stat
 import tarfile
+import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from . import files
 
@@ -245,30 +246,33 @@ def pack_code(source: Path, files: Iterable[Path], added: Mapping[str, str], tar
         added: names and contents of further files.
         target: the archive to write; it appears whole or not at all.
     """
-    buffer = io.BytesIO()
     unpacked = 0
-    with (
-        gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w") as tar,
-    ):
-        for file in files:
-            with opened(source / file) as stream:
-                unpacked += _add(tar, str(file), stream.read(), executable=_executable(source / file))
-        for name, content in sorted(added.items()):
-            unpacked += _add(tar, name, content.encode(), executable=False)
-    write(target, buffer.getvalue())
+    with tempfile.TemporaryFile(dir=target.parent) as archive:
+        with (
+            gzip.GzipFile(fileobj=archive, mode="wb", mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w") as tar,
+        ):
+            for file in files:
+                with opened(source / file) as stream:
+                    size = os.fstat(stream.fileno()).st_size
+                    unpacked += _add(tar, str(file), stream, size, executable=_executable(source / file))
+            for name, text in sorted(added.items()):
+                content = text.encode()
+                unpacked += _add(tar, name, io.BytesIO(content), len(content), executable=False)
+        archive.seek(0)
+        write(target, archive)
     return unpacked
 
 
-def _add(tar: tarfile.TarFile, name: str, content: bytes, executable: bool) -> int:
+def _add(tar: tarfile.TarFile, name: str, content: IO[bytes], size: int, executable: bool) -> int:
     entry = tarfile.TarInfo(name)
-    entry.size = len(content)
+    entry.size = size
     entry.mode = 0o755 if executable else 0o644
-    tar.addfile(entry, io.BytesIO(content))
-    return len(content)
+    tar.addfile(entry, content)
+    return size
 
 
-def write(target: Path, content: bytes) -> None:
+def write(target: Path, content: bytes | IO[bytes]) -> None:
     """Write a file of the cache; it appears whole or not at all."""
     # Several hosts are planned at once, each in a process of its own.
     files.write(target, content, writer=str(os.getpid()))

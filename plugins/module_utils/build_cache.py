@@ -54,7 +54,8 @@ def keep(name: str, wheel: Path) -> None:
     ROOT.mkdir(mode=0o700, exist_ok=True)
     folder = ROOT / name
     folder.mkdir(mode=0o700, exist_ok=True)
-    files.write(folder / wheel.name, wheel.read_bytes(), 0o600)
+    with wheel.open("rb") as content:
+        files.write(folder / wheel.name, content, 0o600)
     for old in sorted(ROOT.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)[_KEPT:]:
         for path in old.iterdir():
             path.unlink()

@@ -15,11 +15,12 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path("/var/lib/flaskops-build")
 GIVEN = ROOT / "in"
@@ -45,10 +46,17 @@ def main() -> None:
     # Nothing else may write to the answer.
     answer = os.dup(1)
     os.dup2(2, 1)
-    verbs: dict[str, Callable[..., Path]] = {"fetch": fetch, "tools": tools, "wheel": wheel, "lock": lock}
-    folder = verbs[sys.argv[1]](*sys.argv[2:])
+    verbs: dict[str, Callable[..., Path]] = {"tools": tools, "wheel": wheel, "lock": lock}
     with os.fdopen(answer, "wb") as output, tarfile.open(fileobj=output, mode="w|") as tar:
-        tar.add(folder, arcname=".")
+        if sys.argv[1] == "fetch":
+            # File by file: what is written here is in memory, and wheels can have gigabytes.
+            for member, content in fetch():
+                try:
+                    tar.addfile(member, content)
+                except OSError as error:
+                    sys.exit(f"ERROR: the download of {member.name.partition('/')[2]} ended early: {error}")
+        else:
+            tar.add(verbs[sys.argv[1]](*sys.argv[2:]), arcname=".")
 
 
 def _end_with_parent() -> None:
@@ -58,11 +66,11 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def fetch() -> Path:
+def fetch() -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
     """Download one file for each entry of ``in/entries.json`` whose marker holds here, with the distribution's pip.
 
-    Each goes into a folder named by the entry's number. pip's own commands run the build of an sdist to read its
-    metadata; its index and its session alone run nothing. They are used with the host's configuration of pip.
+    Each is in a folder named by the entry's number. pip's own commands run the build of an sdist to read its metadata;
+    its index and its session alone run nothing. They are used with the host's configuration of pip.
     """
     entries = json.loads((GIVEN / "entries.json").read_text())
     # pip says why the registry does not answer, and then that it has no such package.
@@ -80,16 +88,23 @@ def fetch() -> Path:
             found = finder.find_best_candidate(entry["name"], wanted, Hashes(entry["hashes"])).best_candidate
             if not found:
                 sys.exit(f"ERROR: No matching distribution found for {entry['name']}=={entry['version']}")
-            folder = WORK / "out" / str(number)
-            folder.mkdir()
             answer = session.get(
                 found.link.url_without_fragment, headers={"Accept-Encoding": "identity"}, stream=True, timeout=60
             )
             answer.raise_for_status()
-            with (folder / found.link.filename).open("wb") as stream:
+            member = tarfile.TarInfo(f"{number}/{found.link.filename}")
+            length = answer.headers.get("Content-Length", "")
+            if length.isdecimal() and "Content-Encoding" not in answer.headers:
+                member.size = int(length)
+                yield member, answer.raw
+                continue
+            # A tar names the size before the content.
+            with tempfile.TemporaryFile() as stream:
                 for chunk in answer.iter_content(2**16):
                     stream.write(chunk)
-    return WORK / "out"
+                member.size = stream.tell()
+                stream.seek(0)
+                yield member, stream
 
 
 class _pip:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,21 +52,21 @@ def resolve(sandbox: Sandbox, build_lock: str, wanted: Wanted) -> str:
     given = {"wanted": folder, "uv": uv.path.parent}
     if wanted.archive and wanted.project:
         (folder / "project").write_text(wanted.project)
-        (folder / "project.tar.gz").write_bytes(wanted.archive.read_bytes())
+        shutil.copyfile(wanted.archive, folder / "project.tar.gz")
     elif wanted.archive:
         # uv is told where it is, and a line of the lock says so again.
         given["distribution"] = sandbox.work / "distribution"
         given["distribution"].mkdir()
         name = wanted.archive.name
-        (given["distribution"] / name).write_bytes(wanted.archive.read_bytes())
+        shutil.copyfile(wanted.archive, given["distribution"] / name)
         with (folder / "requirements.txt").open("a") as stream:
             stream.write((build_inside.GIVEN / "distribution" / name).as_uri() + "\n")
     archive = sandbox.run("the requirements", "lock", given=given, tools=environment, network=True)
-    found = list(contents(archive, 2, "the requirements"))
-    if [name for _, name, _ in found] != ["lock.txt"] or len(found[0][2]) > _MOST:
+    found = [path for _, path in contents(archive, 2, "the requirements", sandbox.work / "lock")]
+    if [path.name for path in found] != ["lock.txt"] or found[0].stat().st_size > _MOST:
         raise StepError("the requirements", "output", "ERROR: what was left is no lock")
     address = (build_inside.GIVEN / "distribution").as_uri()
-    text = found[0][2].decode(errors="replace")
+    text = found[0].read_text(errors="replace")
     return _without(text, address)
 
 

@@ -102,23 +102,19 @@ def fetch(sandbox: Sandbox, wanted: list[Entry], limit: int = 4096) -> list[File
     listed.write_text(json.dumps([asdict(entry) for entry in wanted]))
     archive = sandbox.run("the lock", "fetch", given={"entries.json": listed}, network=True)
     found: dict[int, File] = {}
-    for number, name, content in contents(archive, limit, "the lock"):
+    for number, path in contents(archive, limit, "the lock", sandbox.work / "files"):
         entry = wanted[int(number)] if number.isdecimal() and int(number) < len(wanted) else None
         if entry is None or int(number) in found:
-            raise StepError("the lock", "failed", f"ERROR: {number}/{name} is not wanted")
-        if not any(_digest(algorithm, content) in values for algorithm, values in entry.hashes.items()):
+            raise StepError("the lock", "failed", f"ERROR: {number}/{path.name} is not wanted")
+        if not any(_digest(algorithm, path) in values for algorithm, values in entry.hashes.items()):
             expected = ", ".join(values[0] for values in entry.hashes.values())
             raise StepError(
                 str(entry), "hash",
-                f"ERROR: THESE PACKAGES DO NOT MATCH THE HASHES: {entry} is {_digest('sha256', content)}, "
-                f"not {expected}",
+                f"ERROR: THESE PACKAGES DO NOT MATCH THE HASHES: {entry} is {_digest('sha256', path)}, not {expected}",
             )  # fmt: skip
-        folder = sandbox.work / "files" / number
-        folder.mkdir(parents=True)
-        (folder / name).write_bytes(content)
-        found[int(number)] = File(entry, folder / name)
+        found[int(number)] = File(entry, path)
         if found[int(number)].is_wheel:
-            _insist_on_name(entry.name, entry.version, name)
+            _insist_on_name(entry.name, entry.version, path.name)
     archive.unlink()
     return [found[number] for number in sorted(found)]
 
@@ -196,32 +192,32 @@ def build(sandbox: Sandbox, file: File, tools: Path, patches: Mapping[str, str])
         for name, text in patches.items():
             (given["patches"] / name).write_text(text)
     archive = sandbox.run(subject, "wheel", file.path.name, given=given, tools=tools)
-    built = list(contents(archive, 2, subject))
+    built = list(contents(archive, 2, subject, sandbox.work / "built" / subject))
     if len(built) != 1 or built[0][0] != ".":
         raise StepError(subject, "output", f"ERROR: its build left {len(built)} files where one wheel belongs")
-    _, name, content = built[0]
-    if not _WHEEL.fullmatch(name):
-        raise StepError(subject, "output", f"ERROR: its build left {name}, which is no wheel")
-    _insist_on_name(file.entry.name, file.entry.version, name)
-    target = sandbox.work / "built" / name
-    target.parent.mkdir(exist_ok=True)
-    target.write_bytes(content)
+    target = built[0][1]
+    if not _WHEEL.fullmatch(target.name):
+        raise StepError(subject, "output", f"ERROR: its build left {target.name}, which is no wheel")
+    _insist_on_name(file.entry.name, file.entry.version, target.name)
     archive.unlink()
     return target
 
 
-def collect(wheels: Iterable[tuple[Path, str]], target: Path) -> list[Wheel]:
+def collect(wheels: Iterable[tuple[Path, str]], target: Path, owner: int = -1) -> list[Wheel]:
     """Write the wheels into one tar whose bytes depend on them alone, and return what it holds.
 
     Args:
         wheels: where each is, and the SHA-256 of the file that it was built from; empty where it was fetched.
         target: the archive.
+        owner: numeric id of the account that alone may read it; -1 for the one that writes it.
 
     Raises:
         StepError: two have one name.
     """
     found: dict[str, Wheel] = {}
-    with tarfile.open(target, "w") as tar:
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o400)
+    with os.fdopen(descriptor, "wb") as output, tarfile.open(fileobj=output, mode="w") as tar:
+        os.fchown(descriptor, owner, -1)
         for path, built_from in sorted(wheels, key=lambda wheel: wheel[0].name):
             if path.name in found:
                 raise StepError(path.name, "output", f"ERROR: two packages have the wheel {path.name}")
@@ -248,32 +244,37 @@ def itself(path: Path) -> Entry:
     return Entry(normalised(name), version, "", {"sha256": [sha256(path)]})
 
 
-def contents(archive: Path, most: int, subject: str) -> Iterable[tuple[str, str, bytes]]:
-    """Yield folder, name and content of each file of a tar that a unit wrote.
+def contents(archive: Path, most: int, subject: str, target: Path) -> Iterable[tuple[str, Path]]:
+    """Write each file of a tar that a unit made into a folder of its own; yield the tar's folder, and the file.
 
     Args:
         archive: the tar.
         most: how many files it may have.
         subject: what it is about, for people.
+        target: the folder to make.
 
     Raises:
         StepError: it has more, or other things than files.
     """
     try:
-        for member, tar in members(archive, most * 2 + 1):
+        for number, (member, tar) in enumerate(members(archive, most * 2 + 1)):
             path = Path(os.path.normpath(member.name))
             if member.isdir():
                 continue
             if not member.isreg() or len(path.parts) > 2 or not _FILE.fullmatch(path.name):
                 raise ValueError(f"{member.name!r} is no plain file")
-            stream = tar.extractfile(member) or io.BytesIO()
-            yield str(path.parent), path.name, stream.read()
-    except ValueError as error:
+            written = target / str(number) / path.name
+            written.parent.mkdir(parents=True)
+            with written.open("xb") as stream:
+                shutil.copyfileobj(tar.extractfile(member) or io.BytesIO(), stream)
+            yield str(path.parent), written
+    except (ValueError, tarfile.ReadError) as error:
         raise StepError(subject, "output", f"ERROR: what it left cannot be read: {error}") from error
 
 
-def _digest(algorithm: str, content: bytes) -> str:
-    return hashlib.new(algorithm, content).hexdigest()
+def _digest(algorithm: str, path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def _insist_on_name(name: str, version: str, file: str) -> None:

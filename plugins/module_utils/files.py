@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from . import untrusted
 
@@ -45,12 +46,14 @@ def read_object(path: Path) -> dict[str, Any]:
     return document
 
 
-def write(path: Path, content: str | bytes, mode: int = 0o644, group: int | None = None, *, writer: str = "") -> None:
+def write(
+    path: Path, content: str | bytes | IO[bytes], mode: int = 0o644, group: int | None = None, *, writer: str = ""
+) -> None:
     """Write a file whole, or leave the one before it.
 
     Args:
         path: the file; its directory exists.
-        content: the new content, text as UTF-8.
+        content: the new content, text as UTF-8; a stream is copied to its end, whatever its size.
         mode: the permissions, whatever the umask.
         group: numeric id of the group, or None for that of the process.
         writer: tells writers apart that may write the same file at the same time.
@@ -66,7 +69,10 @@ def write(path: Path, content: str | bytes, mode: int = 0o644, group: int | None
             if group is not None:
                 os.fchown(descriptor, -1, group)
             os.fchmod(descriptor, mode)
-            stream.write(content.encode() if isinstance(content, str) else content)
+            if isinstance(content, (str, bytes)):
+                stream.write(content.encode() if isinstance(content, str) else content)
+            else:
+                shutil.copyfileobj(content, stream)
             stream.flush()
             os.fsync(descriptor)
         partial.rename(path)

@@ -32,6 +32,10 @@ options:
     description: Where the archive is written on the host.
     type: path
     required: true
+  owner:
+    description: Numeric id of the account that alone may read the archive.
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""
@@ -50,6 +54,10 @@ RETURN = r"""
 sha256:
   description: The archive's SHA-256.
   type: str
+  returned: success
+megabytes:
+  description: The archive's size, in units of 10^6 bytes.
+  type: int
   returned: success
 wheels:
   description: >-
@@ -134,6 +142,7 @@ def main() -> None:
             "distribution": {"type": "str", "default": ""},
             "patches": {"type": "dict", "default": {}},
             "target": {"type": "path", "required": True},
+            "owner": {"type": "int", "default": 0},
         },
         supports_check_mode=False,
     )
@@ -143,12 +152,13 @@ def main() -> None:
     started = time.monotonic()
     try:
         with workspace() as work:
-            found = collect(list(wheels(Sandbox(work, limits), parameters)), target)
+            found = collect(list(wheels(Sandbox(work, limits), parameters)), target, parameters["owner"])
     except StepError as error:
         module.fail_json(msg=str(error), subject=error.subject, why=error.why, said=error.said)
     module.exit_json(
         changed=True,
         sha256=sha256(target),
+        megabytes=round(target.stat().st_size / 1e6),
         wheels=[asdict(wheel) for wheel in found],
         seconds=round(time.monotonic() - started),
     )
