@@ -74,7 +74,7 @@ def claim(layout: Layout, user_name: str, group_name: str) -> None:
         ClaimError: a name is somebody else's by now. Nothing was changed.
         AccountError: the account or the group cannot be made.
     """
-    if strange := ownership.foreign(layout):
+    if strange := ownership.foreign(layout) or ownership.taken(layout):
         raise ClaimError(ownership.refusal(layout, strange))
     before = marks.read(layout)
     user, group = accounts.user(user_name), accounts.group(group_name)

@@ -115,7 +115,7 @@ def host_problems(s: Mapping[str, Any], app: Mapping[str, Any]) -> Iterator[str]
         listed = ", ".join(f"{entry['path']} ({entry['what']})" for entry in found)
         yield (
             f"flask_uwsgi_app_name={name} collides with what is on this host and is not this application's: {listed}. "
-            "Choose another name"
+            "Choose another name, or move it away"
         )
     owner = app["owner"]
     if owner and owner["base"] != s["base_dir"]:

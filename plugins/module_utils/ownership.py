@@ -54,6 +54,21 @@ def foreign(layout: Layout) -> list[Found]:
     return sorted(found, key=lambda entry: entry.path)
 
 
+def taken(layout: Layout) -> list[Found]:
+    """Return those folders of somebody else's that the units of a deployed application would take over.
+
+    At the next start systemd gives a service's folders to its account, with all that is in them. An application whose
+    units had no folders for its cache and its log files may have neighbours there.
+    """
+    mark = marks.current(layout)
+    if not mark:
+        # ``foreign`` tells of all of them.
+        return []
+    uid = mark.user.number if mark.user else None
+    found = (_foreign_directory(layout, path, uid) for path in layout.data[1:] if not _is_empty_directory(path))
+    return sorted((one for one in found if one), key=lambda entry: entry.path)
+
+
 def refusal(layout: Layout, strange: Collection[Found]) -> str:
     """Return why nothing is changed where a name is somebody else's."""
     listed = ", ".join(f"{entry.path} ({entry.what})" for entry in strange)
@@ -88,6 +103,11 @@ def _foreign_directory(layout: Layout, path: Path, uid: int | None) -> Found | N
     ):
         return None
     return Found(str(path), describe(path))
+
+
+def _is_empty_directory(path: Path) -> bool:
+    status = marks.lstat(path)
+    return bool(status and stat.S_ISDIR(status.st_mode)) and not any(path.iterdir())
 
 
 def _foreign_root(layout: Layout) -> Iterator[Found]:

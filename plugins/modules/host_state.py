@@ -178,7 +178,7 @@ def main() -> None:
         "releases": digests(layout.releases),
         "venvs": digests(layout.venvs),
         "drift": [],
-        "foreign": [asdict(entry) for entry in ownership.foreign(layout)],
+        "foreign": [asdict(entry) for entry in (*ownership.foreign(layout), *ownership.taken(layout))],
         "owner": owner(layout),
         "accounts": known_accounts(layout, user, group),
         "applications": sorted(other.app for other in marks.applications(layout)),

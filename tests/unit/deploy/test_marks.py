@@ -257,6 +257,31 @@ def test_data_of_an_account_that_lives_in_the_application_s_directory_are_its_ow
     assert ownership.foreign(empty) == []
 
 
+def test_folders_that_a_deployed_application_would_take_over_are_known(
+    layout: TemporaryLayout, people: dict[str, Account]
+) -> None:
+    assert ownership.taken(layout) == []
+    deployed(layout)
+    state, cache, log = layout.data
+    for path in layout.data:
+        path.mkdir(parents=True)
+    assert ownership.taken(layout) == []
+    for path in layout.data:
+        (path / "file").touch()
+    # What is in the state directory was restored: systemd has always given it to the account.
+    assert [entry.path for entry in ownership.taken(layout)] == [str(cache), str(log)]
+    # Those of an application that was never deployed are ``foreign``.
+    assert ownership.foreign(layout) == []
+    for path in layout.data:
+        os.chown(path, UID, GID)
+    marks.write(layout, Mark("shop", str(layout.base), Account("shop", UID), Account("shop", GID)))
+    assert ownership.taken(layout) == []
+    log.rename(state / "log")
+    log.symlink_to(state)
+    with pytest.raises(claim.ClaimError, match=re.escape(f"{log} (a symbolic link)")):
+        claim.claim(layout, "shop", "shop")
+
+
 def test_the_way_to_the_application_is_described(layout: TemporaryLayout) -> None:
     found = ownership.directories(layout)
     assert [entry["path"] for entry in found["above"]] == [

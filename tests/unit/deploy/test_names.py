@@ -120,7 +120,7 @@ def test_everything_of_the_name_that_is_somebody_else_s_is_listed_at_once() -> N
     ]
     assert only(names.host_problems(SETTINGS | {"app_name": "foo"}, app(foreign=found))) == (
         "flask_uwsgi_app_name=foo collides with what is on this host and is not this application's: /run/foo (a "
-        "directory of root), /etc/systemd/system/foo.service (a unit). Choose another name"
+        "directory of root), /etc/systemd/system/foo.service (a unit). Choose another name, or move it away"
     )
 
 
