@@ -1097,11 +1097,11 @@ def test_everything_is_stopped_in_one_call_the_sockets_first(layout: TemporaryLa
     # Between two calls a connection would start it again.
     host.clients.add(ADDRESS)
     host.events.clear()
-    assert stop_all(layout) is True
+    assert stop_all(layout)[0] is True
     assert host.actions == [f"stop {SOCKET} shop@same.service shop-relief@same.service"]
     assert host.active == {}
     assert host.enabled() == {"shop@same.service", SOCKET}
-    assert stop_all(layout) is False
+    assert stop_all(layout)[0] is False
     assert len(host.actions) == 1
 
 
