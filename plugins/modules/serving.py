@@ -39,16 +39,9 @@ steps:
   description: The seconds each step took.
   type: dict
   returned: when something was started
-toll:
-  description: >-
-    What stopping cost: C(requests) that were cut, C(workers) that were killed without one, and after how many
-    C(seconds).
-  type: dict
-  returned: always
 """
 
 import os
-from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -72,7 +65,7 @@ def main() -> None:
     state, current = module.params["state"], layout.current_generation() or ""
     if not current:
         module.fail_json(msg=f"{layout.app} is not deployed below {layout.base} on this host: deploy it first")
-    result: dict[str, Any] = {"generation": current, "steps": {}, "toll": {}}
+    result: dict[str, Any] = {"generation": current, "steps": {}}
     try:
         if module.check_mode:
             wanted = {
@@ -86,13 +79,11 @@ def main() -> None:
             changed = trial.abandon(layout)
             result["generation"] = current = layout.current_generation() or current
             if state == "stopped":
-                ran, cost = stop_all(layout)
-                changed |= ran
+                changed |= stop_all(layout)
             else:
                 swap = Swap(layout, current, restart=state == "restarted")
                 changed |= swap.run()
-                result["steps"], cost = swap.steps, swap.toll
-            result["toll"] = asdict(cost)
+                result["steps"] = swap.steps
     except (SwapError, SystemdError, lock.LockedError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=changed, **result)

@@ -1,0 +1,109 @@
+"""Each application is deployed at the first attempt in both modes, is asked real things, and loses no request."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.real.catalogue import APPLICATIONS, APPS, Application, Missing
+from tests.real.operator import Operator
+from tests.real.visitor import Visitor
+from tests.witness import Witness
+
+# One application takes a deploy or five, and mlflow is 600 MB.
+pytestmark = pytest.mark.timeout(1800)
+
+CLIENTS = 10
+FULL = bool(os.environ.get("FLASKOPS_FULL"))
+
+
+@dataclass
+class Trial:
+    """An application on the host, and what came of it so far."""
+
+    app: Application
+    operator: Operator
+
+    def __post_init__(self) -> None:
+        self.tried: list[dict[str, Any]] = []
+        self.new = True
+
+    def told(self, missing: Missing) -> dict[str, str]:
+        """Hold that a deploy names what is missing, and return how."""
+        status, said = self.operator.deploy(self.app, "gevent", leave_out=missing.variable)
+        assert status != 0, said[-4000:]
+        flat = " ".join(said.split())
+        found = re.search(missing.says, flat)
+        assert found, said[-8000:]
+        return {"variable": f"flask_uwsgi_{missing.variable}", "says": found[0]}
+
+    def first(self, mode: str) -> None:
+        """Deploy the application, which has to succeed at once, and ask it."""
+        started = time.monotonic()
+        status, said = self.operator.deploy(self.app, mode)
+        assert status == 0, said[-8000:]
+        seconds = time.monotonic() - started
+        self.ask()
+        self.tried.append({"mode": mode, "attempts": 1, "seconds": round(seconds), "requests": 0, "failed": 0})
+
+    def under_load(self, mode: str, **more: Any) -> None:
+        """Deploy it again while clients keep asking, hold that each got an answer, and ask it."""
+        url = self.operator.url(self.app)
+        started = time.monotonic()
+        with Witness(url, clients=CLIENTS, timeout_s=60, path=self.app.load, method="GET") as witness:
+            with witness.window(f"{self.app.name} in {mode} mode", steady=0.5) as window:
+                status, said = self.operator.deploy(self.app, mode, **more)
+            report = window.report()
+        print(report.describe())
+        assert status == 0, said[-8000:]
+        assert report.failures == {}, report.examples
+        assert report.requests > 10
+        seconds = time.monotonic() - started
+        self.ask()
+        if self.tried[-1]["mode"] != mode:
+            self.tried.append({"mode": mode, "attempts": 1, "seconds": round(seconds)})
+        self.tried[-1] |= {"requests": report.requests, "failed": sum(report.failures.values())}
+
+    def ask(self) -> None:
+        """Ask it what its visitors ask."""
+        self.app.ask(Visitor(self.operator.url(self.app), self.new))
+        self.new = False
+
+
+@pytest.fixture
+def trial(request: pytest.FixtureRequest, operator: Operator, tmp_path: Path) -> Iterator[Trial]:
+    """One of the applications, which is gone from the host behind its test."""
+    app: Application = request.param
+    if app.source == "uv":
+        # A lock of uv records where each file was downloaded from: no such file can be part of this repository.
+        source = shutil.copytree(APPS / app.source, tmp_path / "harbour")
+        subprocess.run(["uv", "lock", "--quiet"], cwd=source, check=True)
+        app = replace(app, source=str(source))
+    if app.prepare:
+        operator.root(app.prepare)
+    yield Trial(app, operator)
+    operator.removed(app)
+
+
+@pytest.mark.parametrize(
+    "trial",
+    [pytest.param(app, id=app.name, marks=() if app.everyday else pytest.mark.full) for app in APPLICATIONS],
+    indirect=True,
+)
+def test_an_application_as_people_have_it(trial: Trial, record: Callable[..., None]) -> None:
+    told = [trial.told(missing) for missing in trial.app.missing] if FULL else []
+    trial.first("gevent")
+    if FULL:
+        # Any change will do.
+        trial.under_load("gevent", stop_timeout=59)
+    trial.under_load("threads")
+    record(trial.app, trial.tried, told)

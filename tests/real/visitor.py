@@ -1,0 +1,84 @@
+"""A visitor of an application: keeps cookies and connections, and speaks Socket.IO where asked to."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+
+import requests
+
+
+@dataclass
+class Visitor:
+    """A browser without a window.
+
+    Attributes:
+        url: where the application answers, ``http://HOST:PORT``.
+        new: whether nobody has asked the application for anything yet.
+    """
+
+    url: str
+    new: bool = True
+    session: requests.Session = field(default_factory=requests.Session)
+
+    def ask(self, method: str, path: str, expected: int = 200, **options: object) -> requests.Response:
+        """Send a request, and hold what status it is answered with, without following redirects."""
+        options = {"timeout": 30, "allow_redirects": False, **options}
+        answer = self.session.request(method, self.url + path, **options)  # type: ignore[arg-type]
+        assert answer.status_code == expected, f"{method} {path}: {answer.status_code} {answer.text[:2000]}"
+        return answer
+
+    def get(self, path: str, expected: int = 200, **options: object) -> requests.Response:
+        """Get a page."""
+        return self.ask("GET", path, expected, **options)
+
+    def post(self, path: str, expected: int = 200, **options: object) -> requests.Response:
+        """Send a form, JSON or a file."""
+        return self.ask("POST", path, expected, **options)
+
+    def form(self, path: str, fields: dict[str, str], expected: int = 302, **options: object) -> requests.Response:
+        """Load a page with a form, and send it with the fields that the page hides and further ones."""
+        page = self.get(path).text
+        hidden = {}
+        for tag in re.findall(r"<input[^>]*type=\"hidden\"[^>]*>", page):
+            if name := re.search(r"name=\"([^\"]*)\"", tag):
+                value = re.search(r"value=\"([^\"]*)\"", tag)
+                hidden[name[1]] = value[1] if value else ""
+        return self.post(path, expected, data=hidden | fields, headers={"Referer": self.url + path}, **options)
+
+
+class SocketIO:
+    """A client of Socket.IO over long polling, which is what every client begins with."""
+
+    def __init__(self, visitor: Visitor) -> None:
+        self.visitor = visitor
+        self.path = "/socket.io/?EIO=4&transport=polling"
+        opened = json.loads(visitor.get(self.path).text[1:])
+        self.upgrades = opened["upgrades"]
+        self.path += f"&sid={opened['sid']}"
+        self.send("40")
+        assert self.receive().startswith("40")
+
+    def send(self, packet: str) -> None:
+        """Send a packet."""
+        assert self.visitor.post(self.path, data=packet, headers={"Content-Type": "text/plain"}).text.lower() == "ok"
+
+    def receive(self) -> str:
+        """Return the next packet, and answer whether one is still there until then."""
+        while True:
+            for packet in self.visitor.get(self.path).text.split("\x1e"):
+                if packet != "2":
+                    return packet
+                self.send("3")
+
+    def emit(self, event: str, value: object) -> None:
+        """Send an event."""
+        self.send("42" + json.dumps([event, value]))
+
+    def event(self) -> list[object]:
+        """Return the next event."""
+        packet = self.receive()
+        assert packet.startswith("42"), packet
+        found: list[object] = json.loads(packet[2:])
+        return found
