@@ -29,6 +29,18 @@ class Application:
         """Where the application answers."""
         return f"http://{self.address[0]}:{self.address[1]}"
 
+    @property
+    def extra_vars(self) -> list[str]:
+        """Arguments of ansible-playbook for a run about this application."""
+        chosen = {
+            "mode": self.mode,
+            "flask_uwsgi_app_name": self.name,
+            "flask_uwsgi_port": self.address[1],
+            "flask_uwsgi_source": str(self.source),
+            **self.variables,
+        }
+        return ["-e", json.dumps(chosen)]
+
     def ask(self, data: bytes, *, timeout: float = 30) -> Answer:
         """Send bytes at once, and return the answer."""
         return ask(self.address, data, timeout=timeout)

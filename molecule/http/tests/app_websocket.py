@@ -1,0 +1,65 @@
+"""WebSockets in three ways: a library that takes the connection, and uWSGI's own functions, waiting and not."""
+
+import contextlib
+import time
+
+import uwsgi
+from flask import Flask
+from flask_sock import Sock
+
+flask = Flask(__name__)
+sock = Sock(flask)
+
+
+@sock.route("/library")
+def library(connection):
+    """Send back what comes, until the client leaves."""
+    while True:
+        connection.send(connection.receive())
+
+
+@sock.route("/push")
+def push(connection):
+    """Send more than a socket takes at once, and leave."""
+    connection.send("x" * 3_000_000)
+
+
+@flask.get("/healthz")
+def health():
+    """Say that it serves."""
+    return "ok\n"
+
+
+def own():
+    """Send back what comes, until ConnectionError ends the request."""
+    uwsgi.websocket_handshake()
+    while True:
+        answer(uwsgi.websocket_recv())
+
+
+def polled():
+    """The same for those who look from time to time, as python-engineio does."""
+    uwsgi.websocket_handshake()
+    with contextlib.suppress(OSError):
+        while True:
+            if message := uwsgi.websocket_recv_nb():
+                answer(message)
+            else:
+                time.sleep(0.02)
+
+
+def answer(message):
+    """Send a message back."""
+    (uwsgi.websocket_send_binary if message.startswith(b"\0") else uwsgi.websocket_send)(message)
+
+
+OWN = {"/own": own, "/polled": polled}
+
+
+def app(environ, start_response):
+    """Choose one."""
+    handler = OWN.get(environ["PATH_INFO"])
+    if not handler:
+        return flask(environ, start_response)
+    handler()
+    return []
