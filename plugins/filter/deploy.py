@@ -5,7 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import checksums, controller, lock, preflight, secrets
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import (
+    checksums,
+    controller,
+    lock,
+    preflight,
+    secrets,
+    toll,
+)
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import digest, short
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.deploy_show import seconds
 
@@ -192,6 +199,7 @@ def deploy_summary(hosts: list[dict[str, Any]]) -> str:
             before = f"{app['current']} ({app['mode']})" if app["current"] else "nothing"
             what = f"{before} -> {named['id']} ({mode})"
         lines.append(f"{host['inventory_hostname']}: {what}{seconds(swap.get('steps', {}))}")
+        lines += [f"{host['inventory_hostname']}: {said}" for said in toll.told(swap.get("toll") or {})]
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import gevent_show, rollback
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import gevent_show, rollback, toll
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.deploy_show import seconds
 
 _COLUMNS = ("host", "mode", "generation", "since", "busy", "flight", "served", "MB", "backlog", "pid")
@@ -174,7 +174,8 @@ def serving_summary(done: Mapping[str, Any], state: str, check: bool = False) ->
         check: whether it was only asked what it would do.
     """
     what = f"{'would be ' if check else ''}{state}" if done["changed"] else f"was {state} already"
-    return f"generation {done['generation']} {what}{seconds(done.get('steps') or {})}"
+    said = [f"generation {done['generation']} {what}{seconds(done.get('steps') or {})}"]
+    return "\n".join([*said, *toll.told(done.get("toll") or {})])
 
 
 def rollback_summary(plan: Mapping[str, Any], swap: Mapping[str, Any]) -> str:
@@ -187,7 +188,8 @@ def rollback_summary(plan: Mapping[str, Any], swap: Mapping[str, Any]) -> str:
     if plan["settled"] or plan["before"] == plan["to"]:
         return f"{plan['to']} serves"
     moved = f"{plan['before']} -> {plan['to']}{seconds(swap.get('steps') or {})}"
-    return f"{moved}; forth again with -e to={plan['before']}, or with the next deploy"
+    said = [f"{moved}; forth again with -e to={plan['before']}, or with the next deploy"]
+    return "\n".join([*said, *toll.told(swap.get("toll") or {})])
 
 
 def _count(number: int, what: str) -> str:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from . import credentials, files, kinds, runtime, service, systemd, trees
+from . import credentials, files, kinds, runtime, service, systemd, toll, trees
 from . import generation as gen
 from .explain import explain, telling
 from .foreign import printables
@@ -88,6 +88,8 @@ class Swap:
         mark = gen.mark_path(layout, new)
         self.mark = mark.read_bytes() if mark.is_file() else None
         self.steps: dict[str, float] = {}
+        # What stopping the processes that served cost their clients.
+        self.toll = toll.Toll()
         self.opened = False
         self.tried = False
 
@@ -215,7 +217,7 @@ class Swap:
             raise
         runtime.point_pidfile(self.layout, relief)
         # A failure from here on leaves the relief at work: it is all that serves.
-        own = self.layout.service(self.new)
+        own, end = self.layout.service(self.new), systemd.cursor()
         try:
             self._bring_up(own, verb="restart")
         except BaseException:
@@ -224,6 +226,7 @@ class Swap:
                 self._stop([own])
                 runtime.point_pidfile(self.layout, relief)
             raise
+        self.toll += toll.taken([own], end)
 
     def _prove(self) -> None:
         end = systemd.cursor()
@@ -455,7 +458,7 @@ class Swap:
         return bool(others)
 
     def _stop(self, units: Iterable[str]) -> None:
-        stop(self.layout, units)
+        self.toll += stop(self.layout, units)
 
 
 def _said(error: BaseException) -> str:
@@ -464,24 +467,25 @@ def _said(error: BaseException) -> str:
     return str(error) if known else f"an unexpected error, {type(error).__name__}: {error}"
 
 
-def stop_all(layout: Layout) -> bool:
+def stop_all(layout: Layout) -> tuple[bool, toll.Toll]:
     """Stop an application gracefully, its sockets first: a connection would start it again.
 
     Returns:
-        whether anything ran or listened.
+        whether anything ran or listened, and what the stop cost.
 
     Raises:
         SystemdError: it does not stop in time.
     """
     units = service.open_units(layout)
-    if units:
-        stop(layout, units)
-    return end_leftovers(layout) or bool(units)
+    cost = stop(layout, units) if units else toll.Toll()
+    return end_leftovers(layout) or bool(units), cost
 
 
-def stop(layout: Layout, units: Iterable[str]) -> None:
-    """Stop units gracefully, and wait for that."""
+def stop(layout: Layout, units: Iterable[str]) -> toll.Toll:
+    """Stop units gracefully, wait for that, and return what it cost."""
+    units, end = list(units), systemd.cursor()
     systemd.systemctl("stop", *units, timeout=_GRACE + longest_stop(layout))
+    return toll.taken(units, end)
 
 
 def longest_stop(layout: Layout) -> float:

@@ -39,9 +39,16 @@ steps:
   description: The seconds each step took.
   type: dict
   returned: when something was started
+toll:
+  description: >-
+    What stopping cost: C(requests) that were cut, C(workers) that were killed without one, and after how many
+    C(seconds).
+  type: dict
+  returned: always
 """
 
 import os
+from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -65,7 +72,7 @@ def main() -> None:
     state, current = module.params["state"], layout.current_generation() or ""
     if not current:
         module.fail_json(msg=f"{layout.app} is not deployed below {layout.base} on this host: deploy it first")
-    result: dict[str, Any] = {"generation": current, "steps": {}}
+    result: dict[str, Any] = {"generation": current, "steps": {}, "toll": {}}
     try:
         if module.check_mode:
             wanted = {
@@ -79,11 +86,13 @@ def main() -> None:
             changed = trial.abandon(layout)
             result["generation"] = current = layout.current_generation() or current
             if state == "stopped":
-                changed |= stop_all(layout)
+                ran, cost = stop_all(layout)
+                changed |= ran
             else:
                 swap = Swap(layout, current, restart=state == "restarted")
                 changed |= swap.run()
-                result["steps"] = swap.steps
+                result["steps"], cost = swap.steps, swap.toll
+            result["toll"] = asdict(cost)
     except (SwapError, SystemdError, lock.LockedError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=changed, **result)

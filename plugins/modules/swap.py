@@ -56,9 +56,16 @@ steps:
   description: The seconds each step took.
   type: dict
   returned: when not in check mode
+toll:
+  description: >-
+    What stopping cost: C(requests) that were cut, C(workers) that were killed without one, and after how many
+    C(seconds).
+  type: dict
+  returned: when not in check mode
 """
 
 import os
+from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, lock
@@ -99,7 +106,7 @@ def main() -> None:
         serving = layout.current_generation()
         serves = f"Generation {serving} serves." if serving else "Nothing served before, nothing serves now."
         module.fail_json(msg=f"{error}\n{serves}")
-    module.exit_json(changed=changed, before=before, steps=swap.steps, diff=diff)
+    module.exit_json(changed=changed, before=before, steps=swap.steps, toll=asdict(swap.toll), diff=diff)
 
 
 if __name__ == "__main__":

@@ -162,6 +162,9 @@ class FakeHost:
         self.failed: set[str] = set()
         # Services that wait to be started once more.
         self.crashing: set[str] = set()
+        # Services that systemd kills when they are stopped, and what each service says while it is stopped.
+        self.timed_out: set[str] = set()
+        self.farewell: dict[str, list[str]] = {}
         # Units that systemd cannot start, and instances that answer their health check with a problem: `new`,
         # or only one kind of it, `shop-relief/new`.
         self.refused: set[str] = set()
@@ -343,6 +346,7 @@ class FakeHost:
             "UnitFileState": "" if text is None else "enabled" if enabled else "disabled" if installable else "static",
             "MainPID": str(self.active.get(unit, 0)),
             "NRestarts": "0",
+            "Result": "timeout" if unit in self.timed_out else "success",
             "StateChangeTimestamp": "Tue 2026-11-24 06:40:46 UTC" if alive else "",
             "NeedDaemonReload": "yes" if text is not None and text != self._stored_text(unit) else "no",
         }
@@ -451,6 +455,8 @@ class FakeHost:
             self._end(unit)
 
     def _end(self, unit: str) -> None:
+        for line in self.farewell.get(unit, []) if unit in self.active else []:
+            self._write(unit, line)
         self.active.pop(unit, None)
         self.crashing.discard(unit)
         self.inherited.pop(unit, None)

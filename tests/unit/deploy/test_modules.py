@@ -479,7 +479,7 @@ def test_in_check_mode_it_is_told_what_would_change_and_nothing_does(
     host.events.clear()
     before = host.everything()
     result = call_module(serving, check=True, state=state)
-    assert result == {"failed": False, "changed": changes, "generation": "g1", "steps": {}}
+    assert result == {"failed": False, "changed": changes, "generation": "g1", "steps": {}, "toll": {}}
     assert host.everything() == before
     assert host.actions == []
     assert not layout.lock.exists()
@@ -488,7 +488,9 @@ def test_in_check_mode_it_is_told_what_would_change_and_nothing_does(
 
 def test_what_was_stopped_is_started_again(call_module: RunModule, layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("g1")
-    assert call_module(serving, state="stopped") == {"failed": False, "changed": True, "generation": "g1", "steps": {}}
+    unhurt = {"requests": 0, "workers": 0, "seconds": 0}
+    stopped = {"failed": False, "changed": True, "generation": "g1", "steps": {}, "toll": unhurt}
+    assert call_module(serving, state="stopped") == stopped
     assert (host.active, host.pidfile_pid()) == ({}, None)
     assert not call_module(serving, state="stopped")["changed"]
     result = call_module(serving, state="started")
