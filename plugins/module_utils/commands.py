@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import credentials, systemd, temporary
+from . import credentials, deaths, systemd, temporary
 from . import generation as gen
 from .foreign import printables
 from .layout import Layout
@@ -51,7 +51,10 @@ def run(layout: Layout, generation: str, when: str, seconds: float) -> list[str]
         try:
             systemd.systemctl("start", unit, timeout=seconds + temporary.GRACE)
         except systemd.SystemdError as error:
-            raise CommandsError(_reason(unit, when, seconds, _printed(unit, end, blot))) from error
+            # With what systemd says: it may not even have started them.
+            logged = printables(map(blot, systemd.journal(unit, 200, end)))
+            refused = deaths.explain(logged, systemd.show(unit, *deaths.PROPERTIES), str(layout.root))
+            raise CommandsError(_reason(unit, when, seconds, _printed(unit, end, blot), refused)) from error
         return _printed(unit, end, blot)
 
 
@@ -59,11 +62,13 @@ def _printed(unit: str, after: str | None, blot: Callable[[str], str]) -> list[s
     return printables(map(blot, temporary.printed(unit, after)))
 
 
-def _reason(unit: str, when: str, seconds: float, printed: list[str]) -> str:
+def _reason(unit: str, when: str, seconds: float, printed: list[str], refused: str) -> str:
     found = systemd.show(unit, "Result", "ExecMainStatus")
     cause = _CAUSES.get(found["Result"], "systemd says {result}").format(
         seconds=seconds, status=found["ExecMainStatus"], result=found["Result"]
     )
+    if refused:
+        cause += f". {refused[0].upper()}{refused[1:]}"
     begun = [line.removeprefix("+ ") for line in printed if line.startswith("+ ")]
     command = f"`{begun[-1]}` of " if begun else ""
     return "\n".join(

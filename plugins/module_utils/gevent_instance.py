@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from . import deaths, systemd, temporary, trees, untrusted
 from . import generation as gen
-from . import systemd, temporary, trees, untrusted
 from .layout import Layout
 
 # Seconds that the hook's monitor has to tell what waits; it looks every 0.02 s.
@@ -140,6 +140,10 @@ class Instance:
     def log(self) -> list[str]:
         """Return what it logged."""
         return systemd.journal(self.unit, 100, self.logged_before)
+
+    def state(self) -> dict[str, str]:
+        """Return how its unit ended, as ``deaths.explain`` wants to know it."""
+        return systemd.show(self.unit, *deaths.PROPERTIES)
 
     def _master(self) -> str:
         return systemd.show(self.unit, "MainPID")["MainPID"]

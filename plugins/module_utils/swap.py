@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from . import credentials, files, kinds, runtime, service, systemd, toll, trees
+from . import credentials, deaths, files, kinds, runtime, service, systemd, toll, trees
 from . import generation as gen
 from .explain import explain, telling
 from .foreign import printables
@@ -278,7 +278,9 @@ class Swap:
             credentials.hide(self.layout.generations / self.new, names, systemd.journal(unit, 100, after))
         )
         lines = telling(logged)
-        cause = explain(logged, self.manifest.wsgi_file, self.manifest.callable, self.manifest.module)
+        cause = deaths.explain(logged, systemd.show(unit, *deaths.PROPERTIES), str(self.layout.root)) or explain(
+            logged, self.manifest.wsgi_file, self.manifest.callable, self.manifest.module
+        )
         raise SwapError(
             f"generation {self.new} ({self.manifest.mode}) does not serve: {cause or problem}.\n"
             + "\n".join(("Its last log lines:", *(f"    {line}" for line in lines[-15:])))

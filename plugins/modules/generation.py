@@ -87,6 +87,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import (
     arguments,
     credentials,
+    deaths,
     files,
     manifest,
     systemd,
@@ -134,7 +135,9 @@ def validate_ini(layout: Layout, generation: str) -> None:
         except systemd.SystemdError as error:
             # What never ran has printed nothing, and systemd says why.
             output = temporary.printed(unit, after) or systemd.journal(unit, 3, after) or [str(error)]
-            known = explain(output, "", "")
+            logged = systemd.journal(unit, 20, after)
+            known = deaths.explain(logged, systemd.show(unit, *deaths.PROPERTIES), str(layout.root))
+            known = known or explain(output, "", "")
             raise InvalidError(known or f"uWSGI refuses uwsgi.ini: {' | '.join(output[-3:])}") from error
 
 

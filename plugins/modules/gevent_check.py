@@ -77,7 +77,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, credentials, lock
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, credentials, deaths, lock
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.elf import ElfError, wants
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import explain, telling
@@ -147,7 +147,9 @@ def look(instance: Instance, manifest: Manifest, asked: Mapping[str, Any]) -> Ev
     if failure:
         logged = instance.log()
         entry = (manifest.wsgi_file, manifest.callable, manifest.module)
-        cause = explain(logged, *entry) if failure == "ended" else ""
+        cause = ""
+        if failure == "ended":
+            cause = deaths.explain(logged, instance.state(), str(layout.root)) or explain(logged, *entry)
         trace = instance.hanging() if failure == "hangs" else telling(logged)[-15:]
         return Evidence(failure=failure, cause=cause, trace=trace, roots=roots)
     loaded, told = instance.loaded(), {}

@@ -347,6 +347,10 @@ class FakeHost:
             "MainPID": str(self.active.get(unit, 0)),
             "NRestarts": "0",
             "Result": "timeout" if unit in self.timed_out else "success",
+            "ExecMainCode": "0",
+            "ExecMainStatus": "0",
+            "TasksMax": "320",
+            "MemoryMax": "infinity",
             "StateChangeTimestamp": "Tue 2026-11-24 06:40:46 UTC" if alive else "",
             "NeedDaemonReload": "yes" if text is not None and text != self._stored_text(unit) else "no",
         }

@@ -50,6 +50,9 @@ class FakeInstance:
     def log(self) -> list[str]:
         return ["RuntimeError: no such tenant"]
 
+    def state(self) -> dict[str, str]:
+        return {"Result": "exit-code"}
+
 
 @pytest.fixture
 def instance(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> FakeInstance:
