@@ -10,7 +10,7 @@ import itertools
 import re
 import time
 
-from tests.real.visitor import SocketIO, Visitor
+from tests.real.visitor import SocketIO, SocketIOWebSocket, Visitor
 
 EVENT = (
     "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:test\r\nBEGIN:VEVENT\r\nUID:1\r\nDTSTAMP:20260101T000000Z\r\n"
@@ -140,14 +140,16 @@ def mlflow(visitor: Visitor) -> None:
 
 
 def chat(visitor: Visitor) -> None:
-    """Talk in a room: two clients hear each other."""
+    """Talk in a room: a client that polls and one with a WebSocket hear each other."""
     assert "<h1>Chat</h1>" in visitor.get("/").text
-    ann, bob = SocketIO(visitor), SocketIO(Visitor(visitor.url))
+    ann, bob = SocketIO(visitor), SocketIOWebSocket(visitor)
     for each in (ann, bob):
         each.emit("join", {"room": "tea"})
         assert each.event()[0] == "joined"
     ann.emit("say", {"room": "tea", "text": "milk?"})
     assert [each.event() for each in (ann, bob)] == [["said", {"text": "milk?"}]] * 2
+    bob.emit("say", {"room": "tea", "text": "a cloud"})
+    assert [each.event() for each in (ann, bob)] == [["said", {"text": "a cloud"}]] * 2
 
 
 def jobs(visitor: Visitor) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 import requests
+
+from tests.support import websocket
 
 
 @dataclass
@@ -55,7 +58,7 @@ class SocketIO:
         self.visitor = visitor
         self.path = "/socket.io/?EIO=4&transport=polling"
         opened = json.loads(visitor.get(self.path).text[1:])
-        self.upgrades = opened["upgrades"]
+        self.packets: list[str] = []
         self.path += f"&sid={opened['sid']}"
         self.send("40")
         assert self.receive().startswith("40")
@@ -67,14 +70,46 @@ class SocketIO:
     def receive(self) -> str:
         """Return the next packet, and answer whether one is still there until then."""
         while True:
-            for packet in self.visitor.get(self.path).text.split("\x1e"):
-                if packet != "2":
-                    return packet
-                self.send("3")
+            if not self.packets:
+                self.packets += self.visitor.get(self.path).text.split("\x1e")
+            if (packet := self.packets.pop(0)) != "2":
+                return packet
+            self.send("3")
 
     def emit(self, event: str, value: object) -> None:
         """Send an event."""
         self.send("42" + json.dumps([event, value]))
+
+    def event(self) -> list[object]:
+        """Return the next event."""
+        packet = self.receive()
+        assert packet.startswith("42"), packet
+        found: list[object] = json.loads(packet[2:])
+        return found
+
+
+class SocketIOWebSocket:
+    """A client of Socket.IO over a WebSocket from the first packet on."""
+
+    def __init__(self, visitor: Visitor) -> None:
+        address = urlsplit(visitor.url)
+        assert address.hostname and address.port
+        path = "/socket.io/?EIO=4&transport=websocket"
+        self.client = websocket.Client((address.hostname, address.port), path)
+        assert self.client.answer.status == 101, self.client.answer
+        assert self.receive().startswith("0")
+        self.client.send(websocket.TEXT, b"40")
+        assert self.receive().startswith("40")
+
+    def receive(self) -> str:
+        """Return the next packet, and answer whether one is still there until then."""
+        while (packet := self.client.message().payload.decode()) == "2":
+            self.client.send(websocket.TEXT, b"3")
+        return packet
+
+    def emit(self, event: str, value: object) -> None:
+        """Send an event."""
+        self.client.send(websocket.TEXT, ("42" + json.dumps([event, value])).encode())
 
     def event(self) -> list[object]:
         """Return the next event."""
