@@ -70,7 +70,7 @@ class Instance:
         systemd.systemctl("start", "--no-block", self.unit)
         while True:
             state = systemd.show(self.unit, "ActiveState", "Result", "Job")
-            # uWSGI says that it is ready before its worker runs.
+            # The worker tells by itself what it has loaded, and can be about to.
             if state["ActiveState"] == "active" and self.loaded():
                 return None
             if state["ActiveState"] == "failed" or (state["ActiveState"] == "inactive" and state["Job"] in ("", "0")):
@@ -104,7 +104,7 @@ class Instance:
 
     def hanging(self) -> list[str]:
         """Return where the application hangs while it is loaded, the innermost frame first."""
-        stack = self.stack(int(self._master()))
+        stack = self.stack(self._loader())
         # Where gevent's hub runs, the hook knows who waits for it.
         waiting = self._read("told.json").get("waiting")
         first = waiting[0] if isinstance(waiting, list) and waiting else None
@@ -144,6 +144,18 @@ class Instance:
     def state(self) -> dict[str, str]:
         """Return how its unit ended, as ``deaths.explain`` wants to know it."""
         return systemd.show(self.unit, *deaths.PROPERTIES)
+
+    def _loader(self) -> int:
+        """Return the process that loads the application: the worker, or where there is none yet, the master."""
+        master = self._master()
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                pid, _, rest = path.read_bytes().partition(b" (uwsgi) ")
+            except OSError:
+                continue
+            if rest.split()[1:2] == [master.encode()]:
+                return int(pid)
+        return int(master)
 
     def _master(self) -> str:
         return systemd.show(self.unit, "MainPID")["MainPID"]

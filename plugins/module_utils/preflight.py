@@ -41,6 +41,7 @@ _NUMBERS: dict[str, tuple[type[int] | type[float], int, int]] = {
     "health_status": (int, 200, 599),
     "wait": (float, 0, 3600),
 }
+_FLAGS = ("break_lock", "log_requests", "log_x_forwarded_for", "manage_sysctl", "preload", "secrets_in_environment")
 _BYTE = r"(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _ACCOUNT = r"[a-z_][a-z0-9_-]{0,31}"
 _TEXTS = {
@@ -66,6 +67,8 @@ MANAGED_KEYS = {
     "chdir": "flask_uwsgi_source",
     "module": "flask_uwsgi_module",
     "mount": "flask_uwsgi_mount",
+    "lazy": "flask_uwsgi_preload",
+    "lazy-apps": "flask_uwsgi_preload",
     "pythonpath": "flask_uwsgi_python_path",
     "static-map": "flask_uwsgi_static",
     "socket-timeout": "flask_uwsgi_socket_timeout",
@@ -85,7 +88,7 @@ MANAGED_KEYS = {
 # systemd and the swap depend on these; there is no other value that works.
 FIXED_KEYS = {
     "daemonize", "die-on-term", "harakiri", "hook-master-start", "http-socket", "master", "need-app", "pidfile",
-    "protocol", "socket", "stats", "strict",
+    "protocol", "py-call-osafterfork", "py-call-uwsgi-fork-hooks", "skip-atexit-teardown", "socket", "stats", "strict",
 }  # fmt: skip
 
 # Sockets, log and event descriptors of a worker besides those of its requests.
@@ -147,7 +150,7 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
         if not fits:
             what = "a whole number" if kind is int else "a number"
             yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to {what} from {low} to {high}"
-    for name in ("break_lock", "log_requests", "log_x_forwarded_for", "manage_sysctl", "secrets_in_environment"):
+    for name in _FLAGS:
         if truth(s[name]) is None:
             yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to true or false"
     for name, (pattern, remedy) in _TEXTS.items():
@@ -178,6 +181,8 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
     for key in _dictionary(s["environment"]):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(key)):
             yield f"flask_uwsgi_environment has {key!r}, which is no name of an environment variable: rename it"
+        elif key in ("FLASK_UWSGI_GENERATION", "FLASK_UWSGI_ROLE"):
+            yield f"flask_uwsgi_environment has {key!r}, by which a process is told what it is: remove it"
     for name, value in _dictionary(s["environment"]).items():
         # systemd starts what writes the pidfile, as root, with the same environment; the loader obeys these (ld.so(8)).
         if str(name).startswith("LD_") and not all(map(_OF_THE_SYSTEM.match, re.split(r"[:;\s]", str(value)))):

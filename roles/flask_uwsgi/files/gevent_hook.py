@@ -1,10 +1,10 @@
 """Watches how one instance loads and serves an application in gevent mode; the gevent check alone has uWSGI import it.
 
 uWSGI 2.0.31 imports it (``--shared-import``) before ``gevent-early-monkey-patch``, and that before the application
-(``core/uwsgi.c``: the python plugin's ``preinit_apps`` comes before the gevent plugin's). It leaves in the instance's
-runtime directory:
+(``core/uwsgi.c``: the python plugin's ``preinit_apps`` comes before the gevent plugin's). The worker loads the
+application, with ``flask_uwsgi_preload`` its master. The hook leaves in the instance's runtime directory:
 
-- ``loaded.json``: what the imports came to, once a worker runs;
+- ``loaded.json``: what the imports came to, once a worker has the application;
 - ``told.json``: who blocked the hub and who waits, each time the file ``tell`` appears;
 - ``stacks``: the stack of each thread of the process that gets SIGURG, even of one that holds the interpreter's lock,
   and of one that crashes; where its hub runs, ``told.json`` as well.
@@ -27,6 +27,8 @@ from typing import Any
 
 _FOLDER = os.environ["RUNTIME_DIRECTORY"]
 _STDLIB = os.path.dirname(os.__file__)  # noqa: PTH120
+# Its entry.py is on the stack of whatever the application does while it is loaded.
+_GENERATION = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
 # They hold the originals on purpose.
 _OURS = {"gevent", "greenlet", "zope", "uwsgidecorators", __name__}
 _TELLING = {"ssl", "socket", "threading", "select", "selectors", "subprocess", "queue", "asyncio", "concurrent.futures"}
@@ -40,8 +42,8 @@ Place = tuple[str, ...]
 
 
 def foreign(file: str | None) -> bool:
-    """Tell whether a file belongs neither to Python, nor to gevent, nor to this hook."""
-    if not file or file.startswith(("<", "/etc/python")) or file == __file__:
+    """Tell whether a file belongs neither to Python, nor to gevent, nor to the generation, as this hook does."""
+    if not file or file.startswith(("<", "/etc/python", f"{_GENERATION}/")):
         return False
     if "/site-packages/" in file:
         return file.partition("/site-packages/")[2].partition("/")[0].removesuffix(".py") not in _OURS
@@ -162,6 +164,7 @@ class Watch:
         self.warnings, self.patches = Counter(), Counter()
         self.locks, self.threads = Counter(), Counter()
         self.blocked, self.loops = Counter(), Counter()
+        self.loaded = False
         # When it was asked to tell, while it has not told.
         self.asked_at = 0.0
 
@@ -215,9 +218,11 @@ class Watch:
                 saved[module][name] = self._noting(saved[module][name], self.locks)
         if "start_new_thread" in saved.get("_thread", {}):
             saved["_thread"]["start_new_thread"] = self._noting(saved["_thread"]["start_new_thread"], self.threads)
+        import uwsgi
         import uwsgidecorators
 
         uwsgidecorators.postfork(self._forked)
+        uwsgi.application_loaded = self._application_loaded
 
     def _note_calls(self, owner: Any, name: str, counter: Counter, kind: str) -> None:
         real = getattr(owner, name)
@@ -241,11 +246,26 @@ class Watch:
         return noting
 
     def _forked(self) -> None:
-        """Tell what the imports came to, and watch this worker."""
+        """Have a crash of this worker leave its stack, and tell what its master has loaded."""
         import uwsgi
 
         if uwsgi.worker_id() < 1:
             return
+        # Only now: uWSGI has set handlers of its own meanwhile.
+        faulthandler.enable(_STACKS, all_threads=False)
+        if self.loaded:
+            self._tell_loaded()
+
+    def _application_loaded(self) -> None:
+        """Take from ``process.py`` that the application has been loaded, in the worker or before the fork."""
+        import uwsgi
+
+        self.loaded = True
+        if uwsgi.worker_id() >= 1:
+            self._tell_loaded()
+
+    def _tell_loaded(self) -> None:
+        """Tell what the imports came to, and watch this worker."""
         self.report |= {
             "pid": os.getpid(),
             "python": sys.version.split()[0],
@@ -259,11 +279,8 @@ class Watch:
             "threads_before": self.threads_before,
             **imported(),
         }
-        forget_dead_threads()
         if "asyncio" in sys.modules:
             self._note_calls(sys.modules["asyncio"].BaseEventLoop, "run_forever", self.loops, "loop")
-        # Only now: uWSGI has set handlers of its own meanwhile.
-        faulthandler.enable(_STACKS, all_threads=False)
         self._monitor()
         write("loaded.json", self.report)
 
@@ -381,31 +398,6 @@ def extensions() -> Iterator[dict[str, str]]:
         file = getattr(module, "__file__", None)
         if foreign(file) and str(file).endswith(".so"):
             yield {"module": name, "file": str(file)}
-
-
-def forget_dead_threads() -> None:
-    """Have Python forget the threads that the fork has left behind.
-
-    uWSGI does not call ``PyOS_AfterFork_Child`` (2.0.31, ``plugins/python/python_plugin.c``, without
-    ``py-call-osafterfork``), and whoever asks for the stacks of all threads, as this hook does, would read freed
-    memory. An import that looks up a host's name is enough: gevent does that in a thread. From Python 3.13 on nothing
-    that is read lies on a thread's own stack, and deleting another's state makes Python forget who it is itself
-    (``Python/pystate.c``: ``unbind_gilstate_tstate``).
-    """
-    if sys.version_info >= (3, 12):
-        return
-    import ctypes
-
-    api = ctypes.pythonapi
-    for name in ("PyInterpreterState_Get", "PyInterpreterState_ThreadHead", "PyThreadState_Next", "PyThreadState_Get"):
-        getattr(api, name).restype = ctypes.c_void_p
-    own = api.PyThreadState_Get()
-    state = api.PyInterpreterState_ThreadHead(ctypes.c_void_p(api.PyInterpreterState_Get()))
-    while state:
-        other, state = state, api.PyThreadState_Next(ctypes.c_void_p(state))
-        if other != own:
-            api.PyThreadState_Clear(ctypes.c_void_p(other))
-            api.PyThreadState_Delete(ctypes.c_void_p(other))
 
 
 def write(name: str, document: Any) -> None:

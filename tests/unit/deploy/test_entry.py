@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jinja2
@@ -14,6 +15,8 @@ import pytest
 from tests.unit.loadtest.conftest import ROOT
 
 TEMPLATE = ROOT / "roles/flask_uwsgi/templates/entry.py.j2"
+# What lies beside it in a generation.
+FILES = ROOT / "roles/flask_uwsgi/files"
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +24,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return the folder of an application, which Python finds and is forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "uwsgi", ModuleType("uwsgi"))
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:
@@ -30,14 +34,16 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def load(module: str = "", wsgi_file: str = "run.py", callable_name: str = "app", mount: str = "") -> Any:
     """Return the application that uWSGI would be given."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
-    environment.filters["to_json"] = json.dumps
+    environment.filters |= {"to_json": json.dumps, "bool": bool}
     code = environment.from_string(TEMPLATE.read_text()).render(
         flask_uwsgi_module=module,
         flask_uwsgi_wsgi_file=wsgi_file,
         flask_uwsgi_callable=callable_name,
         flask_uwsgi_mount=mount,
+        flask_uwsgi_preload=False,
+        flask_uwsgi_stop_timeout=60,
     )
-    namespace: dict[str, Any] = {"__name__": "uwsgi_file_entry"}
+    namespace: dict[str, Any] = {"__name__": "uwsgi_file_entry", "__file__": str(FILES / "entry.py")}
     exec(compile(code, "entry.py", "exec"), namespace)
     return namespace["application"]
 

@@ -487,7 +487,8 @@ def test_an_address_that_is_not_the_host_s_is_told_with_those_that_are(s: dict[s
 
 
 @pytest.mark.parametrize(
-    "name", ["break_lock", "log_requests", "log_x_forwarded_for", "manage_sysctl", "secrets_in_environment"]
+    "name",
+    ["break_lock", "log_requests", "log_x_forwarded_for", "manage_sysctl", "preload", "secrets_in_environment"],
 )
 def test_a_word_that_is_neither_true_nor_false_is_told(s: dict[str, Any], name: str) -> None:
     one(value_problems({**s, name: "perhaps"}), f"flask_uwsgi_{name}=perhaps", "set it to true or false")
