@@ -1,14 +1,22 @@
-"""Turns what a failed start left in the journal into the variable to change."""
+"""Turns what a failed start left in the journal into its cause, the variable to change, and the lines that show it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from itertools import pairwise, takewhile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-# What uWSGI 2.0.31 and Python print, and the remedy in the role's own words.
+from . import deaths, remedies
+from .journal import Said
+from .manifest import Manifest
+from .tracebacks import Traceback, parse
+
+# Lines of a log that are read, since each worker may have a long traceback, and those that are shown.
+MOST_READ = 1000
+MOST = 18
+_MOST_TRACEBACK = 15
+
+# What uWSGI 2.0.31 and systemd print, and the remedy in the role's own words.
 _CAUSES = (
-    (r"EntryError: (?P<detail>flask_uwsgi_.*)", "{detail}"),
     (
         r'unable to find "application" callable in file|unable to find "[^"]*" callable',
         "flask_uwsgi_callable={callable}: no such name in flask_uwsgi_wsgi_file={wsgi_file}. "
@@ -20,59 +28,141 @@ _CAUSES = (
         "Set it to a file below flask_uwsgi_source that the artifact does not exclude",
     ),
     (
-        r"(?P<detail>ModuleNotFoundError: No module named .*)",
-        "{detail}: add the package that brings it to the lock (flask_uwsgi_requirements), or the file to "
-        "flask_uwsgi_source",
-    ),
-    (
         r"\[strict-mode\] unknown config directive: (?P<detail>\S+)",
         "flask_uwsgi_extra_ini has the key {detail}, which uWSGI does not know. Correct or remove it",
     ),
     (
-        r"Failed to set up credentials",
-        "systemd cannot read or decrypt the flask_uwsgi_secrets of this generation: has the host lost its key "
-        "(/var/lib/systemd/credential.secret)? Deploy, which writes them anew",
-    ),
-    (
-        # Only where a name begins: from each of its letters it would be searched anew.
-        r"(?<![\w.])(?P<detail>[\w.]*(?:Error|Exception|Exit)\b.*)",
-        "{entry} raised while it was loaded: {detail}. Mend the application",
+        r"start operation timed out",
+        "it was not ready within flask_uwsgi_start_timeout={start} seconds. Raise it, or move what takes long out of "
+        "the import",
     ),
 )
-
-
+# How systemd says that the main process ended: 22 is uWSGI's own where there is no application.
+_EXITED = re.compile(r"Main process exited, code=exited, status=(?!22/)(\d+)/")
+_WORKER_ENDED = re.compile(r"DAMN ! worker (?=\d+ \(pid: \d+\) died :\()")
 # Of a callable that is none uWSGI learns at the first request: a line without a traceback above it.
 _NO_CALLABLE = re.compile(r"TypeError: '(?P<type>\w+)' object is not callable")
+_PROBLEM = re.compile(r"GET \S+ (?:answered 5\d\d instead of \d+|got no answer)")
 
 
-def explain(lines: Iterable[str], wsgi_file: str, callable_name: str, module: str = "") -> str:
+def said(lines: Iterable[Said | str]) -> list[Said]:
+    """Return lines with the process that logged each; those that are texts alone are one process's."""
+    return [Said("", line) if isinstance(line, str) else line for line in lines]
+
+
+def explain(
+    lines: Iterable[Said | str],
+    manifest: Manifest,
+    problem: str = "",
+    unit: Mapping[str, str] | None = None,
+    root: str = "",
+) -> str:
     """Return the likeliest cause of a failed start, naming variable, value and remedy.
 
     Args:
         lines: what the instance logged.
-        wsgi_file: the value of ``flask_uwsgi_wsgi_file``.
-        callable_name: the value of ``flask_uwsgi_callable``.
-        module: the value of ``flask_uwsgi_module``.
+        manifest: the generation that failed.
+        problem: what was noticed of the failure, such as ``GET /healthz answered 500 instead of 200: …``.
+        unit: the properties of the unit that ``deaths.PROPERTIES`` names.
+        root: the application's directory on the host.
 
     Returns:
-        a sentence, or an empty string where the log tells nothing we know.
+        one or more sentences without the last full stop, or an empty string where the log tells nothing we know.
     """
-    # All of them keep an application from being loaded: what it logs later is about something else.
-    lines = list(lines)
-    logged = list(takewhile(lambda line: not line.startswith("WSGI app "), lines))
-    entry = f"flask_uwsgi_module={module}" if module else f"flask_uwsgi_wsgi_file={wsgi_file}"
-    for pattern, remedy in _CAUSES:
-        for line in reversed(logged):
-            if match := re.search(pattern, line):
-                detail = match.groupdict().get("detail") or ""
-                return remedy.format(wsgi_file=wsgi_file, callable=callable_name, entry=entry, detail=detail.strip())
-    for before, line in pairwise(lines):
-        if (match := _NO_CALLABLE.fullmatch(line)) and not before.startswith(" "):
+    log = said(lines)
+    items = parse(log)
+    module = manifest.module
+    entry = f"flask_uwsgi_module={module}" if module else f"flask_uwsgi_wsgi_file={manifest.wsgi_file}"
+    found = cause(items)
+    if found and found.loading and found.last.kind == "EntryError":
+        return found.last.text.rstrip(".")
+    asked = _PROBLEM.match(problem)
+    if death := deaths.explain(list(_untangled(items, found)), unit or {}, root):
+        noticed = asked[0] if asked else "" if problem.startswith("`systemctl ") else problem.rstrip(".")
+        return f"{noticed}: {death}" if noticed and not (found and found.loading) else death
+    if found and found.loading:
+        return f"{entry} raised while it was loaded: {remedies.told(found, manifest)}"
+    # Whoever logs such a line later has the application loaded, and tells of something else.
+    if refused := refused_by(log[: _first_ready(log)], manifest) or _ended(log, entry):
+        return refused
+    if asked and found:
+        return f"{asked[0]}. The request raised {remedies.told(found, manifest)}"
+    for item in items:
+        if isinstance(item, Said) and (match := _NO_CALLABLE.fullmatch(item.text)):
             return (
-                f"flask_uwsgi_callable={callable_name} of {entry} is {match['type']}, which cannot be called. "
+                f"flask_uwsgi_callable={manifest.callable} of {entry} is {match['type']}, which cannot be called. "
                 "Set it to the name of the WSGI application in that file"
             )
+    if "got no answer" in problem:
+        return (
+            f"{problem.rstrip('.')}. It had flask_uwsgi_health_timeout={manifest.health.timeout:g} seconds: raise it, "
+            "or set flask_uwsgi_health_path to a path that answers sooner"
+        )
     return ""
+
+
+def refused_by(lines: Iterable[Said | str], manifest: Manifest | None = None) -> str:
+    """Return what uWSGI or systemd refuse, as :func:`explain` does.
+
+    Args:
+        lines: what was logged before an application was loaded.
+        manifest: the generation; None while there is none, and uWSGI only reads its configuration.
+    """
+    texts = [line.text for line in said(lines)]
+    known = {
+        "wsgi_file": manifest.wsgi_file if manifest else "",
+        "callable": manifest.callable if manifest else "",
+        "start": f"{manifest.start_timeout:g}" if manifest else "",
+    }
+    for pattern, remedy in _CAUSES:
+        for text in reversed(texts):
+            if match := re.search(pattern, text):
+                return remedy.format(**known, **match.groupdict()).rstrip(".")
+    return ""
+
+
+def cause(items: Sequence[Said | Traceback]) -> Traceback | None:
+    """Return the traceback that made a start fail, if any: one that ended a load, else the last one of a request."""
+    tracebacks = [item for item in items if isinstance(item, Traceback) and not item.interrupted and item.last.name]
+    fatal = [one for one in tracebacks if one.fatal]
+    asked = [one for one in tracebacks if not one.loading]
+    loading = [one for one in tracebacks if one.loading and not one.aside]
+    ready = any(isinstance(item, Said) and item.text.startswith("WSGI app ") for item in items)
+    # The first of those that ended a load: another worker may have failed for what the first had begun.
+    return next(iter([*fatal[:1], *asked[-1:], *([] if ready else loading[-1:])]), None)
+
+
+def _first_ready(log: Sequence[Said]) -> int:
+    return next((number for number, line in enumerate(log) if line.text.startswith("WSGI app ")), len(log))
+
+
+def _untangled(items: Sequence[Said | Traceback], found: Traceback | None) -> Iterator[str]:
+    """Yield the lines of a log with each traceback in one piece, once, and the one that counts last."""
+    seen = set()
+    for item in items:
+        if isinstance(item, Said):
+            yield item.text
+        elif item is not found and item.key not in seen and not item.interrupted:
+            seen.add(item.key)
+            yield from item.whole()
+    if found:
+        yield from found.whole()
+
+
+def _ended(log: Sequence[Said], entry: str) -> str:
+    """Return how a process ended itself while the application was loaded."""
+    texts = [line.text for line in log]
+    status = next((match[1] for text in texts if (match := _EXITED.search(text))), "")
+    if _first_ready(log) < len(log) or not (status or any(map(_WORKER_ENDED.match, texts))):
+        return ""
+    own = [line.text.strip() for line in log if line.pid != "1" and not _dull(line.text)]
+    last = next((text for text in reversed(own) if not _WORKER_ENDED.match(text)), "").rstrip(".")
+    remedy = remedies.named(last) or "a module that is imported must not end its process"
+    how = f" with exit status {status}" if status else ""
+    return (
+        f"{entry} ended itself{how} while it was loaded (sys.exit or os._exit){f': {last}' if last else ''}. "
+        f"{remedy[0].upper()}{remedy[1:]}"
+    )
 
 
 # What uWSGI and systemd say at every start and stop, which tells nothing of a failure.
@@ -82,12 +172,91 @@ _CHATTER = re.compile(
     r"|compiled with version|os: |nodename: |machine: |clock source: |current working directory|writing pidfile"
     r"|chdir\(\) to |- async cores|- SystemD socket|lock engine|thunder lock|uwsgi socket \d|Python version|PEP 405"
     r"|Set PythonHome|Python main interpreter|python threads support|!!! no internal routing|\[uWSGI\] getting INI"
-    r'|WSGI app \d|spawned uWSGI |running "|goodbye to '
+    r'|WSGI app \d|spawned uWSGI |running "|goodbye to |\[uwsgi-daemons\]|Respawned uWSGI |worker respawning too fast'
+    r"|unable to load app \d|\*\*\* no app loaded|OOPS ! failed loading app|[\w :]{0,40} - need-app requested"
+    r"|--- no python application found|SIGINT/SIGTERM received|Gracefully killing |graceful shutdown triggered"
+    r"|worker \d+ (?:buried|killed)|[\w :]{0,40} - uWSGI worker \d+ error: the master disconnected"
+    r"|gateway \d|\.\.\.The work of process"
+    r"|failed to compile "
     r"|(?:Starting|Started|Stopping|Stopped|Failed to start) [^\s@]+@\S+\.service"
-    r"|\S+\.service: (?!.*(?:timed out|OOM|oom|set up credentials))"
+    # Its reasons stay: a step that failed, how the main process ended, what timed out, the lack of memory.
+    r"|\S+\.service: (?!.*(?:timed out|OOM|oom|Failed (?:to|at)|process exited))"
+    r"|\S+\.service: Main process exited, code=exited, status=22/"
+)
+# In an instance that serves nobody yet, each is one of ours; elsewhere they tell of others.
+_REQUEST = re.compile(r'.*"?GET \S+ HTTP/\d(?:\.\d)?["\]]? \d{3}\b')
+_BACKTRACE = re.compile(
+    r"\*\*\* (?:backtrace of \d+|end of backtrace) \*\*\*|/\S{1,300}?\([^)]{0,300}\) \[0x[0-9a-f]+\]"
 )
 
 
-def telling(lines: Iterable[str]) -> list[str]:
-    """Return the lines of a journal that are the application's own, or tell why it failed."""
-    return [line for line in lines if line.strip() and not _CHATTER.match(line)]
+def telling(lines: Iterable[Said | str], most: int = MOST) -> list[str]:
+    """Return the lines of a log that are the application's own, or tell why it failed.
+
+    Args:
+        lines: what the instance logged.
+        most: lines to return.
+
+    Returns:
+        the cause whole, and the last lines around it. What several workers logged alike is there once.
+    """
+    items = parse(said(lines))
+    found = cause(items)
+    shown: set[object] = set()
+    first: dict[str, str] = {}
+    kept: list[tuple[bool, list[str]]] = []
+    for item in items:
+        if isinstance(item, Traceback):
+            # The others are interrupted for the one that failed.
+            if item.key not in shown and not ((item.interrupted or item.cut) and found):
+                kept.append((found is not None and item.key == found.key, item.show(_MOST_TRACEBACK)))
+            shown.add(item.key)
+        elif not _dull(item.text):
+            # The same line of another worker. Twice of one process is the application's own affair.
+            died = _WORKER_ENDED.match(item.text)
+            text, pid = (died[0], "") if died else (item.text, item.pid)
+            if text not in first or (first[text] == pid and not died):
+                kept.append((False, [item.text]))
+            first.setdefault(text, pid)
+    return _within(kept, most)
+
+
+def _dull(text: str) -> bool:
+    return not text.strip() or any(one.match(text) for one in (_CHATTER, _REQUEST, _BACKTRACE))
+
+
+def _within(kept: Sequence[tuple[bool, list[str]]], most: int) -> list[str]:
+    """Return the lines of the cause, and of the others the last ones that there is room for."""
+    room = most - sum(len(lines) for causes, lines in kept if causes)
+    shown: list[list[str]] = []
+    for causes, lines in reversed(kept):
+        room -= 0 if causes else len(lines)
+        if causes or room >= 0:
+            shown.append(lines)
+    return [line for lines in reversed(shown) for line in lines]
+
+
+def refusal(
+    lines: Iterable[Said | str],
+    manifest: Manifest,
+    problem: str,
+    unit: Mapping[str, str] | None = None,
+    root: str = "",
+) -> list[str]:
+    """Return a failed start in words: its cause, and what was logged of it.
+
+    Args:
+        lines: what the instance logged, of printable characters.
+        manifest: the generation that failed.
+        problem: what was noticed of the failure.
+        unit: see :func:`explain`.
+        root: see :func:`explain`.
+
+    Returns:
+        lines of text: a sentence, and the log, if there is any.
+    """
+    lines = said(lines)
+    shown = telling(lines)
+    log = ["Its last log lines:", *(f"    {line}" for line in shown)] if shown else ["It logged nothing of its own."]
+    told = (explain(lines, manifest, problem, unit, root) or problem).rstrip(".")
+    return [told if told.endswith(("?", "!")) else f"{told}.", *log]

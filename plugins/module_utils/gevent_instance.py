@@ -16,6 +16,8 @@ from typing import Any
 
 from . import deaths, systemd, temporary, trees, untrusted
 from . import generation as gen
+from .explain import MOST_READ
+from .journal import Said
 from .layout import Layout
 
 # Seconds that the hook's monitor has to tell what waits; it looks every 0.02 s.
@@ -137,9 +139,9 @@ class Instance:
         _, fatal, text = self._text("stacks").rpartition("Fatal Python error")
         return _frames(text) if fatal else []
 
-    def log(self) -> list[str]:
+    def log(self) -> list[Said]:
         """Return what it logged."""
-        return systemd.journal(self.unit, 100, self.logged_before)
+        return systemd.logged(self.unit, MOST_READ, self.logged_before)
 
     def state(self) -> dict[str, str]:
         """Return how its unit ended, as ``deaths.explain`` wants to know it."""

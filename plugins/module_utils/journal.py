@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 # syslog's number for what a program just prints.
 INFO = 6
 # What journalctl is asked for. Of the fields, journald itself sets those that begin with an underscore
 # (systemd.journal-fields(7)).
 OPTIONS = ("--all", "--output=json", "--output-fields=MESSAGE,PRIORITY,_PID", "--reverse")
+
+
+class Said(NamedTuple):
+    """A line.
+
+    Args:
+        pid: the process that logged it; ``1`` is systemd.
+        text: the line.
+    """
+
+    pid: str
+    text: str
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from . import credentials, deaths, files, kinds, runtime, service, systemd, toll, trees
 from . import generation as gen
-from .explain import explain, telling
-from .foreign import printables
+from .explain import MOST_READ, refusal
+from .foreign import printable
+from .journal import Said
 from .layout import Layout
 from .untrusted import UntrustedError
 from .uwsgi import await_health, respawns
@@ -274,17 +275,11 @@ class Swap:
     def _refuse(self, unit: str, after: str | None, problem: str) -> None:
         # An application that fails may well tell how it tried to log in.
         names = self.manifest.secrets.names
-        logged = printables(
-            credentials.hide(self.layout.generations / self.new, names, systemd.journal(unit, 100, after))
-        )
-        lines = telling(logged)
-        cause = deaths.explain(logged, systemd.show(unit, *deaths.PROPERTIES), str(self.layout.root)) or explain(
-            logged, self.manifest.wsgi_file, self.manifest.callable, self.manifest.module
-        )
-        raise SwapError(
-            f"generation {self.new} ({self.manifest.mode}) does not serve: {cause or problem}.\n"
-            + "\n".join(("Its last log lines:", *(f"    {line}" for line in lines[-15:])))
-        )
+        blot = credentials.blotter(self.layout.generations / self.new, names)
+        logged = [Said(pid, printable(blot(text))) for pid, text in systemd.logged(unit, MOST_READ, after)]
+        state = systemd.show(unit, *deaths.PROPERTIES)
+        cause, *log = refusal(logged, self.manifest, problem, state, str(self.layout.root))
+        raise SwapError("\n".join((f"generation {self.new} ({self.manifest.mode}) does not serve: {cause}", *log)))
 
     def _install(self, generation: str, targets: dict[Path, Path]) -> bool:
         changed = [files.put(target, stored.read_text()) for target, stored in targets.items()]

@@ -108,9 +108,15 @@ def journal(unit: str, lines: int = 25, after: str | None = None) -> list[str]:
         lines: how many lines at the most.
         after: a cursor; what was logged before it is left out.
     """
+    return [line.text for line in logged(unit, lines, after)]
+
+
+def logged(unit: str, lines: int, after: str | None = None) -> list[records.Said]:
+    """Return what :func:`journal` does, each line with the process that logged it."""
     # From a cursor on, systemd 252 shows the first lines; backwards it shows the last ones, however many there are.
     found = records.parse(journalctl("--unit", unit, *records.OPTIONS, f"--lines={lines}"))
-    return [line for one in found if not after or records.later(one, after) for line in one.lines][-lines:]
+    found = [one for one in found if not after or records.later(one, after)]
+    return [records.Said(one.pid, line) for one in found for line in one.lines][-lines:]
 
 
 def journalctl(*arguments: str, timeout: float = 60) -> str:

@@ -95,7 +95,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils import (
     trees,
 )
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import explain
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import refused_by
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.secrets import texts
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import remove_orphans
@@ -137,7 +137,7 @@ def validate_ini(layout: Layout, generation: str) -> None:
             output = temporary.printed(unit, after) or systemd.journal(unit, 3, after) or [str(error)]
             logged = systemd.journal(unit, 20, after)
             known = deaths.explain(logged, systemd.show(unit, *deaths.PROPERTIES), str(layout.root))
-            known = known or explain(output, "", "")
+            known = known or refused_by(output)
             raise InvalidError(known or f"uWSGI refuses uwsgi.ini: {' | '.join(output[-3:])}") from error
 
 

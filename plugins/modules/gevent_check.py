@@ -77,7 +77,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, credentials, deaths, lock
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, credentials, lock
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.elf import ElfError, wants
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import explain, telling
@@ -146,11 +146,8 @@ def look(instance: Instance, manifest: Manifest, asked: Mapping[str, Any]) -> Ev
     failure = instance.start(started + asked["timeout"] / 2)
     if failure:
         logged = instance.log()
-        entry = (manifest.wsgi_file, manifest.callable, manifest.module)
-        cause = ""
-        if failure == "ended":
-            cause = deaths.explain(logged, instance.state(), str(layout.root)) or explain(logged, *entry)
-        trace = instance.hanging() if failure == "hangs" else telling(logged)[-15:]
+        cause = explain(logged, manifest, "", instance.state(), str(layout.root)) if failure == "ended" else ""
+        trace = instance.hanging() if failure == "hangs" else telling(logged)
         return Evidence(failure=failure, cause=cause, trace=trace, roots=roots)
     loaded, told = instance.loaded(), {}
     worker = instance.worker
@@ -177,7 +174,7 @@ def look(instance: Instance, manifest: Manifest, asked: Mapping[str, Any]) -> Ev
         loaded=loaded,
         told=told,
         died=died,
-        trace=(instance.crash() or telling(instance.log())[-15:]) if died else (),
+        trace=(instance.crash() or telling(instance.log())) if died else (),
         measured=measured,
         installed=distributions([*sites, *folders]),
         network=network(loaded, layout.root),

@@ -83,7 +83,7 @@ RELEASES = (
     ),
     Release(
         "missing dependency",
-        r"ModuleNotFoundError: No module named 'numpy': add the package that brings it to the lock",
+        rf"{RAISED}ModuleNotFoundError: No module named 'numpy'\. Add the package that provides numpy to the",
         "import numpy",
         "import numpy",
         full=True,

@@ -1,9 +1,47 @@
-"""The logs are what uWSGI 2.0.31 with Python 3.11 and systemd 252 really print."""
+"""The logs are what uWSGI 2.0.31 with Python 3.11 and systemd 252 really print.
+
+Those below ``journals`` are whole, with the process of each line: ``master`` had the application loaded once, of
+``workers`` each loaded it by itself.
+"""
 
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import explain, telling
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import remedies
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import explain as explained
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import refusal, refused_by, telling
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.foreign import printable
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.journal import Said
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.manifest import Health, Manifest, Secrets
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.tracebacks import Traceback, parse
+
+MANIFEST = Manifest(
+    release="8c11aa20f3b4", venv="0d9e8f7a6b5c", mode="gevent", processes=4, cores=100, listen="0.0.0.0:8040",
+    wsgi_file="run.py", callable="app", health=Health("/healthz", 200, 4), start_timeout=15, stop_timeout=60, keep=3,
+    checksums={},
+)  # fmt: skip
+UNABLE = "unable to load app 0 (mountpoint='') (callable not found or import error)"
+SYSTEMCTL = "`systemctl start shop-canary@g.service` failed: Job for shop-canary@g.service failed."
+
+
+def explain(lines: list[str], wsgi_file: str = "run.py", callable_name: str = "app", module: str = "") -> str:
+    return explained(lines, replace(MANIFEST, wsgi_file=wsgi_file, callable=callable_name, module=module))
+
+
+def journal(name: str) -> list[Said]:
+    """Return a log as a swap reads it."""
+    text = (Path(__file__).parent / "journals" / f"{name}.txt").read_text()
+    rows = (line.partition(" | ") for line in text.splitlines())
+    return [Said(pid, printable(line)) for pid, _, line in rows]
+
+
+def loading(raised: str, *frames: str) -> list[str]:
+    """Return the log of an application that raises while it is loaded."""
+    header = "Traceback (most recent call last):"
+    return [header, *(frames or ('  File "run.py", line 1, in <module>',)), *raised.splitlines(), UNABLE]
+
 
 # What comes before an application is loaded, on every start.
 BEFORE = """\
@@ -115,7 +153,8 @@ ConnectionError: db is away
     [
         (
             NO_KEY,
-            "systemd cannot read or decrypt the flask_uwsgi_secrets of this generation: has the host lost its key "
+            "systemd could not start it (243/CREDENTIALS, Protocol error): the service cannot read or decrypt the "
+            "flask_uwsgi_secrets of this generation: has the host lost its key "
             "(/var/lib/systemd/credential.secret)? Deploy, which writes them anew",
         ),
         (
@@ -130,8 +169,10 @@ ConnectionError: db is away
         ),
         (
             NO_MODULE,
-            "ModuleNotFoundError: No module named 'flask_nowhere': add the package that brings it to the lock "
-            "(flask_uwsgi_requirements), or the file to flask_uwsgi_source",
+            "flask_uwsgi_wsgi_file=run.py raised while it was loaded: ModuleNotFoundError: No module named "
+            "'flask_nowhere'. Add the package that provides flask_nowhere to the application's requirements "
+            "(flask_uwsgi_requirements). If flask_nowhere is part of the application, check that flask_uwsgi_source "
+            "contains it, and add its folder to flask_uwsgi_python_path",
         ),
         (
             RAISED,
@@ -153,13 +194,13 @@ ConnectionError: db is away
 )
 def test_a_known_failure_is_explained_by_the_variable_to_change(log: list[str], explanation: str) -> None:
     assert explain([*BEFORE, *log, *AFTER], "run.py", "api") == explanation
-    # `_refuse` hands over what telling() leaves.
-    assert explain(telling([*BEFORE, *log, *AFTER]), "run.py", "api") == explanation
 
 
 def test_a_key_that_uwsgi_does_not_know_is_named() -> None:
-    assert explain(STRICT, "", "") == (
-        "flask_uwsgi_extra_ini has the key processess, which uWSGI does not know. Correct or remove it"
+    assert (
+        refused_by(STRICT)
+        == explain(STRICT)
+        == ("flask_uwsgi_extra_ini has the key processess, which uWSGI does not know. Correct or remove it")
     )
 
 
@@ -179,7 +220,9 @@ def test_an_exception_in_a_request_is_not_said_to_have_come_while_loading() -> N
 
 @pytest.mark.parametrize("log", [NO_CALLABLE, NO_FILE, NO_MODULE, RAISED, SYNTAX, DOTTED, EXITED])
 def test_the_application_s_own_lines_and_tracebacks_are_kept_and_chatter_is_dropped(log: list[str]) -> None:
-    assert telling([*BEFORE, *log, *AFTER]) == [*log, *AFTER[:2]]
+    underlines = [line for line in log if set(line) <= set(" ^~")] if log is not SYNTAX else []
+    shown = [line.replace("/opt/shop/releases/8c11aa20f3b4/", "") for line in log if line not in underlines]
+    assert telling([*BEFORE, *log, *AFTER]) == [line for line in shown if line != "failed to compile run.py"]
 
 
 @pytest.mark.parametrize(
@@ -188,6 +231,9 @@ def test_the_application_s_own_lines_and_tracebacks_are_kept_and_chatter_is_drop
         "shop@3f2a90c1d5e7.service: start operation timed out. Terminating.",
         "shop@3f2a90c1d5e7.service: A process of this unit has been killed by the OOM killer.",
         "shop@3f2a90c1d5e7.service: Failed with result 'oom-kill'.",
+        "shop@3f2a90c1d5e7.service: Main process exited, code=killed, status=31/SYS",
+        "shop@3f2a90c1d5e7.service: Main process exited, code=exited, status=226/NAMESPACE",
+        "shop@3f2a90c1d5e7.service: Failed at step NAMESPACE spawning /opt/shop/venvs/v/bin/uwsgi: No such file",
         "!!! uWSGI process 21710 got Segmentation Fault !!!",
     ],
 )
@@ -214,12 +260,14 @@ def test_an_application_may_use_the_same_words(line: str) -> None:
 
 
 def test_what_uwsgi_says_once_the_application_is_loaded_is_dropped() -> None:
-    assert telling(["- SystemD socket activation detected -", *BEFORE, *ASKED]) == ASKED[6:]
+    # The request of the canary's own health, too.
+    assert telling(["- SystemD socket activation detected -", *BEFORE, *ASKED]) == ASKED[6:-1]
 
 
 def test_the_loader_s_own_words_are_told_as_they_are() -> None:
     log = ["Traceback (most recent call last):", "EntryError: flask_uwsgi_module=shop:app: shop has no app. Name one"]
     assert explain([*BEFORE, *log, *AFTER], "run.py", "app", "shop:app") == log[1].removeprefix("EntryError: ")
+    assert explain([*BEFORE, log[1], *AFTER], "run.py", "app", "shop:app") == log[1].removeprefix("EntryError: ")
 
 
 def test_what_a_module_raises_is_told_with_the_module() -> None:
@@ -242,26 +290,375 @@ def test_a_callable_that_is_none_is_told_though_uwsgi_learns_it_at_the_first_req
 
 
 @pytest.mark.parametrize(
-    ("line", "detail"),
+    "line", ["sqlalchemy.exc.OperationalError: a", "SystemExit: 3", "NotImplementedError", "shop.errors.Broken: no"]
+)
+def test_the_exception_is_told_with_its_whole_name(line: str) -> None:
+    assert f"raised while it was loaded: {line}. " in explain(loading(line))
+
+
+def test_an_exception_of_a_group_is_told() -> None:
+    log = [
+        "  + Exception Group Traceback (most recent call last):",
+        '  |   File "run.py", line 1, in <module>',
+        "  | ExceptionGroup: two things (2 sub-exceptions)",
+        "  +-+---------------- 1 ----------------",
+        "    | ValueError: a",
+        "    +------------------------------------",
+        UNABLE,
+    ]
+    assert "raised while it was loaded: ExceptionGroup: two things (2 sub-exceptions). " in explain(log)
+
+
+# What to do.
+
+MISSING = "Set SHOP_MODE in flask_uwsgi_environment"
+SECRET = (
+    "Set SECRET_KEY in flask_uwsgi_secrets (with flask_uwsgi_secrets_in_environment=true), or in "
+    "flask_uwsgi_environment if anybody may know it"
+)
+OS = ('  File "run.py", line 2, in <module>', '  File "<frozen os>", line 679, in __getitem__')
+
+
+@pytest.mark.parametrize(
+    ("log", "remedy"),
     [
-        ("sqlalchemy.exc.OperationalError: refused", "sqlalchemy.exc.OperationalError: refused"),
-        ("SystemExit: 3", "SystemExit: 3"),
-        ("raised KeyError", "KeyError"),
-        ("  | ValueError: a", "ValueError: a"),
+        (loading("KeyError: 'SHOP_MODE'", *OS), MISSING),
+        (loading("KeyError: 'home'", *OS), "Set home in flask_uwsgi_environment"),
+        (loading("KeyError: 'SECRET_KEY'", *OS), SECRET),
+        # Of a dictionary of its own.
+        (loading("KeyError: 'price'"), "Mend the application"),
+        (loading("KeyError: 'SECRET_KEY'"), f"If it reads SECRET_KEY from its environment, s{SECRET[1:]}"),
+        (
+            loading("django.core.exceptions.ImproperlyConfigured: The SECRET_KEY setting must not be empty."),
+            f"If it reads SECRET_KEY from its environment, s{SECRET[1:]}",
+        ),
+        (
+            loading("RuntimeError: Either 'SQLALCHEMY_DATABASE_URI' or 'SQLALCHEMY_BINDS' must be set."),
+            "If it reads SQLALCHEMY_DATABASE_URI from its environment, set SQLALCHEMY_DATABASE_URI in flask_uwsgi",
+        ),
+        (
+            loading("ImproperlyConfigured: You must either define the environment variable DJANGO_SETTINGS_MODULE or"),
+            "Set DJANGO_SETTINGS_MODULE in flask_uwsgi_environment",
+        ),
+        (loading('environs.exceptions.EnvError: Environment variable "SHOP_MODE" not set'), MISSING),
+        (loading("decouple.UndefinedValueError: SHOP_MODE not found. Declare it as envvar or define a"), MISSING),
+        (
+            loading(
+                "pydantic_core._pydantic_core.ValidationError: 1 validation error for Settings\nsecret_key\n"
+                "  Field required [type=missing, input_value={}, input_type=dict]"
+            ),
+            "Set SECRET_KEY in flask_uwsgi_environment, or in flask_uwsgi_secrets",
+        ),
+        (loading("ModuleNotFoundError: No module named 'PIL'"), "Add Pillow, which provides it, to"),
+        (loading("ModuleNotFoundError: No module named 'google.protobuf'"), "Add protobuf, which provides it, to"),
+        (
+            loading("ImportError: libGL.so.1: cannot open shared object file: No such file or directory"),
+            "Add the Debian package that contains libGL.so.1 to flask_uwsgi_packages",
+        ),
+        (loading("ImportError: cannot import name 'Flusk' from 'flask' (/x/__init__.py)"), "Mend the application"),
+        (
+            loading(
+                "FileNotFoundError: [Errno 2] No such file or directory: 'convert'",
+                '  File "/usr/lib/python3.11/subprocess.py", line 1955, in _execute_child',
+            ),
+            "Add the Debian package that contains the program convert to flask_uwsgi_packages",
+        ),
+        (
+            loading("FileNotFoundError: [Errno 2] No such file or directory: '/opt/a/releases/8c1/etc/shop.toml'"),
+            "The release has no etc/shop.toml: check that flask_uwsgi_source contains it",
+        ),
+        (
+            loading("FileNotFoundError: [Errno 2] No such file or directory: '/etc/shop.toml'"),
+            "Create /etc/shop.toml on the host for the account of flask_uwsgi_user, or place it with flask_uwsgi_files",
+        ),
+        (
+            loading("PermissionError: [Errno 13] Permission denied: '/etc/ssl/private/shop.key'"),
+            "Let the account of flask_uwsgi_user have /etc/ssl/private/shop.key",
+        ),
+        (
+            loading("ConnectionRefusedError: [Errno 111] Connection refused"),
+            "It cannot reach what it connects to from the host: check that it runs",
+        ),
+        (
+            loading('psycopg2.OperationalError: could not translate host name "db" to address: Name or'),
+            "It cannot reach db from the host",
+        ),
+        (
+            loading("pymongo.errors.ServerSelectionTimeoutError: db.example:27017: [Errno 111] Connection refused"),
+            "It cannot reach db.example:27017 from the host",
+        ),
+        (
+            loading(
+                "requests.exceptions.ConnectionError: HTTPConnectionPool(host='api.example', port=80): Max retries"
+            ),
+            "It cannot reach api.example:80 from the host",
+        ),
+        (
+            loading("pymysql.err.OperationalError: (2003, \"Can't connect to MySQL server on 'db1' (refused)\")"),
+            "It cannot reach db1 from the host",
+        ),
+        # Reached, and refused there.
+        (
+            loading("psycopg.OperationalError: connection failed: FATAL:  password authentication failed for user"),
+            "Mend the application",
+        ),
     ],
 )
-def test_the_exception_is_told_from_the_beginning_of_its_name(line: str, detail: str) -> None:
-    assert f"raised while it was loaded: {detail}. " in explain([line], "run.py", "app")
+def test_the_remedy_names_what_to_set(log: list[str], remedy: str) -> None:
+    told = explain(log)
+    assert told.startswith("flask_uwsgi_wsgi_file=run.py raised while it was loaded: ")
+    assert remedy in told
+
+
+def test_a_secret_that_is_a_file_is_not_looked_for_in_the_environment() -> None:
+    manifest = replace(MANIFEST, secrets=Secrets(("SECRET_KEY",), ""))
+    assert explained(loading("KeyError: 'SECRET_KEY'", *OS), manifest).endswith(
+        "SECRET_KEY is one of flask_uwsgi_secrets, which are files: read $CREDENTIALS_DIRECTORY/SECRET_KEY, or set "
+        "flask_uwsgi_secrets_in_environment=true"
+    )
+
+
+CHAINED = [
+    "Traceback (most recent call last):",
+    '  File "settings.py", line 3, in <module>',
+    *OS[1:],
+    "KeyError: 'SHOP_MODE'",
+    "During handling of the above exception, another exception occurred:",
+    *loading("RuntimeError: the configuration is not whole"),
+]
+
+
+def test_what_was_handled_when_the_last_exception_was_raised_tells_the_remedy() -> None:
+    assert explain(CHAINED).endswith(
+        f"RuntimeError: the configuration is not whole (while it handled KeyError: 'SHOP_MODE'). {MISSING}"
+    )
+
+
+def test_an_import_that_a_program_does_without_is_not_the_remedy() -> None:
+    optional = [
+        line.replace("KeyError: 'SHOP_MODE'", "ModuleNotFoundError: No module named 'ujson'") for line in CHAINED
+    ]
+    assert explain(optional).endswith(". Mend the application")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "SHOP_MODE=fast", "the shop is not set up", "ready: HTTP_PROXY is used", "not set", "A_" * 9999]
+)
+def test_a_text_that_names_nothing_missing_has_no_remedy(text: str) -> None:
+    assert remedies.named(text) == ""
+
+
+# Several processes.
+
+RAISED = "flask_uwsgi_wsgi_file=run.py raised while it was loaded: "
+ENDED = "flask_uwsgi_wsgi_file=run.py ended itself"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (
+            "workers-missing",
+            RAISED + "ModuleNotFoundError: No module named 'flask_nowhere'. Add the package that provides",
+        ),
+        ("workers-environ", RAISED + "KeyError: 'SECRET_KEY'. Set SECRET_KEY in flask_uwsgi_secrets (with"),
+        (
+            "workers-chained",
+            RAISED + "RuntimeError: no settings (because of FileNotFoundError: [Errno 2] No such file or directory: "
+            "'settings.json'). The release has no settings.json: check that",
+        ),
+        (
+            "workers-inuse",
+            RAISED
+            + "OSError: [Errno 98] Address already in use (while attempting to bind on address ('127.0.0.1', 8047))."
+            " Each of flask_uwsgi_processes=4 workers loads the application",
+        ),
+        (
+            "workers-sysexit",
+            ENDED
+            + " while it was loaded (sys.exit or os._exit): SHOP_TOKEN is not set. If it reads SHOP_TOKEN from its "
+            "environment, set SHOP_TOKEN in flask_uwsgi_secrets",
+        ),
+        (
+            "master-sysexit",
+            ENDED
+            + " with exit status 1 while it was loaded (sys.exit or os._exit): SHOP_TOKEN is not set. If it reads",
+        ),
+        (
+            "master-osexit",
+            ENDED
+            + " with exit status 7 while it was loaded (sys.exit or os._exit). A module that is imported must not end",
+        ),
+        ("master-syntax", RAISED + "SyntaxError: invalid syntax. Mend the application."),
+        (
+            "master-pg",
+            RAISED
+            + 'psycopg.OperationalError: connection failed: connection to server at "127.0.0.1", port 5432 failed: '
+            "Connection refused. It cannot reach 127.0.0.1:5432 from the host: check",
+        ),
+        (
+            "master-redis",
+            RAISED + "redis.exceptions.ConnectionError: Error 111 connecting to localhost:6399. Connection refused. "
+            "It cannot reach localhost:6399 from the host: check",
+        ),
+        (
+            "master-readonly",
+            "a release is read-only to the service: OSError: [Errno 30] Read-only file system: 'data.txt'. Have the",
+        ),
+        ("master-slow", "it was not ready within flask_uwsgi_start_timeout=15 seconds. Raise it, or move what takes"),
+        (
+            "master-segv",
+            "a process was ended by SIGSEGV: compiled code crashed. Try another version of the package that",
+        ),
+        ("master-syscall", "a process was ended by SIGSYS: it called what the filter of system calls forbids"),
+    ],
+)
+def test_a_real_log_tells_its_cause(name: str, told: str) -> None:
+    first, *log = refusal(journal(name), MANIFEST, SYSTEMCTL)
+    assert first.startswith(told)
+    assert "systemctl" not in first
+    assert log[0] == "Its last log lines:" and 1 < len(log) <= 19
+    assert not [line for line in log if "entry.py" in line or "importlib" in line or "GAME OVER" in line]
+    # The same of four workers is there once.
+    assert len(set(log)) == len(log) or name in ("workers-chained", "master-redis")
+    assert "KeyboardInterrupt" not in " ".join(log)
+
+
+@pytest.mark.parametrize("name", ["workers-health", "master-health"])
+def test_an_error_of_a_request_is_told_with_its_path(name: str) -> None:
+    problem = "GET /healthz answered 500 instead of 200: <!doctype html>"
+    assert refusal(journal(name), MANIFEST, problem)[0] == (
+        "GET /healthz answered 500 instead of 200. The request raised RuntimeError: the data base is away. "
+        "Mend the application."
+    )
+    shown = telling(journal(name))
+    assert shown[0].endswith("ERROR in app: Exception on /healthz [GET]")
+    assert shown[1:] == [
+        "Traceback (most recent call last):",
+        "  … 4 more",
+        '  File "run.py", line 6, in healthz',
+        "    raise RuntimeError('the data base is away')",
+        "RuntimeError: the data base is away",
+    ]
+    # What is not about an error of the request is not blamed on it.
+    assert explained(journal(name), MANIFEST, "a worker died, at the latest 0.4 s after the first good answer") == ""
+
+
+def test_the_traceback_of_one_worker_is_whole_though_others_wrote_between() -> None:
+    tracebacks = [item for item in parse(journal("workers-inuse")) if isinstance(item, Traceback)]
+    assert [one.last.kind for one in tracebacks] == ["OSError", *["KeyboardInterrupt"] * 3]
+    assert all(one.fatal and one.loading and one.last.frames[0].file.endswith("entry.py") for one in tracebacks)
+
+
+def test_a_worker_that_fails_while_another_has_loaded_is_no_request() -> None:
+    ready = "WSGI app 0 (mountpoint='') ready in 0 seconds on interpreter 0x7fad83b76ef8 pid: 11 (default app)"
+    log = [Said("10", "spawned uWSGI master process (pid: 10)"), Said("11", ready)]
+    log += [Said("12", line) for line in loading("OSError: [Errno 98] Address already in use")]
+    assert "raised while it was loaded: OSError: [Errno 98]" in explained(log, MANIFEST)
+    # Once the master has it, its workers load nothing.
+    once = [Said("10", ready), Said("10", "spawned uWSGI master process (pid: 10)"), *(log[2:-1])]
+    assert explained(once, MANIFEST, "it ended 0.3 s after it had become healthy") == ""
+
+
+def test_a_thread_s_exception_is_not_what_kept_an_application_from_loading() -> None:
+    thread = ["Exception in thread Thread-1 (run):", *loading("ValueError: of a thread")[:-1]]
+    exited = "shop@g.service: Main process exited, code=exited, status=3/NOTIMPLEMENTED"
+    assert "ended itself with exit status 3" in explained([*thread, exited], MANIFEST)
+
+
+# How it is shown.
+
+
+def test_a_log_without_a_line_of_the_application_s_own_is_said_to_be_so() -> None:
+    assert refusal(BEFORE, MANIFEST, "GET /healthz got no answer: timed out") == [
+        "GET /healthz got no answer: timed out. It had flask_uwsgi_health_timeout=4 seconds: raise it, or set "
+        "flask_uwsgi_health_path to a path that answers sooner.",
+        "It logged nothing of its own.",
+    ]
+    assert refusal([], MANIFEST, "it ended.") == ["it ended.", "It logged nothing of its own."]
+
+
+def test_of_a_long_traceback_the_application_s_own_frames_are_shown() -> None:
+    library = [
+        f'  File "/opt/a/venvs/v/lib/python3.11/site-packages/lib/m{n}.py", line 1, in f\n    g()' for n in range(30)
+    ]
+    own = ['  File "/opt/a/releases/r/shop/db.py", line 7, in connect', "    raise_it()"]
+    log = loading("ValueError: no", *"\n".join([*library[:15], *own, *library[15:]]).splitlines())
+    assert telling(log) == [
+        "Traceback (most recent call last):",
+        "  … 15 more",
+        '  File "shop/db.py", line 7, in connect',
+        "    raise_it()",
+        "  … 14 more",
+        '  File "lib/m29.py", line 1, in f',
+        "    g()",
+        "ValueError: no",
+    ]
+
+
+@pytest.mark.parametrize("frames", [1, 5, 20, 300])
+def test_however_long_a_log_is_few_lines_are_shown_and_the_cause_is_among_them(frames: int) -> None:
+    deep = [f'  File "run.py", line {n}, in f' for n in range(frames)]
+    lines = [f"line {n}" for n in range(50)]
+    message = "ValueError: a\n" + "\n".join(f"  {n}" for n in range(frames))
+    shown = telling([*lines, *loading(message, *deep), *lines])
+    assert len(shown) <= 18 and "ValueError: a" in shown and shown[-1] == "line 49"
+
+
+def test_what_an_application_logs_twice_itself_is_there_twice() -> None:
+    once = [Said("1", "trying"), Said("1", "trying")]
+    assert telling(once) == ["trying", "trying"]
+    assert telling([*once, Said("2", "trying"), Said("2", "other")]) == ["trying", "trying", "other"]
+
+
+def test_what_the_sandbox_refused_to_a_request_is_told_with_its_path() -> None:
+    ready = "WSGI app 0 (mountpoint='') ready in 0 seconds on interpreter 0x7fad83b76ef8 pid: 11 (default app)"
+    log = [ready, *loading("OSError: [Errno 30] Read-only file system: 'instance/shop.db'")[:-1]]
+    told = explained(log, MANIFEST, "GET /healthz answered 500 instead of 200: ")
+    assert told.startswith("GET /healthz answered 500 instead of 200: a release is read-only to the service: OSError: ")
+    assert told.count("Read-only") == 1 and "flask_uwsgi_persistent: [instance]" in told
+
+
+def test_what_ended_a_worker_is_told_with_what_was_noticed() -> None:
+    log = ["DAMN ! worker 1 (pid: 7) died, killed by signal 11 :( trying respawn ..."]
+    problem = "a worker died, at the latest 0.4 s after the first good answer"
+    assert explained(log, MANIFEST, problem).startswith(f"{problem}: a process was ended by SIGSEGV")
+    # systemctl knows nothing of why.
+    assert explained(log, MANIFEST, SYSTEMCTL).startswith("a process was ended by SIGSEGV")
+
+
+def test_the_sandbox_is_not_blamed_for_what_another_worker_was_told_to_end_at() -> None:
+    log = [Said("2", line) for line in loading("KeyError: 'SECRET_KEY'", *OS)]
+    log += [Said("3", line) for line in loading("KeyboardInterrupt", "    os.nice(5)")]
+    assert "Set SECRET_KEY" in explained(log, MANIFEST)
+
+
+def test_where_systemd_cannot_start_it_the_step_is_told() -> None:
+    log = [
+        "shop@g.service: Failed to set up mount namespacing: /run/systemd/unit-root/srv/shop: No such file",
+        "shop@g.service: Failed at step NAMESPACE spawning /opt/shop/venvs/v/bin/uwsgi: No such file or directory",
+        "shop@g.service: Main process exited, code=exited, status=226/NAMESPACE",
+        "shop@g.service: Failed with result 'exit-code'.",
+    ]
+    told = refusal(log, MANIFEST, SYSTEMCTL)
+    assert told[0].startswith(
+        "systemd could not start it (226/NAMESPACE, /run/systemd/unit-root/srv/shop: No such file)"
+    )
+    assert "flask_uwsgi_unit_overrides" in told[0]
+    assert [line.strip() for line in told[2:]] == log[:3]
 
 
 @pytest.mark.parametrize(
     "piece",
     ["a", "a.", ".", "Error", "AError.", "Errors", "_", "@", "Started @", "unable to find \"", "x.service: ",
-     "ModuleNotFoundError: ", "EntryError: flask_uwsgi_", " ", "TypeError: '", "\ufffd", "\u202e"],
+     "ModuleNotFoundError: ", "EntryError: flask_uwsgi_", " ", "TypeError: '", "\ufffd", "\u202e", "GET ", "(", "/(",
+     '  File "', "/releases/", "A_", "ERROR", " failed with", "a:1", "host='", "x.so", "[ |"],
 )  # fmt: skip
 def test_a_long_line_takes_no_time(piece: str) -> None:
     line = (piece * 65536)[:65536]
     started = time.monotonic()
-    explain([line] * 3, "run.py", "app")
-    telling([line] * 3)
+    for log in ([line] * 3, loading(line), loading(f"OperationalError: refused {line}"), loading("E: a", f"  {line}")):
+        explain(log)
+        telling(log)
+    remedies.named(f"not set {line}")
     assert time.monotonic() - started < 15
