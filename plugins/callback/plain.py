@@ -1,0 +1,136 @@
+"""Callback: the message of a failure as text, once."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: plain
+type: stdout
+short_description: Show the message of a failure as text, and once
+version_added: 0.1.0
+author: The flaskops maintainers
+description:
+  - Is the callback P(ansible.builtin.default#callback) but for tasks that fail. Of these it shows the message as lines
+    of text, and Ansible's own words only where the failure is Ansible's, such as that of a template.
+  - Where several hosts fail alike, the message is there once. So it is where a later task repeats it.
+  - With C(-v) all of each result is shown.
+  - What a task with C(no_log) has failed with is never shown.
+extends_documentation_fragment:
+  - ansible.builtin.default_callback
+  - ansible.builtin.result_format_callback
+requirements:
+  - set as stdout in configuration (C(stdout_callback = flaskops.uwsgi.plain))
+"""
+
+from typing import Any
+
+from ansible import constants
+from ansible.plugins.callback.default import CallbackModule as Default
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.foreign import printable
+
+# Ansible's own word for what failed before or after a module ran.
+_ANSIBLE = "Task failed: "
+# What tells nothing beside a message, or is shown elsewhere.
+_DULL = {
+    "ansible_loop_var", "ansible_index_var", "changed", "delta", "deprecations", "diff", "end", "exception", "failed",
+    "invocation", "item", "msg", "start", "stderr_lines", "stdout_lines", "unreachable", "warnings",
+}  # fmt: skip
+_ASSERTED = {"assertion", "evaluated_to"}
+# Of a shorter one, twice the same may well be two failures.
+_LONG = 60
+
+
+class CallbackModule(Default):  # type: ignore[misc]
+    """Shows what fails; everything else is the default callback's."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "stdout"
+    CALLBACK_NAME = "flaskops.uwsgi.plain"
+
+    def __init__(self) -> None:
+        super().__init__()
+        # What was shown so far, with its task and its host.
+        self._told: dict[tuple[str, ...], tuple[Any, str]] = {}
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        """Show a task that failed."""
+        document, task = _part(result, "result"), _part(result, "task")
+        if self._left_to_default(document):
+            super().v2_runner_on_failed(result, ignore_errors)
+            return
+        if task.loop and "results" in document:
+            # Its items were shown one by one.
+            self._handle_warnings(document)
+        else:
+            self._show(result, f"fatal: [{self.host_label(result)}]: FAILED!")
+        if ignore_errors:
+            self._display.display("...ignoring", color=constants.COLOR_SKIP)
+
+    def v2_runner_item_on_failed(self, result: Any) -> None:
+        """Show an item of a loop that failed."""
+        document = _part(result, "result")
+        if self._left_to_default(document):
+            super().v2_runner_item_on_failed(result)
+        else:
+            self._show(result, f"failed: [{self.host_label(result)}] (item={self._get_item_label(document)})")
+
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        """Show a host that was not reached."""
+        if self._left_to_default(_part(result, "result")):
+            super().v2_runner_on_unreachable(result)
+            return
+        self._show(result, f"fatal: [{self.host_label(result)}]: UNREACHABLE!", color=constants.COLOR_UNREACHABLE)
+        if getattr(_part(result, "task"), "ignore_unreachable", False):
+            self._display.display("...ignoring", color=constants.COLOR_SKIP)
+
+    def _left_to_default(self, document: dict[str, Any]) -> bool:
+        if "censored" in document:
+            # Ansible's own word of it has the message.
+            document.pop("exception", None)
+            return True
+        message = document.get("msg")
+        return self._display.verbosity > 0 or not isinstance(message, str) or not message.strip()
+
+    def _show(self, result: Any, head: str, color: str = constants.COLOR_ERROR) -> None:
+        document, task = _part(result, "result"), _part(result, "task")
+        if self._last_task_banner != task._uuid:
+            self._print_task_banner(task)
+        self._handle_warnings(document)
+        on_stderr = self.get_option("display_failed_stderr")
+        lines = [printable(line) for line in str(document["msg"]).strip("\n").splitlines()]
+        if lines[0].startswith(_ANSIBLE):
+            lines[0] = lines[0].removeprefix(_ANSIBLE)
+            if not document.get("unreachable"):
+                # With the places in the playbook, which it knows alone, and the message.
+                self._handle_exception(document, use_stderr=on_stderr)
+                lines = []
+        text = "\n".join(lines)
+        asserted = _ASSERTED if text != "Assertion failed" else set()
+        rest = {
+            name: value for name, value in document.items()
+            if name not in _DULL | asserted and not name.startswith("_") and value not in ("", [], {}, None)
+        }  # fmt: skip
+        body = [f"    {line}" for line in lines]
+        if rest:
+            body += self._dump_results(rest).strip("\n").splitlines()
+        host = str(_part(result, "host").get_name())
+        head, body = self._but_told(head, body, task._uuid, host)
+        self._display.display("\n".join(line.rstrip() for line in (head, *body)), color=color, stderr=on_stderr)
+
+    def _but_told(self, head: str, body: list[str], task: Any, host: str) -> tuple[str, list[str]]:
+        """Return head and body of a failure without what was told before."""
+        shown = tuple(body)
+        by, where = self._told.get(shown, (None, ""))
+        long = sum(map(len, shown)) > _LONG
+        self._told[shown] = (task, host)
+        if body and by and (by == task or long):
+            return f"{head} As {'above' if by != task or where == host else f'on {where}'}.", []
+        # A task that rescues from another one may tell its message with something more.
+        begun = next((told for told in self._told if len(told) < len(shown) and shown[: len(told)] == told), ())
+        if sum(map(len, begun)) > _LONG:
+            return f"{head} As above.", body[len(begun) :]
+        return head, body
+
+
+def _part(result: Any, name: str) -> Any:
+    """Return a part of a task's result; before ansible-core 2.19 it has another name."""
+    return getattr(result, name) if hasattr(result, name) else getattr(result, f"_{name}")
