@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import (
     checksums,
     controller,
     lock,
+    persistent,
     preflight,
     secrets,
     toll,
 )
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import digest, short
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.deploy_show import seconds
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils import code_archive
 
 # Milliseconds of computing for each request from which on it is the processor that they wait for, and the threads that
 # then do.
@@ -76,6 +80,42 @@ def static_folder(folder: str, root: str, plan: dict[str, Any]) -> str:
     return (
         f"{root}/venvs/{plan['wheelhouse']['id']}/lib/python{python}/site-packages/{package.replace('.', '/')}/{inner}"
     )
+
+
+def persistent_folders(names: list[str], app: str, base: str, plan: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the folders of a generation that outlive it, each with its ``store`` and its ``mount`` on the host.
+
+    Args:
+        names: the value of ``flask_uwsgi_persistent``.
+        app: the application's name.
+        base: the directory that holds applications.
+        plan: the artifact, as the lookup ``artifact`` returns it.
+    """
+    found = persistent.folders(Layout(app, Path(base)), plan["id"], plan["wheelhouse"]["id"], names)
+    return [{"store": str(folder.store), "mount": str(folder.mount)} for folder in found]
+
+
+def persistent_problems(names: list[str], plan: dict[str, Any]) -> list[str]:
+    """Return which folders of ``flask_uwsgi_persistent`` are files in the source.
+
+    Args:
+        names: the variable's value.
+        plan: the artifact, as the lookup ``artifact`` returns it.
+    """
+    return [
+        f"flask_uwsgi_persistent has {folder!r}, and flask_uwsgi_source has a file {file}: name a folder, or rename one"
+        for folder, file in code_archive.in_the_way(plan["code"]["path"], names).items()
+    ]
+
+
+def hidden_files(names: list[str], plan: dict[str, Any]) -> dict[str, int]:
+    """Return how many files of the source each folder of ``flask_uwsgi_persistent`` hides, where it hides any.
+
+    Args:
+        names: the variable's value.
+        plan: the artifact, as the lookup ``artifact`` returns it.
+    """
+    return code_archive.below(plan["code"]["path"], names)
 
 
 def collisions(hosts: list[dict[str, Any]], name: str) -> list[str]:
@@ -237,7 +277,10 @@ class FilterModule:
             "files_per_worker": preflight.files_per_worker,
             "generation": generation,
             "gevent_refusal": gevent_refusal,
+            "hidden_files": hidden_files,
             "lock_problems": lock_problems,
+            "persistent_folders": persistent_folders,
+            "persistent_problems": persistent_problems,
             "preflight_problems": preflight.preflight_problems,
             "replaceable": replaceable,
             "settings_problems": preflight.settings_problems,

@@ -99,6 +99,11 @@ class Layout:
         return tuple(Path("/var") / name / self.app for name in ("lib", "cache", "log"))
 
     @property
+    def persistent(self) -> Path:
+        """The folders of releases that outlive them, each the account's; the directory itself is root's."""
+        return self.data[0].with_name(f"{self.app}-persistent")
+
+    @property
     def unit_folders(self) -> tuple[Path, ...]:
         """Every directory from which systemd takes units (systemd 252, ``systemd-analyze unit-paths``)."""
         volatile = (

@@ -11,12 +11,14 @@ from .kinds import KINDS
 
 # Units and runtime directories of an application `x` are also named `x-canary` and so on.
 SUFFIXES = tuple(kind.name for kind in KINDS if kind.name)
-_SUFFIX = "|".join(SUFFIXES)
+# Nor is `x-persistent`, where the folders of `x` lie that outlive its releases.
+_ENDS = (*SUFFIXES, "persistent")
+_SUFFIX = "|".join(_ENDS)
 _APP = re.compile(rf"(?!.*-({_SUFFIX})$)[a-z][a-z0-9_-]{{0,29}}")
 APP_REMEDY = (
     "a name of a-z, 0-9, _ and -, at most 30 long, a letter first and none of "
-    + ", ".join(f"-{suffix}" for suffix in SUFFIXES[:-1])
-    + f" and -{SUFFIXES[-1]} last"
+    + ", ".join(f"-{suffix}" for suffix in _ENDS[:-1])
+    + f" and -{_ENDS[-1]} last"
 )
 # The system's, or of packages that hosts commonly get later. What is there already is found on the host.
 _RESERVED = {

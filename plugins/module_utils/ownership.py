@@ -13,6 +13,7 @@ from typing import Any
 
 from . import accounts, marks, names
 from .layout import Layout
+from .marks import Mark
 
 _HEADER = "# Written by Ansible"
 _UNIT_TYPES = "automount|device|mount|path|scope|service|slice|socket|swap|target|timer"
@@ -42,7 +43,7 @@ def foreign(layout: Layout) -> list[Found]:
     uid = mark.user.number if mark and mark.user else None
     runtime = (layout.runtime, *(layout.runtime.with_name(f"{layout.app}-{suffix}") for suffix in names.SUFFIXES))
     found = [what for path in (*runtime, *layout.data) if (what := _foreign_directory(layout, path, uid))]
-    found += _foreign_root(layout)
+    found += [*_foreign_root(layout), *_foreign_persistent(layout, uid)]
     for path in (layout.lock, layout.trial):
         if _exists(path) and not _is_record(path):
             found.append(Found(str(path), describe(path)))
@@ -65,8 +66,14 @@ def taken(layout: Layout) -> list[Found]:
         # ``foreign`` tells of all of them.
         return []
     uid = mark.user.number if mark.user else None
-    found = (_foreign_directory(layout, path, uid) for path in layout.data[1:] if not _is_empty_directory(path))
+    found = [_foreign_directory(layout, path, uid) for path in layout.data[1:] if not _is_empty_directory(path)]
+    found += _foreign_persistent(layout, uid)
     return sorted((one for one in found if one), key=lambda entry: entry.path)
+
+
+def persistent(layout: Layout, mark: Mark | None) -> bool:
+    """Tell whether the folders that outlive releases are the application's."""
+    return not [*_foreign_persistent(layout, mark.user.number if mark and mark.user else None)]
 
 
 def refusal(layout: Layout, strange: Collection[Found]) -> str:
@@ -103,6 +110,17 @@ def _foreign_directory(layout: Layout, path: Path, uid: int | None) -> Found | N
     ):
         return None
     return Found(str(path), describe(path))
+
+
+def _foreign_persistent(layout: Layout, uid: int | None) -> Iterator[Found]:
+    """Yield what is in the place of the folders that outlive releases, unless all in it is the account's."""
+    path = layout.persistent
+    if not _exists(path):
+        return
+    if not marks.is_directory_of_root(path):
+        yield Found(str(path), describe(path))
+    elif strange := sorted(entry.name for entry in path.iterdir() if _foreign_directory(layout, entry, uid)):
+        yield Found(str(path), f"a directory that has {strange[0]}")
 
 
 def _is_empty_directory(path: Path) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import names, secrets
+from . import names, persistent, secrets
 from .artifact import ArtifactError, masked
 from .source import Distribution, Folder, Git, Package, local, parse
 
@@ -94,7 +94,14 @@ FIXED_KEYS = {
 # Sockets, log and event descriptors of a worker besides those of its requests.
 _SPARE_FILES = 256
 _FILES_PER_CORE = {"gevent": 2, "threads": 3}
-_SPARE_TASKS = 64
+# Of libraries, of an executor and of children, in one worker on average, and in all of them together. A unit's limit
+# is one for all of its processes.
+_WORKER_TASKS = 64
+_SPARE_TASKS = 256
+# How many threads the native pools of numpy, scipy and the like have in each worker.
+POOLS = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "BLIS_NUM_THREADS",
+)  # fmt: skip
 _OF_THE_SYSTEM = re.compile(r"(?!.*/\.\./)/(usr|lib)(32|64)?/[!-~]*$")
 # Of folders: they stand in the ini and in scripts.
 _SAFE = re.compile(r"[A-Za-z0-9._/+-]+")
@@ -109,9 +116,24 @@ def files_per_worker(mode: str, cores: int) -> int:
     return cores * _FILES_PER_CORE[mode] + _SPARE_FILES
 
 
-def tasks(mode: str, processes: int, cores: int) -> int:
-    """Return the processes and threads the service may need; greenlets are neither."""
-    return processes * (cores + 16 if mode == "threads" else 32) + _SPARE_TASKS
+def tasks(mode: str, processes: int, cores: int, environment: Mapping[str, Any] | None = None) -> int:
+    """Return the processes and threads the service may need; greenlets are neither.
+
+    Args:
+        mode: ``gevent`` or ``threads``.
+        processes: the workers.
+        cores: the requests that each of them serves at a time.
+        environment: the value of ``flask_uwsgi_environment``, which can give native pools more than one thread.
+    """
+    own = (cores if mode == "threads" else 0) + _WORKER_TASKS + pool_threads(environment or {})
+    return processes * own + _SPARE_TASKS
+
+
+def pool_threads(environment: Mapping[str, Any]) -> int:
+    """Return how many threads the native pools of one worker have beside the one that calls them."""
+    # OpenMP takes a list, one number for each level.
+    sizes = (re.match(r"[1-9]\d{0,4}(?=,|$)", str(environment.get(name, 1)).strip()) for name in POOLS)
+    return sum(int(size[0]) - 1 for size in sizes if size)
 
 
 def most_threads(processes: int, host: dict[str, Any]) -> int:
@@ -121,7 +143,7 @@ def most_threads(processes: int, host: dict[str, Any]) -> int:
         processes: the workers.
         host: ``host`` of the module ``host_state``.
     """
-    by_tasks = (host["tasks"] - _SPARE_TASKS) // processes - 16
+    by_tasks = (host["tasks"] - _SPARE_TASKS) // processes - _WORKER_TASKS
     by_files = (min(host["nofile"], host["file_max"] // processes) - _SPARE_FILES) // _FILES_PER_CORE["threads"]
     return int(max(1, min(by_tasks, by_files)))
 
@@ -172,6 +194,7 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
     for folder in s["python_path"] if isinstance(s["python_path"], list) else []:
         if not _inside(folder):
             yield f"flask_uwsgi_python_path has {folder!r}, which leads out of the source: name a folder in it"
+    yield from persistent.problems(s["persistent"])
     for path, folder in _dictionary(s["static"]).items():
         if not re.fullmatch(r"/[!-~]*[^/]", str(path)) or not _inside(str(folder).partition(":")[2] or str(folder)):
             yield (
@@ -308,7 +331,7 @@ def host_problems(s: dict[str, Any], host: dict[str, Any], app: dict[str, Any]) 
             f"flask_uwsgi_processes={processes} × flask_uwsgi_{mode}={cores} needs {processes * need_files} open "
             f"files, and the kernel allows {host['file_max']}: lower one of them or raise fs.file-max"
         )
-    need_tasks = tasks(mode, processes, cores)
+    need_tasks = tasks(mode, processes, cores, _dictionary(s["environment"]))
     if need_tasks > host["tasks"]:
         yield (
             f"flask_uwsgi_processes={processes} × flask_uwsgi_{mode}={cores} needs {need_tasks} tasks, and this host "

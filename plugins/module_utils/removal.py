@@ -62,20 +62,21 @@ def doomed(layout: Layout, *, data: bool) -> Doomed:
     """
     mark = marks.current(layout) or marks.read(layout)
     kept: list[str] = []
+    owned = (*layout.data, layout.persistent)
     if mark and mark.data_only:
-        paths = [*_directories(layout, mark, layout.data if data else (), kept)]
+        paths = [*_directories(layout, mark, owned if data else (), kept)]
     elif strange := ownership.foreign(layout):
         raise RemovalError(ownership.refusal(layout, strange))
     else:
         runtime = (layout.runtime, *(layout.runtime.with_name(f"{layout.app}-{suffix}") for suffix in names.SUFFIXES))
         paths = [*_units(layout, kept)]
-        paths += _directories(layout, mark, (*runtime, *(layout.data if data else ())), kept)
+        paths += _directories(layout, mark, (*runtime, *(owned if data else ())), kept)
         if mark or (layout.root.is_dir() and any(layout.root.iterdir())):
             paths.append(layout.root)
         if layout.sysctl.is_file() and not layout.sysctl.is_symlink():
             paths.append(layout.sysctl)
     # Of a removal that was killed.
-    paths += map(trees.trash, layout.data if data else ())
+    paths += map(trees.trash, owned if data else ())
     found = sorted({path for path in paths if marks.lstat(path)})
     if not mark or not data:
         return Doomed(tuple(found), kept=tuple(kept))
@@ -114,6 +115,8 @@ def _directories(layout: Layout, mark: Mark | None, paths: Iterable[Path], kept:
         # systemd makes some of /run for root; in /var a directory of root's is somebody else's.
         of_root = status.st_uid == 0 and path not in layout.data
         mine = of_service or of_root or accounts.lives_in(status.st_uid, layout.root)
+        if path == layout.persistent:
+            mine = ownership.persistent(layout, mark)
         if names.reserved(layout.app) or not stat.S_ISDIR(status.st_mode) or not mine:
             kept.append(f"{path}: it is {ownership.describe(path)}, not the application's")
         else:

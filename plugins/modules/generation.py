@@ -33,6 +33,13 @@ options:
     description: The service's group, which may read the configuration.
     type: str
     required: true
+  persistent:
+    description:
+      - Folders of the release, or with C(venv/) before them of the virtual environment, that lie elsewhere and are
+        mounted there. Where they are missing, they are made for that, empty.
+    type: list
+    elements: str
+    default: []
   files:
     description: Relative names with their contents.
     type: dict
@@ -90,6 +97,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils import (
     deaths,
     files,
     manifest,
+    persistent,
     systemd,
     temporary,
     trees,
@@ -203,6 +211,7 @@ def main() -> None:
             "release": {"type": "str", "required": True},
             "venv": {"type": "str", "required": True},
             "group": {"type": "str", "required": True},
+            "persistent": {"type": "list", "elements": "str", "default": []},
             # They hold the application's environment: neither a terminal (-vvv) nor systemd's journal need.
             "files": {"type": "dict", "required": True, "no_log": True},
             "secrets": {"type": "dict", "default": {}, "no_log": True},
@@ -224,18 +233,25 @@ def main() -> None:
     stale = credentials.stale(final, secrets) if whole else []
     links = {"release": f"../../releases/{module.params['release']}", "venv": f"../../venvs/{module.params['venv']}"}
     edited += [link for link, target in links.items() if whole and not gen.linked(final / link, target)]
+    folders = persistent.folders(layout, module.params["release"], module.params["venv"], module.params["persistent"])
+    try:
+        unmounted = persistent.missing(folders)
+    except persistent.PersistentError as error:
+        module.fail_json(msg=f"generation {name} is refused: {error}. The running service was not touched")
+        return
     current = layout.current_generation()
     serving = gen.manifest(layout, current) if current else None
     hidden = gen.secrets_difference(serving.secrets if serving else manifest.Secrets(), manifest.secrets(document))
     result = {
         "path": str(final),
-        "changed": not whole or bool(edited or stale),
+        "changed": not whole or bool(edited or stale or unmounted),
         "mended": edited + stale,
         "encrypted": credentials.encrypted(final),
         "diff": {"prepared": gen.difference(layout, current, body) + hidden},
     }
     if module.check_mode or not result["changed"]:
         module.exit_json(**result)
+    persistent.make(unmounted)
     group = grp.getgrnam(module.params["group"]).gr_gid
     if whole:
         # File by file: the directory of what serves is never taken away.

@@ -14,8 +14,9 @@ extends_documentation_fragment:
 description:
   - Lets the requests in flight end, then removes units, code, virtual environments, configuration, and what the
     application left in C(/run).
-  - The application's data (C(/var/lib/APP), C(/var/cache/APP), C(/var/log/APP)) and its account stay unless O(data) is
-    true. The account and the group go only if a deploy made them and nothing else needs them.
+  - The application's data (C(/var/lib/APP), C(/var/lib/APP-persistent), C(/var/cache/APP), C(/var/log/APP)) and its
+    account stay unless O(data) is true. The account and the group go only if a deploy made them and nothing else needs
+    them.
   - Fails if the name is not an application of this role and belongs to something else. Nothing is removed then.
 options:
   data:

@@ -98,6 +98,7 @@ def own(app: str, others: Sequence[str] = ()) -> tuple[str, ...]:
         f"/(etc|run)/systemd/system/(.*/)?{app}{kinds}@.*",
         f"/(etc|run)/systemd/system/[^/]*{app}.*",
         f"/var/(lib|cache|log)/{app}(/.*)?",
+        f"/var/lib/{app}-persistent(/.*)?",
         rf"/var/lib/flaskops(/{app}\.json)?",
         f"/etc/sysctl.d/60-{app}.conf",
         *others,

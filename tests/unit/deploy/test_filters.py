@@ -261,8 +261,8 @@ def test_auto_is_threads_otherwise_and_tells_why(verdict: str, level: str) -> No
 
 
 def test_the_threads_of_auto_fit_the_host_and_the_work() -> None:
-    small = threads_instead(said("blocks"), 224, 4, {**HOST, "tasks": 500})
-    assert small["threads"] == (500 - 64) // 4 - 16
+    small = threads_instead(said("blocks"), 224, 4, {**HOST, "tasks": 1000})
+    assert small["threads"] == (1000 - 256) // 4 - 64
     assert "(what this host allows)" in small["because"]
     computes = threads_instead(
         said("warning", "warning", single_ms=121.2, burst_ms=604.5, cpu_share=0.99), 224, 4, HOST

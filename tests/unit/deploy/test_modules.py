@@ -93,6 +93,7 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
         "release": "r1",
         "venv": "v1",
         "group": grp.getgrgid(os.getgid()).gr_name,
+        "persistent": [],
         "files": {
             "uwsgi.ini": "[uwsgi]\n",
             "environment": 'TOKEN="s3cr3t"\n',
@@ -606,3 +607,22 @@ def test_what_the_gevent_check_said_is_known_with_what_it_was_asked_about(layout
         (layout.generations / name / "manifest.json").write_text(json.dumps(whole_manifest(name, **manifest)))
     (layout.generations / "g1/gevent_check.json").write_text('{"path": "/slow", "verdict": "ok"}')
     assert host_state.checked(layout) == [{"artifact": "a1", "entry": "shop:app", "path": "/slow", "verdict": "ok"}]
+
+
+def test_what_persistent_folders_are_mounted_on_is_there_before_the_units(
+    run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    release, venv = tmp_path / "opt/shop/releases/r1", tmp_path / "opt/shop/venvs/v1"
+    wanted = arguments | {"persistent": ["instance", "venv/var/shop-instance"]}
+    assert run_generation(check=True, **wanted)["changed"]
+    assert not (release / "instance").exists()
+    assert run_generation(**wanted)["changed"]
+    assert (release / "instance").is_dir() and (venv / "var/shop-instance").is_dir()
+    assert not run_generation(**wanted)["changed"]
+    # A release that was unpacked anew does not have them.
+    (release / "instance").rmdir()
+    again = run_generation(**wanted)
+    assert again["changed"] and again["mended"] == [] and (release / "instance").is_dir()
+    (release / "run.py").touch()
+    refused = run_generation(**(arguments | {"persistent": ["run.py"]}))
+    assert refused["failed"] and "run.py is a file: name a folder" in refused["msg"]

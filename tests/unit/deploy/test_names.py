@@ -49,7 +49,7 @@ def test_what_is_right_has_no_problem() -> None:
 def test_a_name_that_no_application_can_have_is_refused(name: str) -> None:
     assert only(names.value_problems(SETTINGS | {"app_name": name})) == (
         f"flask_uwsgi_app_name={name} is not valid: set it to a name of a-z, 0-9, _ and -, at most 30 long, a letter "
-        "first and none of -relief, -canary, -check, -pre, -post and -validate last"
+        "first and none of -relief, -canary, -check, -pre, -post, -validate and -persistent last"
     )
     assert names.app_problem(name)
 

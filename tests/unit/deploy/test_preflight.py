@@ -8,6 +8,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.preflight import (
     _NUMBERS,
     FIXED_KEYS,
     MANAGED_KEYS,
+    POOLS,
     files_per_worker,
     host_problems,
     package_problems,
@@ -417,15 +418,47 @@ def test_too_few_open_files_of_the_kernel_are_told(s: dict[str, Any], host: dict
 
 def test_too_few_tasks_are_told(s: dict[str, Any], host: dict[str, Any]) -> None:
     one(
-        problems_of({**s, "mode": "threads", "threads": 3000}, {**host, "tasks": 12_127}),
-        "flask_uwsgi_processes=4 × flask_uwsgi_threads=3000 needs 12128 tasks, and this host allows 12127",
+        problems_of({**s, "mode": "threads", "threads": 3000}, {**host, "tasks": 12_511}),
+        "flask_uwsgi_processes=4 × flask_uwsgi_threads=3000 needs 12512 tasks, and this host allows 12511",
         "lower one of them, or raise the limit (nproc, kernel.pid_max)",
     )
-    assert problems_of({**s, "mode": "threads", "threads": 3000}, {**host, "tasks": 12_128}) == []
+    assert problems_of({**s, "mode": "threads", "threads": 3000}, {**host, "tasks": 12_512}) == []
 
 
 def test_greenlets_are_no_tasks() -> None:
     assert tasks("gevent", 4, 3000) == tasks("gevent", 4, 1) < tasks("threads", 4, 256)
+
+
+def test_there_is_room_for_executors_and_children() -> None:
+    # ThreadPoolExecutor has up to 32 threads, gevent's own pool 10; a host of 32 cores may want as many children.
+    assert tasks("gevent", 1, 100) >= 1 + 32 + 10 + 32
+    assert tasks("threads", 4, 256) >= 4 * (256 + 32 + 10) + 32
+
+
+@pytest.mark.parametrize(
+    ("environment", "more"),
+    [
+        ({}, 0),
+        ({"OMP_NUM_THREADS": 1}, 0),
+        ({"OMP_NUM_THREADS": "8"}, 7),
+        ({"OMP_NUM_THREADS": "4,2"}, 3),
+        ({"OMP_NUM_THREADS": 2, "OPENBLAS_NUM_THREADS": 3}, 3),
+        ({"OMP_NUM_THREADS": "many", "MKL_NUM_THREADS": "-1", "BLIS_NUM_THREADS": ""}, 0),
+    ],
+)
+def test_threads_of_native_libraries_have_room(
+    s: dict[str, Any], host: dict[str, Any], environment: dict[str, Any], more: int
+) -> None:
+    need = tasks("threads", 4, 256) + 4 * more
+    assert tasks("threads", 4, 256, environment) == need
+    asked = {**s, "mode": "threads", "environment": environment}
+    assert problems_of(asked, {**host, "tasks": need}) == []
+    one(problems_of(asked, {**host, "tasks": need - 1}), f"needs {need} tasks")
+
+
+def test_native_libraries_have_one_thread_by_default() -> None:
+    pools = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["__flask_uwsgi_pools"]
+    assert pools == dict.fromkeys(POOLS, 1)
 
 
 def test_a_backlog_above_somaxconn_is_told_unless_the_role_may_raise_it(

@@ -1,0 +1,32 @@
+"""What the archive of an application's code holds, on the controller."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import PurePosixPath
+
+
+@lru_cache(maxsize=4)
+def files(archive: str) -> tuple[PurePosixPath, ...]:
+    """Return the files in an archive of code, relative to the source.
+
+    Args:
+        archive: its path. Its name has the digest of what it holds, so that it is read once for all hosts.
+    """
+    with tarfile.open(archive) as tar:
+        return tuple(PurePosixPath(member.name) for member in tar if member.isreg())
+
+
+def below(archive: str, folders: Sequence[str]) -> dict[str, int]:
+    """Return how many files of an archive lie in each of some folders, where there are any."""
+    counts = {folder: sum(file.is_relative_to(folder) for file in files(archive)) for folder in folders}
+    return {folder: count for folder, count in counts.items() if count}
+
+
+def in_the_way(archive: str, folders: Sequence[str]) -> dict[str, str]:
+    """Return the file of an archive that has the place of a folder, or of one above it, by folder."""
+    known = {str(file) for file in files(archive)}
+    places = {folder: (folder, *map(str, PurePosixPath(folder).parents)) for folder in folders}
+    return {folder: file for folder, paths in places.items() for file in paths if file in known}
