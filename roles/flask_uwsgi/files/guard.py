@@ -26,7 +26,11 @@ _MOST_PID = 1 << 22
 
 
 class Hang:
-    """Knows since when each worker has had requests of which none has ended.
+    """Knows which workers make no progress, and since when.
+
+    A request has made progress if it has sent something since, and all have if one of them has ended. A WebSocket may
+    be silent for ever. So may an answer that has begun, such as a stream of events, as long as its worker has a turn for
+    others: in gevent mode while its loop runs, in threads mode while it has a free core.
 
     Args:
         limit: seconds that this may last; 0 for ever.
@@ -34,7 +38,8 @@ class Hang:
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
-        self._since: dict[int, tuple[int, float]] = {}
+        # Of each worker and each of its cores: what was seen of it last, and since when.
+        self._since: dict[tuple[int, int | str], tuple[object, float]] = {}
 
     def found(self, workers: Iterable[dict[str, Any]], now: float) -> list[int]:
         """Return the process ids of the workers that hang.
@@ -43,16 +48,30 @@ class Hang:
             workers: as uWSGI's stats tell them.
             now: seconds of a monotonic clock.
         """
-        busy = {
-            worker["pid"]: worker["requests"]
-            for worker in workers
-            if worker["pid"] > 0 and any(core["in_request"] for core in worker["cores"])
-        }
-        self._since = {
-            pid: self._since[pid] if self._since.get(pid, (-1,))[0] == requests else (requests, now)
-            for pid, requests in busy.items()
-        }
-        return [pid for pid, (_, since) in self._since.items() if self.limit and now - since >= self.limit]
+        before, self._since = self._since, {}
+        return [worker["pid"] for worker in workers if worker["pid"] > 0 and self._hangs(worker, now, before)]
+
+    def _hangs(
+        self, worker: dict[str, Any], now: float, before: dict[tuple[int, int | str], tuple[object, float]]
+    ) -> bool:
+        def still(part: int | str, seen: object) -> bool:
+            key = (worker["pid"], part)
+            last, since = before.get(key, (None, now))
+            self._since[key] = (seen, since if last == seen else now)
+            return bool(self.limit) and now - self._since[key][1] >= self.limit
+
+        busy = {number: core for number, core in enumerate(worker["cores"]) if core["in_request"]}
+        silent = [
+            core
+            for number, core in busy.items()
+            if still(number, (worker["requests"], core.get("sent", 0))) and not core.get("websocket", 0)
+        ]
+        # Above 0 in gevent mode alone.
+        turns = worker.get("turns", 0)
+        if still("turns", turns) and turns and busy:
+            return True
+        none_free = not turns and len(busy) == len(worker["cores"])
+        return any(none_free or not core.get("sent", 0) for core in silent)
 
 
 def stats(path: str) -> list[dict[str, Any]]:
@@ -85,8 +104,8 @@ def sound(worker: object) -> bool:
     """Tell whether a worker of the stats has what is read of it; its process id gets a signal."""
     if not isinstance(worker, dict):
         return False
-    pid, requests, cores = (worker.get(name) for name in ("pid", "requests", "cores"))
-    counts = type(pid) is int and 0 <= pid <= _MOST_PID and type(requests) is int
+    pid, requests, cores, turns = (worker.get(name, 0) for name in ("pid", "requests", "cores", "turns"))
+    counts = type(pid) is int and 0 <= pid <= _MOST_PID and type(requests) is int and type(turns) is int
     return counts and isinstance(cores, list) and all(isinstance(core, dict) and "in_request" in core for core in cores)
 
 

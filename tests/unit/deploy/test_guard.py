@@ -60,6 +60,54 @@ def test_a_worker_that_replaced_another_begins_anew(guard: ModuleType) -> None:
     assert hang.found([worker(pid=8)], 111) == []
 
 
+def serving_worker(*cores: tuple[int, int, int], turns: int = 0, requests: int = 0) -> dict[str, Any]:
+    """Return a worker whose cores are (in request, sent, websocket)."""
+    named = [dict(zip(("in_request", "sent", "websocket"), core, strict=True)) for core in cores]
+    return {"pid": 7, "requests": requests, "turns": turns, "cores": named}
+
+
+IDLE, WAITS, STREAMS, SOCKET = (0, 0, 0), (1, 0, 0), (1, 500, 0), (1, 129, 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "hangs"),
+    [
+        # A stream that goes on, in either mode, also where it takes the last core.
+        (serving_worker((1, 500, 0)), serving_worker((1, 600, 0)), False),
+        (serving_worker((1, 500, 0), turns=5), serving_worker((1, 600, 0), turns=15), False),
+        # One that is silent: its worker goes on, or has room for others.
+        (serving_worker(STREAMS, turns=5), serving_worker(STREAMS, turns=15), False),
+        (serving_worker(STREAMS, IDLE), serving_worker(STREAMS, IDLE), False),
+        # … or not.
+        (serving_worker(STREAMS, turns=5), serving_worker(STREAMS, turns=5), True),
+        (serving_worker(STREAMS, STREAMS), serving_worker(STREAMS, STREAMS), True),
+        # WebSockets, idle for ever, as many as there are cores.
+        (serving_worker(SOCKET, SOCKET, turns=5), serving_worker(SOCKET, SOCKET, turns=15), False),
+        (serving_worker(SOCKET, SOCKET), serving_worker(SOCKET, SOCKET), False),
+        # One that holds up the loop of all.
+        (serving_worker(SOCKET, IDLE, turns=5), serving_worker(SOCKET, IDLE, turns=5), True),
+        # Requests without an answer beside streams and WebSockets that are well.
+        (serving_worker((1, 500, 0), WAITS, turns=5), serving_worker((1, 600, 0), WAITS, turns=15), True),
+        (serving_worker(SOCKET, WAITS, IDLE), serving_worker(SOCKET, WAITS, IDLE), True),
+        (serving_worker(SOCKET, WAITS, IDLE), serving_worker(SOCKET, WAITS, IDLE, requests=1), False),
+        # An idle worker whose loop is held up holds up nobody.
+        (serving_worker(IDLE, turns=5), serving_worker(IDLE, turns=5), False),
+    ],
+)
+def test_what_may_last(guard: ModuleType, before: dict[str, Any], after: dict[str, Any], hangs: bool) -> None:
+    hang = guard.Hang(10)
+    assert hang.found([before], 100) == []
+    assert hang.found([after], 110) == [7] * hangs
+
+
+def test_a_stream_that_falls_silent_is_given_its_time(guard: ModuleType) -> None:
+    hang = guard.Hang(10)
+    hang.found([serving_worker((1, 500, 0))], 100)
+    hang.found([serving_worker((1, 600, 0))], 109)
+    assert hang.found([serving_worker((1, 600, 0))], 118) == []
+    assert hang.found([serving_worker((1, 600, 0))], 119) == [7]
+
+
 def test_one_worker_of_several_is_named(guard: ModuleType) -> None:
     hang = guard.Hang(10)
     hang.found([worker(7), worker(8, requests=1)], 100)
@@ -107,7 +155,7 @@ def test_the_workers_are_those_of_the_stats(guard: ModuleType, short_path: Path)
         b"{}", b"[]", b"3", b"null", b'{"workers": 1}', b'{"workers": [1, [], {}, null]}', b"[" * 100_000, b"\xff", b"",
         json.dumps({"workers": [{**worker(), "pid": "../x"}, {**worker(), "pid": -1}]}).encode(),
         json.dumps({"workers": [{**worker(), "pid": True}, {**worker(), "pid": 1 << 30}]}).encode(),
-        json.dumps({"workers": [{**worker(), "cores": 1}]}).encode(),
+        json.dumps({"workers": [{**worker(), "cores": 1}, {**worker(), "turns": "1"}]}).encode(),
         json.dumps({"workers": [{**worker(), "cores": [{}]}, {**worker(), "requests": None}]}).encode(),
     ],
 )  # fmt: skip
