@@ -29,8 +29,8 @@ class Hang:
     """Knows which workers make no progress, and since when.
 
     A request has made progress if it has sent something since, and all have if one of them has ended. A WebSocket may
-    be silent for ever. So may an answer that has begun, such as a stream of events, as long as its worker has a turn for
-    others: in gevent mode while its loop runs, in threads mode while it has a free core.
+    be silent for ever. So may an answer that has begun, such as a stream of events, as long as its worker has a turn
+    for others: in gevent mode while its loop runs, in threads mode while it has a free core.
 
     Args:
         limit: seconds that this may last; 0 for ever.
