@@ -156,7 +156,7 @@ APPLICATIONS = (
                 " --name Ann --email ann@example.org --password Keys-4-the-wiki; }",
             ],
         },
-        load="/Home",
+        load="/+login",
         missing=(Missing("environment", "(?i)read-only"),),
     ),
     Application(

@@ -112,7 +112,7 @@ class Client:
 
     def send(self, opcode: int, payload: bytes = b"", **how: bool | int) -> None:
         """Send a frame; see ``frame``."""
-        self.connection.sendall(frame(opcode, payload, **how))
+        self.connection.sendall(frame(opcode, payload, **how))  # type: ignore[arg-type]
 
     def receive(self) -> Frame:
         """Return the next frame.

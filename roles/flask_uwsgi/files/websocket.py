@@ -6,9 +6,8 @@ environment as ``werkzeug.socket``, where such libraries look for it, and calls 
 
 import functools
 import os
-import socket
-import threading
 
+# Nothing that gevent patches: this is imported before it does.
 import uwsgi
 
 # 1001, "going away": clients connect again, to a generation that stays (RFC 6455, 7.4.1).
@@ -16,12 +15,14 @@ _GOING_AWAY = b"\x88\x02\x03\xe9"
 # Seconds for a client to take that frame, or for a sender to leave the connection to it.
 _PATIENCE = 1.0
 # Seconds of silence, between probes, and probes: a client that has vanished does not hold its thread for ever.
-_KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (socket.TCP_KEEPCNT, 3))
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 3}
 
 
 @functools.cache
 def _connection():
     """Return the class. In gevent mode ``socket.socket`` is gevent's once the interpreter is patched."""
+    import socket
+    import threading
 
     class Connection(socket.socket):
         """A duplicate of a request's connection.
@@ -52,8 +53,8 @@ def _connection():
             self.setblocking(True)
             if self.family != socket.AF_UNIX:
                 self.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                for option, value in _KEEPALIVE:
-                    self.setsockopt(socket.IPPROTO_TCP, option, value)
+                for option, value in _KEEPALIVE.items():
+                    self.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
             if uwsgi.is_stopping():
                 self.shutdown(socket.SHUT_RD)
 
