@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from . import credentials, deaths, systemd, temporary
 from . import generation as gen
+from .explain import raised, telling
 from .foreign import printables
 from .layout import Layout
+from .manifest import Manifest
 from .swap import end_leftovers
 
 _CAUSES = {
@@ -54,7 +56,8 @@ def run(layout: Layout, generation: str, when: str, seconds: float) -> list[str]
             # With what systemd says: it may not even have started them.
             logged = printables(map(blot, systemd.journal(unit, 200, end)))
             refused = deaths.explain(logged, systemd.show(unit, *deaths.PROPERTIES), str(layout.root))
-            raise CommandsError(_reason(unit, when, seconds, _printed(unit, end, blot), refused)) from error
+            printed = _printed(unit, end, blot)
+            raise CommandsError(_reason(unit, when, seconds, printed, refused, found)) from error
         return _printed(unit, end, blot)
 
 
@@ -62,19 +65,23 @@ def _printed(unit: str, after: str | None, blot: Callable[[str], str]) -> list[s
     return printables(map(blot, temporary.printed(unit, after)))
 
 
-def _reason(unit: str, when: str, seconds: float, printed: list[str], refused: str) -> str:
+def _reason(unit: str, when: str, seconds: float, printed: list[str], refused: str, manifest: Manifest | None) -> str:
     found = systemd.show(unit, "Result", "ExecMainStatus")
     cause = _CAUSES.get(found["Result"], "systemd says {result}").format(
         seconds=seconds, status=found["ExecMainStatus"], result=found["Result"]
     )
+    # What the commands before it printed tells nothing of why it failed.
+    begun = [number for number, line in enumerate(printed) if line.startswith("+ ")]
+    own = printed[begun[-1] + 1 :] if begun else printed
+    command = f"`{printed[begun[-1]].removeprefix('+ ')}` of " if begun else ""
     if refused:
         cause += f". {refused[0].upper()}{refused[1:]}"
-    begun = [line.removeprefix("+ ") for line in printed if line.startswith("+ ")]
-    command = f"`{begun[-1]}` of " if begun else ""
+    elif told := raised(own, manifest):
+        cause += f": {told}"
+    shown = telling(own)
     return "\n".join(
         (
             f"{command}flask_uwsgi_{when}_activate failed: {cause}. Mend it, and deploy again.",
-            "Its last lines:",
-            *(f"    {line}" for line in printed[-15:]),
+            *(["Its last lines:", *(f"    {line}" for line in shown)] if shown else ["It printed nothing."]),
         )
     )

@@ -38,9 +38,13 @@ _CAUSES = (
     ),
 )
 # How systemd says that the main process ended: 22 is uWSGI's own where there is no application.
-_EXITED = re.compile(r"Main process exited, code=exited, status=(?!22/)(\d+)/")
-_WORKER_ENDED = re.compile(r"DAMN ! worker (?=\d+ \(pid: \d+\) died :\()")
+_EXITED = re.compile(
+    r"DAMN ! worker \d+ \(pid: \d+\) died, with exit status (?P<worker>\d+), before it served"
+    r"|Main process exited, code=exited, status=(?!22/)(?P<main>\d+)/"
+)
+_WORKER_ENDED = re.compile(r"DAMN ! worker (?=\d+ \(pid: \d+\) died(?: :\(|, with exit status))")
 # Of a callable that is none uWSGI learns at the first request: a line without a traceback above it.
+_ENDED_ITSELF = re.compile(r"flask_uwsgi_\w+=\S+ ended itself with sys\.exit")
 _NO_CALLABLE = re.compile(r"TypeError: '(?P<type>\w+)' object is not callable")
 _PROBLEM = re.compile(r"GET \S+ (?:answered 5\d\d instead of \d+|got no answer)")
 
@@ -75,7 +79,8 @@ def explain(
     entry = f"flask_uwsgi_module={module}" if module else f"flask_uwsgi_wsgi_file={manifest.wsgi_file}"
     found = cause(items)
     if found and found.loading and found.last.kind == "EntryError":
-        return found.last.text.rstrip(".")
+        told = found.last.text.rstrip(".")
+        return f"{told}. {_not_to_end(told)}" if _ENDED_ITSELF.match(told) else told
     asked = _PROBLEM.match(problem)
     if death := deaths.explain(list(_untangled(items, found)), unit or {}, root):
         noticed = asked[0] if asked else "" if problem.startswith("`systemctl ") else problem.rstrip(".")
@@ -152,17 +157,35 @@ def _untangled(items: Sequence[Said | Traceback], found: Traceback | None) -> It
 def _ended(log: Sequence[Said], entry: str) -> str:
     """Return how a process ended itself while the application was loaded."""
     texts = [line.text for line in log]
-    status = next((match[1] for text in texts if (match := _EXITED.search(text))), "")
-    if _first_ready(log) < len(log) or not (status or any(map(_WORKER_ENDED.match, texts))):
+    ended = next((match for text in texts if (match := _EXITED.search(text))), None)
+    if not ended and not any(map(_WORKER_ENDED.match, texts)):
+        return ""
+    # By then another worker may have loaded it.
+    if _first_ready(log) < len(log) and not (ended and ended["worker"]):
         return ""
     own = [line.text.strip() for line in log if line.pid != "1" and not _dull(line.text)]
     last = next((text for text in reversed(own) if not _WORKER_ENDED.match(text)), "").rstrip(".")
-    remedy = remedies.named(last) or "a module that is imported must not end its process"
-    how = f" with exit status {status}" if status else ""
+    how = f" with exit status {ended['worker'] or ended['main']}" if ended else ""
     return (
         f"{entry} ended itself{how} while it was loaded (sys.exit or os._exit){f': {last}' if last else ''}. "
-        f"{remedy[0].upper()}{remedy[1:]}"
+        f"{_not_to_end(last)}"
     )
+
+
+def _not_to_end(said_last: str) -> str:
+    remedy = remedies.named(said_last)
+    return f"{remedy[0].upper()}{remedy[1:]}" if remedy else "A module that is imported must not end its process"
+
+
+def raised(lines: Iterable[str], manifest: Manifest | None) -> str:
+    """Return what a program has raised that ended, and what to do; an empty string where it has not.
+
+    Args:
+        lines: what it printed.
+        manifest: the generation it belongs to.
+    """
+    tracebacks = [item for item in parse(said(lines)) if isinstance(item, Traceback) and item.last.name]
+    return remedies.told(tracebacks[-1], manifest) if manifest and tracebacks else ""
 
 
 # What uWSGI and systemd say at every start and stop, which tells nothing of a failure.

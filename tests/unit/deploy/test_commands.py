@@ -87,8 +87,29 @@ def test_one_that_fails_is_told_with_its_last_lines(
     with pytest.raises(commands.CommandsError) as raised:
         commands.run(layout, "g1", "pre", 5)
     assert told in str(raised.value)
-    assert str(raised.value).endswith("Its last lines:\n    + first\n    one\n    + second\n    two")
+    assert str(raised.value).endswith("Its last lines:\n    two")
     assert nothing_remains(layout, fake)
+
+
+def test_the_exception_of_one_that_fails_is_told_with_the_remedy(layout: TemporaryLayout, fake: Systemd) -> None:
+    def fail() -> None:
+        raise systemd.SystemdError("`systemctl start` failed")
+
+    (layout.generations / "g1/manifest.json").write_text(json.dumps(manifest()))
+    fake.outcome = fail
+    fake.printed = [
+        *("+ flask db upgrade", "Traceback (most recent call last):", '  File "<frozen os>", line 679, in __getitem__'),
+        "KeyError: 'SHOP_MODE'",
+    ]
+    with pytest.raises(commands.CommandsError) as raised:
+        commands.run(layout, "g1", "pre", 5)
+    assert str(raised.value).splitlines()[0] == (
+        "`flask db upgrade` of flask_uwsgi_pre_activate failed: it exited with status 3: KeyError: 'SHOP_MODE'. "
+        "Set SHOP_MODE in flask_uwsgi_environment. Mend it, and deploy again."
+    )
+    fake.printed = ["+ false"]
+    with pytest.raises(commands.CommandsError, match=r"\nIt printed nothing\.$"):
+        commands.run(layout, "g1", "pre", 5)
 
 
 def test_what_they_print_of_a_secret_is_blotted_out(layout: TemporaryLayout, fake: Systemd) -> None:

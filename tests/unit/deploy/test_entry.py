@@ -115,6 +115,20 @@ def test_an_error_inside_a_factory_is_its_own(source: Path) -> None:
         load("web:breaks()")
 
 
+@pytest.mark.parametrize(
+    ("code", "told"), [("'no key'", "sys.exit('no key')"), ("3", "sys.exit(3)"), ("", "sys.exit()")]
+)
+def test_an_application_that_ends_its_process_is_refused_instead(source: Path, code: str, told: str) -> None:
+    for name in ("run.py", "web.py"):
+        (source / name).write_text(f"import sys\nsys.exit({code})\n")
+    with pytest.raises(Exception, match="flask_uwsgi_") as raised:
+        load()
+    assert type(raised.value).__name__ == "EntryError"
+    assert str(raised.value) == f"flask_uwsgi_wsgi_file=run.py ended itself with {told} while it was loaded"
+    with pytest.raises(Exception, match=r"^flask_uwsgi_module=web:app ended itself with sys\.exit"):
+        load("web:app")
+
+
 def test_below_a_mount_point_the_application_finds_it_and_nobody_finds_it_elsewhere(source: Path) -> None:
     (source / "run.py").write_text(APP)
     application = load(mount="/shop")

@@ -270,6 +270,21 @@ def test_the_loader_s_own_words_are_told_as_they_are() -> None:
     assert explain([*BEFORE, log[1], *AFTER], "run.py", "app", "shop:app") == log[1].removeprefix("EntryError: ")
 
 
+def test_an_application_that_ends_itself_is_told_with_the_remedy() -> None:
+    told = "flask_uwsgi_wsgi_file=run.py ended itself with sys.exit(3) while it was loaded"
+    assert explain(loading(f"EntryError: {told}")) == f"{told}. A module that is imported must not end its process"
+    told = "flask_uwsgi_module=shop:app ended itself with sys.exit('SHOP_MODE is not set') while it was loaded"
+    assert explain(loading(f"EntryError: {told}")) == (
+        f"{told}. If it reads SHOP_MODE from its environment, set SHOP_MODE in flask_uwsgi_environment"
+    )
+    # One that os._exit ends, while another had loaded it.
+    log = ["WSGI app 0 (mountpoint='') ready in 0 seconds on interpreter 0x7fad83b76ef8 pid: 11 (default app)"]
+    log += ["DAMN ! worker 2 (pid: 12) died, with exit status 7, before it served"]
+    assert explain(log).startswith(
+        "flask_uwsgi_wsgi_file=run.py ended itself with exit status 7 while it was loaded (sys."
+    )
+
+
 def test_what_a_module_raises_is_told_with_the_module() -> None:
     log = ["Traceback (most recent call last):", "ValueError: no such tenant"]
     told = explain([*BEFORE, *log, *AFTER], "run.py", "app", "shop:app")
