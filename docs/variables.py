@@ -31,8 +31,8 @@ set to serve the sample application.
 A default in `{{ … }}` is computed when it is used; "as `name`" is the value of that other variable.
 """
 
-# Ansible's own markup in descriptions, most of which comes out as code. P(x#kind) names a plug-in.
-_MARKUP = re.compile(r"\b([CVOEMPBIU])\(([^)#]*)(?:#[^)]*)?\)")
+# Ansible's own markup in descriptions, most of which comes out as code; what it holds ends where its bracket is closed.
+_MARKUP = re.compile(r"\b([CVOEMPBIU])\(")
 _ALIAS = re.compile(r"\{\{ *([a-z_]+) *\}\}")
 _NAME = re.compile(rf"(?<!`)\b(?:{'|'.join(ROLES)})_\w+")
 
@@ -69,11 +69,34 @@ def meaning(description: str | list[str]) -> str:
 
 
 def _sentence(text: str) -> str:
-    text = _MARKUP.sub(lambda match: _marked(match[1], match[2]), re.sub(r"\s+", " ", text).strip())
-    return cell(_NAME.sub(lambda match: code(match[0]), text))
+    marked = "".join(_markdown(re.sub(r"\s+", " ", text).strip()))
+    return cell(_NAME.sub(lambda match: code(match[0]), marked))
+
+
+def _markdown(text: str) -> Iterator[str]:
+    """Yield the pieces of a text with its markup replaced."""
+    end = 0
+    while match := _MARKUP.search(text, end):
+        yield text[end : match.start()]
+        end = _closed(text, match.end())
+        yield _marked(match[1], text[match.end() : end - 1])
+    yield text[end:]
+
+
+def _closed(text: str, start: int) -> int:
+    """Return where the bracket is closed that was opened right before a place."""
+    depth = 1
+    for place, char in enumerate(text[start:], start):
+        depth += {"(": 1, ")": -1}.get(char, 0)
+        if not depth:
+            return place + 1
+    raise ValueError(f"a bracket is not closed: {text}")
 
 
 def _marked(kind: str, text: str) -> str:
+    if kind == "P":
+        # A plug-in, as NAME#KIND.
+        text = text.partition("#")[0]
     return {"B": f"**{text}**", "I": f"*{text}*", "U": f"<{text}>"}.get(kind, code(text))
 
 

@@ -82,3 +82,28 @@ def test_a_description_becomes_markdown(variables: ModuleType) -> None:
     text = ["C(a|b), O(mode) and V(1) of M(x.y.z),\n P(x.y.w#lookup); B(never) artifact_lock.", "Second."]
     first = "`a\\|b`, `mode` and `1` of `x.y.z`, `x.y.w`; **never** `artifact_lock`."
     assert variables.meaning(text) == f"{first}<br>Second."
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a bracket C(f(g(1), 2)", None),
+        ("a factory C(shop:create_app()).", "a factory `shop:create_app()`."),
+        ("C(f(g(1), h(2)) + 3) (in C(x))", "`f(g(1), h(2)) + 3` (in `x`)"),
+        ("with C(#subdirectory=DIR) at its end", "with `#subdirectory=DIR` at its end"),
+        ("C({{ a | default([]) }}) and C([[a], [b]])", "`{{ a \\| default([]) }}` and `[[a], [b]]`"),
+        ("C({a: {b: [1, {c: 2}]}})", "`{a: {b: [1, {c: 2}]}}`"),
+        ("a PC(1) and ABC(2)", "a PC(1) and ABC(2)"),
+    ],
+)
+def test_nested_brackets_stay_whole(variables: ModuleType, text: str, shown: str | None) -> None:
+    if shown is None:
+        with pytest.raises(ValueError, match="a bracket is not closed"):
+            variables.meaning(text)
+    else:
+        assert variables.meaning(text) == shown
+
+
+def test_a_default_of_nested_brackets_stays_whole(variables: ModuleType) -> None:
+    assert variables.value({"a": {"b": [[1], [{"c": "{{ d }}"}]]}}) == "`{a: {b: [[1], [{c: '{{ d }}'}]]}}`"
+    assert variables.value("{{ {'a': [[1]]} | combine(b) }}") == "`{{ {'a': [[1]]} | combine(b) }}`"
