@@ -14,6 +14,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils import (
     preflight,
     secrets,
     toll,
+    values,
 )
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import digest, short
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.deploy_show import seconds
@@ -30,7 +31,7 @@ def environment_file(variables: dict[str, Any]) -> str:
     """Return a systemd EnvironmentFile (see systemd.exec(5)) with every value quoted."""
 
     def quoted(value: Any) -> str:
-        text = str(value)
+        text = values.written(value)
         for special in ("\\", '"', "$", "`"):
             text = text.replace(special, "\\" + special)
         return f'"{text}"'
@@ -69,10 +70,13 @@ def static_folder(folder: str, root: str, plan: dict[str, Any]) -> str:
     """Return where a folder of static files is on the host.
 
     Args:
-        folder: relative to the source, or ``package:folder`` of an installed package.
+        folder: relative to the source, ``package:folder`` of an installed package, or ``$STATE_DIRECTORY/folder``.
         root: the application's directory on the host.
         plan: the artifact, as the lookup ``artifact`` returns it.
     """
+    if folder.startswith(f"{preflight.STATE}/"):
+        # systemd's StateDirectory is below /var/lib wherever the application's own directory is.
+        return f"/var/lib/{root.rpartition('/')[2]}/{folder.removeprefix(f'{preflight.STATE}/')}"
     package, _, inner = folder.rpartition(":")
     if not package:
         return f"{root}/releases/{plan['id']}/{inner}"
@@ -270,10 +274,12 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
         return {
+            "application_files": values.application_files,
             "collisions": collisions,
             "decided": decided,
             "deploy_summary": deploy_summary,
             "environment_file": environment_file,
+            "expanded_variables": values.expanded,
             "files_per_worker": preflight.files_per_worker,
             "generation": generation,
             "gevent_refusal": gevent_refusal,

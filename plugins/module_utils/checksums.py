@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import lru_cache
 from pathlib import Path
 
-# Its values may be short, such as a PIN, and the checksum and the generation's id can be read by more than root.
-_GUESSABLE = frozenset({"environment"})
+# Their values may be short, such as a PIN, and the checksum and the generation's id can be read by more than root.
+_GUESSABLE = re.compile(r"environment|files/.*", re.DOTALL)
 _SLOW = "scrypt:"
 
 
 # Ansible asks twice in one process for the same.
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)
 def slow(content: bytes, salt: str) -> str:
     """Return a hash that takes 50 ms and 16 MB on purpose: whoever guesses the content pays that for every guess."""
     return hashlib.scrypt(content, salt=salt.encode(), n=2**14, r=8, p=1, dklen=16).hex()
@@ -26,14 +27,14 @@ def checksum(name: str, content: str, app: str) -> str:
         content: the file's content.
         app: the application's name: the same values have different checksums in two applications.
     """
-    if name in _GUESSABLE:
+    if _GUESSABLE.fullmatch(name):
         return _SLOW + slow(content.encode(), f"{app} {name}")
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def identity(name: str, content: str, app: str) -> str:
     """Return what a file adds to the id of its generation."""
-    return checksum(name, content, app) if name in _GUESSABLE else content
+    return checksum(name, content, app) if _GUESSABLE.fullmatch(name) else content
 
 
 def matches(recorded: str, name: str, file: Path, app: str) -> bool:

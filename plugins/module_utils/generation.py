@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import credentials, files, kinds, trees
+from . import credentials, files, kinds, trees, values
 from . import manifest as manifests
 from .layout import Layout
 from .manifest import Health, Manifest, Secrets
@@ -19,6 +19,8 @@ from .manifest import Health, Manifest, Secrets
 MANIFEST = manifests.FILE
 # Values in here may be nobody's business: a diff shows which names changed, never to what.
 ENVIRONMENT = "environment"
+# Configuration files of the application, which may hold such values as well.
+_FILES = f"{values.FOLDER}/"
 # What the gevent check said, once it was asked.
 GEVENT_CHECK = "gevent_check.json"
 _SERVED = ".served"
@@ -81,8 +83,8 @@ def _salvaged(layout: Layout, generation: str) -> Manifest | None:
         listen=listen[1],
         wsgi_file="",
         callable="",
-        # That it takes a connection is all that can be asked of it.
-        health=Health("", 0, 60.0),
+        # That it answers is all that can be asked of it.
+        health=Health("/", 0, 60.0),
         start_timeout=value(unit, "TimeoutStartSec", 90),
         stop_timeout=value(unit, "TimeoutStopSec", 90),
         # Whatever is on the host is kept.
@@ -312,7 +314,7 @@ def write(directory: Path, contents: Mapping[str, str], group: int) -> None:
 def write_file(directory: Path, name: str, content: str, group: int) -> None:
     """Write one file of a generation, readable by root and the service's group alone, whole or not at all."""
     path = directory / name
-    path.parent.mkdir(mode=0o755, exist_ok=True)
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     # systemd reads the environment before it gives up root; the service need not read it at all.
     if name == ENVIRONMENT:
         files.write(path, content, 0o600)
@@ -348,15 +350,17 @@ def edited(directory: Path, contents: Mapping[str, str]) -> list[str]:
 
 
 def difference(layout: Layout, before: str | None, contents: Mapping[str, str]) -> str:
-    """Return a unified diff from a generation on the host to new files, values of the environment hidden.
+    """Return a unified diff from a generation on the host to new files, what an application is given hidden.
 
     Args:
         layout: the application's paths.
         before: the generation to compare with, or None for the first one.
         contents: relative name to new content.
     """
-    hunks: list[str] = []
+    hunks = _files_difference(layout.generations / before if before else None, contents)
     for name, content in sorted(contents.items()):
+        if name.startswith(_FILES):
+            continue
         old = _text(layout.generations / before / name) if before else ""
         if name == ENVIRONMENT:
             hunks += _environment_difference(old, content)
@@ -382,8 +386,18 @@ def secrets_difference(before: Secrets, after: Secrets) -> str:
 
 def _environment_difference(old: str, new: str) -> list[str]:
     before, after = (dict(_VARIABLE.findall(text)) for text in (old, new))
+    return _names_difference("environment (values hidden)", before, after)
+
+
+def _files_difference(before: Path | None, contents: Mapping[str, str]) -> list[str]:
+    folder = before / _FILES if before else None
+    paths = [path for path in folder.rglob("*") if path.is_file()] if folder else []
+    old = {str(path.relative_to(folder)): _text(path) for path in paths if folder}
+    new = {name.removeprefix(_FILES): text for name, text in contents.items() if name.startswith(_FILES)}
+    return _names_difference("flask_uwsgi_files (contents hidden)", old, new)
+
+
+def _names_difference(title: str, before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-    if not changed:
-        return []
     signs = {name: "+" if name not in before else "-" if name not in after else "~" for name in changed}
-    return ["--- environment (values hidden)\n", *(f"{signs[name]} {name}\n" for name in changed)]
+    return [f"--- {title}\n", *(f"{signs[name]} {name}\n" for name in changed)] if changed else []

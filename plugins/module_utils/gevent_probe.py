@@ -103,24 +103,25 @@ class Measured:
         return asdict(self)
 
 
-def ask(socket: Path, path: str, timeout: float) -> Answer:
+def ask(socket: Path, path: str, timeout: float, host: str = "localhost") -> Answer:
     """Send one request and read its answer.
 
     Args:
         socket: the instance's UNIX socket, which speaks HTTP.
         path: the path to GET.
         timeout: seconds for all of it.
+        host: what the Host header says.
     """
     started = time.monotonic()
     try:
-        answer = get(socket, path, timeout, wait_for=_BODY)
+        answer = get(socket, path, timeout, wait_for=_BODY, host=host)
         return Answer(answer.status, time.monotonic() - started, answer.body[:500], answer.location)
     except UntrustedError as error:
         return Answer(0, time.monotonic() - started, f"no answer: {error.reason}")
 
 
 def burst(
-    socket: Path, path: str, count: int, timeout: float, when_late: Callable[[], None]
+    socket: Path, path: str, count: int, timeout: float, when_late: Callable[[], None], host: str = "localhost"
 ) -> tuple[list[Answer], float, int]:
     """Send many requests at once.
 
@@ -130,6 +131,7 @@ def burst(
         count: how many.
         timeout: seconds after which those that have not ended are given up.
         when_late: called then, while they still hang.
+        host: what the Host header says.
 
     Returns:
         the answers, the seconds until the last of them, and how many did not end.
@@ -139,7 +141,7 @@ def burst(
 
     def client() -> None:
         gate.wait()
-        answers.append(ask(socket, path, timeout + 5))
+        answers.append(ask(socket, path, timeout + 5, host))
 
     threads = [threading.Thread(target=client, daemon=True) for _ in range(count)]
     for thread in threads:
@@ -173,6 +175,7 @@ def measure(
     wanted: int,
     deadline: float,
     patience: float,
+    host: str = "localhost",
     when_late: Callable[[], None] = lambda: None,
 ) -> Measured:
     """Find out whether the requests of one worker overlap.
@@ -185,12 +188,13 @@ def measure(
         wanted: the HTTP status that counts as good; 0 for any below 500.
         deadline: the reading of the monotonic clock at which to have ended.
         patience: seconds one request may take alone, and a burst on top of twice what it takes one after the other.
+        host: what the Host header says.
         when_late: called while requests hang that do not end.
     """
     found = Measured(path, requests, wanted)
     alone: list[Answer] = []
     for number in range(_ALONE_SHORT):
-        answer = ask(socket, path, _left(deadline, patience))
+        answer = ask(socket, path, _left(deadline, patience), host)
         alone.append(answer)
         if answer.status == 0:
             when_late()
@@ -207,7 +211,7 @@ def measure(
     for number in range(_BURSTS):
         longest = _left(deadline, patience + 2 * requests * single)
         before, started = cpu(pid), time.monotonic()
-        answers, seconds, unfinished = burst(socket, path, requests, longest, when_late)
+        answers, seconds, unfinished = burst(socket, path, requests, longest, when_late, host)
         after, whole = cpu(pid), time.monotonic() - started
         bad = [answer for answer in answers if not found.good(answer.status)]
         if found.burst_ms is None or seconds * 1000 < found.burst_ms or bad or unfinished:

@@ -23,14 +23,16 @@ class Health:
     """How a generation is asked whether it is fit to serve.
 
     Args:
-        path: what to GET; empty where it is enough that a connection is accepted.
-        status: the HTTP status that means healthy.
+        path: what to GET.
+        status: the HTTP status that means healthy; 0 for any.
         timeout: seconds after which it counts as unhealthy.
+        host: what the Host header of the request says.
     """
 
     path: str
     status: int
     timeout: float
+    host: str = "localhost"
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,6 @@ def parse(document: Mapping[str, Any]) -> Manifest:
         DamagedError: a field is missing, or of another kind.
     """
     of = _Fields(document)
-    health = _Fields(of.mapping("health"), "health.")
     return Manifest(
         release=of.text("release", _NAME),
         venv=of.text("venv", _NAME),
@@ -125,7 +126,7 @@ def parse(document: Mapping[str, Any]) -> Manifest:
         listen=of.text("listen", _ADDRESS),
         wsgi_file=of.text("wsgi_file"),
         callable=of.text("callable"),
-        health=Health(health.text("path"), health.whole("status"), health.number("timeout")),
+        health=_health(_Fields(of.mapping("health"), "health.")),
         start_timeout=of.number("start_timeout"),
         stop_timeout=of.number("stop_timeout"),
         keep=of.whole("keep"),
@@ -137,6 +138,13 @@ def parse(document: Mapping[str, Any]) -> Manifest:
         secrets=secrets(document),
         decision=of.mapping("decision", default={}),
     )
+
+
+def _health(of: _Fields) -> Health:
+    path = of.text("path")
+    # One of an older deploy may have none.
+    status = of.whole("status") if path else 0
+    return Health(path or "/", status, of.number("timeout"), of.text("host", default="localhost"))
 
 
 def secrets(document: Mapping[str, Any]) -> Secrets:

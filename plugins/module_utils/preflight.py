@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import names, persistent, secrets
+from . import names, persistent, secrets, values
 from .artifact import ArtifactError, masked
 from .source import Distribution, Folder, Git, Package, local, parse
 
@@ -58,6 +58,10 @@ _TEXTS = {
         "a path that starts with /, in ASCII and without spaces, or empty it if there is none",
     ),
     "gevent_check_path": (r"(/[!-~]*)?", "a path that starts with /, in ASCII and without spaces, or empty it"),
+    "health_host": (
+        r"([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?",
+        "a host name or an address, with a port if need be, such as shop.example.org",
+    ),
     "bind": (rf"{_BYTE}(\.{_BYTE}){{3}}", "an IPv4 address of the host, or 0.0.0.0"),
 }
 
@@ -91,6 +95,8 @@ FIXED_KEYS = {
     "protocol", "py-call-osafterfork", "py-call-uwsgi-fork-hooks", "skip-atexit-teardown", "socket", "stats", "strict",
 }  # fmt: skip
 
+# As it begins a folder of flask_uwsgi_static.
+STATE = "$STATE_DIRECTORY"
 # Sockets, log and event descriptors of a worker besides those of its requests.
 _SPARE_FILES = 256
 _FILES_PER_CORE = {"gevent": 2, "threads": 3}
@@ -196,10 +202,11 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
             yield f"flask_uwsgi_python_path has {folder!r}, which leads out of the source: name a folder in it"
     yield from persistent.problems(s["persistent"])
     for path, folder in _dictionary(s["static"]).items():
-        if not re.fullmatch(r"/[!-~]*[^/]", str(path)) or not _inside(str(folder).partition(":")[2] or str(folder)):
+        inside = str(folder).removeprefix(f"{STATE}/").partition(":")[2] or str(folder).removeprefix(f"{STATE}/")
+        if not re.fullmatch(r"/[!-~]*[^/]", str(path)) or not _inside(inside):
             yield (
                 f"flask_uwsgi_static has {path}={folder}, which is not valid: set it to a path such as /static and a "
-                "folder of the source, or of a package as package:folder"
+                f"folder of the source, of a package as package:folder, or below {STATE}/"
             )
     for key in _dictionary(s["environment"]):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(key)):
@@ -213,6 +220,9 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
                 f"flask_uwsgi_environment has {name!r}, which leads elsewhere than to the system: set it to absolute "
                 "paths below /usr or /lib, where only packages put files"
             )
+    yield from values.environment_problems({**s, "environment": _dictionary(s["environment"])})
+    yield from values.entry_problems(s)
+    yield from values.file_problems(s["files"])
     yield from secrets.problems(s["secrets"], _dictionary(s["environment"]), bool(truth(s["secrets_in_environment"])))
 
 

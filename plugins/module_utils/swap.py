@@ -76,6 +76,8 @@ class Swap:
         self.with_canary = canary
         self.trial = trial
         self.manifest = found
+        # What is no failure, and that the operator should know.
+        self.remarks: list[str] = []
         self.address = found.listen
         self.old = layout.current_generation()
         # Only what a reboot takes back is changed for it.
@@ -238,7 +240,12 @@ class Swap:
     def _health_problem(self, unit: str) -> str | None:
         health = self.manifest.health
         socket = runtime.folder(self.layout, unit) / f"{self.new}.sock"
-        return await_health(socket, health.path, health.status, health.timeout)
+        return await_health(socket, health.path, health.status, health.timeout, health.host, self._remark)
+
+    def _remark(self, said: str) -> None:
+        # The canary says the same as the service.
+        if said not in self.remarks:
+            self.remarks.append(said)
 
     def _bring_up(self, unit: str, *, verb: str = "start", settle: float = 0) -> None:
         end = systemd.cursor()

@@ -5,18 +5,18 @@ from __future__ import annotations
 import http.client
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import untrusted
-from .foreign import printable
+from . import unhealthy, untrusted
 from .untrusted import UntrustedError
 
 # Seconds that an attempt must have had for its silence to tell anything.
 _TELLING_S = 0.5
 _BODY = 2000
+_ERROR = 500
 # Of headers; http.client stops at 64 kB a line and 100 lines.
 _HEADERS = 1 << 20
 # What uWSGI counts in (uint64_t).
@@ -149,21 +149,24 @@ class Answer:
     body: str
 
 
-def get(path: Path, target: str, timeout: float, *, wait_for: int) -> Answer:
+def get(path: Path, target: str, timeout: float, *, wait_for: int | Callable[[int], int], host: str) -> Answer:
     """Send a GET request to an instance and read the answer.
 
     Args:
         path: the instance's UNIX socket, which speaks HTTP.
         target: the path to GET, such as ``/healthz``.
         timeout: seconds for all of it.
-        wait_for: bytes of the body after which no more is waited for.
+        wait_for: bytes of the body after which no more is waited for, or what they are for a status.
+        host: what the Host header says.
 
     Raises:
         UntrustedError: nobody listens, no whole answer within the timeout, or it is no HTTP.
     """
-    request = f"GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n"
-    most = _HEADERS + wait_for + (1 << 20)
+    request = f"GET {target} HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n"
+    most = _HEADERS + (_BODY if callable(wait_for) else wait_for) + (1 << 20)
     content = untrusted.ask(path, request.encode(), timeout, most=most, enough=lambda answer: _enough(answer, wait_for))
+    if not content:
+        raise UntrustedError(path, "the connection was closed")
     try:
         response = _parsed(content)
         try:
@@ -175,17 +178,18 @@ def get(path: Path, target: str, timeout: float, *, wait_for: int) -> Answer:
     return Answer(response.status, response.getheader("Location") or "", body.decode(errors="replace"))
 
 
-def _enough(answer: bytearray, wait_for: int) -> bool:
+def _enough(answer: bytearray, wait_for: int | Callable[[int], int]) -> bool:
     """Tell whether an answer has its headers, and as much of its body as they say or as is waited for."""
     blank = answer.find(b"\r\n\r\n")
     if blank < 0:
         return len(answer) > _HEADERS
     there = len(answer) - blank - 4
     try:
-        length = _parsed(bytes(answer[: blank + 4])).length
+        head = _parsed(bytes(answer[: blank + 4]))
     except (http.client.HTTPException, OSError, ValueError):
         return True
-    return there >= (wait_for if length is None else min(wait_for, length))
+    wanted = wait_for(head.status) if callable(wait_for) else wait_for
+    return there >= (wanted if head.length is None else min(wanted, head.length))
 
 
 class _Received:
@@ -204,34 +208,45 @@ def _parsed(content: bytes) -> http.client.HTTPResponse:
     return response
 
 
-def health(path: Path, target: str, timeout: float) -> tuple[int, str]:
+def health(path: Path, target: str, timeout: float, host: str = "localhost", wanted: int = 0) -> Answer:
     """Ask an instance for its health over its private UNIX socket.
 
     Args:
         path: the instance's UNIX socket, which speaks HTTP.
         target: the path to GET, such as ``/healthz``.
         timeout: seconds for all of it.
+        host: what the Host header says.
+        wanted: the status whose body does not matter; 0 for any.
 
     Returns:
-        the HTTP status and the first characters of the body; of a redirect, where it leads.
+        the answer, of another status with the first characters of its body.
 
     Raises:
         UntrustedError: nobody listens, or no answer within the timeout.
     """
-    answer = get(path, target, timeout, wait_for=1)
-    if 300 <= answer.status < 400 and answer.location:
-        return answer.status, f"a redirect to {answer.location}"
-    return answer.status, answer.body[:_BODY]
+    answer = get(
+        path, target, timeout, host=host, wait_for=lambda status: 1 if wanted in (0, status) else _BODY
+    )  # fmt: skip
+    return Answer(answer.status, answer.location, answer.body[:_BODY])
 
 
-def await_health(path: Path, target: str, status: int, timeout: float) -> str | None:
+def await_health(
+    path: Path,
+    target: str,
+    status: int,
+    timeout: float,
+    host: str = "localhost",
+    remark: Callable[[str], None] = lambda _: None,
+) -> str | None:
     """Ask until the instance answers as wanted.
 
     Args:
         path: the instance's UNIX socket.
-        target: the path to GET; empty where it is enough that a connection is accepted.
-        status: the HTTP status that means healthy.
+        target: the path to GET.
+        status: the HTTP status that means healthy; 0 where any answer does, since no path for the health is known.
         timeout: seconds after which it counts as unhealthy.
+        host: what the Host header says.
+        remark: called with a sentence where an answer will do, and tells of an error.
 
     Returns:
         None when healthy, else what the last attempt got that the deadline did not cut short.
@@ -241,22 +256,24 @@ def await_health(path: Path, target: str, status: int, timeout: float) -> str | 
     while True:
         remaining = deadline - time.monotonic()
         try:
-            if not target:
-                untrusted.connect(path, max(remaining, 0.1))
-                return None
-            answered, body = health(path, target, max(remaining, 0.1))
-            problem = f"GET {target} answered {answered} instead of {status}: {printable(body.strip(), 300)}"
-            if answered == status:
-                return None
-            if 300 <= answered < 400 and "a redirect to " in body:
-                problem += (
-                    f". Set flask_uwsgi_health_path to a path that answers everybody, or flask_uwsgi_health_status "
-                    f"to {answered} if that is healthy"
+            answer = health(path, target, max(remaining, 0.1), host, status)
+            if not status and answer.status >= _ERROR:
+                remark(
+                    f"GET {target} answered {answer.status}: {unhealthy.gist(answer.body)}. No flask_uwsgi_health_path "
+                    "is set, so any answer will do: set it to a path that tells whether the application works"
                 )
+            if status in (0, answer.status):
+                return None
+            said = f"a redirect to {answer.location}" if answer.location else unhealthy.gist(answer.body)
+            advice = unhealthy.advice(answer.status, status, target, host, answer.location)
+            problem = f"GET {target} answered {answer.status} instead of {status}{f': {said}' if said else ''}"
+            problem += f". {advice}" if advice else ""
         except UntrustedError as error:
             # One that the deadline cut short tells less than the answer before it.
             if not problem or remaining >= _TELLING_S:
-                problem = f"{f'GET {target} got no answer' if target else 'it takes no connection'}: {error.reason}"
+                problem = f"GET {target} got no answer: {error.reason}"
+                if not status:
+                    problem += ". Set flask_uwsgi_health_path to a path that answers"
         if time.monotonic() >= deadline:
             return problem
         time.sleep(0.1)

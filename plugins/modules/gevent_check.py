@@ -30,6 +30,10 @@ options:
     description: The HTTP status that counts as good; 0 for any below 500.
     type: int
     default: 200
+  host:
+    description: What the Host header of the requests says.
+    type: str
+    default: localhost
   requests:
     description: How many requests to send at once.
     type: int
@@ -161,6 +165,7 @@ def look(instance: Instance, manifest: Manifest, asked: Mapping[str, Any]) -> Ev
         worker or 0,
         requests=asked["requests"],
         wanted=asked["status"],
+        host=asked["host"],
         deadline=deadline,
         patience=max(2.0, min(15.0, asked["timeout"] / 4)),
         when_late=when_late,
@@ -222,6 +227,7 @@ def main() -> None:
             "generation": {"type": "str", "required": True},
             "path": {"type": "str", "default": ""},
             "status": {"type": "int", "default": 200},
+            "host": {"type": "str", "default": "localhost"},
             "requests": {"type": "int", "default": 10},
             "timeout": {"type": "int", "default": 60},
             "memory_mb": {"type": "int", "default": 1024},

@@ -100,6 +100,8 @@ def main() -> None:
             swap = Swap(layout, new, **options)
             before = swap.old
             changed = swap.run()
+        for said in swap.remarks:
+            module.warn(said)
     except lock.LockedError as error:
         module.fail_json(msg=str(error))
     except (SwapError, SystemdError) as error:

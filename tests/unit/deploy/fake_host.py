@@ -266,7 +266,7 @@ class FakeHost:
 
     # What the code under test sees.
 
-    def _await_health(self, path: Path, target: str, status: int, timeout: float) -> str | None:
+    def _await_health(self, path: Path, target: str, *_: Any) -> str | None:
         # In the directory of its generation, or in one of the kind of its unit.
         kind = self.layout.app if path.parent.name == path.stem else path.parent.name
         instance = f"{kind}/{path.stem}"

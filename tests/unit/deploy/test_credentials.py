@@ -7,10 +7,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import credentials
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import credentials, values
 
 from tests.unit.deploy.fake_host import CREDS, TemporaryLayout
 from tests.unit.loadtest.conftest import ROOT
@@ -145,14 +146,20 @@ def test_what_an_application_tells_of_its_secrets_is_blotted_out(folder: Path, c
 # What puts them into the environment.
 
 
+def rendered(folder: Path, **settings: Any) -> Path:
+    """Write the program with the role's variables, as Ansible does."""
+    templates = jinja2.Environment(keep_trailing_newline=True)
+    templates.filters |= {"bool": bool, "to_json": json.dumps, "flaskops.uwsgi.expanded_variables": values.expanded}
+    source = (ROOT / "roles/flask_uwsgi/templates/credentials.py.j2").read_text()
+    given = {"secrets": {}, "secrets_in_environment": False, "environment": {}, **settings}
+    program = folder / "credentials.py"
+    program.write_text(templates.from_string(source).render({f"flask_uwsgi_{key}": given[key] for key in given}))
+    return program
+
+
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_command_finds_them_in_its_environment_where_that_is_asked_for(tmp_path: Path, asked: bool) -> None:
-    templates = jinja2.Environment(keep_trailing_newline=True)
-    templates.filters |= {"bool": bool, "to_json": json.dumps}
-    source = (ROOT / "roles/flask_uwsgi/templates/credentials.py.j2").read_text()
-    variables = {"flask_uwsgi_secrets": {"KEY": "", "TOKEN": ""}, "flask_uwsgi_secrets_in_environment": asked}
-    program = tmp_path / "credentials.py"
-    program.write_text(templates.from_string(source).render(variables))
+    program = rendered(tmp_path, secrets={"KEY": "", "TOKEN": ""}, secrets_in_environment=asked)
     values = {b"TOKEN": b"s3cr3t", b"KEY": b"two\r\nlines \xc3\xa4\n\n", b"OTHER": b"x"}
     for name, value in values.items():
         (tmp_path / name.decode()).write_bytes(value)
@@ -165,3 +172,25 @@ def test_a_command_finds_them_in_its_environment_where_that_is_asked_for(tmp_pat
     found = dict(entry.split(b"=", 1) for entry in done.stdout.split(b"\0") if entry)
     wanted = {b"TOKEN": values[b"TOKEN"], b"KEY": values[b"KEY"]} if asked else {}
     assert {name: found[name] for name in values if name in found} == wanted
+
+
+def test_folders_that_systemd_names_are_put_into_the_variables_that_ask_for_them(tmp_path: Path) -> None:
+    environment = {
+        "ISSO_SETTINGS": "$FLASK_UWSGI_FILES/isso.cfg",
+        "DATABASE_URL": "sqlite:///${STATE_DIRECTORY}/a.db?b=$STATE_DIRECTORY/b&c=$FLASK_UWSGI_FILES",
+        "PIN": "pa$HOME$STATE",
+    }
+    program = rendered(tmp_path, environment=environment)
+    folders = {"FLASK_UWSGI_FILES": "/opt/shop/generations/1/files", "STATE_DIRECTORY": "/var/lib/shop"}
+    done = subprocess.run(
+        [sys.executable, "-IS", str(program), "env", "--null"],
+        env={"PATH": os.environ["PATH"], **folders, **environment},
+        capture_output=True,
+        check=True,
+    )
+    found = dict(entry.split("=", 1) for entry in done.stdout.decode().split("\0") if entry)
+    assert {name: found[name] for name in environment} == {
+        "ISSO_SETTINGS": "/opt/shop/generations/1/files/isso.cfg",
+        "DATABASE_URL": "sqlite:////var/lib/shop/a.db?b=/var/lib/shop/b&c=/opt/shop/generations/1/files",
+        "PIN": "pa$HOME$STATE",
+    }

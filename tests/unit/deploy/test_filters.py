@@ -228,6 +228,10 @@ def test_applications_of_one_deploy_that_collide_are_told(other: dict[str, Any],
     assert [problem.partition(": give")[0] for problem in problems] == ([told] if told else [])
 
 
+def test_static_files_may_be_what_the_application_has_made() -> None:
+    assert static_folder("$STATE_DIRECTORY/static/a", "/srv/shop", {}) == "/var/lib/shop/static/a"
+
+
 def test_static_files_are_those_of_the_release_or_of_a_package() -> None:
     plan = {"id": "r1", "platform": "debian-13-x86_64-py3.13", "wheelhouse": {"id": "w1"}}
     assert static_folder("shop/static", "/opt/shop", plan) == "/opt/shop/releases/r1/shop/static"

@@ -157,6 +157,23 @@ def test_the_difference_from_nothing_shows_names_and_hides_values(layout: Tempor
     assert "--- (none)/uwsgi.ini\n" in shown
 
 
+def test_the_difference_names_the_application_s_files_and_hides_what_is_in_them(layout: TemporaryLayout) -> None:
+    before = {"files/a.ini": f"{SECRET}-1", "files/conf.d/gone": SECRET, "files/same": SECRET}
+    gen.write(layout.generations / "g", before, os.getgid())
+    after = {"files/a.ini": f"{SECRET}-2", "files/conf.d/new": SECRET, "files/same": SECRET}
+    shown = gen.difference(layout, "g", after)
+    assert shown == "--- flask_uwsgi_files (contents hidden)\n~ a.ini\n- conf.d/gone\n+ conf.d/new\n"
+    assert gen.difference(layout, "g", before) == ""
+    assert gen.difference(layout, None, {"files/a": SECRET}) == "--- flask_uwsgi_files (contents hidden)\n+ a\n"
+
+
+def test_the_application_s_files_are_for_the_service_to_read(layout: TemporaryLayout) -> None:
+    folder = layout.generations / "g"
+    gen.write(folder, {"files/conf.d/deep/a.ini": "a"}, os.getgid())
+    assert mode(folder / "files/conf.d/deep/a.ini") == 0o640
+    assert [mode(folder / path) for path in ("files", "files/conf.d", "files/conf.d/deep")] == [0o755] * 3
+
+
 def test_the_same_files_have_no_difference(layout: TemporaryLayout) -> None:
     files = {"environment": f'TOKEN="{SECRET}"\n', "uwsgi.ini": "master = true\n"}
     gen.write(layout.generations / "g", files, os.getgid())

@@ -102,7 +102,7 @@ def test_the_units_that_serve_are_not_touched_before_the_canary_has_answered(
     before = host.unit_files()
     seen: dict[str, dict[str, str]] = {}
 
-    def look(path: Path, target: str, status: int, timeout: float) -> None:
+    def look(path: Path, *_: Any) -> None:
         seen.setdefault(path.parent.name, host.unit_files())
 
     monkeypatch.setattr(swap_module, "await_health", look)
@@ -115,13 +115,13 @@ def test_the_units_that_serve_are_not_touched_before_the_canary_has_answered(
 def test_the_health_check_asks_the_private_socket_for_what_the_manifest_says(
     layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[Path, str, int, float]] = []
-    monkeypatch.setattr(swap_module, "await_health", lambda *arguments: asked.append(arguments))
-    write_generation(layout, "new", health={"path": "/alive", "status": 204, "timeout": 7})
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(swap_module, "await_health", lambda *arguments: asked.append(arguments[:-1]))
+    write_generation(layout, "new", health={"path": "/alive", "status": 204, "timeout": 7, "host": "shop.test"})
     Swap(layout, "new").run()
     assert asked == [
-        (layout.canary_runtime / "new.sock", "/alive", 204, 7.0),
-        (layout.runtime / "new/new.sock", "/alive", 204, 7.0),
+        (layout.canary_runtime / "new.sock", "/alive", 204, 7.0, "shop.test"),
+        (layout.runtime / "new/new.sock", "/alive", 204, 7.0, "shop.test"),
     ]
 
 

@@ -21,6 +21,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.uwsgi import (
     respawns,
 )
 
+HttpAnswer = uwsgi.Answer
 # What one connection gets; the request, if any was sent, is passed in.
 Answer = Callable[[socket.socket], None]
 Serve = Callable[[Answer], Path]
@@ -148,14 +149,24 @@ def test_health_is_asked_with_get_for_the_path_and_answers_status_and_body(serve
         requests.append(connection.recv(65536))
         connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"status":"ok"}')
 
-    assert health(serve(answer), "/healthz?full=1", 1) == (200, '{"status":"ok"}')
+    assert health(serve(answer), "/healthz?full=1", 1, "shop.test:8443") == HttpAnswer(200, "", '{"status":"ok"}')
     assert requests[0].startswith(b"GET /healthz?full=1 HTTP/1.1\r\n")
-    assert b"Host: localhost" in requests[0]
+    assert b"\r\nHost: shop.test:8443\r\n" in requests[0]
 
 
 def test_no_more_than_the_beginning_of_a_body_is_read(serve: Serve) -> None:
-    status, body = health(serve(http("503 Busy", b"\xff" + b"x" * 100_000)), "/", 1)
-    assert (status, len(body), body[:2]) == (503, 2000, "�x")
+    found = health(serve(http("503 Busy", b"\xff" + b"x" * 100_000)), "/", 1)
+    assert (found.status, len(found.body), found.body[:2]) == (503, 2000, "�x")
+
+
+def test_of_another_status_the_body_is_waited_for(serve: Serve) -> None:
+    def slowly(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 11\r\n\r\n\n")
+        time.sleep(0.1)
+        connection.sendall(b"no database")
+
+    assert health(serve(slowly), "/", 5, wanted=200).body == "\nno databas"
 
 
 @pytest.mark.parametrize(
@@ -168,7 +179,7 @@ def test_what_is_no_http_is_an_error(serve: Serve, answer: Answer) -> None:
         connection.recv(65536)
         answer(connection)
 
-    with pytest.raises(UntrustedError, match="no HTTP answer"):
+    with pytest.raises(UntrustedError, match=r"no HTTP answer|the connection was closed"):
         health(serve(read_first), "/", 1)
 
 
@@ -187,8 +198,8 @@ def test_an_answer_that_trickles_in_does_not_outlast_the_timeout(serve: Serve) -
             connection.sendall(b"x")
             time.sleep(0.05)
 
-    status, body = health(serve(trickle), "/", 30)
-    assert (status, body.strip("x")) == (200, "")
+    found = health(serve(trickle), "/", 30)
+    assert (found.status, found.body.strip("x")) == (200, "")
     assert time.monotonic() - started < 20
 
 
@@ -225,13 +236,13 @@ def test_an_answer_without_a_body_is_not_waited_for(serve: Serve) -> None:
         time.sleep(15)
 
     started = time.monotonic()
-    assert health(serve(keep_open), "/", 30) == (200, "")
+    assert health(serve(keep_open), "/", 30) == HttpAnswer(200, "", "")
     assert time.monotonic() - started < 10
 
 
 def test_an_answer_in_chunks_is_read(serve: Serve) -> None:
     answer = says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"2\r\nok\r\n0\r\n\r\n")
-    assert health(serve(answer), "/", 5) == (200, "ok")
+    assert health(serve(answer), "/", 5) == HttpAnswer(200, "", "ok")
 
 
 # Waiting for health.
@@ -263,20 +274,35 @@ def test_an_instance_that_does_not_listen_yet_is_waited_for(serve: Serve, short_
 def test_any_other_status_is_a_problem_that_tells_what_was_answered(serve: Serve, status: str) -> None:
     path = serve(http(status, b"" if status.startswith("204") else b" no database \n"))
     problem = await_health(path, "/healthz", 200, 0.2)
-    assert problem and problem.startswith(f"GET /healthz answered {status[:3]} instead of 200: ")
-    assert status.startswith("204") or problem.endswith(": no database")
+    said = "" if status.startswith("204") else ": no database"
+    assert problem and f"{problem}. ".startswith(f"GET /healthz answered {status[:3]} instead of 200{said}. ")
 
 
 def test_of_a_redirect_it_is_told_where_it_leads_and_what_to_set(serve: Serve) -> None:
     path = serve(http("302 Found\r\nLocation: /login?next=/healthz"))
     problem = await_health(path, "/healthz", 200, 0.2) or ""
     assert "answered 302 instead of 200: a redirect to /login?next=/healthz." in problem
-    assert "Set flask_uwsgi_health_path to a path that answers everybody" in problem
+    assert "Set flask_uwsgi_health_path to a path that answers 200 to everybody by itself" in problem
 
 
-def test_without_a_health_path_it_is_enough_that_a_connection_is_taken(serve: Serve, short_path: Path) -> None:
-    assert await_health(serve(http("500 Internal Server Error")), "", 200, 1) is None
-    assert (await_health(short_path / "none.sock", "", 200, 0.2) or "").startswith("it takes no connection: ")
+@pytest.mark.parametrize(("status", "remarked"), [("404 Not Found", False), ("302 Found", False), ("500 Error", True)])
+def test_without_a_health_path_any_answer_will_do_and_an_error_is_told(
+    serve: Serve, status: str, remarked: bool
+) -> None:
+    remarks: list[str] = []
+    path = serve(http(status, b"<title>Server Error</title>"))
+    assert await_health(path, "/", 0, 5, remark=remarks.append) is None
+    told = "GET / answered 500: Server Error. No flask_uwsgi_health_path is set"
+    assert [remark.startswith(told) for remark in remarks] == [True] * remarked
+
+
+def test_without_a_health_path_an_answer_has_to_come(serve: Serve) -> None:
+    def close(connection: socket.socket) -> None:
+        connection.recv(65536)
+
+    problem = await_health(serve(close), "/", 0, 0.2)
+    assert problem and problem.startswith("GET / got no answer: the connection was closed")
+    assert problem.endswith(". Set flask_uwsgi_health_path to a path that answers")
 
 
 def test_the_status_that_means_healthy_may_be_any(serve: Serve) -> None:

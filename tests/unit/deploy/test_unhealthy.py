@@ -1,0 +1,59 @@
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.unhealthy import advice, gist
+
+WERKZEUG = "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n<p>The requested URL"
+DEBUG = "<!DOCTYPE html>\n<html>\n<head>\n<style>h1 {color: red}</style>\n</head><body>\n<h1>No &amp; no</h1><p>more"
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("", ""),
+        (" \n no database \nand more", "no database"),
+        (WERKZEUG, "404 Not Found"),
+        (DEBUG, "No & no"),
+        ("<title></title>\n<p>Busy</p>", "Busy"),
+        ('{\n  "status": "down",\n  "db": false\n}', '{ "status": "down", "db": false }'),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("a < b", "a < b"),
+    ],
+)
+def test_of_an_answer_the_first_line_with_text_is_shown(body: str, told: str) -> None:
+    assert gist(body) == told
+
+
+def test_a_long_line_is_cut() -> None:
+    assert len(gist("x" * 2000)) < 250
+
+
+@pytest.mark.parametrize("body", ["<" * 2000, "<title" * 300, "<!--" * 500, "<script" * 280])
+def test_what_only_looks_like_a_page_is_read_in_no_time(body: str) -> None:
+    assert len(gist(body)) < 250
+
+
+@pytest.mark.parametrize(
+    ("answered", "location", "words"),
+    [
+        (400, "", ["flask_uwsgi_health_host=localhost", "ALLOWED_HOSTS", "TRUSTED_HOSTS", "flask_uwsgi_health_path"]),
+        (421, "", ["flask_uwsgi_health_host=localhost"]),
+        (401, "", ["flask_uwsgi_health_path=/healthz wants a login", "flask_uwsgi_health_status=401"]),
+        (403, "", ["flask_uwsgi_health_host", "flask_uwsgi_health_status=403", "Set flask_uwsgi_health_path"]),
+        (404, "", ["has no such path", "flask_uwsgi_health_host=localhost", '"" if it has none']),
+        (405, "", ["takes no GET there", "Set flask_uwsgi_health_path"]),
+        (301, "https://localhost/healthz", ["HTTPS", "X-Forwarded-Proto", "flask_uwsgi_health_status=301"]),
+        (302, "/login?next=/healthz", ["/healthz wants a login", "flask_uwsgi_health_status=302"]),
+        (308, "/healthz/", ["Set flask_uwsgi_health_path to a path that answers 200", "flask_uwsgi_health_status=308"]),
+        (204, "", ["flask_uwsgi_health_status=204"]),
+    ],
+)
+def test_each_answer_is_told_with_its_likely_cause_and_what_to_set(
+    answered: int, location: str, words: list[str]
+) -> None:
+    told = advice(answered, 200, "/healthz", "localhost", location)
+    assert [word for word in words if word not in told] == []
+    assert not told.endswith(".") and ".." not in told
+
+
+@pytest.mark.parametrize("answered", [500, 503])
+def test_an_error_of_the_application_is_no_matter_of_settings(answered: int) -> None:
+    assert advice(answered, 200, "/healthz", "localhost") == ""
