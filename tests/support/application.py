@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.wire import Address, Answer, ask, request
+from tests.support.wire import Address, Answer, ask, ask_slowly, request
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,10 @@ class Application:
     def ask(self, data: bytes, *, timeout: float = 30) -> Answer:
         """Send bytes at once, and return the answer."""
         return ask(self.address, data, timeout=timeout)
+
+    def ask_slowly(self, data: bytes, *, piece: int = 1) -> Answer:
+        """Send bytes in pieces, and return the answer."""
+        return ask_slowly(self.address, data, piece=piece)
 
     def get(self, path: str, *headers: str) -> Answer:
         """Ask for a path as it is."""

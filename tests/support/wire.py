@@ -62,6 +62,26 @@ def ask(address: Address, data: bytes, *, timeout: float = 30) -> Answer:
     return Answer(received, time.monotonic() - began)
 
 
+def ask_slowly(address: Address, data: bytes, *, piece: int = 1, timeout: float = 30) -> Answer:
+    """Send bytes in pieces, each in a packet of its own, and return the answer.
+
+    Args:
+        address: of the server.
+        data: what to send.
+        piece: bytes of each.
+        timeout: seconds that each read may take.
+    """
+    began = time.monotonic()
+    with socket.create_connection(address, timeout=timeout) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for position in range(0, len(data), piece):
+            connection.sendall(data[position : position + piece])
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+    return Answer(received, time.monotonic() - began)
+
+
 def drip(address: Address, head: bytes, *, piece: bytes = b"a", every: float = 0.2, most: float) -> Answer:
     """Send a piece every so many seconds, until the server closes the connection.
 

@@ -5,7 +5,6 @@ What the application gets, and what it does not, is told by an application that 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import statistics
@@ -309,9 +308,9 @@ def test_no_secret_of_a_visitor_is_logged(wire: Wire, play: Callable[..., Any]) 
         wire.ask(request(f"Authorization: Bearer {SECRET}", f"Cookie: session={SECRET}", line=line))
     # Headers that do not fit, whichever comes last.
     for name in ("Authorization", "Cookie", "X-Api-Key", "Content-Type"):
-        for size in (2000, 3000, 3900, 4000):
-            try_to_ask(wire, request(f"{name}: {SECRET * (size // len(SECRET))}"))
-            try_to_ask(wire, request(f"X-Long: {'a' * size}", f"{name}: {SECRET}" + "b" * (4060 - size)))
+        for size in (4000, 32_000, 33_000):
+            wire.ask(request(f"{name}: {SECRET * (size // len(SECRET))}"))
+            wire.ask(request(f"X-Long: {'a' * size}", f"{name}: {SECRET}" + "b" * (33_000 - size)))
     # Refused, timed out, gone in the middle of the body and of the answer.
     wire.ask(request("Content-Length: 1", f"Content-Length: {SECRET}", f"Cookie: {SECRET}"))
     wire.ask(f"{SECRET}\r\nCookie: {SECRET} x\r\n\r\n".encode())
@@ -325,16 +324,10 @@ def test_no_secret_of_a_visitor_is_logged(wire: Wire, play: Callable[..., Any]) 
     take_slowly(wire.address, request(line=f"GET /long?size=9000000&t={SECRET} HTTP/1.1"), size=99, every=0.1, most=1)
     time.sleep(1)
     journal = wire.journal(since)
-    assert "unable to add HTTP_AUTHORIZATION to uwsgi packet" in journal
+    assert "431 Request Header Fields Too Large" in journal
     assert '"GET /echo HTTP/1.1" 200' in journal
     assert SECRET not in journal
     shown = play("logs", "-e", "flask_uwsgi_log_lines=2000", "-e", f"flask_uwsgi_log_since=@{int(since)}")
     assert shown.returncode == 0, shown.stdout
     assert SECRET not in shown.stdout
     assert SECRET not in play("status").stdout
-
-
-def try_to_ask(wire: Wire, data: bytes) -> None:
-    """Send what may be too long for any answer."""
-    with contextlib.suppress(ConnectionError):
-        wire.ask(data)

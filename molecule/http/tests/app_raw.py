@@ -1,25 +1,201 @@
-"""A WSGI application without a framework: it answers what it was asked, or what a path asks for."""
+"""A WSGI application without a framework: it answers what it was asked, or does what the path asks for."""
 
+import io
 import json
+import pathlib
+import subprocess
+import tempfile
+import time
+
+# Paths of requests whose generator was closed, and how many requests were answered.
+closed = []
+asked = []
 
 
 def app(environ, start_response):
     """Answer what came of a request, or do what the path says."""
-    path = environ.get("PATH_INFO")
-    answer = ANSWERS.get(path.strip("/")) if path else None
-    if answer:
-        return answer(environ, start_response)
+    asked.append(environ.get("PATH_INFO"))
+    name = (environ.get("PATH_INFO") or "").strip("/").partition("/")[0]
+    return ANSWERS.get(name, echo)(environ, start_response)
+
+
+def plain(start_response, body, status="200 OK", *headers):
+    """Answer with a text."""
+    start_response(status, [("Content-Type", "text/plain"), *headers])
+    return [body]
+
+
+def echo(environ, start_response):
+    """Answer what came of the request."""
     body = environ["wsgi.input"].read()
     document = {name: value for name, value in environ.items() if isinstance(value, str)}
     shown = json.dumps({"environ": document, "received": len(body), "begins": body[:100].decode("latin-1")})
-    start_response("200 OK", [("Content-Type", "application/json")])
-    return [shown.encode()]
+    return plain(start_response, shown.encode())
 
 
-def health(environ, start_response):
-    """Say that it serves."""
+def reads(environ, start_response):
+    """Read the body in each way in turn."""
+    source = environ["wsgi.input"]
+    found = [source.read(0), source.read(2), source.readline(), source.read(1), source.read(-1), source.read()]
+    return plain(start_response, json.dumps([part.decode() for part in found]).encode())
+
+
+def count(environ, start_response):
+    """Read the body in pieces, and answer how long it was, and its sum."""
+    source, length, total = environ["wsgi.input"], 0, 0
+    while piece := source.read(65536):
+        length += len(piece)
+        total += sum(piece[::4096])
+    return plain(
+        start_response, json.dumps({"length": length, "sum": total, "said": environ["CONTENT_LENGTH"]}).encode()
+    )
+
+
+class Parts:
+    """Some parts of a body, and whether it was closed."""
+
+    def __init__(self, path, parts, pause=0.0):
+        self.path, self.parts, self.pause = path, iter(parts), pause
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        part = next(self.parts)
+        if self.pause:
+            time.sleep(self.pause)
+        return part
+
+    def close(self):
+        """Remember that it was called."""
+        closed.append(self.path)
+
+
+def body(environ, start_response):
+    """Yield a body whatever the method and the status are."""
+    status = environ["QUERY_STRING"] or "200 OK"
+    start_response(status.replace("+", " "), [("Content-Type", "text/plain"), ("Content-Length", "10")])
+    return Parts(environ["PATH_INFO"], [b"01234", b"56789"])
+
+
+def stream(environ, start_response):
+    """Say something ten times a second, for ever."""
+    start_response("200 OK", [("Content-Type", "text/event-stream")])
+    return Parts(environ["PATH_INFO"], (b"data: %d\n\n" % number for number in iter(int, 1)), pause=0.1)
+
+
+def events(environ, start_response):
+    """Say five things, the next as soon as the client has asked for it at /go."""
+    start_response("200 OK", [("Content-Type", "text/event-stream")])
+    for number in range(5):
+        yield b"data: %d\n\n" % number
+        time.sleep(0.3)
+
+
+def length(environ, start_response):
+    """Promise so many bytes, and yield so many: /length?PROMISED,YIELDED."""
+    promised, yielded = map(int, environ["QUERY_STRING"].split(","))
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(promised))])
+    for _ in range(yielded):
+        yield b"x"
+
+
+def fail(environ, start_response):
+    """Fail at a point that the query names."""
+    point = environ["QUERY_STRING"]
+    if point == "call":
+        raise RuntimeError(point)
+    if point == "exit":
+        raise SystemExit(point)
+    if point in ("forgets", "forgets-empty"):
+        return [] if point.endswith("empty") else [b"no head"]
+    if point == "header":
+        return plain(start_response, b"", "200 OK", ("X-Evil", "a\r\nSet-Cookie: b"))
+    if point == "large-header":
+        return plain(start_response, b"", "200 OK", ("X-Large", "a" * 70000))
     start_response("200 OK", [("Content-Type", "text/plain")])
-    return [b"ok\n"]
+    if point == "none":
+        return None
+    if point == "text":
+        return ["text"]
+    if point == "replaced":
+        start_response(
+            "503 Service Unavailable", [("Content-Type", "text/plain")], (RuntimeError, RuntimeError(), None)
+        )
+        return [b"replaced"]
+    if point == "again":
+        return raised_again(start_response)
+    return failing(point)
 
 
-ANSWERS = {"healthz": health}
+def failing(point):
+    """Raise before or after the first part."""
+    if point == "later":
+        yield b"first"
+    raise RuntimeError(point)
+
+
+def raised_again(start_response):
+    """Try to answer an error when it is too late."""
+    yield b"first"
+    try:
+        raise RuntimeError
+    except RuntimeError as error:
+        start_response("500 Internal Server Error", [], (type(error), error, error.__traceback__))
+
+
+def file(environ, start_response):
+    """Send a file by wsgi.file_wrapper, in the way that the query names."""
+    data = bytes(range(256)) * 40
+    kind = environ["QUERY_STRING"]
+    if kind == "memory":
+        opened = io.BytesIO(data)
+    else:
+        opened = tempfile.TemporaryFile()  # noqa: SIM115 (the server closes it)
+        opened.write(data)
+        opened.seek(100 if kind == "seek" else 0)
+    promised = {"short": 1000, "seek": len(data) - 100}.get(kind, len(data))
+    start_response("200 OK", [("Content-Type", "application/octet-stream"), ("Content-Length", str(promised))])
+    return environ["wsgi.file_wrapper"](opened, 4096)
+
+
+def pipe(environ, start_response):
+    """Send what a program writes, which has no size."""
+    program = subprocess.Popen(["echo", "through a pipe"], stdout=subprocess.PIPE)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return environ["wsgi.file_wrapper"](program.stdout)
+
+
+def hop(environ, start_response):
+    """Send headers that concern the connection."""
+    headers = [("Connection", "keep-alive"), ("Keep-Alive", "timeout=5"), ("Transfer-Encoding", "chunked")]
+    return plain(start_response, b"hop", "200 OK", *headers)
+
+
+def large(environ, start_response):
+    """Send many bytes."""
+    return plain(start_response, b"x" * int(environ["QUERY_STRING"]))
+
+
+def seen(environ, start_response):
+    """Answer what this worker remembers, and how much memory it has."""
+    status = pathlib.Path("/proc/self/status").read_text()
+    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    return plain(start_response, json.dumps({"closed": closed, "asked": asked, "peak_kb": peak}).encode())
+
+
+ANSWERS = {
+    "healthz": lambda environ, start_response: plain(start_response, b"ok\n"),
+    "reads": reads,
+    "count": count,
+    "body": body,
+    "stream": stream,
+    "events": events,
+    "length": length,
+    "fail": fail,
+    "file": file,
+    "pipe": pipe,
+    "hop": hop,
+    "large": large,
+    "seen": seen,
+}

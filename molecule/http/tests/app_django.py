@@ -1,0 +1,29 @@
+"""The answers of app_raw.py, by a Django application."""
+
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+from django.http import HttpResponse, JsonResponse
+from django.urls import re_path
+
+settings.configure(SECRET_KEY="none", ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, MIDDLEWARE=[])
+
+
+def health(request):
+    """Say that it serves."""
+    return HttpResponse("ok\n")
+
+
+def form(request):
+    """Answer what a form says."""
+    return JsonResponse({"name": request.POST["name"], "x": len(request.POST["x"])})
+
+
+def echo(request):
+    """Answer what came of the request."""
+    body = request.read()
+    document = {name: value for name, value in request.environ.items() if isinstance(value, str)}
+    return JsonResponse({"environ": document, "received": len(body)})
+
+
+urlpatterns = [re_path("^healthz$", health), re_path("^form$", form), re_path("", echo)]
+app = get_wsgi_application()

@@ -1,0 +1,27 @@
+"""The answers of app_raw.py, by a Flask application."""
+
+from flask import Flask, request
+
+app = Flask(__name__)
+METHODS = ["GET", "POST"]
+
+
+@app.get("/healthz")
+def health():
+    """Say that it serves."""
+    return "ok\n"
+
+
+@app.post("/form")
+def form():
+    """Answer what a form says."""
+    return {"name": request.form["name"], "x": len(request.form["x"])}
+
+
+@app.route("/", defaults={"path": ""}, methods=METHODS)
+@app.route("/<path:path>", methods=METHODS)
+def echo(path):
+    """Answer what came of the request."""
+    body = request.get_data()
+    document = {name: value for name, value in request.environ.items() if isinstance(value, str)}
+    return {"environ": document, "received": len(body)}

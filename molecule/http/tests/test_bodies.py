@@ -1,0 +1,183 @@
+"""Bodies arrive whole and once, within bounds, whatever their framing is."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+
+import pytest
+
+from tests.support.application import Application, Deploy, Release
+from tests.support.wire import Answer, drip, request
+
+pytestmark = pytest.mark.timeout(600)
+
+TIMEOUT, RATE, LIMIT_MB = 5, 1000, 8
+
+
+@pytest.fixture(scope="module")
+def raw(deployed: Deploy, release: Release, mode: str) -> Application:
+    """A WSGI application with limits that tests reach."""
+    return deployed(
+        release("app_raw.py"),
+        mode,
+        flask_uwsgi_body_mb=LIMIT_MB,
+        flask_uwsgi_processes=1,
+        flask_uwsgi_request_timeout=TIMEOUT,
+        flask_uwsgi_request_min_rate=RATE,
+    )
+
+
+def chunks(*parts: bytes) -> bytes:
+    """Return a body in chunks."""
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+
+
+def post(*headers: str, body: bytes = b"", path: str = "/echo") -> bytes:
+    """Return a POST."""
+    return request(*headers, line=f"POST {path} HTTP/1.1", body=body)
+
+
+def upload(app: Application, size: int, *, chunk: int = 0, path: str = "/count", timeout: float = 60) -> Answer:
+    """Send so many bytes with a length, or in chunks, without keeping them in memory.
+
+    Args:
+        app: whom to send it.
+        size: bytes.
+        chunk: bytes of a chunk; 0 sends a length.
+        path: where to.
+        timeout: seconds that each step may take.
+    """
+    began = time.monotonic()
+    framing = "Transfer-Encoding: chunked" if chunk else f"Content-Length: {size}"
+    part = b"u" * (chunk or 65536)
+    with socket.create_connection(app.address, timeout=timeout) as connection:
+        connection.sendall(post(framing, path=path))
+        for begin in range(0, size, len(part)):
+            piece = part[: size - begin]
+            connection.sendall(chunks(piece)[:-5] if chunk else piece)
+        if chunk:
+            connection.sendall(b"0\r\n\r\n")
+        received = b""
+        while data := connection.recv(65536):
+            received += data
+    return Answer(received, time.monotonic() - began)
+
+
+@pytest.mark.parametrize("size", [1, 8191, 8192, 8193, 16384, 100_000, 1_000_000])
+@pytest.mark.parametrize("chunk", [0, 1000, 70_000])
+def test_a_body_of_any_size_arrives_whole(raw: Application, size: int, chunk: int) -> None:
+    answer = upload(raw, size, chunk=chunk)
+    assert answer.status == 200, answer.raw
+    assert (answer.document["length"], answer.document["said"]) == (size, str(size))
+
+
+def test_a_chunk_for_each_byte(raw: Application) -> None:
+    body = bytes(97 + number % 26 for number in range(3000))
+    answer = raw.ask(post("Transfer-Encoding: chunked", body=chunks(*(body[at : at + 1] for at in range(len(body))))))
+    assert answer.document["received"] == 3000
+    assert answer.document["begins"].encode() == body[:100]
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 17", "Transfer-Encoding: chunked"])
+def test_the_input_is_read_in_each_way(raw: Application, framing: str) -> None:
+    body = b"ab" + b"line\n" + b"0123456789"
+    sent = body if "17" in framing else chunks(body[:5], body[5:])
+    found = json.loads(raw.ask(post(framing, body=sent, path="/reads")).body)
+    assert found == ["", "ab", "line\n", "0", "123456789", ""]
+
+
+def test_a_body_up_to_the_limit_and_no_longer(raw: Application) -> None:
+    limit = LIMIT_MB * 1024 * 1024
+    for chunk in (0, 65_536, 60_000):
+        assert upload(raw, limit, chunk=chunk).status == 200
+        answer = upload(raw, limit + 1, chunk=chunk)
+        assert answer.status == 413, answer.raw
+        assert b"flask_uwsgi_body_mb" in answer.body
+
+
+def test_a_client_that_sends_far_too_much_gets_its_answer(raw: Application) -> None:
+    assert upload(raw, 60_000_000).status == 413
+
+
+def test_100_continue_comes_at_once(raw: Application) -> None:
+    for framing, body in (("Content-Length: 5", b"hello"), ("Transfer-Encoding: chunked", chunks(b"hello"))):
+        with socket.create_connection(raw.address, timeout=10) as connection:
+            began = time.monotonic()
+            connection.sendall(post("Expect: 100-continue", framing))
+            assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            assert time.monotonic() - began < 0.5
+            connection.sendall(body)
+            received = b""
+            while data := connection.recv(65536):
+                received += data
+        answer = Answer(received, 0)
+        assert (answer.status, answer.document["received"]) == (200, 5)
+
+
+def test_100_continue_is_not_said_to_what_is_refused_or_has_come(raw: Application) -> None:
+    for sent, status in (
+        (post("Expect: 100-continue", "Content-Length: 99000000"), 413),
+        (post("Expect: 100-continue", "Content-Length: 5", body=b"hello"), 200),
+        (post("Expect: 100-continue"), 200),
+    ):
+        answer = raw.ask(sent)
+        assert answer.status == status
+        assert b"100 Continue" not in answer.raw
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 5", "Content-Length: 99999", "Transfer-Encoding: chunked"])
+def test_a_body_that_ends_early_never_reaches_the_application(raw: Application, framing: str) -> None:
+    with socket.create_connection(raw.address, timeout=10) as connection:
+        connection.sendall(post(framing, body=b"2\r\nx"))
+        connection.shutdown(socket.SHUT_WR)
+        received = connection.recv(65536)
+    assert received.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 100000", "Transfer-Encoding: chunked"])
+def test_a_body_that_drips_is_sent_away(raw: Application, framing: str) -> None:
+    answer = drip(raw.address, post(framing), piece=b"1\r\na\r\n", every=0.3, most=6 * TIMEOUT)
+    assert answer.status == 408
+    assert TIMEOUT - 1 <= answer.seconds <= 3 * TIMEOUT
+
+
+@pytest.mark.full
+def test_chunks_that_come_slowly_but_fast_enough_are_served(raw: Application) -> None:
+    stop = threading.Event()
+    with socket.create_connection(raw.address, timeout=30) as connection:
+        connection.sendall(post("Transfer-Encoding: chunked"))
+        began = time.monotonic()
+        while not stop.wait(0.5) and time.monotonic() - began < 2 * TIMEOUT:
+            connection.sendall(b"%x\r\n%s\r\n" % (RATE * 2, b"x" * RATE * 2))
+        connection.sendall(b"0\r\n\r\n")
+        answer = Answer(connection.recv(65536), time.monotonic() - began)
+    assert (answer.status, answer.seconds > TIMEOUT) == (200, True)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("chunk", [0, 65_536])
+def test_large_uploads_lie_on_disk_and_memory_is_bounded(
+    deployed: Deploy, release: Release, mode: str, chunk: int
+) -> None:
+    app = deployed(release("app_raw.py"), mode, flask_uwsgi_processes=1)
+    before = json.loads(app.get("/seen").body)["peak_kb"]
+    size, at_once = 200_000_000, 2
+    with ThreadPoolExecutor() as pool:
+        asked = pool.map(lambda _: upload(app, size, chunk=chunk, timeout=300), repeat(None, at_once))
+        app.wait_until(lambda: "/var/tmp/" in temporary_files(app), "a body in /var/tmp", within=30)
+        for answer in asked:
+            assert (answer.status, answer.document["length"]) == (200, size)
+    after = json.loads(app.get("/seen").body)["peak_kb"]
+    assert after - before < 30_000
+    assert temporary_files(app) == ""
+
+
+def temporary_files(app: Application) -> str:
+    """Return where the worker's open files without a name lie."""
+    main = app.run(f"systemctl show --property=MainPID --value {app.unit}").strip()
+    return app.run(f"for pid in $(pgrep --parent {main}); do ls -l /proc/$pid/fd | grep -E '/(var/)?tmp/'; done; true")
