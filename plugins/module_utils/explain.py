@@ -276,10 +276,14 @@ def refusal(
         root: see :func:`explain`.
 
     Returns:
-        lines of text: a sentence, and the log, if there is any.
+        lines of text: the cause, and the log, if there is any.
     """
     lines = said(lines)
     shown = telling(lines)
-    log = ["Its last log lines:", *(f"    {line}" for line in shown)] if shown else ["It logged nothing of its own."]
-    told = (explain(lines, manifest, problem, unit, root) or problem).rstrip(".")
+    known = explain(lines, manifest, problem, unit, root)
+    log = ["Its last log lines:", *(f"    {line}" for line in shown)] if shown else []
+    # What entry.py raised is the cause, and not shown again.
+    if not shown and cause(parse(lines)) is None:
+        log = ["It logged nothing of its own."]
+    told = (known or problem).rstrip(".")
     return [told if told.endswith(("?", "!")) else f"{told}.", *log]

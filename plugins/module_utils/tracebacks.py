@@ -145,15 +145,19 @@ class Traceback:
         Args:
             most: lines that it may take, at least 6.
         """
-        chain = [self.chain[0], self.last] if self.chain[0].said != self.last.said else [self.last]
+        # What entry.py raises is told as the cause, not as the log.
+        own = [raised for raised in self.chain if raised.kind != "EntryError"]
+        if not own:
+            return []
+        chain = own[:1] if own[0].said == own[-1].said else [own[0], own[-1]]
         for keep, room in ((_but_callers, _SHORT), (_but_libraries, most), (_innermost, most)):
-            shown = [line for raised in chain for line in self._shown(raised, keep(raised.frames))]
+            shown = [line for raised in chain for line in self._shown(raised, keep(raised.frames), raised is chain[-1])]
             shown = [self.before, *shown] if self.before else shown
             if len(shown) <= room:
                 return shown
         return [*shown[: most // 3], "  …", *shown[most // 3 + 1 - most :]]
 
-    def _shown(self, raised: Raised, frames: Sequence[Frame]) -> Iterator[str]:
+    def _shown(self, raised: Raised, frames: Sequence[Frame], last: bool) -> Iterator[str]:
         if raised.header:
             yield raised.header
         left = 0
@@ -170,7 +174,7 @@ class Traceback:
         if left:
             yield f"  … {left} more"
         yield from raised.lines
-        if raised is not self.last:
+        if not last:
             yield _CONTEXT if raised.context else _CAUSE
 
 

@@ -584,6 +584,21 @@ def test_a_thread_s_exception_is_not_what_kept_an_application_from_loading() -> 
 # How it is shown.
 
 
+def test_what_the_loader_raises_is_told_once() -> None:
+    told = "flask_uwsgi_module=shop:app: shop has no app. Name one that it has"
+    assert refusal(loading(f"uwsgi_file_entry.EntryError: {told}"), MANIFEST, SYSTEMCTL) == [f"{told}."]
+    ended = "flask_uwsgi_wsgi_file=run.py ended itself with sys.exit(3) while it was loaded"
+    cause = "The above exception was the direct cause of the following exception:"
+    log = [*loading("SystemExit: 3")[:-1], cause, *loading(f"uwsgi_file_entry.EntryError: {ended}")]
+    assert refusal(log, MANIFEST, SYSTEMCTL) == [
+        f"{ended}. A module that is imported must not end its process.",
+        "Its last log lines:",
+        "    Traceback (most recent call last):",
+        '      File "run.py", line 1, in <module>',
+        "    SystemExit: 3",
+    ]
+
+
 def test_a_log_without_a_line_of_the_application_s_own_is_said_to_be_so() -> None:
     assert refusal(BEFORE, MANIFEST, "GET /healthz got no answer: timed out") == [
         "GET /healthz got no answer: timed out. It had flask_uwsgi_health_timeout=4 seconds: raise it, or set "
