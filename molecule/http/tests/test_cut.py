@@ -1,0 +1,39 @@
+"""A stream that is longer than the time of a stop is cut by a swap: its client can tell, and so can the operator."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from tests.support.application import Deploy, Release
+from tests.support.wire import request
+
+STOP_S = 4
+
+
+def test_a_swap_says_what_it_cut(deployed: Deploy, release: Release, mode: str, play: Callable[..., Any]) -> None:
+    variables = {"flask_uwsgi_stop_timeout": STOP_S, "flask_uwsgi_processes": 1}
+    site = deployed(release("app_events.py", "flask", "flask-sock"), mode, **variables)
+    before = site.unit
+    changed = json.dumps({"flask_uwsgi_environment": {"CHANGED": "1"}})
+    with socket.create_connection(site.address, timeout=120) as reader:
+        reader.sendall(request(line="GET /events/600/0.5 HTTP/1.1"))
+        received = b""
+        while b"data: 0" not in received:
+            received += reader.recv(4096)
+        done = play("deploy", *site.extra_vars, "-e", changed)
+        told = ""
+        try:
+            while piece := reader.recv(4096):
+                received += piece
+        except ConnectionResetError as error:
+            told = str(error)
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 0, said
+    assert told, "the end of the stream looked like a good one"
+    assert b"data: 1" in received and b"data: all" not in received
+    cut = f"1 request was cut {STOP_S} s after the stop began: set flask_uwsgi_stop_timeout above the longest"
+    assert said.count(cut) == 1, said[-2000:]
+    assert site.run(f"systemctl show {before} --property=Result --value").strip() == "success"
