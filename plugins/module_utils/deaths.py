@@ -180,7 +180,8 @@ _EXECUTABLE = _set('MemoryDenyWriteExecute: "no"')
 _RESOURCES = "nice|setpriority|sched_set\\w+|cpu_affinity|ionice|ioprio_set|setrlimit|mbind|set_mempolicy|migrate_pages"
 _ACCOUNTS = "setuid|setgid|setre[su]\\w*|setgroups|initgroups"
 _CALLS = re.compile(
-    rf"\b(?:(?P<resources>{_RESOURCES})|(?P<chown>[fl]?chown|chown_\w+)|(?P<accounts>{_ACCOUNTS})|(?P<mmap>mmap|mprotect))\b"
+    rf"\b(?:(?P<resources>{_RESOURCES})|(?P<chown>[fl]?chown|chown_\w+)|(?P<accounts>{_ACCOUNTS})"
+    r"|(?P<mode>[lf]?chmod|mkdir|makedirs)|(?P<mmap>mmap|mprotect))\b"
 )
 
 
@@ -192,6 +193,11 @@ def _call(found: _Found) -> str | None:
     call = named[-1]
     if call["mmap"]:
         return _write_execute(found)
+    if call["mode"]:
+        return (
+            f"the sandbox refuses the set-group-ID and set-user-ID bits in the mode of {call[0]} (RestrictSUIDSGID). "
+            "Leave them out, or set " + _set('RestrictSUIDSGID: "no"')
+        )
     if call["accounts"]:
         return (
             f"the sandbox refuses {call[0]} (EPERM): the service runs as flask_uwsgi_user from its start. Leave out "
@@ -251,6 +257,25 @@ def _read_only(found: _Found) -> str:
     return f"a release is read-only to the service: {_shown(found)}. {remedy}"
 
 
+def _denied(found: _Found) -> str | None:
+    """Name what hides or closes a path; None where only its mode does."""
+    path = found.match["path"]
+    if re.match(r"/(?:home|root|run/user)(?:/|$)", path):
+        return (
+            f"the service sees nothing of /home, /root and /run/user (ProtectHome): {_shown(found)}. Have the "
+            "application use $HOME or $STATE_DIRECTORY, or set " + _set("ProtectHome: read-only")
+        )
+    # Of a file that is there, the mode is asked before the file system is.
+    inside = not path.startswith("/") or (found.root and path.startswith((f"{found.root}/rel", f"{found.root}/venv")))
+    return _read_only(found) if inside else None
+
+
+def _device(found: _Found) -> str:
+    return f"the service has no devices but those such as /dev/null (PrivateDevices): {_shown(found)}. Set " + _set(
+        'PrivateDevices: "no"', f'DeviceAllow: "{found.match["path"]} rw"'
+    )
+
+
 def _sqlite(found: _Found) -> str:
     return (
         f"SQLite cannot write its data base: {_shown(found)}. A release is read-only to the service. Put the data base "
@@ -302,6 +327,8 @@ _RAISED: tuple[_Rule, ...] = (
     (re.compile(r"No such file or directory: b?'/proc/(?!self\b|thread-self\b|\d)[^']*'"), _proc),
     (re.compile(r"OSError: Load averages are unobtainable"), _proc),
     (re.compile(r"Read-only file system(?:: b?'(?P<path>[^']*)')?"), _read_only),
+    (re.compile(r"\[Errno 13\] Permission denied: b?'(?P<path>[^']*)'"), _denied),
+    (re.compile(r"No such file or directory: b?'(?P<path>/dev/(?!shm/)[^']*)'"), _device),
     (re.compile(r"attempt to write a readonly database|unable to open database file"), _sqlite),
     (re.compile(r"can't start new thread"), _tasks),
     (re.compile(r"BlockingIOError: \[Errno 11\] (?P<fork>)Resource temporarily unavailable"), _fork),

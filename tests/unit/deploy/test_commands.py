@@ -119,3 +119,19 @@ def test_what_they_print_of_a_secret_is_blotted_out(layout: TemporaryLayout, fak
     (folder / "credentials/TOKEN").write_text("oh-so-secret")
     fake.printed = ["+ login", "token is oh-so-secret"]
     assert commands.run(layout, "g1", "pre", 5) == ["+ login", "token is ********"]
+
+
+def test_what_the_sandbox_refuses_a_command_is_named(layout: TemporaryLayout, fake: Systemd) -> None:
+    fake.printed += [
+        "Traceback (most recent call last):",
+        '  File "/opt/shop/venvs/v1/bin/flask", line 8, in <module>',
+        "    sys.exit(main())",
+        "sqlite3.OperationalError: attempt to write a readonly database",
+    ]
+
+    def fail() -> None:
+        raise systemd.SystemdError("it failed")
+
+    fake.outcome = fail
+    with pytest.raises(commands.CommandsError, match=r"status 3\. SQLite cannot write .* flask_uwsgi_persistent"):
+        commands.run(layout, "g1", "pre", 10)

@@ -102,7 +102,27 @@ TASKS = {"TasksMax": "320", "Result": "exit-code", "ExecMainCode": "1", "ExecMai
             ),
             "flask_uwsgi_persistent",
         ),
+        # A file that the release has: its mode is asked before the file system is.
+        (
+            traceback(
+                "open(path, 'r+')", f"PermissionError: [Errno 13] Permission denied: '{RELEASE}/instance/a.json'"
+            ),
+            "flask_uwsgi_persistent: [instance]",
+        ),
+        (
+            traceback("open('data/a', 'w')", "PermissionError: [Errno 13] Permission denied: 'data/a'"),
+            "flask_uwsgi_persistent: [data]",
+        ),
+        (
+            traceback("open('/home/ann/x')", "PermissionError: [Errno 13] Permission denied: '/home/ann/x'"),
+            "{ProtectHome: read-only}",
+        ),
+        (
+            traceback("open('/dev/ttyS0')", "FileNotFoundError: [Errno 2] No such file or directory: '/dev/ttyS0'"),
+            '{PrivateDevices: "no", DeviceAllow: "/dev/ttyS0 rw"}',
+        ),
         # System calls.
+        (traceback("os.mkdir(folder, 0o2755)", f"{EPERM}: 'uploads'"), '{RestrictSUIDSGID: "no"}'),
         (traceback("os.nice(5)", EPERM), '{SystemCallFilter: "@resources"}'),
         (traceback("os.sched_setaffinity(0, {0})", EPERM), '{SystemCallFilter: "@resources"}'),
         (
@@ -215,6 +235,8 @@ def test_the_cause_of_the_last_exception_counts_and_no_earlier_one() -> None:
         traceback("open('/proc/self/x')", "FileNotFoundError: [Errno 2] No such file or directory: '/proc/self/x'"),
         traceback("open('x')", "FileNotFoundError: [Errno 2] No such file or directory: 'x'"),
         traceback("os.kill(1, 15)", EPERM),
+        traceback("open('/etc/shadow')", "PermissionError: [Errno 13] Permission denied: '/etc/shadow'"),
+        traceback("open('/dev/shm/x')", "FileNotFoundError: [Errno 2] No such file or directory: '/dev/shm/x'"),
         # Statements only quote.
         traceback("raise SystemExit('Read-only file system')", "SystemExit: 3"),
         ["the disk is a Read-only file system, says the shop", *AFTER],
