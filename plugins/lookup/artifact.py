@@ -26,6 +26,10 @@ options:
         cache. Empty for what the source has.
     type: str
     default: ''
+  install:
+    description: Whether a folder that names a build backend is built and installed, as by C(pip install .).
+    type: bool
+    default: true
   wsgi_file:
     description: The file that the source must have; empty for none.
     type: str
@@ -78,14 +82,18 @@ _raw:
     - An C(id) is the first 12 digits of a SHA-256, for people. What decides is the whole, the C(digest).
     - C(source) has the C(kind) and what is the same on every controller, such as the C(commit).
     - C(locked) tells C(from) which file a lock was made, of how many C(packages), and its C(path); empty where the
-      application brings one. C(ignored) names the options in files of the application that did not count.
+      application brings one. C(ignored) names the options in files of the application that did not count, C(notes) are
+      sentences for the operator.
+    - C(project) is the name of the project that the source is, where it is installed; empty otherwise. C(python_path)
+      has the folders of the source, relative to it, that are put on Python's path since nothing is installed of them.
     - C(code) and C(wheelhouse) each have C(id), C(path) and, when they are in the cache, C(file), C(sha256) and
       C(unpacked), the number of bytes that the archive unpacks to.
     - Only C(problem), a sentence with its remedy, where the input cannot become an artifact.
     - Only C(resolution) and C(ignored) where the requirements have to be locked on a build host first; it is what the
       module P(flaskops.uwsgi.resolution#module) needs, and the C(path) where the lock is kept.
     - C(wheelhouse.requirements) holds the two requirement texts to build from, C(wheelhouse.distribution) the file to
-      build besides, empty for none, C(wheelhouse.patches) what its sdists are patched with.
+      build besides, empty for none, C(wheelhouse.project) its name where it is the archive of a folder,
+      C(wheelhouse.patches) what its sdists are patched with.
   type: list
   elements: dict
 """
@@ -99,6 +107,12 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils import artifact as 
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.git import checkout, tree
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.locking import Resolution, Unresolved, lock_of
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.patches import patches_of
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.pyproject import (
+    UNNAMED,
+    insist_on_python,
+    project_of,
+    source_folders,
+)
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import (
     Distribution,
     Folder,
@@ -147,19 +161,27 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         server = art.read_lock(server_lock, "artifact_server_lock")
         build = art.read_lock(Path(self.get_option("build_lock")), "artifact_build_lock")
         lock = lock_of(source, folder, self.get_option("requirements"), server_lock, platform, cache, files)
-        server = art.server_entries(lock.entries, server)
-        patches = patches_of([*lock.entries, *server], Path(self.get_option("patches")))
+        entries, server, replaced = art.server_entries(lock.entries, server)
+        patches = patches_of([*entries, *server], Path(self.get_option("patches")))
+        project = project_of(folder, files, lock.itself) if folder and self.get_option("install") else None
+        if project and project.name in {entry.name for entry in entries}:
+            raise art.ArtifactError(
+                f"flask_uwsgi_requirements has {project.name}, which flask_uwsgi_source is itself: remove that line"
+            )
+        if project and Path("pyproject.toml") in files:
+            insist_on_python((folder or Path()) / "pyproject.toml", platform, "flask_uwsgi_source")
 
-        installed = art.rendered([*lock.entries, *server])
+        installed = art.rendered([*entries, *server])
         added = {} if Path(INSTALLED) in files else {INSTALLED: installed}
         root = folder or Path()
         code = art.code_id(root, files, added)
         distribution = source.path if isinstance(source, Distribution) else None
         wheelhouse = art.wheelhouse_id(
             # uv makes locks; no wheel depends on it.
-            [*lock.entries, *server, *(entry for entry in build if entry.name != "uv")],
+            [*entries, *server, *(entry for entry in build if entry.name != "uv")],
             platform,
             *([origin["sha256"]] if distribution else []),
+            *([code] if project else []),
             *sorted(self.get_option("build_packages")),
             *([json.dumps(patches, sort_keys=True)] if patches else []),
         )
@@ -180,14 +202,19 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             "source": origin,
             "locked": made,
             "ignored": lock.ignored,
+            "notes": list(dict.fromkeys([*lock.notes, *replaced])),
+            "project": (project.name or UNNAMED) if project else "",
+            "python_path": source_folders(files) if not project else [],
             "code": {"id": art.short(code), "path": str(code_archive), **code_record},
             "wheelhouse": {
                 "id": art.short(wheelhouse),
                 "digest": wheelhouse,
                 "path": str(wheels_archive),
                 "built": wheels_record is not None,
-                "requirements": {"application": art.rendered(lock.entries), "server": art.rendered(server)},
-                "distribution": str(distribution or ""),
+                "requirements": {"application": art.rendered(entries), "server": art.rendered(server)},
+                # What a build gets of a folder is what is deployed of it.
+                "distribution": str(code_archive if project else distribution or ""),
+                "project": (project.name or UNNAMED) if project else "",
                 "patches": patches,
                 **(wheels_record or {}),
             },
@@ -207,7 +234,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             if art.recorded(code, whole) is None:
                 art.record(code, whole, unpacked=art.pack_code(folder, files, {}, code))
             archive = str(code)
-        fields = ("made_from", "head", "requirements", "constraints", "preferred", "project")
+        fields = ("made_from", "head", "requirements", "constraints", "preferred", "project", "extras")
         return {
             "resolution": {name: getattr(resolution, name) for name in fields}
             | {"path": str(resolution.path), "archive": archive},

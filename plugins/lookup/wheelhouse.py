@@ -74,6 +74,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
                 plan["platform"],
                 Path(wheelhouse["distribution"]) if wheelhouse["distribution"] else None,
                 self.get_option("built"),
+                wheelhouse["project"],
             )
         except art.ArtifactError as error:
             # One name, however often it is tried: what is refused is no artifact, and only the last is worth a look.

@@ -29,6 +29,8 @@ from . import files
 # Part of every id: raise it when the way of packing or building changes what hosts get.
 RECIPE = "2"
 ID_LENGTH = 12
+# What serves: an application has no say in its versions.
+SERVER = frozenset({"uwsgi", "gevent", "greenlet"})
 # In every release and virtual environment on a host, written last: the SHA-256 of what it holds.
 MARKER = ".complete"
 # Folders in each other, far above what any project has: beyond a thousand, what walks through them in Python gives up.
@@ -338,10 +340,52 @@ def read_lock(path: Path, variable: str) -> list[Requirement]:
     return entries
 
 
-def server_entries(application: list[Requirement], server: list[Requirement]) -> list[Requirement]:
-    """Return the server's entries less those the application pins itself: its choice wins."""
-    chosen = {entry.name for entry in application}
-    return [entry for entry in server if entry.name not in chosen]
+def server_entries(
+    application: list[Requirement], server: list[Requirement]
+) -> tuple[list[Requirement], list[Requirement], list[str]]:
+    """Return the application's and the server's entries without what both have, and what the operator should know.
+
+    uWSGI, gevent and greenlet are the server's, which was proven with its own versions. Of what they share with an
+    application besides, the application's version counts.
+
+    Args:
+        application: the lock of the application.
+        server: the lock of the server.
+    """
+    own = [entry for entry in application if _server_name(entry.name) not in {one.name for one in server} & SERVER]
+    chosen = {entry.name for entry in own}
+    rest = [entry for entry in server if entry.name not in chosen]
+    return own, rest, replaced(application, server)
+
+
+def replaced(application: Iterable[Requirement], server: Iterable[Requirement]) -> list[str]:
+    """Return a sentence for each version of the server that an application wants otherwise.
+
+    Args:
+        application: what it requires.
+        server: the lock of the server.
+    """
+    pins = {entry.name: pin(entry) for entry in server if entry.name in SERVER}
+    found = []
+    for entry in application:
+        name = _server_name(entry.name)
+        head = shown(entry).partition(";")[0].strip()
+        if name in pins and head not in (name, f"{name}=={pins[name]}"):
+            found.append(
+                f"{name} {pins[name]} of artifact_server_lock is installed, the requirements say {head}: this service "
+                f"is proven with {pins[name]} alone"
+            )
+    return list(dict.fromkeys(found))
+
+
+def is_server(entry: Requirement) -> bool:
+    """Tell whether an entry is of the application server."""
+    return _server_name(entry.name) in SERVER
+
+
+def _server_name(name: str) -> str:
+    # The same server under another name, which would install the same command.
+    return "uwsgi" if name == "pyuwsgi" else name
 
 
 def wheelhouse_id(entries: Iterable[Requirement], platform: str, *others: str) -> str:

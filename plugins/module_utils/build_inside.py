@@ -141,11 +141,28 @@ def tools() -> Path:
 _PLAIN = ("--quiet", "--disable-pip-version-check", "--no-cache-dir", "--no-input", "--isolated")
 
 
-def wheel(file: str) -> Path:
-    """Build the wheel of an sdist in ``in/sdist``, with the patches in ``in/patches``."""
+# What backends that ask the repository for the version are told instead: setuptools-scm and hatch-vcs, PDM, pbr, and
+# Poetry's plugin.
+_VERSIONS = (
+    "SETUPTOOLS_SCM_PRETEND_VERSION", "PDM_BUILD_SCM_VERSION", "PBR_VERSION", "POETRY_DYNAMIC_VERSIONING_BYPASS",
+)  # fmt: skip
+
+
+def wheel(file: str, unversioned: str = "") -> Path:
+    """Build the wheel of an sdist in ``in/sdist``, with the patches in ``in/patches``.
+
+    Args:
+        file: its name; or that of a folder's archive.
+        unversioned: whether its version may lie in a repository, which is not there.
+    """
     shutil.unpack_archive(GIVEN / "sdist" / file, WORK / "source")
     inner = list((WORK / "source").iterdir())
     source = inner[0] if len(inner) == 1 and inner[0].is_dir() else WORK / "source"
+    if unversioned and not (source / "PKG-INFO").is_file():
+        os.environ.update(dict.fromkeys(_VERSIONS, "0"))
+    if not any((source / name).is_file() for name in ("pyproject.toml", "setup.py")):
+        # pip does not take a setup.cfg alone for a project.
+        (source / "pyproject.toml").touch()
     patches = GIVEN / "patches"
     for patch in sorted(patches.iterdir()) if patches.is_dir() else []:
         _call("patch", "-p1", "--fuzz=0", "--forward", "--batch", "--input", str(patch), cwd=source)
@@ -210,7 +227,9 @@ def lock() -> Path:
     project = []
     if (wanted / "project.tar.gz").is_file():
         shutil.unpack_archive(wanted / "project.tar.gz", WORK / "project")
-        project = [str(WORK / "project" / (wanted / "project").read_text().strip())]
+        name, *extras = (wanted / "project").read_text().splitlines()
+        project = [str(WORK / "project" / name), *(f"--extra={extra}" for extra in extras)]
+        environment |= dict.fromkeys(_VERSIONS, "0")
     output = WORK / "out" / "lock.txt"
     # uv keeps the versions that its output has.
     shutil.copyfile(wanted / "preferred.txt", output)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +20,14 @@ class Wanted:
     """What shall be locked.
 
     ``files`` has the texts ``requirements.txt``, ``constraints.txt`` and ``preferred.txt``; ``project`` is the path of
-    a pyproject.toml in the archive ``project.tar.gz``, empty for none; ``archive`` that archive or a distribution of
-    the application's own.
+    a pyproject.toml, setup.py or setup.cfg in the archive ``project.tar.gz``, empty for none; ``archive`` that archive
+    or a distribution of the application's own; ``extras`` are the project's that are wanted.
     """
 
     files: Mapping[str, str]
     project: str
     archive: Path | None
+    extras: Sequence[str] = ()
 
 
 def resolve(sandbox: Sandbox, build_lock: str, wanted: Wanted) -> str:
@@ -51,7 +52,7 @@ def resolve(sandbox: Sandbox, build_lock: str, wanted: Wanted) -> str:
         (folder / name).write_text(text)
     given = {"wanted": folder, "uv": uv.path.parent}
     if wanted.archive and wanted.project:
-        (folder / "project").write_text(wanted.project)
+        (folder / "project").write_text("".join(f"{line}\n" for line in (wanted.project, *wanted.extras)))
         shutil.copyfile(wanted.archive, folder / "project.tar.gz")
     elif wanted.archive:
         # uv is told where it is, and a line of the lock says so again.

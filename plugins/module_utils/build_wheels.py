@@ -42,8 +42,8 @@ class Entry:
     hashes: Mapping[str, list[str]]
 
     def __str__(self) -> str:
-        """Return it as pip names it."""
-        return f"{self.name}=={self.version}"
+        """Return it as pip names it; a project whose version only its build tells, by its name alone."""
+        return f"{self.name}=={self.version}" if self.version else self.name
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def _unpack(member: tarfile.TarInfo, tar: tarfile.TarFile, folder: Path) -> None
 
 
 def build(sandbox: Sandbox, file: File, tools: Path, patches: Mapping[str, str]) -> Path:
-    """Build the one wheel of an sdist, and return where it is.
+    """Build the one wheel of an sdist or of a folder's archive, and return where it is.
 
     Args:
         sandbox: where to run the build, without network.
@@ -191,14 +191,18 @@ def build(sandbox: Sandbox, file: File, tools: Path, patches: Mapping[str, str])
         given["patches"].mkdir(parents=True)
         for name, text in patches.items():
             (given["patches"] / name).write_text(text)
-    archive = sandbox.run(subject, "wheel", file.path.name, given=given, tools=tools)
+    # An sdist has its version written down.
+    words = () if file.entry.version else ("unversioned",)
+    archive = sandbox.run(subject, "wheel", file.path.name, *words, given=given, tools=tools)
     built = list(contents(archive, 2, subject, sandbox.work / "built" / subject))
     if len(built) != 1 or built[0][0] != ".":
         raise StepError(subject, "output", f"ERROR: its build left {len(built)} files where one wheel belongs")
     target = built[0][1]
     if not _WHEEL.fullmatch(target.name):
         raise StepError(subject, "output", f"ERROR: its build left {target.name}, which is no wheel")
-    _insist_on_name(file.entry.name, file.entry.version, target.name)
+    # The controller compares the name of a project, of which only its build tells the version.
+    if file.entry.version:
+        _insist_on_name(file.entry.name, file.entry.version, target.name)
     archive.unlink()
     return target
 
@@ -230,12 +234,18 @@ def collect(wheels: Iterable[tuple[Path, str]], target: Path, owner: int = -1) -
     return list(found.values())
 
 
-def itself(path: Path) -> Entry:
+def itself(path: Path, project: str = "") -> Entry:
     """Return a distribution of the application's own as an entry; its file's name tells name and version.
+
+    Args:
+        path: the distribution.
+        project: the name of the project where it is the archive of a folder, whose version only its build tells.
 
     Raises:
         StepError: the name tells none.
     """
+    if project:
+        return Entry(project, "", "", {"sha256": [sha256(path)]})
     stem = re.sub(r"(\.tar\.\w+|\.tgz|\.zip)$", "", path.name)
     wheel = _WHEEL.fullmatch(path.name)
     name, _, version = (wheel["name"], "", wheel["version"]) if wheel else stem.rpartition("-")

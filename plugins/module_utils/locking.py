@@ -7,20 +7,22 @@ host, in its sandbox, and comes back as a lock in the same place of the cache.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import artifact as art
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import poetry, uv
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import requirement_files as files
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import uv
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import ArtifactError, Requirement
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.once import once
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.pyproject import (
     bare,
+    beside,
     insist_on_python,
     is_project,
-    uv_lock,
+    project_of,
+    required,
 )
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.requirement_files import Wanted
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import Distribution, Package, Source
@@ -30,20 +32,24 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import Distr
 class Lock:
     """What is installed for an application, and, where the lock was made here, from what and where it is.
 
-    ``ignored`` names the options of the application's files that did not count.
+    ``ignored`` names the options of the application's files that did not count, ``notes`` are sentences for the
+    operator. ``itself`` tells whether the requirements name the source's own project.
     """
 
     entries: list[Requirement]
     made_from: str = ""
     path: Path | None = None
     ignored: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    itself: bool = False
 
 
 @dataclass(frozen=True)
 class Resolution:
     """A lock that is made on a build host: from what, where it is kept, and how it begins.
 
-    ``project`` is the pyproject.toml, relative to the folder that is built to be read; empty where there is none.
+    ``project`` is the pyproject.toml, setup.py or setup.cfg, relative to the folder that is built to be read; empty
+    where there is none. ``extras`` are those of it that are wanted.
     """
 
     made_from: str
@@ -53,6 +59,7 @@ class Resolution:
     constraints: str
     preferred: str
     project: str
+    extras: list[str]
     distribution: Path | None
     ignored: list[str]
 
@@ -95,19 +102,24 @@ def lock_of(
     if file and file.suffix != ".toml":
         entries = [requirement for line in wanted.requirements for requirement in art.requirements(line)]
         # What others limit is no whole lock.
-        if not wanted.constraints and not art.loose(entries):
+        if not wanted.constraints and not art.loose(entries) and not (wanted.itself is not None and not entries):
             _insist_on_package(source, entries, variable)
-            return Lock(entries, ignored=wanted.ignored)
-    made_from = itself[0] if not file else "uv.lock" if exported else file.name
-    project = [art.code_id(folder, code, {})] if wanted.dynamic and folder else []
-    key = art.digest(art.RECIPE, platform, server.read_text(), made_from, *itself, *project, *wanted.inputs)
+            return Lock(entries, ignored=wanted.ignored, itself=wanted.itself is not None)
+    if wanted.itself is not None:
+        assert folder
+        wanted = _with_project(wanted, folder, code)
+    made_from = itself[0] if not file else exported.name if exported else file.name
+    project = [art.code_id(folder, code, {}), *sorted(wanted.itself or ())] if wanted.project and folder else []
+    key = art.digest(
+        art.RECIPE, platform, server.read_text(), made_from, *itself, *project, *wanted.preferred, *wanted.inputs
+    )
     path = cache / f"lock-{key}.txt"
     head = f"# Made from {made_from} for {platform}.\n"
-    resolution = _resolution(source, file, folder, wanted, server.read_text(), made_from, path, head)
+    resolution = _resolution(source, wanted, server.read_text(), made_from, path, head)
 
     def make() -> str:
         try:
-            text = uv.export_lock(*exported, cache) if exported else _compiled(resolution, platform, cache)
+            text = exported.text(cache) if exported else _compiled(resolution, platform, cache)
         except uv.BuildNeeded:
             return ""
         except uv.UvError as error:
@@ -119,11 +131,24 @@ def lock_of(
     if not path.is_file() and not once(cache, art.digest("lock", key), make):
         raise Unresolved(resolution)
     # A build host may have made it, of foreign code's making.
-    return Lock(_checked(list(art.requirements(files.text(path, None))), variable), made_from, path, wanted.ignored)
+    return Lock(
+        _checked(list(art.requirements(files.text(path, None))), variable), made_from, path, wanted.ignored,
+        [*wanted.notes, *art.replaced([one for line in wanted.requirements for one in art.requirements(line)],
+                                    art.requirements(server.read_text()))],
+        wanted.itself is not None,
+    )  # fmt: skip
 
 
-def _wanted(file: Path | None, folder: Path | None, platform: str) -> tuple[Wanted, tuple[str, str] | None]:
-    """Return what a file requires, and the texts to read a uv.lock by where that says it."""
+@dataclass(frozen=True)
+class _Exported:
+    """A lock of another tool's, and what returns it as a requirements file, given the cache."""
+
+    name: str
+    text: Callable[[Path], str]
+
+
+def _wanted(file: Path | None, folder: Path | None, platform: str) -> tuple[Wanted, _Exported | None]:
+    """Return what a file requires, and the lock of uv's or Poetry's beside it where that says it."""
     if not file:
         return Wanted(), None
     # What the operator keeps outside of the source is the operator's own.
@@ -131,37 +156,81 @@ def _wanted(file: Path | None, folder: Path | None, platform: str) -> tuple[Want
     if file.suffix != ".toml":
         return files.read(file, inside), None
     insist_on_python(file, platform)
-    if lock := uv_lock(file):
+    if lock := beside(file, "uv.lock"):
         text = files.text(lock, inside)
         files.toml(text, lock)
-        return Wanted(inputs=[files.text(file, inside), text]), (bare(file), text)
+        project = bare(file)
+        inputs = [files.text(file, inside), text]
+        return Wanted(inputs=inputs), _Exported("uv.lock", lambda cache: uv.export_lock(project, text, cache))
+    poetry_lock = beside(file, "poetry.lock")
+    preferred, notes, inputs = [], [], []
+    if poetry_lock:
+        text = files.text(poetry_lock, inside)
+        inputs = [files.text(file, inside), text]
+        if poetry.has_groups(files.toml(text, poetry_lock)):
+            found = poetry.requirements(text, poetry_lock, required(file))
+            return Wanted(inputs=inputs), _Exported("poetry.lock", lambda _: found)
+        preferred = poetry.versions(text, poetry_lock)
+        notes = [
+            "poetry.lock is of a lock-version that does not say which packages are for development only: its versions "
+            "are taken for what pyproject.toml requires (Poetry 2 writes one that is taken as a whole)"
+        ]
     wanted = files.project(file, inside)
-    if wanted.dynamic and inside is None:
+    if wanted.project and inside is None:
         raise ArtifactError(
             f"flask_uwsgi_requirements={file} has dependencies that only a build tells, and is not in the source: set "
             "flask_uwsgi_source to its folder, or flask_uwsgi_requirements to the file that lists them"
         )
-    return wanted, None
+    place = str(file.relative_to(folder.absolute())) if wanted.project and folder else ""
+    return replace(wanted, preferred=preferred, notes=notes, inputs=[*wanted.inputs, *inputs], project=place), None
+
+
+def _with_project(wanted: Wanted, folder: Path, code: Sequence[Path]) -> Wanted:
+    """Return what requirements want that name the source itself: what its project requires, besides."""
+    found = project_of(folder, code, asked=True)
+    if not found:
+        raise ArtifactError(
+            "flask_uwsgi_requirements names the source itself (`.`), which has no pyproject.toml with [project] or "
+            "[build-system], and no setup.py: add one, or remove the line"
+        )
+    extras = wanted.itself or set()
+    if found.file != "pyproject.toml":
+        return replace(wanted, project=found.file, inputs=[*wanted.inputs, files.text(folder / found.file, folder)])
+    own = files.project(folder / found.file, folder, sorted(extras))
+    return replace(
+        wanted, requirements=[*wanted.requirements, *own.requirements], ignored=[*wanted.ignored, *own.ignored],
+        inputs=[*wanted.inputs, *own.inputs], project=own.project,
+    )  # fmt: skip
 
 
 def _resolution(
-    source: Source, file: Path | None, folder: Path | None, wanted: Wanted, server: str, made_from: str, path: Path,
-    head: str,
+    source: Source, wanted: Wanted, server: str, made_from: str, path: Path, head: str
 ) -> Resolution:  # fmt: skip
     roots = [source.requirement] if isinstance(source, Package) else []
+    entries = list(art.requirements(server))
     # Together with the server's gevent, so that both have one greenlet. uWSGI shares nothing with anybody.
-    shared = [entry.name for entry in art.requirements(server) if entry.name == "gevent"]
+    shared = [entry.name for entry in entries if entry.name == "gevent"]
+    # They are installed in these versions whatever an application pins: what else it requires has to bear them.
+    fixed = [f"{entry.name}=={art.pin(entry)}" for entry in entries if entry.name in art.SERVER]
+    names = {entry.name for entry in entries}
+    preferred = [line for line in wanted.preferred if line.partition("==")[0] not in names]
     return Resolution(
         made_from=made_from,
         path=path,
         head=head,
-        requirements="".join(f"{line}\n" for line in [*wanted.requirements, *roots, *shared]),
-        constraints="".join(f"{line}\n" for line in wanted.constraints),
-        preferred=server,
-        project=str(file.relative_to(folder.absolute())) if wanted.dynamic and file and folder else "",
+        requirements="".join(f"{line}\n" for line in [*_without_server(wanted.requirements), *roots, *shared]),
+        constraints="".join(f"{line}\n" for line in [*_without_server(wanted.constraints), *fixed]),
+        preferred=server + "".join(f"{line}\n" for line in preferred),
+        project=wanted.project,
+        extras=sorted(wanted.itself or ()),
         distribution=source.path if isinstance(source, Distribution) else None,
         ignored=wanted.ignored,
     )
+
+
+def _without_server(lines: Sequence[str]) -> list[str]:
+    """Return requirements without those of the application server."""
+    return [line for line in lines if not any(art.is_server(entry) for entry in art.requirements(line))]
 
 
 def _compiled(resolution: Resolution, platform: str, cache: Path) -> str:

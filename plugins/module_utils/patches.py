@@ -33,8 +33,8 @@ def patches_of(entries: Iterable[Requirement], folder: Path) -> dict[str, dict[s
         if versions and pin(entry) not in versions:
             there = ", ".join(versions)
             raise ArtifactError(
-                f"flask_uwsgi_requirements pins {entry.name}=={pin(entry)}, and the patches that the role depends on "
-                f"are for {there}: remove the pin, and the role installs {entry.name} {there}"
+                f"artifact_server_lock pins {entry.name}=={pin(entry)}, and the patches that the role depends on are "
+                f"for {there}: pin {entry.name}=={there} there"
             )
         if versions:
             wanted[f"{entry.name}-{pin(entry)}"] = versions[pin(entry)]

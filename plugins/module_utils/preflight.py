@@ -43,7 +43,10 @@ _NUMBERS: dict[str, tuple[type[int] | type[float], int, int]] = {
     "health_status": (int, 200, 599),
     "wait": (float, 0, 3600),
 }
-_FLAGS = ("break_lock", "log_requests", "log_x_forwarded_for", "manage_sysctl", "preload", "secrets_in_environment")
+_FLAGS = (
+    "break_lock", "install", "log_requests", "log_x_forwarded_for", "manage_sysctl", "preload",
+    "secrets_in_environment",
+)  # fmt: skip
 _BYTE = r"(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _ACCOUNT = r"[a-z_][a-z0-9_-]{0,31}"
 _TEXTS = {

@@ -1,7 +1,8 @@
 """Reads what an application requires as plain requirements, on the controller and without running anything.
 
-Files of an application may tell pip and uv where to look for packages, and what to build. Such options do not count
-here: they are left out and named. The operator's own configuration of uv says where packages come from.
+The operator's own configuration of uv says where packages come from. A file of the application that names another
+place is refused: a package that is meant to come from there may be another's in the registry. Other options of such
+files, as for what to build, do not count: they are left out and named.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,22 +24,49 @@ _MOST = 2**23
 _FILES = 100
 _INCLUDE = re.compile(r"(?P<option>-r|-c|--requirement|--constraint)(?:\s+|=|(?<=-[rc]))(?P<name>\S+)")
 _EDITABLE = re.compile(r"(-e|--editable)\b|(-e(?=\S))")
-_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+# The folder of the source itself, with extras, as `pip install` is given it.
+_ITSELF = re.compile(
+    r"(?:(?:-e|--editable)(?:\s*=\s*|\s*))?(?P<quote>[\"']?)\.(?:/\.?)?(?P<extras>\[[\w\s.,-]*\])?(?P=quote)"
+)
+# What says where packages come from.
+_PLACES = re.compile(
+    r"(?P<option>--index-url|--pypi-url|--extra-index-url|--find-links|--no-index|-i|-f)(?=\W|$|(?<=-[if]))(\s*=\s*|\s*)"
+    r"(?P<address>\S*)"
+)
+_SETTINGS = ("index", "index-url", "extra-index-url", "find-links", "no-index", "default-index")
+_OPERATORS = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
+_ELSEWHERE = (
+    "Packages come from where uv of the controller and pip of the build host are configured to look. Set UV_INDEX (or "
+    "UV_DEFAULT_INDEX) on the controller and /etc/pip.conf on the build host to that address; where the environment of "
+    "the controller names it, the line is accepted. Or remove it"
+)
+# Longer marks first: that of UTF-32 begins like that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"),
+)  # fmt: skip
+# As pip reads it: in a comment of the first two lines (PEP 263).
+_CODING = re.compile(rb"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 
 
 @dataclass
 class Wanted:
     """What is required and what limits it, one requirement an entry, with the hashes that it has.
 
-    ``ignored`` names the options that do not count, ``inputs`` has all that was read. ``dynamic`` tells that only a
-    build would say what is required.
+    ``ignored`` names the options that do not count, ``inputs`` has all that was read. ``preferred`` are versions that
+    are taken where they fit, ``notes`` sentences for the operator. ``itself`` has the extras of the source's own
+    project where the requirements name it. ``project`` is a file, relative to the source, of which only a build tells
+    what it requires; empty for none.
     """
 
     requirements: list[str] = field(default_factory=list)
     constraints: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
-    dynamic: bool = False
+    preferred: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    itself: set[str] | None = None
+    project: str = ""
 
 
 def read(file: Path, inside: Path | None) -> Wanted:
@@ -66,8 +94,18 @@ def _read(file: Path, inside: Path | None, wanted: Wanted, target: list[str], se
         raise ArtifactError(f"flask_uwsgi_requirements includes more than {_FILES} files: put them into fewer")
     content = text(file, inside)
     wanted.inputs.append(content)
-    for line in _lines(content):
-        if include := _INCLUDE.match(line):
+    for number, line in _lines(content):
+        if place := _PLACES.match(line):
+            if not _known(place["option"], place["address"]):
+                raise ArtifactError(
+                    f"flask_uwsgi_requirements={file} has {_shown(line)!r} in line {number}, which does not "
+                    f"count here. {_ELSEWHERE}"
+                )
+            wanted.ignored.append(f"{place['option']} of {file.name}")
+        elif itself := inside and _ITSELF.fullmatch(line):
+            extras = re.findall(r"[\w.-]+", itself["extras"] or "")
+            wanted.itself = (wanted.itself or set()) | set(extras)
+        elif include := _INCLUDE.match(line):
             if "://" in include["name"]:
                 raise ArtifactError(
                     f"flask_uwsgi_requirements={file} includes {masked(include['name'])}, an address: download it "
@@ -84,11 +122,44 @@ def _read(file: Path, inside: Path | None, wanted: Wanted, target: list[str], se
             wanted.ignored += [f"{option} of {file.name}" for option in options]
 
 
-def _lines(content: str) -> Iterator[str]:
-    for line in re.sub(r"\\\r?\n", " ", content).splitlines():
-        stripped = re.sub(r"(^|\s)#.*$", "", line).strip()
+def _lines(content: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines that say something, continuation lines joined and comments dropped, each with its number."""
+    begun: list[str] = []
+    for number, line in enumerate(content.splitlines(), 1):
+        begun.append(line.removesuffix("\\"))
+        if line.endswith("\\") and not re.match(r"\s*#", line):
+            continue
+        stripped = re.sub(r"(^|\s)#.*$", "", " ".join(begun)).strip()
+        first, begun = number - len(begun) + 1, []
         if stripped:
-            yield stripped
+            yield first, stripped
+    if stripped := " ".join(begun).strip():
+        yield len(content.splitlines()), stripped
+
+
+def _known(option: str, address: str) -> bool:
+    """Tell whether the operator has configured uv for a place, too, or it is the one that everybody has."""
+    named = [os.environ.get(name, "") for name in _OPERATORS]
+    addresses = {_bare(one.partition("=")[2] if re.match(r"\w+=", one) else one) for one in " ".join(named).split()}
+    return option != "--no-index" and _bare(address) in addresses | _usual()
+
+
+def _shown(text: str) -> str:
+    """Return a line or an address for people: without what may be secret in it."""
+    return re.sub(r"\?\S*", "?…", masked(text))[:200]
+
+
+def _bare(address: str) -> str:
+    return re.sub(r"//[^/\s]*@", "//", address).rstrip("/")
+
+
+def _usual() -> set[str]:
+    """Return the address that pip has where it is told none."""
+    try:
+        from pip._internal.models.index import PyPI  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        return set()
+    return {_bare(str(PyPI.simple_url))}
 
 
 def _release(line: str, file: Path) -> tuple[str, list[str]]:
@@ -124,7 +195,8 @@ def insist_on_release(text: str, variable: str) -> None:
     if address:
         raise ArtifactError(
             f"{variable} cannot be locked: {masked(text)[:200]!r} is no release of the registry, which alone has a "
-            "hash. Require a release; a folder of the source needs flask_uwsgi_python_path and no line here"
+            "hash. Require a release; the source itself is `.`, and another folder of it needs flask_uwsgi_python_path "
+            "and no line here"
         )
 
 
@@ -159,21 +231,30 @@ def text(file: Path, inside: Path | None) -> str:
             f"flask_uwsgi_requirements={file} is {'no file' if content is None else 'larger than 8 MiB'}: set it to a "
             "requirements file or pyproject.toml"
         )
-    mark, encoding = next(((mark, name) for mark, name in _MARKS if content.startswith(mark)), (b"", "utf-8"))
+    mark, encoding = next(((mark, name) for mark, name in _MARKS if content.startswith(mark)), (b"", ""))
+    if not encoding:
+        found = [match[1].decode() for line in content.split(b"\n")[:2] if (match := _CODING.match(line))]
+        encoding = found[0] if found and file.suffix not in (".toml", ".lock") else "utf-8"
     try:
         return content[len(mark) :].decode(encoding)
     except UnicodeDecodeError as error:
         raise ArtifactError(
-            f"flask_uwsgi_requirements={file} is no text in UTF-8 (byte {error.start}): save it as UTF-8"
+            f"flask_uwsgi_requirements={file} is no text in {encoding.upper()} (byte {error.start}): save it as UTF-8"
+        ) from error
+    except LookupError as error:
+        raise ArtifactError(
+            f"flask_uwsgi_requirements={file} says that it is in {encoding[:40]!r}, which Python does not know: save "
+            "it as UTF-8"
         ) from error
 
 
-def project(file: Path, inside: Path | None) -> Wanted:
+def project(file: Path, inside: Path | None, extras: Iterable[str] = ()) -> Wanted:
     """Return what a pyproject.toml requires (PEP 621).
 
     Args:
         file: the pyproject.toml.
         inside: the folder that it must be in; None for any.
+        extras: names of its optional dependencies that are wanted, too.
 
     Raises:
         ArtifactError: it cannot be read, or requires what is no release.
@@ -181,17 +262,71 @@ def project(file: Path, inside: Path | None) -> Wanted:
     content = text(file, inside)
     document = toml(content, file)
     section = table(document, "project")
-    wanted = Wanted(inputs=[content], dynamic="project" not in document or "dependencies" in section.get("dynamic", ()))
+    wanted = Wanted(inputs=[content])
+    dynamic = section.get("dynamic", ())
+    if "project" not in document or "dependencies" in dynamic or (extras and "optional-dependencies" in dynamic):
+        wanted.project = file.name
     uv = table(table(document, "tool"), "uv")
     wanted.ignored = [f"[tool.uv] of {file.name}"] if uv else []
-    dependencies = section.get("dependencies", [])
-    if not isinstance(dependencies, list) or not all(isinstance(one, str) for one in dependencies):
-        raise ArtifactError(f"flask_uwsgi_requirements={file} has no list of texts in project.dependencies: correct it")
-    for dependency in dependencies:
+    _insist_on_no_place(document, file)
+    for dependency in _dependencies(section, file, () if wanted.project else extras):
         insist_on_release(dependency, f"flask_uwsgi_requirements={file}")
         _insist_on_no_source(dependency, uv, file)
-    wanted.requirements = dependencies
+        wanted.requirements.append(dependency)
     return wanted
+
+
+def _dependencies(section: dict[str, Any], file: Path, extras: Iterable[str]) -> Iterator[str]:
+    """Yield what a project requires, with extras; one that names another of the same project stands for it."""
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
+    optional = {canonicalize_name(name): found for name, found in table(section, "optional-dependencies").items()}
+    itself = canonicalize_name(str(section.get("name", "")))
+    yield from _texts(section.get("dependencies", []), "project.dependencies", file)
+    left, seen = [canonicalize_name(name) for name in extras], set()
+    while left:
+        name = left.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if name not in optional:
+            raise ArtifactError(
+                f"flask_uwsgi_requirements names the extra {name!r} of the source, which {file} does not have: correct "
+                f"it (there are: {', '.join(sorted(optional)) or 'none'})"
+            )
+        for dependency in _texts(optional[name], f"project.optional-dependencies.{name}", file):
+            try:
+                parsed = Requirement(dependency)
+            except InvalidRequirement:
+                parsed = None
+            if parsed and canonicalize_name(parsed.name) == itself:
+                left += map(canonicalize_name, parsed.extras)
+            else:
+                yield dependency
+
+
+def _texts(found: object, where: str, file: Path) -> list[str]:
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise ArtifactError(f"flask_uwsgi_requirements={file} has no list of texts in {where}: correct it")
+    return found
+
+
+def _insist_on_no_place(document: dict[str, Any], file: Path) -> None:
+    """Refuse a project that says where its packages come from, unless the operator has said the same."""
+    tools = table(document, "tool")
+    uv = table(tools, "uv")
+    given = [(f"tool.uv.{name}", uv[name]) for name in _SETTINGS if name in uv]
+    given += [(f"tool.uv.pip.{name}", table(uv, "pip")[name]) for name in _SETTINGS if name in table(uv, "pip")]
+    given += [("tool.poetry.source", table(tools, "poetry").get("source", []))]
+    for name, value in given:
+        for one in value if isinstance(value, list) else [value]:
+            address = str(one.get("url", "") if isinstance(one, dict) else one)
+            if address and not _known("", address):
+                raise ArtifactError(
+                    f"flask_uwsgi_requirements={file} has {_shown(address)!r} in {name}, which does not count "
+                    f"here. {_ELSEWHERE}"
+                )
 
 
 def _insist_on_no_source(dependency: str, uv: dict[str, Any], file: Path) -> None:

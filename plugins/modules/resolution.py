@@ -27,9 +27,15 @@ options:
     type: str
     default: ''
   project:
-    description: The path of a pyproject.toml in O(archive), whose dependencies are locked. Empty for none.
+    description: >-
+      The path of a pyproject.toml, setup.py or setup.cfg in O(archive), whose dependencies are locked. Empty for none.
     type: str
     default: ''
+  extras:
+    description: The extras of O(project) whose dependencies are locked, too.
+    type: list
+    elements: str
+    default: []
   archive:
     description: A distribution of the application's own, or with O(project) a tar.gz of its folder. Empty for none.
     type: str
@@ -83,6 +89,7 @@ def main() -> None:
             "constraints": {"type": "str", "default": ""},
             "preferred": {"type": "str", "default": ""},
             "project": {"type": "str", "default": ""},
+            "extras": {"type": "list", "elements": "str", "default": []},
             "archive": {"type": "str", "default": ""},
         },
         supports_check_mode=False,
@@ -90,7 +97,8 @@ def main() -> None:
     parameters = module.params
     limits = Limits(parameters["timeout"], parameters["memory_mb"], parameters["disk_mb"], parameters["tasks"])
     files = {f"{name}.txt": parameters[name] for name in ("requirements", "constraints", "preferred")}
-    wanted = Wanted(files, parameters["project"], Path(parameters["archive"]) if parameters["archive"] else None)
+    archive = Path(parameters["archive"]) if parameters["archive"] else None
+    wanted = Wanted(files, parameters["project"], archive, parameters["extras"])
     try:
         with workspace() as work:
             lock = resolve(Sandbox(work, limits), parameters["build_lock"], wanted)

@@ -21,7 +21,11 @@ options:
     elements: str
     required: true
   distribution:
-    description: A wheel or an sdist of the application's own, on the host. Empty for none.
+    description: A wheel, an sdist or a folder's archive of the application's own, on the host. Empty for none.
+    type: str
+    default: ''
+  project:
+    description: What O(distribution) is called where it is a folder's archive. Empty where its own name tells it.
     type: str
     default: ''
   patches:
@@ -116,7 +120,7 @@ def wheels(sandbox: Sandbox, parameters: dict[str, Any]) -> Iterator[tuple[Path,
     installed = [file for file in files if id(file.entry) not in mine]
     if parameters["distribution"]:
         path = Path(parameters["distribution"])
-        installed.append(File(itself(path), path))
+        installed.append(File(itself(path, parameters["project"]), path))
     # Hosts install with this very pip, run from its wheel.
     if not any(file.entry.name == "pip" for file in installed):
         yield from ((file.path, "") for file in tool_files if file.entry.name == "pip")
@@ -140,6 +144,7 @@ def main() -> None:
         | {
             "locks": {"type": "list", "elements": "str", "required": True},
             "distribution": {"type": "str", "default": ""},
+            "project": {"type": "str", "default": ""},
             "patches": {"type": "dict", "default": {}},
             "target": {"type": "path", "required": True},
             "owner": {"type": "int", "default": 0},

@@ -31,6 +31,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import (
     quoted,
     sha256,
 )
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.pyproject import UNNAMED
 from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
@@ -96,6 +97,28 @@ class _Wanted:
         return not locked.isdisjoint(hashes.items())
 
 
+@dataclass(frozen=True)
+class _Own:
+    """The distribution, or the archive of the project, that is installed besides what the locks name."""
+
+    path: Path
+    project: str
+
+    def __str__(self) -> str:
+        return "flask_uwsgi_source" if self.project else self.path.name
+
+    def has(self, wheel: Wheel) -> bool:
+        """Tell whether a wheel is it, or may have been built from it, as far as its name says."""
+        if self.project:
+            return self.project in (wheel.name, UNNAMED)
+        if self.path.suffix == ".whl":
+            return wheel.file == self.path.name
+        try:
+            return str(parse_sdist_filename(self.path.name)[0]) == wheel.name
+        except (InvalidSdistFilename, InvalidVersion):
+            return True
+
+
 def examine(
     archive: Path,
     entries: Iterable[Requirement],
@@ -103,6 +126,7 @@ def examine(
     platform: str,
     distribution: Path | None = None,
     built: Mapping[str, str] | None = None,
+    project: str = "",
 ) -> dict[str, Any]:
     """Return what the record of a wheelhouse says of its content.
 
@@ -114,6 +138,8 @@ def examine(
         distribution: the wheel or sdist on the controller that is installed besides.
         built: the wheels that were built from an sdist, each with the SHA-256 of that sdist. Without it, every wheel
             counts as built that has no locked hash and no tag of a repaired wheel (manylinux, musllinux).
+        project: the name of the project where ``distribution`` is the archive of its folder; ``UNNAMED`` where
+            only its build tells the name.
 
     Returns:
         ``wheels`` (file to SHA-256), ``pip`` (the file that installs the others) and ``unpacked`` (bytes).
@@ -128,10 +154,11 @@ def examine(
     except tarfile.TarError as error:
         raise ArtifactError(f"{archive.name} is no tar archive: {error}") from error
     wanted = list(_wanted(entries, platform))
+    own = _Own(distribution, project) if distribution else None
     installer = _installer(wheels, build, problems)
     for wheel in wheels:
-        problems += _strangers(wheel, wanted, installer, distribution, built)
-    problems += _counts(wheels, wanted, distribution)
+        problems += _strangers(wheel, wanted, installer, own, built)
+    problems += _counts(wheels, wanted, own)
     problems += _collisions([wheel for wheel in wheels if wheel is not installer])
     _insist(problems)
     return {
@@ -384,15 +411,15 @@ def _strangers(
     wheel: Wheel,
     wanted: Iterable[_Wanted],
     installer: Wheel | None,
-    distribution: Path | None,
+    own: _Own | None,
     built: Mapping[str, str] | None,
 ) -> Iterator[str]:
     """Yield what is wrong with where a wheel comes from."""
     if wheel is installer:
         return
     entries = [one for one in wanted if one.matches(wheel)]
-    if not entries and distribution is not None and _is_of(wheel, distribution):
-        if distribution.suffix == ".whl" and wheel.hashes["sha256"] != sha256(distribution):
+    if not entries and own is not None and own.has(wheel):
+        if own.path.suffix == ".whl" and wheel.hashes["sha256"] != sha256(own.path):
             yield f"{wheel.file} is not the file that flask_uwsgi_source names"
         return
     if not entries:
@@ -406,17 +433,7 @@ def _strangers(
             yield f"{wheel.file} was built from a file with none of the hashes of the lock for {entries[0].text}"
 
 
-def _is_of(wheel: Wheel, distribution: Path) -> bool:
-    """Tell whether a wheel is the distribution, or may have been built from it, as far as its name says."""
-    if distribution.suffix == ".whl":
-        return wheel.file == distribution.name
-    try:
-        return str(parse_sdist_filename(distribution.name)[0]) == wheel.name
-    except (InvalidSdistFilename, InvalidVersion):
-        return True
-
-
-def _counts(wheels: list[Wheel], wanted: Iterable[_Wanted], distribution: Path | None) -> Iterator[str]:
+def _counts(wheels: list[Wheel], wanted: Iterable[_Wanted], own: _Own | None) -> Iterator[str]:
     """Yield the entries that have no wheel, or more than one."""
     entries = list(wanted)
     for one in entries:
@@ -425,14 +442,14 @@ def _counts(wheels: list[Wheel], wanted: Iterable[_Wanted], distribution: Path |
             yield f"{one.text} has {len(files)} wheels: {', '.join(files)}"
         elif not files and not one.optional:
             yield f"{one.text} of the lock has no wheel"
-    if distribution is not None:
+    if own is not None:
         files = [
             wheel.file
             for wheel in wheels
-            if _is_of(wheel, distribution) and not any(one.matches(wheel) for one in entries) and wheel.name != "pip"
+            if own.has(wheel) and not any(one.matches(wheel) for one in entries) and wheel.name != "pip"
         ]
         if len(files) != 1:
-            yield f"{distribution.name} has {len(files)} wheels, not one"
+            yield f"{own} has {len(files)} wheels, not one"
 
 
 def _collisions(wheels: Iterable[Wheel]) -> Iterator[str]:

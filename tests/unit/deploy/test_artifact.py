@@ -377,10 +377,24 @@ def test_the_repository_s_own_locks_are_locks(path: Path) -> None:
     assert all(" via " not in entry.text and "\\" not in entry.text for entry in entries)
 
 
-def test_what_the_application_pins_is_taken_out_of_the_server_s_lock(tmp_path: Path) -> None:
-    application = lock(tmp_path, f"Zope.Interface==7.0 {HASH}\nflask==3.1.3 {HASH}\n")
+def test_what_both_pin_is_the_server_s_where_it_serves_and_the_application_s_otherwise(tmp_path: Path) -> None:
+    application = lock(
+        tmp_path,
+        f"Zope.Interface==7.0 {HASH}\nflask==3.1.3 {HASH}\nGevent==24.2.1 {HASH}\nuwsgi==2.0.31 {HASH}\n"
+        f"pyuwsgi==2.0.30 ; sys_platform == 'linux' {HASH}\n",
+    )
     server = lock(tmp_path, f"uwsgi==2.0.31 {HASH}\nzope-interface==6.0 {HASH}\ngevent==26.9.0 {HASH}\n")
-    assert [entry.name for entry in art.server_entries(application, server)] == ["uwsgi", "gevent"]
+    own, rest, told = art.server_entries(application, server)
+    assert [entry.name for entry in own] == ["zope-interface", "flask"]
+    assert [(entry.name, art.pin(entry)) for entry in rest] == [("uwsgi", "2.0.31"), ("gevent", "26.9.0")]
+    assert told == [
+        "gevent 26.9.0 of artifact_server_lock is installed, the requirements say Gevent==24.2.1: this service is "
+        "proven with 26.9.0 alone",
+        "uwsgi 2.0.31 of artifact_server_lock is installed, the requirements say pyuwsgi==2.0.30: this service is "
+        "proven with 2.0.31 alone",
+    ]
+    # A server lock of the operator's own without gevent: then the application's counts.
+    assert art.server_entries(application, server[:1])[0][2].name == "gevent"
 
 
 # The id of the wheels.

@@ -1,5 +1,6 @@
 """The locks that uv makes, from a registry of a few wheels in a folder: no network is needed."""
 
+import codecs
 import hashlib
 import io
 import os
@@ -7,7 +8,7 @@ import shutil
 import sysconfig
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -79,10 +80,10 @@ def locked(tmp_path: Path) -> LockOf:
     (tmp_path / "server.txt").write_text(SERVER)
     (tmp_path / "cache").mkdir()
 
-    def run(source: Source | Path, given: str = "", platform: str = PLATFORM) -> Lock:
+    def run(source: Source | Path, given: str = "", platform: str = PLATFORM, code: Sequence[Path] = ()) -> Lock:
         folder = source if isinstance(source, Path) else None
         wanted = source if not isinstance(source, Path) else Folder(source)
-        return lock_of(wanted, folder, given, tmp_path / "server.txt", platform, tmp_path / "cache")
+        return lock_of(wanted, folder, given, tmp_path / "server.txt", platform, tmp_path / "cache", code)
 
     return run
 
@@ -143,16 +144,40 @@ def test_requirements_are_locked_with_the_server_s_versions_where_they_fit(app: 
 
 
 @pytest.mark.usefixtures("registry")
-@pytest.mark.parametrize(("wanted", "version"), [("gevent<2", "1.0"), ("gevent>2.0", "2.1")])
-def test_the_application_s_own_gevent_wins(app: Path, locked: LockOf, wanted: str, version: str) -> None:
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ("gevent<2", ["gevent 2.0 of artifact_server_lock is installed, the requirements say gevent<2"]),
+        ("gevent==1.0\nuwsgi==2.0.21", ["gevent 2.0 of", "uwsgi 2.0.31 of"]),
+        (
+            "pyuwsgi==2.0.30",
+            ["uwsgi 2.0.31 of artifact_server_lock is installed, the requirements say pyuwsgi==2.0.30"],
+        ),
+        ("greenlet<3 # old", ["greenlet 3.0 of"]),
+        ("gevent\ngreenlet==3.0", []),
+        ("flask\n-c limits.txt", []),
+    ],
+)
+def test_the_server_is_the_one_that_was_proven_and_a_pin_of_another_is_told(
+    app: Path, locked: LockOf, wanted: str, told: list[str]
+) -> None:
+    (app / "limits.txt").write_text("gevent<2\n")
     (app / "requirements.txt").write_text(f"{wanted}\n")
-    assert pins(locked(app))["gevent"] == version
+    lock = locked(app)
+    assert (pins(lock)["gevent"], pins(lock)["greenlet"]) == ("2.0", "3.0")
+    assert not {"uwsgi", "pyuwsgi"} & set(pins(lock))
+    assert len(lock.notes) == len(told) and all(map(str.startswith, lock.notes, told)), lock.notes
 
 
 @pytest.mark.usefixtures("registry")
-def test_a_greenlet_of_the_application_s_own_brings_a_gevent_that_bears_it(app: Path, locked: LockOf) -> None:
-    (app / "requirements.txt").write_text("greenlet<3\n")
-    assert pins(locked(app)) == {"gevent": "1.0", "greenlet": "2.0"}
+def test_what_cannot_bear_the_server_is_refused(app: Path, locked: LockOf, registry: Path) -> None:
+    (registry / "old").mkdir()
+    path = wheel(registry / "old", "old", "1.0", "gevent<2")
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    (registry / "old" / "index.html").write_text(f'<a href="{path.name}#sha256={checksum}">{path.name}</a>\n')
+    (app / "requirements.txt").write_text("old\n")
+    told = problem(lambda: locked(app))
+    assert "cannot be locked: correct what it requires" in told and "gevent<2" in told and "gevent==2.0" in told
 
 
 @pytest.mark.usefixtures("registry")
@@ -286,7 +311,8 @@ def test_a_requirement_without_a_wheel_is_left_to_a_build_host(app: Path, locked
     (app / "requirements.txt").write_text("evil\n-c limits.txt\n")
     (app / "limits.txt").write_text("click<8.1\n")
     left = resolution(lambda: locked(app))
-    assert (left.requirements, left.constraints) == ("evil\ngevent\n", "click<8.1\n")
+    assert left.requirements == "evil\ngevent\n"
+    assert left.constraints == "click<8.1\ngevent==2.0\ngreenlet==3.0\nuwsgi==2.0.31\n"
     assert left.preferred == SERVER and left.distribution is None and left.project == ""
     # What the build host makes lies where the controller's own would.
     left.path.write_text(f"{left.head}evil==2.0 {HASH}\nclick==8.0 {HASH}\n")
@@ -373,12 +399,9 @@ def test_options_in_files_do_not_count_and_are_named(app: Path, locked: LockOf, 
     (tmp_path / "links").mkdir()
     wheel(tmp_path / "links", "flask", "9.0")
     links = (tmp_path / "links").as_uri()
-    options = (
-        f"--find-links {links}\n--index-url=file:///nowhere\n--extra-index-url file:///nowhere\n-i file:///nowhere\n"
-        "--trusted-host example.org\n--no-binary :all:\n--no-index\n--pre\n"
-    )
+    options = "--trusted-host example.org\n--no-binary :all:\n--pre\n"
     (app / "requirements.txt").write_text(f"{options}flask --config-settings=a=b\n-r more.txt\n")
-    (app / "more.txt").write_text(f"-f {links}\n")
+    (app / "more.txt").write_text("--prefer-binary\n")
     for name, text in (
         ("uv.toml", f'find-links = ["{links}"]\n'),
         ("pyproject.toml", f'[tool.uv]\nfind-links = ["{links}"]\noverride-dependencies = ["flask==9.0"]\n'),
@@ -387,24 +410,34 @@ def test_options_in_files_do_not_count_and_are_named(app: Path, locked: LockOf, 
     lock = locked(app)
     assert pins(lock)["flask"] == "3.1"
     assert lock.ignored == [
-        *(f"{option} of requirements.txt" for option in (
-            "--find-links", "--index-url", "--extra-index-url", "-i", "--trusted-host", "--no-binary", "--no-index",
-            "--pre", "--config-settings",
-        )),
-        "-f of more.txt",
-    ]  # fmt: skip
+        *(
+            f"{option} of requirements.txt"
+            for option in ("--trusted-host", "--no-binary", "--pre", "--config-settings")
+        ),
+        "--prefer-binary of more.txt",
+    ]
 
 
 @pytest.mark.usefixtures("registry")
 def test_settings_of_uv_in_a_project_do_not_count(app: Path, locked: LockOf, tmp_path: Path) -> None:
-    (tmp_path / "links").mkdir()
-    wheel(tmp_path / "links", "flask", "9.0")
-    (app / "pyproject.toml").write_text(
+    text = (
         '[project]\nname = "shop"\nversion = "1"\ndependencies = ["flask"]\n'
-        f'[tool.uv]\nfind-links = ["{(tmp_path / "links").as_uri()}"]\noverride-dependencies = ["flask==9.0"]\n'
+        '[tool.uv]\noverride-dependencies = ["flask==9.0"]\n'
     )
+    (app / "pyproject.toml").write_text(text)
     lock = locked(app)
     assert pins(lock)["flask"] == "3.1" and lock.ignored == ["[tool.uv] of pyproject.toml"]
+    (tmp_path / "links").mkdir()
+    wheel(tmp_path / "links", "flask", "9.0")
+    for more, where in (
+        (f'find-links = ["{(tmp_path / "links").as_uri()}"]\n', "tool.uv.find-links"),
+        ('index-url = "https://me:hunter2@example.org/simple"\n', "tool.uv.index-url"),
+        ('[[tool.uv.index]]\nname = "ours"\nurl = "https://me:hunter2@example.org/simple"\n', "tool.uv.index"),
+        ('[[tool.poetry.source]]\nname = "ours"\nurl = "https://example.org/simple"\n', "tool.poetry.source"),
+    ):
+        (app / "pyproject.toml").write_text(text + more)
+        told = problem(lambda: locked(app))
+        assert f" in {where}, which does not count here" in told and "hunter2" not in told
 
 
 @pytest.mark.usefixtures("registry")
@@ -427,10 +460,58 @@ def test_settings_of_uv_around_the_cache_do_not_count(
 
 
 def test_a_lock_with_options_is_a_lock(app: Path, locked: LockOf) -> None:
-    (app / "requirements.txt").write_text(f"--index-url https://example.org/simple\nflask==3.0 {HASH}\n")
+    (app / "requirements.txt").write_text(f"--trusted-host example.org\nflask==3.0 {HASH}\n")
     lock = locked(app)
     assert pins(lock) == {"flask": "3.0"} and lock.path is None
-    assert lock.ignored == ["--index-url of requirements.txt"]
+    assert lock.ignored == ["--trusted-host of requirements.txt"]
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("--index-url https://me:hunter2@example.org/simple", "'--index-url https://…@example.org/simple'"),
+        (
+            "--extra-index-url=https://example.org/simple?key=hunter2",
+            "'--extra-index-url=https://example.org/simple?…'",
+        ),
+        ("-i https://example.org/simple", "'-i https://example.org/simple'"),
+        ("-fhttps://example.org/simple", "'-fhttps://example.org/simple'"),
+        ("--find-links ./wheels", "'--find-links ./wheels'"),
+        ("--index-url \\\n   https://example.org/simple", "'--index-url     https://example.org/simple'"),
+        ("--no-index", "'--no-index'"),
+    ],
+)
+@pytest.mark.parametrize("lock", [True, False])
+def test_a_place_of_packages_in_a_file_is_refused_by_its_line(
+    app: Path, locked: LockOf, line: str, shown: str, lock: bool
+) -> None:
+    (app / "requirements.txt").write_text("-r more.txt\n")
+    (app / "more.txt").write_text(f"# Ours.\n\n{line}\nflask==3.0 {HASH if lock else ''}\n")
+    told = problem(lambda: locked(app))
+    assert told.startswith(f"flask_uwsgi_requirements={app / 'more.txt'} has {shown} in line 3, which does not count")
+    assert "UV_INDEX" in told and "/etc/pip.conf" in told and "hunter2" not in told
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_place_that_the_operator_has_configured_too_is_accepted(
+    app: Path, locked: LockOf, registry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (app / "requirements.txt").write_text(
+        f"--index-url {registry.as_uri()}/\n--extra-index-url https://other@example.org/simple/\nflask==3.0 {HASH}\n"
+    )
+    assert "example.org" in problem(lambda: locked(app))
+    monkeypatch.setenv("UV_INDEX", "more=https://me:secret@example.org/simple https://example.org/x")
+    lock = locked(app)
+    assert pins(lock) == {"flask": "3.0"}
+    assert lock.ignored == ["--index-url of requirements.txt", "--extra-index-url of requirements.txt"]
+
+
+def test_the_place_that_everybody_has_is_accepted(app: Path, locked: LockOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requirement_files, "_usual", lambda: {"https://usual.example.org/simple"})
+    (app / "requirements.txt").write_text(f"-i https://usual.example.org/simple/\nflask==3.0 {HASH}\n")
+    assert pins(locked(app)) == {"flask": "3.0"}
+    monkeypatch.undo()
+    assert all(address.startswith("https://") and address.endswith("/simple") for address in requirement_files._usual())
 
 
 @pytest.mark.parametrize(
@@ -439,7 +520,8 @@ def test_a_lock_with_options_is_a_lock(app: Path, locked: LockOf) -> None:
         ("-r ../secret.txt\n", "which is outside of the source"),
         ("-c link.txt\n", "which is outside of the source"),
         ("-r https://example.org/r.txt\n", "an address: download it into the source"),
-        ("-e .\n", "'-e .' is no release of the registry"),
+        ("-e .\n", "names the source itself (`.`), which has no pyproject.toml"),
+        ("-e ..\n", "'-e ..' is no release of the registry"),
         ("./lib\n", "'./lib' is no release of the registry"),
         ("git+https://me:hunter2@example.org/x\n", "'git+https://…@example.org/x' is no release"),
         ("flask>=>1\n", "is no requirement ("),
@@ -464,8 +546,157 @@ def test_the_encodings_that_editors_write_are_read(app: Path, locked: LockOf) ->
     for content in ("\ufeffflask<3.1\n".encode(), b"\xff\xfe" + "flask<3.1\r\n".encode("utf-16-le")):
         (app / "requirements.txt").write_bytes(content)
         assert pins(locked(app))["flask"] == "3.0"
-    (app / "requirements.txt").write_bytes(b"flask # caf\xe9\n")
-    assert "is no text in UTF-8 (byte 11): save it as UTF-8" in problem(lambda: locked(app))
+    for content in (
+        b"# -*- coding: latin-1 -*-\nflask<3.1 # caf\xe9\n",
+        b"# caf\xe9\n# vim: set fileencoding=iso-8859-15 :\nflask<3.1\n",
+        codecs.BOM_UTF32_LE + "flask<3.1\n".encode("utf-32-le"),
+        codecs.BOM_UTF16_BE + "flask<3.1\n".encode("utf-16-be"),
+    ):
+        (app / "more.txt").write_bytes(content)
+        (app / "requirements.txt").write_text("flask\n-r more.txt\n")
+        assert pins(locked(app))["flask"] == "3.0"
+        (app / "requirements.txt").write_text("flask\n-c more.txt\n")
+        assert pins(locked(app))["flask"] == "3.0"
+    for content, told in (
+        (b"flask # caf\xe9\n", "is no text in UTF-8 (byte 11): save it as UTF-8"),
+        (b"flask\n\n# coding: latin-1 \xe9\n", "is no text in UTF-8 (byte 25): save it as UTF-8"),
+        (b"# coding: klingon\nflask\n", "says that it is in 'klingon', which Python does not know"),
+        (b"# coding: ascii\nflask # caf\xe9\n", "is no text in ASCII (byte 27)"),
+    ):
+        (app / "more.txt").write_bytes(content)
+        assert f"flask_uwsgi_requirements={app / 'more.txt'} {told}" in problem(lambda: locked(app))
+
+
+# The source's own project among its requirements.
+
+SHOP = (
+    '[project]\nname = "shop"\nversion = "1"\ndependencies = ["flask<3.1"]\n'
+    '[project.optional-dependencies]\nold = ["click<8.1"]\nall = ["Shop[OLD]", "win"]\n'
+)
+
+
+@pytest.mark.usefixtures("registry")
+@pytest.mark.parametrize(
+    ("line", "more"),
+    [
+        (".", {"click": "8.1"}),
+        ("-e .", {"click": "8.1"}),
+        ("--editable=./", {"click": "8.1"}),
+        (".[old]", {"click": "8.0"}),
+        ("-e '.[ all ]'", {"click": "8.0", "win": "1.0"}),
+        ("-e.[all]  # ours", {"click": "8.0", "win": "1.0"}),
+    ],
+)
+def test_the_source_itself_stands_for_what_its_project_requires(
+    app: Path, locked: LockOf, line: str, more: dict[str, str]
+) -> None:
+    (app / "pyproject.toml").write_text(SHOP)
+    (app / "requirements.txt").write_text("-r deep/base.txt\n")
+    (app / "deep").mkdir()
+    (app / "deep" / "base.txt").write_text(f"{line}\n")
+    lock = locked(app, code=[Path("pyproject.toml")])
+    assert pins(lock) == {"flask": "3.0", "gevent": "2.0", "greenlet": "3.0", **more}
+    assert lock.itself and lock.made_from == "requirements.txt"
+
+
+@pytest.mark.usefixtures("registry")
+def test_an_extra_that_the_project_does_not_have_is_told(app: Path, locked: LockOf) -> None:
+    (app / "pyproject.toml").write_text(SHOP)
+    (app / "requirements.txt").write_text(".[oldest]\n")
+    told = problem(lambda: locked(app, code=[Path("pyproject.toml")]))
+    assert "names the extra 'oldest' of the source, which" in told and "(there are: all, old)" in told
+
+
+def test_a_lock_that_names_the_source_too_is_a_lock(app: Path, locked: LockOf) -> None:
+    (app / "pyproject.toml").write_text(SHOP)
+    (app / "requirements.txt").write_text(f"-e .\nflask==3.0 {HASH}\n")
+    lock = locked(app, code=[Path("pyproject.toml")])
+    assert pins(lock) == {"flask": "3.0"} and lock.itself and not lock.path
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("setup.py", "from setuptools import setup\nsetup(name='shop')\n"),
+        ("pyproject.toml", '[project]\nname = "a"\ndynamic = ["dependencies"]\n'),
+        ("pyproject.toml", '[tool.poetry]\nname = "a"\n[build-system]\nrequires = ["poetry-core"]\n'),
+    ],
+)
+def test_what_only_a_build_tells_of_the_source_itself_is_left_to_a_build_host(
+    app: Path, locked: LockOf, name: str, text: str
+) -> None:
+    (app / name).write_text(text)
+    (app / "requirements.txt").write_text(".[b,a]\nclick\n")
+    left = resolution(lambda: locked(app, code=[Path(name)]))
+    assert (left.project, left.extras, left.requirements) == (name, ["a", "b"], "click\ngevent\n")
+    # Another extra is another lock.
+    (app / "requirements.txt").write_text(".[b]\nclick\n")
+    assert resolution(lambda: locked(app, code=[Path(name)])).path != left.path
+
+
+# Poetry.
+
+POETRY = (
+    '[tool.poetry]\nname = "shop"\nversion = "1"\n[tool.poetry.dependencies]\npython = "^3.11"\nflask = "^3"\n'
+    'extra = { version = "*", optional = true }\n[build-system]\nrequires = ["poetry-core"]\n'
+)
+FILES = 'files = [{ file = "x.whl", hash = "sha256:' + "a" * 64 + '" }]\n'
+
+
+def poetry_lock(version: str = "2.1", flask: str = 'groups = ["main"]\n', more: str = "") -> str:
+    packages = {
+        "Flask": ("3.0", flask),
+        "click": ("8.0", 'groups = ["main", "dev"]\nmarkers = { main = "python_version > \'3.4\'", dev = "x" }\n'),
+        "greenlet": ("2.0", 'groups = ["main"]\n'),
+        "tester": ("1.0", 'groups = ["dev"]\n'),
+        "extra": ("1.0", 'groups = ["main"]\noptional = true\n'),
+    }
+    text = "".join(
+        f'[[package]]\nname = "{name}"\nversion = "{pinned}"\n{FILES}{groups}'
+        for name, (pinned, groups) in packages.items()
+    )
+    return f'{text}{more}[metadata]\nlock-version = "{version}"\n'
+
+
+def test_a_poetry_lock_gives_what_is_not_for_development(app: Path, locked: LockOf) -> None:
+    (app / "pyproject.toml").write_text(POETRY)
+    (app / "poetry.lock").write_text(poetry_lock())
+    lock = locked(app)
+    assert [entry.text for entry in lock.entries] == [
+        f"Flask==3.0 {HASH}", f'click==8.0 ; python_version > "3.4" {HASH}', f"greenlet==2.0 {HASH}",
+    ]  # fmt: skip
+    assert lock.made_from == "poetry.lock" and lock.notes == []
+
+
+@pytest.mark.parametrize(
+    ("lock", "told"),
+    [
+        (
+            poetry_lock().replace("Flask", "Flusk"),
+            "does not have flask, which its pyproject.toml requires: run `poetry",
+        ),
+        (poetry_lock(flask='groups = ["main"]\n[package.source]\ntype = "git"\n'), "has 'Flask' from a git, which"),
+        (poetry_lock(flask='groups = ["main"]\nmarkers = "x y"\n'), "has a marker of 'Flask' that cannot be read"),
+        (poetry_lock().replace('"3.0"', '"3.0\\nevil==1"'), "has an entry 'Flask' that is none of Poetry's"),
+        (poetry_lock(more='[[package]]\nname = "x"\n'), "is no lock of Poetry's"),
+        (poetry_lock(flask='groups = ["main"]\n').replace(FILES, "files = []\n", 1), "has no exact version or no hash"),
+    ],
+)
+def test_a_poetry_lock_that_cannot_be_taken_is_refused(app: Path, locked: LockOf, lock: str, told: str) -> None:
+    (app / "pyproject.toml").write_text(POETRY)
+    (app / "poetry.lock").write_text(lock)
+    assert told in problem(lambda: locked(app))
+
+
+def test_an_old_poetry_lock_gives_versions_to_what_the_project_requires(app: Path, locked: LockOf) -> None:
+    (app / "pyproject.toml").write_text(POETRY)
+    (app / "poetry.lock").write_text(poetry_lock("2.0", more=f'[[package]]\nname = "tester"\nversion = "2"\n{FILES}'))
+    left = resolution(lambda: locked(app))
+    assert left.project == "pyproject.toml"
+    # Neither the server's nor what has two.
+    assert left.preferred == f"{SERVER}flask==3.0\nclick==8.0\nextra==1.0\n"
+    left.path.write_text(f"{left.head}flask==3.0 {HASH}\n")
+    assert locked(app).notes[0].startswith("poetry.lock is of a lock-version that does not say which packages are for ")
 
 
 @pytest.mark.parametrize(

@@ -106,10 +106,13 @@ def test_an_artifact_is_named_and_its_code_packed_once(look_up: LookUp, options:
     assert wheels["path"] == str(cache / f"wheelhouse-{wheels['id']}.tar")
     assert wheels["built"] is False and "sha256" not in wheels
     assert wheels["requirements"] == {
-        "application": f"flask==3.1.3 \\\n    {HASH}\ngevent==1.0 \\\n    {HASH}\n",
-        # The application's own gevent wins.
-        "server": f"uwsgi==2.0.31 \\\n    {HASH}\n",
+        "application": f"flask==3.1.3 \\\n    {HASH}\n",
+        "server": f"uwsgi==2.0.31 \\\n    {HASH}\ngevent==26.9.0 \\\n    {HASH}\n",
     }
+    assert [note.partition(":")[0] for note in plan["notes"]] == [
+        "gevent 26.9.0 of artifact_server_lock is installed, the requirements say gevent==1.0"
+    ]
+    assert (wheels["project"], plan["project"], plan["python_path"]) == ("", "", [])
     assert wheels["distribution"] == ""
     assert other["code"] == code
     assert other["wheelhouse"]["id"] != wheels["id"] and other["id"] != plan["id"]
@@ -311,9 +314,11 @@ def test_patches_are_part_of_the_wheels(look_up: LookUp, options: dict[str, Any]
     assert look_up(options)[0][0]["wheelhouse"]["id"] != wheels["id"]
     # Another version of what is patched would lack what the patches mend.
     (tmp_path / "app" / "requirements.txt").write_text(f"uWSGI==2.0.30 {HASH}\n")
+    assert look_up(options)[0][0]["wheelhouse"]["patches"]["uwsgi-2.0.31"]
+    (tmp_path / "server_lock.txt").write_text(f"uWSGI==2.0.30 {HASH}\n")
     assert look_up(options)[0][0]["problem"] == (
-        "flask_uwsgi_requirements pins uwsgi==2.0.30, and the patches that the role depends on are for 2.0.31: remove "
-        "the pin, and the role installs uwsgi 2.0.31"
+        "artifact_server_lock pins uwsgi==2.0.30, and the patches that the role depends on are for 2.0.31: pin "
+        "uwsgi==2.0.31 there"
     )
 
 
@@ -347,6 +352,43 @@ def test_a_project_that_a_build_host_has_to_read_is_packed_for_it(
     # Whatever of it changes may change what it requires.
     (tmp_path / "app" / "run.py").write_text("changed\n")
     assert look_up(options)[0][0]["resolution"]["path"] != left["path"]
+
+
+# What a folder installs.
+
+BUILT = '[project]\nname = "My.Shop"\nversion = "1"\n[build-system]\nrequires = ["setuptools"]\n'
+
+
+def test_a_project_is_built_of_what_is_deployed_of_it(look_up: LookUp, options: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "app" / "src" / "shop").mkdir(parents=True)
+    (tmp_path / "app" / "src" / "shop" / "__init__.py").touch()
+    (bare,) = look_up(options)
+    assert (bare[0]["project"], bare[0]["python_path"], bare[0]["wheelhouse"]["distribution"]) == ("", ["src"], "")
+    (tmp_path / "app" / "pyproject.toml").write_text(BUILT)
+    plan, folder = (found[0] for found in look_up(options, {**options, "install": False}))
+    assert (plan["project"], plan["python_path"]) == ("my-shop", [])
+    assert (plan["wheelhouse"]["project"], plan["wheelhouse"]["distribution"]) == ("my-shop", plan["code"]["path"])
+    assert {"run.py", "src/shop/__init__.py", "pyproject.toml"} < set(names(plan))
+    assert (folder["project"], folder["python_path"], folder["wheelhouse"]["distribution"]) == ("", ["src"], "")
+    assert folder["code"] == plan["code"] and folder["wheelhouse"]["id"] != plan["wheelhouse"]["id"]
+    # Whatever changes of it may change what is installed.
+    (tmp_path / "app" / "run.py").write_text("app = repr\n")
+    assert look_up(options)[0][0]["wheelhouse"]["id"] != plan["wheelhouse"]["id"]
+
+
+def test_a_project_among_its_own_requirements_is_told(look_up: LookUp, options: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "app" / "pyproject.toml").write_text(BUILT.replace("My.Shop", "Flask"))
+    assert look_up(options)[0][0]["problem"] == (
+        "flask_uwsgi_requirements has flask, which flask_uwsgi_source is itself: remove that line"
+    )
+
+
+def test_a_project_must_be_for_the_host_s_python(look_up: LookUp, options: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "app" / "pyproject.toml").write_text(BUILT.replace("[build", 'requires-python = ">=3.13"\n[build'))
+    old, new = look_up(options, {**options, "platform": "debian-13-x86_64-py3.13"})
+    file = tmp_path / "app" / "pyproject.toml"
+    assert old[0]["problem"].startswith(f"flask_uwsgi_source={file} has requires-python='>=3.13', and debian-12-")
+    assert new[0]["project"] == "my-shop"
 
 
 # Secrets.

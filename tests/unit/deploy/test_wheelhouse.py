@@ -398,7 +398,7 @@ def test_the_lookup_keeps_the_wheelhouse_or_returns_the_problem(house: Path, tmp
     plan = {
         "platform": PLATFORM,
         "wheelhouse": {
-            "id": "1", "digest": "f" * 64, "path": str(archive), "distribution": "",
+            "id": "1", "digest": "f" * 64, "path": str(archive), "distribution": "", "project": "",
             "requirements": {"application": entry(path), "server": ""},
         },
     }  # fmt: skip
