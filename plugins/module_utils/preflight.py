@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import names, persistent, secrets, values
+from . import entry, names, persistent, secrets, values
 from .artifact import ArtifactError, masked
 from .source import Distribution, Folder, Git, Package, local, parse
 
@@ -52,11 +52,6 @@ _ACCOUNT = r"[a-z_][a-z0-9_-]{0,31}"
 _TEXTS = {
     "user": (_ACCOUNT, "a valid account name"),
     "group": (_ACCOUNT, "a valid group name"),
-    "callable": (r"[A-Za-z_][A-Za-z0-9_]*", "the name of the WSGI application in flask_uwsgi_wsgi_file"),
-    "module": (
-        r"(\w+(\.\w+)*:\w+(\(\))?)?",
-        "package.module:name, or package.module:name() for a factory, or empty it to use flask_uwsgi_wsgi_file",
-    ),
     "mount": (r"(/[A-Za-z0-9._~-]+)*", "a path such as /shop, without a slash at its end, or empty it"),
     "health_path": (
         r"(/[!-~]*)?",
@@ -191,6 +186,7 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
     for name, (pattern, remedy) in _TEXTS.items():
         if not re.fullmatch(pattern, str(s[name])):
             yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to {remedy}"
+    yield from filter(None, (entry.callable_problem(s["callable"]), entry.module_problem(s["module"])))
     yield from names.value_problems(s)
     for name in ("environment", "extra_ini", "static", "unit_overrides"):
         if not isinstance(s[name], Mapping):

@@ -223,14 +223,14 @@ def appended(code: str) -> Callable[[Path], object]:
             "def make(settings):\n    return create_app()",
             {"flask_uwsgi_module": "notes:make()"},
             "flask_uwsgi_module=notes:make(): make() missing 1 required positional argument: 'settings'. "
-            "Name a factory that needs no arguments",
+            "Name a factory, and its arguments as literals",
             id="factory with arguments",
             marks=pytest.mark.full,
         ),
         pytest.param(
             "",
             {"flask_uwsgi_module": "notes:site"},
-            "flask_uwsgi_module=notes:site: notes has no site. Name one that it has",
+            "flask_uwsgi_module=notes:site: it has no site. Name one that it has",
             id="no such name",
             marks=pytest.mark.full,
         ),

@@ -45,8 +45,8 @@ class Release:
     Args:
         name: what is wrong with it.
         told: what the message has to begin with after the generation's name.
-        logged: a line of the application that the message has to quote; empty where it is refused before it runs.
-        code: what is added to run.py.
+        logged: a line of the application that the message has to quote; empty where it writes none.
+        code: what is added to run.py; empty where uWSGI's configuration is refused before anything runs.
         settings: variables of the deploy.
         full: whether `make test-full` alone tries it; what is like it is tried always.
     """
@@ -100,6 +100,31 @@ RELEASES = (
         'import time\n\n@app.before_request\ndef ask():\n    print("waiting for the data base", flush=True)\n'
         "    time.sleep(600)",
         {"flask_uwsgi_health_timeout": 2},
+    ),
+    Release(
+        "an ASGI application",
+        r"flask_uwsgi_callable=asgi of flask_uwsgi_wsgi_file=run\.py is an ASGI application: .*uvicorn.*a2wsgi",
+        "EntryError",
+        "async def asgi(scope, receive, send):\n    pass",
+        # Without a path for the health, nothing else would notice.
+        {"flask_uwsgi_callable": "asgi", "flask_uwsgi_health_path": "", "flask_uwsgi_gevent_check": "off"},
+    ),
+    Release(
+        "no health path, and no page answers",
+        r"GET / got no answer: timed out",
+        "waiting for the data base",
+        'import time\n\n@app.before_request\ndef ask():\n    print("waiting for the data base", flush=True)\n'
+        "    time.sleep(600)",
+        {"flask_uwsgi_health_path": "", "flask_uwsgi_health_timeout": 2, "flask_uwsgi_gevent_check": "off"},
+        full=True,
+    ),
+    Release(
+        "an application that does not know the host",
+        r"GET /healthz answered 400 instead of 200: 400 Bad Request\. .*flask_uwsgi_health_host=localhost, as by",
+        "",
+        'app.config["TRUSTED_HOSTS"] = ["shop.example.org"]',
+        {"flask_uwsgi_health_timeout": 2, "flask_uwsgi_gevent_check": "off"},
+        full=True,
     ),
     Release(
         "a thread ends every worker a moment after the start",
@@ -219,6 +244,7 @@ def test_a_bad_release_is_refused_and_no_client_notices(
     assert re.search(release.told, told[0]), told
     if release.logged:
         assert any(release.logged in line for line in told[told.index("Its last log lines:") :]), told
+    if release.code:
         assert f"Generation {serving} serves." in told
     else:
         assert "the running service was not touched" in told[0]

@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("serving")]
         ),
         (
             {"flask_uwsgi_callable": "nobody"},
-            "flask_uwsgi_callable=nobody: no such name in flask_uwsgi_wsgi_file=run.py",
+            "flask_uwsgi_callable=nobody of flask_uwsgi_wsgi_file=run.py: it has no nobody",
         ),
         ({"flask_uwsgi_extra_ini": {"processess": 4}}, "flask_uwsgi_extra_ini has the key processess, .* Correct or"),
         ({"flask_uwsgi_unit_overrides": {"NoSuch": 1}}, "flask_uwsgi_unit_overrides.*Unknown key.*NoSuch"),

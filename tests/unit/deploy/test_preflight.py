@@ -145,8 +145,6 @@ def test_seconds_to_wait_may_be_a_fraction(s: dict[str, Any]) -> None:
         ("user", "Shop", "a valid account name"),
         ("user", "u" * 33, "a valid account name"),
         ("group", "a b", "a valid group name"),
-        ("callable", "app()", "the name of the WSGI application in flask_uwsgi_wsgi_file"),
-        ("callable", "my.app", "the name of the WSGI application"),
         ("health_path", "healthz", "a path that starts with /"),
         ("health_path", "/a b", "a path that starts with /"),
         ("health_host", "", "a host name or an address"),
@@ -555,8 +553,19 @@ def test_the_port_of_another_application_is_told_also_while_that_is_stopped(
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"module": "shop"}, ("flask_uwsgi_module=shop is not valid", "package.module:name")),
-        ({"module": "shop:create_app('x')"}, ("flask_uwsgi_module=",)),
+        ({"module": "shop"}, ("flask_uwsgi_module=shop is not valid", "set it to package.module: and a name")),
+        ({"module": "shop:"}, ("flask_uwsgi_module=shop: is not valid, since it is no expression",)),
+        ({"module": "1shop:app"}, ("flask_uwsgi_module=1shop:app is not valid: set",)),
+        ({"module": "shop:create_app(config)"}, ("flask_uwsgi_module=", "since `config` is no literal")),
+        ({"module": "shop:f(*[1])"}, ("flask_uwsgi_module=", "since `*[1]` is no literal")),
+        ({"module": "shop:f(**{})"}, ("flask_uwsgi_module=", "since `**{}` is no literal")),
+        ({"module": "shop:f(os.system('x'))"}, ("flask_uwsgi_module=", "is no literal")),
+        ({"module": "shop:apps[0]"}, ("flask_uwsgi_module=", "since `apps[0]` is neither a name nor a call")),
+        ({"module": "shop:a; b"}, ("flask_uwsgi_module=", "it is no expression")),
+        ({"callable": ""}, ("flask_uwsgi_callable= is not valid", "create_app(")),
+        ({"callable": "f(" * 90 + ")" * 90}, ("flask_uwsgi_callable=",)),
+        ({"callable": "a\nb"}, ("flask_uwsgi_callable=",)),
+        ({"callable": "a" * 501}, ("flask_uwsgi_callable=", "longer than 500")),
         ({"mount": "shop/"}, ("flask_uwsgi_mount=shop/ is not valid", "such as /shop")),
         ({"python_path": ["../x"]}, ("flask_uwsgi_python_path has '../x'", "name a folder in it")),
         ({"python_path": "src"}, ("flask_uwsgi_python_path=src is not valid", "list of strings")),
@@ -579,6 +588,12 @@ def test_what_describes_an_application_of_one_s_own_is_judged(
     s: dict[str, Any], changed: dict[str, Any], words: tuple[str, ...]
 ) -> None:
     one(value_problems(s | changed), *words)
+
+
+@pytest.mark.parametrize("way", ["app", "app.server", "create_app()", "f('a', {'b': [1, -2.5, None]}, c=True).wsgi"])
+def test_the_ways_to_name_the_application_are_accepted(s: dict[str, Any], way: str) -> None:
+    assert list(value_problems({**s, "callable": way})) == []
+    assert list(value_problems({**s, "module": f"shop.web:{way}"})) == []
 
 
 def test_the_ways_to_describe_it_are_accepted(s: dict[str, Any]) -> None:
