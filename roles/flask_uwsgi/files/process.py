@@ -7,11 +7,13 @@ threads mode it waits for threads that the application has started for as long a
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
+import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import CodeType, FrameType, TracebackType
 from typing import Any
@@ -28,9 +30,13 @@ class LateError(BaseException):
     """What was to end has not, in the time that it had."""
 
 
+class EntryError(Exception):
+    """The application cannot be served as the variables say."""
+
+
 def foreign(file: str) -> bool:
     """Tell whether a file is the application's or an installed package's."""
-    ours = file.startswith(("<", f"{_OWN}/")) or "/site-packages/gevent/" in file
+    ours = file.startswith(("<", "src/gevent", f"{_OWN}/")) or "/site-packages/gevent/" in file
     return not ours and ("/site-packages/" in file or not file.startswith(f"{_STDLIB}/"))
 
 
@@ -49,26 +55,27 @@ def place(frame: FrameType | None) -> str:
     return ""
 
 
-def thread_names(*, daemons: bool) -> list[str]:
-    """Return the threads that run beside this one, each with the place where it is or begins.
+def threads(*, daemons: bool) -> list[Any]:
+    """Return the threads that run beside this one and that Python has started: uWSGI's own are none.
 
     Args:
-        daemons: whether to name those, too, that Python does not wait for.
+        daemons: whether to return those, too, that Python does not wait for.
     """
     threading = sys.modules.get("threading")
-    frames = sys._current_frames()
-    names = []
-    for thread in threading.enumerate() if threading else ():
-        # uWSGI's own threads are such that Python has not started.
-        if thread in (threading.current_thread(), threading.main_thread()) or isinstance(
-            thread, threading._DummyThread
-        ):
-            continue
-        if daemons or not thread.daemon:
-            code = getattr(getattr(thread, "_target", None) or type(thread).run, "__code__", None)
-            begins = shown(code.co_filename, code.co_firstlineno) if _is_foreign(code) else ""
-            names.append(_named(thread.name, begins or place(frames.get(thread.ident or 0))))
-    return names
+    return [
+        thread
+        for thread in (threading.enumerate() if threading else ())
+        if thread not in (threading.current_thread(), threading.main_thread())
+        and not isinstance(thread, threading._DummyThread)
+        and (daemons or not thread.daemon)
+    ]
+
+
+def thread_name(thread: Any, started: str = "") -> str:
+    """Return the name of a thread, with the line that started it; where that is unknown, where it begins or is."""
+    code = getattr(getattr(thread, "_target", None) or type(thread).run, "__code__", None)
+    begins = shown(code.co_filename, code.co_firstlineno) if _is_foreign(code) else ""
+    return _named(thread.name, started or begins or place(sys._current_frames().get(thread.ident or 0)))
 
 
 def _is_foreign(code: CodeType | None) -> bool:
@@ -164,7 +171,7 @@ class End:
                 threading._shutdown()
         except LateError:
             pass
-        if names := thread_names(daemons=False):
+        if names := [thread_name(thread) for thread in threads(daemons=False)]:
             more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
             say(
                 f"does not wait longer than {seconds:.0f} s for threads that do not end: "
@@ -213,6 +220,157 @@ def flush_files() -> None:
                     continue
 
 
+class Fork:
+    """Finds what an application has opened and started that workers which are forked from it cannot share.
+
+    Args:
+        traced: whether to note the lines that open and start things; it costs time for as long as the process lives.
+    """
+
+    def __init__(self, *, traced: bool) -> None:
+        self.traced = traced
+        self._before: dict[int, str] = {}
+        # Where a file, by its path, and a socket were opened, and where a child was started.
+        self._opened: dict[str, str] = {}
+        self._sockets: list[tuple[Any, str]] = []
+        self._started = ""
+        self._begun: dict[int, str] = {}
+        self._restore: Callable[[], None] = lambda: None
+        # Where a descriptor was first seen.
+        self._seen: dict[int, str] = {}
+        self._over = False
+
+    def begin(self) -> None:
+        """Begin to note what is opened."""
+        self._before = descriptors()
+        if self.traced:
+            import threading
+
+            sys.addaudithook(self._audit)
+            start = threading.Thread.start
+
+            def starting(thread: Any) -> None:
+                self._begun[id(thread)] = place(sys._getframe(1))
+                start(thread)
+
+            threading.Thread.start = starting  # type: ignore[method-assign]
+            self._restore = lambda: setattr(threading.Thread, "start", start)
+
+    def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self._over:
+            return
+        if event == "open" and isinstance(arguments[0], str):
+            self._opened.setdefault(os.path.abspath(arguments[0]), place(sys._getframe(1)))  # noqa: PTH100
+        elif event == "sqlite3.connect":
+            self._opened[os.path.abspath(os.fsdecode(arguments[0]))] = place(sys._getframe(1))  # noqa: PTH100
+        elif event == "socket.connect":
+            self._sockets.append((arguments[0], place(sys._getframe(1))))
+        elif event in ("os.fork", "os.forkpty", "os.posix_spawn", "subprocess.Popen"):
+            self._started = place(sys._getframe(1))
+        elif event == "import":
+            # What was opened without Python's knowledge was so before this line.
+            for number in descriptors().keys() - self._before.keys() - self._seen.keys():
+                self._seen[number] = place(sys._getframe(1))
+
+    def found(self) -> list[str]:
+        """Return in words, each with its place, what is open and runs now and did not before."""
+        self._over = True
+        self._restore()
+        found = [
+            f"the thread {thread_name(thread, self._begun.get(id(thread), ''))}" for thread in threads(daemons=True)
+        ]
+        found += self._children()
+        connected = {one.fileno(): where for one, where in self._sockets if one.fileno() >= 0}
+        for number, target in sorted(descriptors().items()):
+            if self._before.get(number) == target or harmless(number, target):
+                continue
+            where = connected.get(number) or self._opened.get(target) or self._holder(number) or self._seen.get(number)
+            found.append(_named(described(number, target), where or "by an unknown line"))
+        return found
+
+    def _children(self) -> Iterator[str]:
+        for task in os.listdir("/proc/self/task"):  # noqa: PTH208
+            try:
+                with open(f"/proc/self/task/{task}/children", encoding="ascii") as children:  # noqa: PTH123
+                    pids = children.read().split()
+            except OSError:
+                continue
+            yield from (_named(f"the child process {pid}", self._started) for pid in pids)
+
+    @staticmethod
+    def _holder(number: int) -> str:
+        """Return where a module keeps what has a descriptor: a connection that no Python code has opened."""
+        for module in list(sys.modules.values()):
+            file = getattr(module, "__file__", None)
+            if not isinstance(file, str) or not foreign(file) or "/site-packages/" in file:
+                continue
+            for name, value in list(vars(module).items()):
+                if callable(getattr(type(value), "fileno", None)) and _number(value) == number:
+                    return f"{name} in {shown(file, line_of(file, name))}"
+        return ""
+
+
+def _number(value: Any) -> int:
+    try:
+        return int(value.fileno())
+    # Whatever a stranger's method raises.
+    except Exception:
+        return -1
+
+
+def line_of(file: str, name: str) -> int:
+    """Return the line where a module's file first assigns a name; 1 where that is not seen."""
+    try:
+        with open(file, encoding="utf-8", errors="replace") as source:  # noqa: PTH123
+            assigned = re.compile(rf"\s*{re.escape(name)}\b\s*(:[^=]*)?=[^=]")
+            return next((number for number, text in enumerate(source, 1) if assigned.match(text)), 1)
+    except OSError:
+        return 1
+
+
+def descriptors() -> dict[int, str]:
+    """Return the open descriptors of this process, each with what it leads to."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115
+        except OSError:
+            # The one that has read the folder.
+            continue
+    return found
+
+
+def harmless(number: int, target: str) -> bool:
+    """Tell whether processes can share a descriptor: a device, a log that is appended to, a file that is mapped."""
+    if target.startswith(("/dev/", "anon_inode:")):
+        # An event loop's own; gevent's is made anew in a worker.
+        return target.startswith("/dev/") or "gevent.monkey" in sys.modules
+    if not target.startswith("/"):
+        return False
+    flags = fcntl.fcntl(number, fcntl.F_GETFL)
+    if flags & os.O_APPEND:
+        return True
+    with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:  # noqa: PTH123
+        return flags & os.O_ACCMODE == os.O_RDONLY and any(line.rstrip().endswith(f" {target}") for line in maps)
+
+
+def described(number: int, target: str) -> str:
+    """Return in words what a descriptor is."""
+    if not target.startswith("socket:"):
+        return f"the open file {target}" if target.startswith("/") else f"the descriptor {target}"
+    # By the originals: what an application or gevent has made of the module is none of this one's business.
+    import _socket
+
+    connection = _socket.socket(fileno=os.dup(number))
+    try:
+        peer = connection.getpeername()
+    except OSError:
+        return "a socket"
+    finally:
+        connection.close()
+    return "a connection to " + (f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else str(peer or "a process"))
+
+
 @contextmanager
 def loading(*, stop_timeout: float, preload: bool) -> Iterator[None]:
     """Prepare this process for an application, which is loaded within.
@@ -230,7 +388,18 @@ def loading(*, stop_timeout: float, preload: bool) -> Iterator[None]:
         os.register_at_fork(after_in_child=reinit)
     end = End(stop_timeout)
     end.install()
+    # What serves was tried as a canary.
+    fork = Fork(traced=os.environ.get("FLASK_UWSGI_ROLE") != "service")
+    if preload:
+        fork.begin()
     yield
     end.install()
+    if preload and (found := fork.found()):
+        raise EntryError(
+            f"flask_uwsgi_preload=true: workers cannot share what the application has when it is loaded: "
+            f"{'; '.join(found[:_SHOWN])}{f'; and {len(found) - _SHOWN} more' if len(found) > _SHOWN else ''}. "
+            "Open and start it in the worker (a function with @uwsgidecorators.postfork, or the first request), "
+            "or set flask_uwsgi_preload=false, with which each worker loads the application"
+        )
     # The gevent check's hook asks to be told.
     getattr(uwsgi, "application_loaded", bool)()
