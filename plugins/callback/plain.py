@@ -10,7 +10,8 @@ version_added: 0.1.0
 author: The flaskops maintainers
 description:
   - Is the callback P(ansible.builtin.default#callback) but for tasks that fail. Of these it shows the message as lines
-    of text, and Ansible's own words only where the failure is Ansible's, such as that of a template.
+    of text.
+  - Where the failure is Ansible's own, such as that of a template, it shows the innermost cause and its place.
   - Where several hosts fail alike, the message is there once. So it is where a later task repeats it.
   - With C(-v) all of each result is shown.
   - What a task with C(no_log) has failed with is never shown.
@@ -100,9 +101,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         if lines[0].startswith(_ANSIBLE):
             lines[0] = lines[0].removeprefix(_ANSIBLE)
             if not document.get("unreachable"):
-                # With the places in the playbook, which it knows alone, and the message.
-                self._handle_exception(document, use_stderr=on_stderr)
-                lines = []
+                lines = self._innermost() or lines
         text = "\n".join(lines)
         asserted = _ASSERTED if text != "Assertion failed" else set()
         rest = {
@@ -115,6 +114,14 @@ class CallbackModule(Default):  # type: ignore[misc]
         host = str(_part(result, "host").get_name())
         head, body = self._but_told(head, body, task._uuid, host)
         self._display.display("\n".join(line.rstrip() for line in (head, *body)), color=color, stderr=on_stderr)
+
+    def _innermost(self) -> list[str]:
+        """Return the last cause of an error of Ansible's own, with its place in the playbook or the variables."""
+        event = getattr(getattr(self._current_task_result, "exception", None), "event", None)
+        while chain := getattr(event, "chain", None):
+            event = chain.event
+        message, place = (getattr(event, name, None) or "" for name in ("msg", "formatted_source_context"))
+        return [printable(line) for line in f"{message}\n{place}".strip().splitlines()] if message else []
 
     def _but_told(self, head: str, body: list[str], task: Any, host: str) -> tuple[str, list[str]]:
         """Return head and body of a failure without what was told before."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 MESSAGE = "generation 3f2a90c1d5e7 (gevent) does not serve: it was not ready.\nIts last log lines:\n    waiting"
@@ -36,12 +37,12 @@ def play(tmp_path: Path) -> Play:
 
     def run(tasks: list[dict[str, Any]], *options: str, settings: dict[str, str] | None = None) -> str:
         play = {"hosts": "one,two", "gather_facts": False, "connection": "local", "tasks": tasks}
-        (tmp_path / "play.json").write_text(json.dumps([play]))
+        (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
         done = subprocess.run(
             [
                 *("ansible-playbook", "--forks=1", "-i", "one,two,"),
-                *("-e", f"ansible_python_interpreter={sys.executable}", *options, "play.json"),
+                *("-e", f"ansible_python_interpreter={sys.executable}", *options, "play.yml"),
             ],
             capture_output=True,
             text=True,
@@ -116,9 +117,12 @@ def test_warnings_are_shown_as_always(play: Play) -> None:
 
 
 def test_a_failure_of_ansible_s_own_names_its_place(play: Play) -> None:
-    shown = play([{"name": "Show", "ansible.builtin.debug": {"msg": "{{ nothing }}"}}])
-    assert shown.count("'nothing' is undefined\n") >= 1 and "Origin: " in shown
-    assert "fatal: [one]: FAILED!\nfatal: [two]: FAILED!\n" in shown
+    shown = play(
+        [{"name": "Show", "ansible.builtin.debug": {"msg": "{{ inner }}"}, "vars": {"inner": "{{ nothing }}"}}]
+    )
+    assert re.search(r"\nfatal: \[one\]: FAILED!\n    'nothing' is undefined\n    Origin: \S+play\.yml:\d+", shown)
+    assert "fatal: [two]: FAILED! As on one.\n" in shown
+    assert shown.count("is undefined") == 1 and "caused by" not in shown
 
 
 def test_items_of_a_loop_are_shown_one_by_one(play: Play) -> None:
