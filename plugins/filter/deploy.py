@@ -210,6 +210,8 @@ def gevent_refusal(check: dict[str, Any]) -> str:
     Args:
         check: the result of the gevent check.
     """
+    if check.get("common"):
+        return common_failure(check)
     lines = ["flask_uwsgi_mode=gevent breaks this application, says the gevent check:"]
     for name, part in check["checks"].items():
         for finding in part["findings"]:
@@ -222,6 +224,23 @@ def gevent_refusal(check: dict[str, Any]) -> str:
         "What runs was not touched."
     )
     return "\n".join(lines)
+
+
+def common_failure(check: dict[str, Any]) -> str:
+    """Tell why an application is refused that would fail in threads mode, too.
+
+    Args:
+        check: the result of the gevent check.
+    """
+    findings = check["checks"]["imports"]["findings"]
+    evidence = next((found["evidence"] for found in findings if found["level"] == "blocks"), [])
+    return "\n".join(
+        (
+            f"{check['cause']}.",
+            *(("Its last log lines:", *(f"    {line}" for line in evidence)) if evidence else ()),
+            "This is not gevent's doing: threads mode would fail in the same way. What runs was not touched.",
+        )
+    )
 
 
 def deploy_summary(hosts: list[dict[str, Any]]) -> str:
@@ -276,6 +295,7 @@ class FilterModule:
         return {
             "application_files": values.application_files,
             "collisions": collisions,
+            "common_failure": common_failure,
             "decided": decided,
             "deploy_summary": deploy_summary,
             "environment_file": environment_file,

@@ -16,6 +16,7 @@ _CALLS = {
     "accept", "connect", "epoll_wait", "getaddrinfo", "gethostbyname", "recv", "recvfrom", "recvmsg", "send", "sendmsg",
     "sendto",
 }  # fmt: skip
+_PEERS = {"accept", "connect", "gethostbyname", "sendto"}
 # Clients of servers, by the name of their library; auditwheel adds a hash to it.
 _CLIENTS = re.compile(
     r"lib(pq|mysqlclient|mariadb|curl|ssl|zmq|rdkafka|memcached|odbc|ldap|ldap_r|gssapi_krb5|krb5|hiredis|mongoc"
@@ -50,7 +51,8 @@ class Wants:
 
     def network(self) -> list[str]:
         """Return the reasons to believe that it talks to the network by itself; none where there are none."""
-        calls = sorted(self.symbols & _CALLS)
+        # Without one of these it has no peer: what waits for threads or files of its own calls some of the others.
+        calls = sorted(self.symbols & _CALLS) if self.symbols & _PEERS else []
         clients = [name for name in self.libraries if _CLIENTS.match(name)]
         return [*(f"calls {name}()" for name in calls), *(f"is linked to {name}" for name in clients)]
 

@@ -14,12 +14,13 @@ from itertools import takewhile
 from typing import Any
 
 from .gevent_probe import Measured
+from .unhealthy import gist
 
 LEVELS = ("ok", "warning", "blocks")
 CHECKS = ("imports", "libraries", "cooperation")
 
 # Milliseconds below which the processor decides how long a request takes, and its waiting cannot be seen.
-_FAST_MS = 5
+FAST_MS = 5
 # Milliseconds a request may compute before others feel it.
 _LONG_MS = 100
 _OVERLAPS, _HARDLY = 0.5, 0.3
@@ -69,6 +70,8 @@ class Evidence:
         failure: why it never answered (``hangs``, ``memory``, ``ended``), or None.
         cause: the likeliest cause of that, in words.
         trace: the stack it hangs in or crashed in, or its last log lines.
+        common: whether it fails for a reason that is not gevent's, so that it would in threads mode, too.
+        chosen: whether the operator has chosen the path that was asked, rather than the one of the health.
         died: whether its worker died while it was asked.
         installed: distributions with their versions.
         network: compiled modules that talk to the network by themselves: ``module``, ``why``.
@@ -81,6 +84,8 @@ class Evidence:
     failure: str | None = None
     cause: str = ""
     trace: Sequence[str] = ()
+    common: bool = False
+    chosen: bool = False
     died: bool = False
     installed: Mapping[str, str] = field(default_factory=dict)
     network: Sequence[Mapping[str, Any]] = ()
@@ -162,15 +167,9 @@ def imports(evidence: Evidence) -> Iterator[Finding]:
     if back := evidence.names("unpatched"):
         level = "blocks" if set(back) & _CORE else "warning"
         yield Finding(level, f"put back what gevent had replaced: {', '.join(back)}", (), "Do not reload these modules")
-    for key, what in (("locks", "a lock"), ("threads", "a thread")):
-        rows = evidence.rows(key)
-        native = tuple(str(row.get("where")) for row in rows if row.get("kind") == "native")
-        greenlets = tuple(str(row.get("where")) for row in rows if row.get("kind") == "greenlet")
-        if native:
-            why = "it blocks every request of its worker" if key == "locks" else "it does not exist in the workers"
-            yield Finding("warning", f"asks gevent for {what} of the unpatched kind: {why}", native, _YIELD)
-        if greenlets:
-            yield Finding("note", f"makes {what} when it is imported; it was patched and is harmless", greenlets)
+    if native := tuple(str(row.get("where")) for row in evidence.rows("locks") if row.get("kind") == "native"):
+        what = "asks gevent for a lock of the unpatched kind: it blocks every request of its worker"
+        yield Finding("warning", what, native, _YIELD)
     again = tuple(str(row.get("where")) for row in evidence.rows("patches"))
     if again:
         yield Finding("note", "patches once more itself, which changes nothing", again)
@@ -192,12 +191,19 @@ def _not_loaded(evidence: Evidence) -> Iterator[Finding]:
             trace,
             "Raise flask_uwsgi_gevent_check_memory_mb",
         )
-    if evidence.failure == "ended":
+    if evidence.failure == "ended" and evidence.common:
+        yield Finding(
+            "blocks",
+            f"the application cannot be loaded, whichever the mode: {evidence.cause}",
+            trace,
+            "Mend this first: gevent is not its cause",
+        )
+    elif evidence.failure == "ended":
         yield Finding(
             "blocks",
             f"the application cannot be loaded in gevent mode: {evidence.cause or 'see its log'}",
             trace,
-            "Where it can be loaded in threads mode, what gevent replaces is the cause",
+            "Try flask_uwsgi_mode=threads: if it can be loaded there, what gevent replaces is the cause",
         )
 
 
@@ -257,9 +263,6 @@ def libraries(evidence: Evidence, catalogue: Mapping[str, Any]) -> Iterator[Find
             loops,
             "Use a client without asyncio, or run the loop in a thread (gevent.get_hub().threadpool.apply)",
         )
-    users = tuple(f"{row.get('module')} ({row.get('file')})" for row in evidence.rows("asyncio"))
-    if users and not loops:
-        yield Finding("note", "asyncio is imported; only where a request runs its loop does gevent mode break", users)
 
 
 def modules(entry: Mapping[str, Any]) -> list[str]:
@@ -317,7 +320,7 @@ def _library(entry: Mapping[str, Any], found: tuple[str, str], loaded: bool, evi
 
 def _overlaps(measured: Measured | None) -> bool:
     return bool(
-        measured and measured.least_ms >= _FAST_MS and (measured.overlap or 0) >= _OVERLAPS and not measured.unfinished
+        measured and measured.least_ms >= FAST_MS and (measured.overlap or 0) >= _OVERLAPS and not measured.unfinished
     )
 
 
@@ -343,12 +346,14 @@ def _together(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Fi
         yield Finding("blocks", what, _culprit(evidence), _YIELD)
     elif bad:
         told = ", ".join(f"{count} × {status if status != '0' else 'no answer'}" for status, count in bad.items())
-        what = f"{asked} answers alone, and of {measured.requests} at once: {told}. {_one_line(measured.said)}"
+        what = f"{asked} answers alone, and of {measured.requests} at once: {told}. {gist(measured.said)}"
         loops = tuple(str(row.get("where")) for row in evidence.rows("loops"))
         yield Finding("blocks", what.strip(), loops or _culprit(evidence), _YIELD)
-    elif measured.least_ms < _FAST_MS:
-        what = f"{asked} answers too fast to tell ({measured.least_ms:.1f} ms)"
-        yield Finding("note", what, (), f"Set {_PATH} to a path that waits, such as one that asks the data base")
+    elif measured.least_ms < FAST_MS:
+        # Of a path for the health nothing else is expected.
+        if evidence.chosen:
+            what = f"{_PATH}={measured.path} answers too fast to tell ({measured.least_ms:.1f} ms)"
+            yield Finding("note", what, (), "Set it to a path that waits, such as one that asks the data base")
     # On a busy host one that computes can take so long alone that many seem to overlap.
     elif (measured.overlap or 0) < _OVERLAPS or measured.cpu_ms >= _LONG_MS:
         yield from _in_turns(evidence, measured, asked)
@@ -356,6 +361,10 @@ def _together(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Fi
 
 def _alone(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Finding]:
     last = measured.alone[-1]
+    if evidence.common:
+        what = f"it cannot be told: {evidence.cause}"
+        yield Finding("warning", what, (), "Mend this first: gevent is not its cause")
+        return
     wanted = measured.wanted or "a status below 500"
     if last["status"] == 0:
         waiting = next((stack for stack in evidence.stacks("waiting") if _INSIDE.search(stack[0])), ())
@@ -370,7 +379,7 @@ def _alone(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Findi
         yield Finding("warning", what, (), f"Set {_PATH} to a path that answers {wanted} by itself, without a login")
     else:
         what = f"it cannot be told: {asked} answers {last['status']} instead of {wanted}, even alone"
-        yield Finding("warning", what, (last["said"][:200],), f"Set {_PATH} to a path that answers {wanted}")
+        yield Finding("warning", what, (gist(str(last["said"])),), f"Set {_PATH} to a path that answers {wanted}")
 
 
 def _in_turns(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Finding]:
@@ -403,7 +412,3 @@ def _culprit(evidence: Evidence) -> tuple[str, ...]:
 
 def _blocking(evidence: Evidence) -> tuple[str, ...]:
     return next(iter(evidence.stacks("blocked")), ())[:_SHOWN]
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:200]

@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .gevent_check import FAST_MS
+
 _SIGNS = {"note": "note", "warning": "WARNING", "blocks": "BLOCKS"}
 
 
@@ -35,8 +37,10 @@ def _summary(name: str, found: Mapping[str, Any], check: Mapping[str, Any]) -> s
         if check.get("single_ms") is None:
             return f"GET {check['path']}: not measured"
         shares = f"overlap {check['overlap']:.0%}, computing {check['cpu_share']:.0%}"
+        if check["least_ms"] < FAST_MS:
+            shares = "too short to see it wait"
         return (
-            f"GET {check['path']}: {check['single_ms']:.1f} ms alone, {check['requests']} at once "
+            f"GET {check['path']}: {check['least_ms']:.1f} ms alone, {check['requests']} at once "
             f"{check['burst_ms']:.1f} ms ({shares})"
         )
     count = len(found["findings"])

@@ -64,10 +64,11 @@ EXAMPLES = r"""
 RETURN = r"""
 check:
   description: >-
-    verdict (ok, warning or blocks), failure (why the application was not loaded, or null), checks (imports, libraries
+    verdict (ok, warning or blocks), failure (why the application was not loaded, or null), common (whether it fails for
+    a reason that is not gevent's), cause (that reason), checks (imports, libraries
     and cooperation, each with its verdict and findings of level, what, evidence and remedy), generation, release,
-    path, requests, single_ms, burst_ms, overlap, cpu_share, catalogue (its version), duration_s, and all that was
-    measured.
+    path, requests, least_ms, single_ms, burst_ms, overlap, cpu_share, catalogue (its version), duration_s, and all that
+    was measured.
   type: dict
   returned: when not in check mode
 """
@@ -83,18 +84,22 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, credentials, lock
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.blame import in_either_mode
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.elf import ElfError, wants
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import explain, telling
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.foreign import printable
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_check import Evidence, judge, normalized
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_instance import Instance, running
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_probe import measure
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_probe import Measured, measure
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.manifest import Manifest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.unhealthy import advice, gist
 
 RESULT = "gevent_check.json"
 _MOST_VERSION = 50
+# The first status that tells of an error of the application.
+_ERROR = 500
 
 
 def distributions(paths: list[Path]) -> dict[str, str]:
@@ -139,6 +144,28 @@ def network(loaded: Mapping[str, Any], root: Path) -> list[dict[str, Any]]:
     return found
 
 
+def chosen(manifest: Manifest, asked: Mapping[str, Any]) -> bool:
+    """Tell whether another path is asked than the one of the health."""
+    return (asked["path"] or "/", asked["status"]) != (manifest.health.path, manifest.health.status)
+
+
+def unhealthy_cause(instance: Instance, manifest: Manifest, measured: Measured, host: str) -> str:
+    """Return why the path of the health does not answer as it should, if that is surely not gevent's doing."""
+    last = measured.alone[-1] if measured.alone and measured.single_ms is None else None
+    if last is None or not last["status"]:
+        return ""
+    status = int(last["status"])
+    shown = gist(str(last["said"])) if not last["location"] else f"a redirect to {last['location']}"
+    problem = f"GET {measured.path} answered {status} instead of {measured.wanted}: {shown}"
+    if status < _ERROR:
+        said = advice(status, measured.wanted, measured.path, host, str(last["location"]))
+        return f"{problem}. {said}" if said else problem
+    logged, unit, root = instance.log(), instance.state(), str(instance.layout.root)
+    if not in_either_mode(logged, manifest, unit, root, loading=False):
+        return ""
+    return explain(logged, manifest, problem, unit, root) or problem
+
+
 def look(instance: Instance, manifest: Manifest, asked: Mapping[str, Any]) -> Evidence:
     """Run the instance and return what was seen."""
     layout, started = instance.layout, time.monotonic()
@@ -150,9 +177,12 @@ def look(instance: Instance, manifest: Manifest, asked: Mapping[str, Any]) -> Ev
     failure = instance.start(started + asked["timeout"] / 2)
     if failure:
         logged = instance.log()
-        cause = explain(logged, manifest, "", instance.state(), str(layout.root)) if failure == "ended" else ""
+        unit, root = instance.state(), str(layout.root)
+        ended = failure == "ended"
+        cause = explain(logged, manifest, "", unit, root) if ended else ""
+        common = bool(cause) and in_either_mode(logged, manifest, unit, root, loading=True)
         trace = instance.hanging() if failure == "hangs" else telling(logged)
-        return Evidence(failure=failure, cause=cause, trace=trace, roots=roots)
+        return Evidence(failure=failure, cause=cause, common=common, trace=trace, roots=roots)
     loaded, told = instance.loaded(), {}
     worker = instance.worker
 
@@ -171,14 +201,18 @@ def look(instance: Instance, manifest: Manifest, asked: Mapping[str, Any]) -> Ev
         when_late=when_late,
     )
     died = instance.worker != worker
+    cause = "" if died or chosen(manifest, asked) else unhealthy_cause(instance, manifest, measured, asked["host"])
     told = told or instance.tell()
     # By now the requests have imported what they need, too.
-    loaded |= {name: told[name] for name in ("modules", "asyncio", "extensions") if name in told}
+    loaded |= {name: told[name] for name in ("modules", "extensions") if name in told}
     folders = [path for said in listed(loaded, "path") if (path := within(said, layout.root))]
     return Evidence(
         loaded=loaded,
         told=told,
         died=died,
+        cause=cause,
+        common=bool(cause),
+        chosen=chosen(manifest, asked),
         trace=(instance.crash() or telling(instance.log())) if died else (),
         measured=measured,
         installed=distributions([*sites, *folders]),
@@ -198,8 +232,11 @@ def check(layout: Layout, manifest: Manifest, asked: Mapping[str, Any]) -> dict[
         "release": manifest.release,
         **judge(evidence, asked["catalogue"]),
         "failure": evidence.failure,
+        "common": evidence.common,
+        "cause": evidence.cause,
         "path": asked["path"] or "/",
         **{name: measured.get(name) for name in ("single_ms", "burst_ms", "overlap", "cpu_share", "busy_share")},
+        "least_ms": round(evidence.measured.least_ms, 2) if evidence.measured else None,
         "requests": asked["requests"],
         "measured": measured,
         "catalogue": asked["catalogue"]["version"],

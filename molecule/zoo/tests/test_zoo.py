@@ -45,6 +45,24 @@ def test_the_finding_names_the_file_and_the_line_and_a_remedy(animal: dict[str, 
         assert all(one["remedy"] for one in told) or "evidence" not in wanted
 
 
+@every_animal
+def test_gevent_is_blamed_for_nothing_that_threads_mode_would_not_bear_either(animal: dict[str, Any]) -> None:
+    found = checked(animal["name"])
+    assert (found["common"], bool(found["cause"])) == (
+        animal.get("common", False),
+        found["failure"] == "ended" or found["common"],
+    )
+
+
+@pytest.mark.parametrize("name", ["harmless", "sample"])
+def test_of_what_is_harmless_no_word_is_said(name: str) -> None:
+    assert {part: check["findings"] for part, check in checked(name)["checks"].items()} == {
+        "imports": [],
+        "libraries": [],
+        "cooperation": [],
+    }
+
+
 def test_requests_that_wait_as_one_should_are_seen_to_overlap() -> None:
     assert checked("cooperates")["overlap"] > 0.5
 

@@ -376,20 +376,8 @@ def unpatched() -> Iterator[str]:
 
 
 def imported() -> dict[str, Any]:
-    """Return what is imported by now: all modules by name, those that use asyncio, and the compiled ones."""
-    return {"modules": sorted(sys.modules), "asyncio": list(asyncio_users()), "extensions": list(extensions())}
-
-
-def asyncio_users() -> Iterator[dict[str, str]]:
-    """Yield the application's and the installed modules that hold asyncio or a part of it."""
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if foreign(file) and any(
-            str(getattr(value, "__name__" if isinstance(value, ModuleType) else "__module__", "")).partition(".")[0]
-            == "asyncio"
-            for value in list(vars(module).values())
-        ):
-            yield {"module": name, "file": str(file)}
+    """Return what is imported by now: all modules by name, and the compiled ones."""
+    return {"modules": sorted(sys.modules), "extensions": list(extensions())}
 
 
 def extensions() -> Iterator[dict[str, str]]:

@@ -29,10 +29,12 @@ def elf(libraries: list[str], undefined: list[str], defined: list[str]) -> bytes
 
 def test_what_a_module_wants_is_read(tmp_path: Path) -> None:
     file = tmp_path / "driver.so"
-    file.write_bytes(elf(["libpq.so.5", "libc.so.6"], ["recv", "PQexec"], ["PyInit_driver", "connect"]))
+    file.write_bytes(elf(["libpq.so.5", "libc.so.6"], ["recv", "connect", "PQexec"], ["PyInit_driver", "accept"]))
     found = wants(file)
-    assert found == Wants(("libpq.so.5", "libc.so.6"), frozenset({"recv", "PQexec"}))
-    assert found.network() == ["calls recv()", "is linked to libpq.so.5"]
+    assert found == Wants(("libpq.so.5", "libc.so.6"), frozenset({"recv", "connect", "PQexec"}))
+    assert found.network() == ["calls connect()", "calls recv()", "is linked to libpq.so.5"]
+    # It waits for what it has made itself.
+    assert Wants(("libc.so.6",), frozenset({"epoll_wait", "recv", "send"})).network() == []
 
 
 @pytest.mark.parametrize("library", ["libpq-9f8a1c.so.5.16", "libcurl.so.4", "libssl-1b2c.so.3", "libzmq.so.5"])

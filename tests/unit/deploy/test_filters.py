@@ -283,6 +283,18 @@ def test_what_was_decided_is_known_of_any_host_of_the_application_for_the_same_a
     assert decided([first, second, other], "shop", "r2") == {}
 
 
+def test_what_fails_in_either_mode_is_not_said_to_be_gevent_s() -> None:
+    found = {"level": "blocks", "what": "w", "evidence": ["KeyError: 'DSN'"], "remedy": "r"}
+    check = {**said("blocks"), "common": True, "cause": "it raised KeyError: 'DSN'. Set DSN"}
+    check["checks"] = {"imports": {"verdict": "blocks", "findings": [found]}}
+    assert gevent_refusal(check).splitlines() == [
+        "it raised KeyError: 'DSN'. Set DSN.",
+        "Its last log lines:",
+        "    KeyError: 'DSN'",
+        "This is not gevent's doing: threads mode would fail in the same way. What runs was not touched.",
+    ]
+
+
 def test_a_refusal_tells_what_blocks_where_and_what_to_do() -> None:
     told = gevent_refusal(said("blocks")).splitlines()
     assert told[0].startswith("flask_uwsgi_mode=gevent breaks this application")

@@ -143,11 +143,16 @@ def test_what_was_put_back_counts_by_how_much_depends_on_it(name: str, level: st
     assert one("imports", loaded={"unpatched": [name]})["level"] == level
 
 
-@pytest.mark.parametrize("key", ["locks", "threads"])
-@pytest.mark.parametrize(("kind", "level"), [("native", "warning"), ("greenlet", "note")])
-def test_locks_and_threads_count_by_their_kind(key: str, kind: str, level: str) -> None:
-    finding = one("imports", loaded={key: [{"kind": kind, "where": RELEASE + "run.py:5 <module>", "count": 1}]})
-    assert (finding["level"], finding["evidence"]) == (level, ["run.py:5 <module>"])
+def test_a_lock_of_the_unpatched_kind_is_a_warning() -> None:
+    row = {"kind": "native", "where": RELEASE + "run.py:5 <module>", "count": 1}
+    finding = one("imports", loaded={"locks": [row]})
+    assert (finding["level"], finding["evidence"]) == ("warning", ["run.py:5 <module>"])
+
+
+@pytest.mark.parametrize(("key", "kind"), [("locks", "greenlet"), ("threads", "greenlet"), ("threads", "native")])
+def test_what_is_harmless_is_not_told(key: str, kind: str) -> None:
+    row = {"kind": kind, "where": RELEASE + "run.py:5 <module>", "count": 1}
+    assert found("imports", loaded={key: [row]}) == ("ok", [])
 
 
 def test_patching_once_more_is_worth_a_note() -> None:
@@ -159,6 +164,15 @@ def test_an_application_that_is_not_loaded_is_told_with_the_trace(failure: str, 
     finding = one("imports", measured=None, failure=failure, cause="because", trace=[RELEASE + "run.py:1 <module>"])
     assert (finding["level"], finding["evidence"]) == (level, ["run.py:1 <module>"])
     assert found("cooperation", measured=None, failure=failure)[0] == "warning", "nothing was measured"
+
+
+def test_gevent_is_not_blamed_for_what_fails_in_either_mode() -> None:
+    cause = "flask_uwsgi_module=shop:app raised while it was loaded: KeyError: 'SECRET_KEY'. Set SECRET_KEY"
+    finding = one("imports", measured=None, failure="ended", cause=cause, common=True)
+    assert finding["what"] == f"the application cannot be loaded, whichever the mode: {cause}"
+    assert "gevent is not its cause" in finding["remedy"]
+    finding = one("imports", measured=None, failure="ended", cause=cause)
+    assert "in gevent mode" in finding["what"] and "flask_uwsgi_mode=threads" in finding["remedy"]
 
 
 # Libraries.
@@ -184,7 +198,7 @@ def test_a_measured_overlap_is_not_contradicted_by_a_suspicion() -> None:
     times = [{"status": 200, "seconds": seconds, "said": "", "location": ""} for seconds in (0.3, 0.009, 0.002, 0.008)]
     noisy = measured(single_ms=8.0, burst_ms=20.0, alone=times)
     assert one("libraries", loaded=loaded, installed={"psycopg2": "2.9"}, measured=noisy)["level"] == "blocks"
-    assert "too fast to tell (2.0 ms)" in one("cooperation", measured=noisy)["what"]
+    assert "too fast to tell (2.0 ms)" in one("cooperation", measured=noisy, chosen=True)["what"]
     hung = measured(unfinished=3)
     assert one("libraries", loaded=loaded, installed={"psycopg2": "2.9"}, measured=hung)["level"] == "blocks"
 
@@ -211,11 +225,11 @@ def test_a_compiled_module_that_is_not_known_is_named_and_worsens_nothing() -> N
     assert finding["evidence"] == ["calls recv()"]
 
 
-def test_asyncio_is_worth_a_note_and_its_loop_in_a_request_a_warning() -> None:
-    users = {"asyncio": [{"module": "client", "file": RELEASE + "client.py"}]}
-    assert one("libraries", loaded=users)["evidence"] == ["client (client.py)"]
+def test_a_loop_of_asyncio_in_a_request_is_a_warning_and_its_import_is_nothing() -> None:
+    imported = {"modules": ["asyncio", "sqlalchemy.ext.asyncio"]}
+    assert found("libraries", loaded=imported) == ("ok", [])
     loops = {"loops": [{"kind": "loop", "where": "run.py:9 index", "count": 3}]}
-    finding = one("libraries", loaded=users, told=loops)
+    finding = one("libraries", loaded=imported, told=loops)
     assert (finding["level"], finding["evidence"]) == ("warning", ["run.py:9 index"])
 
 
@@ -262,8 +276,9 @@ def test_a_host_that_is_too_busy_is_not_the_application_s_fault() -> None:
 
 def test_an_answer_that_is_too_fast_tells_nothing_and_is_ok() -> None:
     fast = measured(single_ms=0.9, burst_ms=8.0, overlap=0.1)
-    finding = one("cooperation", measured=fast, told=BLOCKED)
-    assert finding["level"] == "note" and "flask_uwsgi_gevent_check_path" in finding["remedy"]
+    assert found("cooperation", measured=fast, told=BLOCKED) == ("ok", [])
+    finding = one("cooperation", measured=fast, told=BLOCKED, chosen=True)
+    assert finding["level"] == "note" and "flask_uwsgi_gevent_check_path=/probe answers too fast" in finding["what"]
 
 
 def test_requests_that_never_end_at_once_block_however_fast_one_is() -> None:
@@ -275,7 +290,7 @@ def test_errors_that_come_only_at_once_block_and_show_the_body() -> None:
     errors = measured(statuses={"200": 1, "500": 8, "0": 1}, said="<p>\nbroken</p>")
     finding = one("cooperation", measured=errors)
     assert finding["level"] == "blocks"
-    assert "8 × 500, 1 × no answer. <p> broken</p>" in finding["what"]
+    assert "8 × 500, 1 × no answer. broken" in finding["what"]
 
 
 @pytest.mark.parametrize(
@@ -291,6 +306,15 @@ def test_a_probe_that_fails_alone_tells_nothing_and_never_blocks(answer: dict[st
     finding = one("cooperation", measured=alone)
     assert finding["level"] == "warning" and finding["what"].startswith("it cannot be told: ")
     assert told in finding["what"] and finding["remedy"]
+
+
+def test_an_answer_that_threads_mode_would_give_as_well_is_told_with_its_cause() -> None:
+    alone = measured(single_ms=None, alone=[{"status": 404, "seconds": 0.1, "said": "no", "location": ""}])
+    finding = one("cooperation", measured=alone, common=True, cause="GET /probe answered 404 instead of 200: no")
+    assert (finding["level"], finding["what"]) == (
+        "warning",
+        "it cannot be told: GET /probe answered 404 instead of 200: no",
+    )
 
 
 def test_a_request_that_waits_for_a_thread_that_no_worker_has_blocks() -> None:

@@ -63,7 +63,8 @@ def instance(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> FakeIn
         yield found
 
     def measure(*_: Any, when_late: Callable[[], None], **__: Any) -> Measured:
-        return Measured("/healthz", 10, 200, [], 200.0, 220.0, 0.98, 0.1, 0.1, {"200": 10})
+        alone = [{"status": 200, "seconds": 0.2, "said": "", "location": ""}] * 4
+        return Measured("/healthz", 10, 200, alone, 200.0, 220.0, 0.98, 0.1, 0.1, {"200": 10})
 
     monkeypatch.setattr(gevent_check, "running", running)
     monkeypatch.setattr(gevent_check, "measure", measure)
@@ -99,6 +100,76 @@ def test_an_application_that_is_not_loaded_is_a_verdict_and_no_failure(
     assert any(evidence in line for line in finding["evidence"])
 
 
+TRACE = """Traceback (most recent call last):
+  File "/opt/shop/releases/r1/run.py", line 3, in <module>
+    {code}
+{raised}
+unable to load app 0 (mountpoint='') (callable not found or import error)"""
+
+
+@pytest.mark.parametrize(
+    ("raised", "common"),
+    [
+        ("ModuleNotFoundError: No module named 'numpy'", True),
+        ("EntryError: flask_uwsgi_module=main:app is an ASGI application: no", True),
+        ("NameError: name 'x' is not defined", True),
+        ("ImportError: cannot import name 'Flusk' from 'flask' (flask.py)", True),
+        ("ImportError: cannot import name 'EpollSelector' from 'selectors' (selectors.py)", False),
+        ("OSError: [Errno 30] Read-only file system: 'instance'", True),
+        ("PermissionError: [Errno 13] Permission denied: '/etc/shop'", True),
+        ("RuntimeError: SECRET_KEY is not set", True),
+        ("RuntimeError: this application needs real threads", False),
+        ("RecursionError: maximum recursion depth exceeded", False),
+        ("AttributeError: module 'select' has no attribute 'epoll'", False),
+    ],
+)
+def test_what_fails_in_either_mode_is_told_from_what_may_be_gevent_s(
+    call_module: Call, instance: FakeInstance, monkeypatch: pytest.MonkeyPatch, raised: str, common: bool
+) -> None:
+    instance.failure = "ended"
+    monkeypatch.setattr(instance, "log", lambda: TRACE.format(code="app = make()", raised=raised).splitlines())
+    check = call_module(gevent_check, generation="g", catalogue=CATALOGUE)["check"]
+    assert (check["common"], check["verdict"]) == (common, "blocks")
+    assert raised.partition(":")[2].strip()[:20] in check["cause"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "path", "common"),
+    [
+        ({"status": 404, "said": "<title>Not Found</title>", "location": ""}, "/healthz", "404 instead of 200: Not Fo"),
+        ({"status": 302, "said": "", "location": "/login"}, "/healthz", "wants a login"),
+        ({"status": 500, "said": "broken", "location": ""}, "/healthz", ""),
+        ({"status": 0, "said": "timed out", "location": ""}, "/healthz", ""),
+        ({"status": 404, "said": "", "location": ""}, "/report", ""),
+    ],
+)
+def test_an_answer_that_is_no_matter_of_gevent_is_one_of_either_mode(
+    call_module: Call,
+    instance: FakeInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: dict[str, Any],
+    path: str,
+    common: str,
+) -> None:
+    found = Measured(path, 10, 200, [{"seconds": 0.1, **answer}])
+    monkeypatch.setattr(gevent_check, "measure", lambda *_, **__: found)
+    check = call_module(gevent_check, generation="g", path=path, catalogue=CATALOGUE)["check"]
+    assert (check["common"], check["verdict"]) == (bool(common), "warning")
+    assert common in check["cause"]
+
+
+def test_a_request_s_error_of_either_mode_is_told_with_its_cause(
+    call_module: Call, instance: FakeInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Measured("/healthz", 10, 200, [{"status": 500, "seconds": 0.1, "said": "", "location": ""}])
+    log = ["WSGI app 0 (mountpoint='') ready in 1 seconds", *TRACE.splitlines()[:-1]]
+    told = [line.format(code="open('x')", raised="OSError: [Errno 30] Read-only file system: 'x/y'") for line in log]
+    monkeypatch.setattr(instance, "log", lambda: told)
+    monkeypatch.setattr(gevent_check, "measure", lambda *_, **__: found)
+    check = call_module(gevent_check, generation="g", path="/healthz", catalogue=CATALOGUE)["check"]
+    assert check["common"] and "flask_uwsgi_persistent: [x]" in check["cause"]
+
+
 def test_a_worker_that_is_replaced_meanwhile_has_died(
     call_module: Call, instance: FakeInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,7 +190,7 @@ ODD: list[Any] = [
 ]  # fmt: skip
 KEYS = [
     "pid", "python", "gevent", "path", "warnings", "patches", "unpatched", "locks", "threads", "threads_before",
-    "modules", "asyncio", "extensions", "early", "blocked", "waiting", "loops",
+    "modules", "extensions", "early", "blocked", "waiting", "loops",
 ]  # fmt: skip
 
 

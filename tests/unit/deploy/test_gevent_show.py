@@ -15,7 +15,8 @@ def check(**more: Any) -> dict[str, Any]:
         },
         "path": "/slow",
         "requests": 10,
-        "single_ms": 203.1,
+        "least_ms": 203.1,
+        "single_ms": 311.7,
         "burst_ms": 2030.4,
         "overlap": 0.0,
         "cpu_share": 0.011,
@@ -32,6 +33,11 @@ def test_the_verdict_of_each_check_comes_first() -> None:
         "libraries    ok       1 finding",
         "cooperation  blocks   GET /slow: 203.1 ms alone, 10 at once 2030.4 ms (overlap 0%, computing 1%)",
     ]
+
+
+def test_a_path_that_is_too_short_to_tell_says_so_in_its_line() -> None:
+    lines = gevent_table(check(least_ms=1.24, single_ms=27.0, burst_ms=8.0), "app1").splitlines()
+    assert lines[4].endswith("GET /slow: 1.2 ms alone, 10 at once 8.0 ms (too short to see it wait)")
 
 
 def test_what_was_found_is_told_with_evidence_and_remedy_in_lines_that_fit() -> None:
