@@ -41,7 +41,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
         Stage("ruff", f"ruff check {PYTHON_FOLDERS}"),
         Stage("ruff format", f"ruff format --check {PYTHON_FOLDERS}"),
         Stage("mypy app", "env MYPYPATH=app mypy app"),
-        Stage("mypy sandbox, tools, witness", "mypy -p sandbox -p tools -p benchmarks -p tests.witness"),
+        Stage("mypy sandbox, tools, tests", "mypy -p sandbox -p tools -p benchmarks -p tests.witness -p tests.real"),
         # The longest come first. ansible-lint needs one core; the others share the second.
         (
             Stage("ansible-lint", "ansible-lint --offline --strict"),
@@ -61,6 +61,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
         # None of them measures, so they may share the machine. The longest come first.
         (
             Stage("molecule hostile", "molecule test --scenario-name hostile"),
+            Stage("molecule real", "molecule test --scenario-name real"),
             Stage("molecule runbook", "molecule test --scenario-name runbook"),
             Stage("molecule apps (Debian 13)", "molecule test --scenario-name apps"),
             Stage("molecule must_fail", "molecule test --scenario-name must_fail"),
@@ -78,6 +79,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
         Stage("molecule gevent (Debian 13)", "env FLASKOPS_SUITE=trixie molecule test --scenario-name gevent"),
         Stage("molecule threads (Debian 12)", "env FLASKOPS_SUITE=bookworm molecule test --scenario-name threads"),
         (
+            Stage("molecule real (Debian 13)", "env FLASKOPS_SUITE=trixie molecule test --scenario-name real"),
             Stage("molecule apps (Debian 12)", "env FLASKOPS_SUITE=bookworm molecule test --scenario-name apps"),
             Stage(
                 "molecule life (threads, Debian 13)",
@@ -95,6 +97,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
             Stage("molecule zoo (Debian 13)", "env FLASKOPS_SUITE=trixie molecule test --scenario-name zoo"),
         ),
         Stage("table of operations", "python docs/operations.py"),
+        Stage("table of real applications", "python docs/real_apps.py"),
     ),
 }
 
@@ -143,7 +146,8 @@ def main() -> int:
     """Run the groups named on the command line."""
     groups = sys.argv[1:] or list(STAGES)
     # What an earlier run left is no evidence of this one.
-    shutil.rmtree(ROOT / "reports" / "operations", ignore_errors=True)
+    for name in ("operations", "real"):
+        shutil.rmtree(ROOT / "reports" / name, ignore_errors=True)
     started = time.monotonic()
     results: list[bool] = []
     for stage in (stage for group in groups for stage in STAGES[group]):

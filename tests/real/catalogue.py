@@ -91,7 +91,6 @@ class Application:
         ask: asks it what its visitors ask.
         source: a package of the registry, or a folder of molecule/real/apps.
         variables: of flask_uwsgi, without their prefix.
-        by_mode: further ones by the mode.
         load: the path that clients ask for all the time while something is deployed.
         missing: what the deploy says where a variable is missing.
         prepare: shell commands that an operator runs on the host first, as root.
@@ -104,7 +103,6 @@ class Application:
     ask: Callable[[Visitor], None]
     source: str
     variables: Mapping[str, Any] = field(default_factory=dict)
-    by_mode: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     load: str = "/"
     missing: tuple[Missing, ...] = ()
     prepare: str = ""
@@ -114,7 +112,7 @@ class Application:
         """Return every variable of the application in a mode."""
         source = str(APPS / self.source) if (APPS / self.source).is_dir() else self.source
         own = {"source": source, "port": self.port, "processes": 2, "mode": mode, "threads": 16, "canary_seconds": 1}
-        chosen = own | dict(self.variables) | dict(self.by_mode.get(mode, {}))
+        chosen = own | dict(self.variables)
         return {f"flask_uwsgi_{name}": value for name, value in chosen.items()}
 
 
@@ -232,9 +230,6 @@ APPLICATIONS = (
     Application(
         "chat", "Flask-SocketIO", 8059, questions.chat, "chat",
         SECRET | {"module": "app:app", "health_path": "", "processes": 1},
-        by_mode={mode: {"environment": {"ASYNC_MODE": name}} for mode, name in (
-            ("gevent", "gevent_uwsgi"), ("threads", "threading"),
-        )},
         everyday=True,
     ),
     Application(

@@ -82,7 +82,7 @@ class Operator:
         """Remove an application with its data and its account."""
         status, said = self.play("remove", "-e", "data=remove")
         assert status == 0, said[-4000:]
-        assert self.root(f"ls -d /opt/{app.name} /var/lib/{app.name} 2>/dev/null || true") == ""
+        assert self.root(f"ls -d /opt/{app.name} /var/lib/{app.name}* 2>/dev/null || true") == ""
 
     def root(self, command: str) -> str:
         """Run a command on the host, as root, that has to succeed."""

@@ -6,8 +6,11 @@ import importlib.util
 from types import ModuleType
 
 import pytest
+import yaml
 
 from tests.real.catalogue import APPLICATIONS, APPS, ROOT, Application
+
+SPECS = ROOT / "roles" / "flask_uwsgi" / "meta" / "argument_specs.yml"
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +33,12 @@ def test_every_folder_of_an_application_is_deployed() -> None:
 
 
 @pytest.mark.parametrize("app", APPLICATIONS, ids=lambda app: app.name)
-def test_what_is_left_out_is_set(app: Application) -> None:
+def test_every_variable_exists_and_what_is_left_out_is_set(app: Application) -> None:
+    known = set(yaml.safe_load(SPECS.read_text())["argument_specs"]["main"]["options"])
     for mode in ("gevent", "threads"):
-        assert {f"flask_uwsgi_{missing.variable}" for missing in app.missing} <= set(app.settings(mode))
+        settings = set(app.settings(mode))
+        assert settings <= known
+        assert {f"flask_uwsgi_{missing.variable}" for missing in app.missing} <= settings
 
 
 def test_the_page_has_a_row_for_each_mode_and_one_for_each_message(generator: ModuleType) -> None:

@@ -9,8 +9,7 @@ from flask_socketio import SocketIO, emit, join_room
 
 app = Flask(__name__)
 app.config["SECRET_KEY"] = os.environ.get("SECRET_KEY", "dev")
-# gevent_uwsgi in gevent mode, threading in threads mode: left alone, it takes the first whatever the mode is.
-socketio = SocketIO(app, async_mode=os.environ.get("ASYNC_MODE"))
+socketio = SocketIO(app)
 
 
 @app.get("/")
