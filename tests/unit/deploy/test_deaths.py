@@ -261,6 +261,6 @@ def test_a_limit_of_the_host_is_told_from_one_of_the_unit() -> None:
 
 def test_a_long_log_is_read_in_no_time() -> None:
     lines = ["x" * 10_000 + " Error "] * 200 + ["    a" * 1000] * 200
-    started = time.monotonic()
+    started = time.process_time()
     explain(lines, {}, ROOT)
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
