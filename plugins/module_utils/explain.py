@@ -44,6 +44,8 @@ _EXITED = re.compile(
 )
 _WORKER_ENDED = re.compile(r"DAMN ! worker (?=\d+ \(pid: \d+\) died(?: :\(|, with exit status))")
 # Of a callable that is none uWSGI learns at the first request: a line without a traceback above it.
+# uWSGI itself has no traceback to show, as of an answer that is none.
+_ERROR = re.compile(r"[A-Za-z_][\w.]{0,200}(?:Error|Exception): ")
 _ENDED_ITSELF = re.compile(r"flask_uwsgi_\w+=\S+ ended itself with sys\.exit")
 _NO_CALLABLE = re.compile(r"TypeError: '(?P<type>\w+)' object is not callable")
 _PROBLEM = re.compile(r"GET \S+ (?:answered 5\d\d instead of \d+|got no answer)")
@@ -92,6 +94,8 @@ def explain(
         return refused
     if asked and found:
         return f"{asked[0]}. The request raised {remedies.told(found, manifest)}"
+    if asked and (bare := [line.text for line in log if _ERROR.match(line.text) and not _NO_CALLABLE.match(line.text)]):
+        return f"{asked[0]}. The request raised {bare[-1].rstrip('.')}. {remedies.MEND}"
     for item in items:
         if isinstance(item, Said) and (match := _NO_CALLABLE.fullmatch(item.text)):
             return (
@@ -238,7 +242,8 @@ def telling(lines: Iterable[Said | str], most: int = MOST) -> list[str]:
             # The same line of another worker. Twice of one process is the application's own affair.
             died = _WORKER_ENDED.match(item.text)
             text, pid = (died[0], "") if died else (item.text, item.pid)
-            if text not in first or (first[text] == pid and not died):
+            again = died or _ERROR.match(text)
+            if text not in first or (first[text] == pid and not again):
                 kept.append((False, [item.text]))
             first.setdefault(text, pid)
     return _within(kept, most)

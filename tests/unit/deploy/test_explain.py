@@ -559,6 +559,16 @@ def test_an_error_of_a_request_is_told_with_its_path(name: str) -> None:
     assert explained(journal(name), MANIFEST, "a worker died, at the latest 0.4 s after the first good answer") == ""
 
 
+def test_an_answer_that_is_none_is_told_once() -> None:
+    ready = "WSGI app 0 (mountpoint='') ready in 0 seconds on interpreter 0x7fad83b76ef8 pid: 11 (default app)"
+    log = [ready, *["TypeError: 'NoneType' object is not iterable"] * 20]
+    told = refusal(log, MANIFEST, "GET /healthz answered 500 instead of 200: Internal Server Error")
+    assert told[0].startswith(
+        "GET /healthz answered 500 instead of 200. The request raised TypeError: 'NoneType' object"
+    )
+    assert told[1:] == ["Its last log lines:", f"    {log[1]}"]
+
+
 def test_the_traceback_of_one_worker_is_whole_though_others_wrote_between() -> None:
     tracebacks = [item for item in parse(journal("workers-inuse")) if isinstance(item, Traceback)]
     assert [one.last.kind for one in tracebacks] == ["OSError", *["KeyboardInterrupt"] * 3]
