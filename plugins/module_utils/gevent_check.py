@@ -14,6 +14,7 @@ from itertools import takewhile
 from typing import Any
 
 from .gevent_probe import Measured
+from .gevent_processes import BLOCKS, Use
 from .unhealthy import gist
 
 LEVELS = ("ok", "warning", "blocks")
@@ -75,6 +76,7 @@ class Evidence:
         died: whether its worker died while it was asked.
         installed: distributions with their versions.
         network: compiled modules that talk to the network by themselves: ``module``, ``why``.
+        processes: where the application's own code uses what of ``multiprocessing`` does not give way.
         roots: folders that are left out where files are shown.
     """
 
@@ -89,6 +91,7 @@ class Evidence:
     died: bool = False
     installed: Mapping[str, str] = field(default_factory=dict)
     network: Sequence[Mapping[str, Any]] = ()
+    processes: Sequence[Use] = ()
     roots: Sequence[str] = ()
 
     def rows(self, key: str) -> list[Mapping[str, Any]]:
@@ -126,7 +129,7 @@ def judge(evidence: Evidence, catalogue: Mapping[str, Any]) -> dict[str, Any]:
     """
     findings = {
         "imports": list(imports(evidence)),
-        "libraries": list(libraries(evidence, catalogue)),
+        "libraries": [*libraries(evidence, catalogue), *multiprocessing(evidence)],
         "cooperation": list(cooperation(evidence)),
     }
     checks: dict[str, dict[str, Any]] = {
@@ -324,6 +327,30 @@ def _overlaps(measured: Measured | None) -> bool:
     )
 
 
+def multiprocessing(evidence: Evidence) -> Iterator[Finding]:
+    """Yield what the application uses of ``multiprocessing`` that does not give way."""
+    places: dict[str, list[str]] = {}
+    for use in evidence.processes:
+        places.setdefault(use.what, []).append(f"{use.file}:{use.line}")
+    for what in BLOCKS:
+        if where := places.pop(what, []):
+            yield Finding(
+                "blocks",
+                f"multiprocessing.{what} hangs in gevent mode, and its worker with it: its threads and pipes do not "
+                "give way",
+                tuple(where[:_SHOWN]),
+                "Use concurrent.futures.ProcessPoolExecutor, which gives way, or set flask_uwsgi_mode=threads",
+            )
+    if places:
+        names = ", ".join(f"multiprocessing.{what}" for what in sorted(places))
+        yield Finding(
+            "warning",
+            f"who waits for {names} stops all requests of the worker",
+            tuple(place for where in places.values() for place in where)[:_SHOWN],
+            "Wait for it in a thread of its own (gevent.get_hub().threadpool.apply), or set flask_uwsgi_mode=threads",
+        )
+
+
 def cooperation(evidence: Evidence) -> Iterator[Finding]:
     """Yield what the probe tells."""
     measured = evidence.measured
@@ -393,7 +420,8 @@ def _in_turns(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Fi
         level = "warning" if single >= _LONG_MS else "note"
         what = f"{asked} computes, and others wait meanwhile: {took}"
         remedy = (
-            "Threads mode would only have them take turns; make it faster, move it to another process, or raise "
+            "Threads mode would only have them take turns; make it faster, hand it to "
+            "concurrent.futures.ProcessPoolExecutor (multiprocessing.Pool hangs in gevent mode), or raise "
             "flask_uwsgi_processes"
         )
         yield Finding(level, what, _blocking(evidence), remedy if level == "warning" else "")

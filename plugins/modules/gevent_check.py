@@ -82,7 +82,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, credentials, lock
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, credentials, gevent_processes, lock
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.blame import in_either_mode
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.elf import ElfError, wants
@@ -204,7 +204,7 @@ def look(instance: Instance, manifest: Manifest, asked: Mapping[str, Any]) -> Ev
     cause = "" if died or chosen(manifest, asked) else unhealthy_cause(instance, manifest, measured, asked["host"])
     told = told or instance.tell()
     # By now the requests have imported what they need, too.
-    loaded |= {name: told[name] for name in ("modules", "extensions") if name in told}
+    loaded |= {name: told[name] for name in ("modules", "extensions", "processes") if name in told}
     folders = [path for said in listed(loaded, "path") if (path := within(said, layout.root))]
     return Evidence(
         loaded=loaded,
@@ -217,6 +217,13 @@ def look(instance: Instance, manifest: Manifest, asked: Mapping[str, Any]) -> Ev
         measured=measured,
         installed=distributions([*sites, *folders]),
         network=network(loaded, layout.root),
+        processes=gevent_processes.of_application(
+            loaded,
+            [path for path in folders if path.is_relative_to(release.resolve())],
+            sites,
+            manifest.module,
+            release.resolve() / manifest.wsgi_file,
+        ),
         roots=roots,
     )
 

@@ -32,6 +32,11 @@ _GENERATION = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
 # They hold the originals on purpose.
 _OURS = {"gevent", "greenlet", "zope", "uwsgidecorators", __name__}
 _TELLING = {"ssl", "socket", "threading", "select", "selectors", "subprocess", "queue", "asyncio", "concurrent.futures"}
+# What plugins/module_utils/gevent_processes.py judges.
+_OF_PROCESSES = (
+    "Barrier", "BoundedSemaphore", "Condition", "Event", "JoinableQueue", "Lock", "Manager", "Pipe", "Pool", "Queue",
+    "RLock", "Semaphore", "SimpleQueue",
+)  # fmt: skip
 # Seconds after which a greenlet that does not give way blocks the others.
 _BLOCKING = 0.02
 # Seconds that the hub has to tell what it is asked.
@@ -164,6 +169,7 @@ class Watch:
         self.warnings, self.patches = Counter(), Counter()
         self.locks, self.threads = Counter(), Counter()
         self.blocked, self.loops = Counter(), Counter()
+        self.processes = Counter()
         self.loaded = False
         # When it was asked to tell, while it has not told.
         self.asked_at = 0.0
@@ -209,6 +215,7 @@ class Watch:
         early = Early(saved)
         self.report["early"] = [early.look(name, module) for name, module in self.early.items()]
         self._note_calls(threading.Thread, "start", self.threads, "greenlet")
+        self._note_processes()
         from gevent.thread import LockType
 
         self._note_calls(LockType, "__init__", self.locks, "greenlet")
@@ -223,6 +230,15 @@ class Watch:
 
         uwsgidecorators.postfork(self._forked)
         uwsgi.application_loaded = self._application_loaded
+
+    def _note_processes(self) -> None:
+        """Note who asks multiprocessing for what does not give way."""
+        import multiprocessing.context
+
+        for name in _OF_PROCESSES:
+            self._note_calls(multiprocessing.context.BaseContext, name, self.processes, name)
+            # The package has bound them before.
+            setattr(multiprocessing, name, getattr(multiprocessing.context._default_context, name))
 
     def _note_calls(self, owner: Any, name: str, counter: Counter, kind: str) -> None:
         real = getattr(owner, name)
@@ -277,6 +293,7 @@ class Watch:
             "locks": self.locks.rows("kind", "where"),
             "threads": self.threads.rows("kind", "where"),
             "threads_before": self.threads_before,
+            "processes": self.processes.rows("kind", "where"),
             **imported(),
         }
         if "asyncio" in sys.modules:
@@ -347,6 +364,7 @@ class Watch:
                 "blocked": self.blocked.rows("stack"),
                 "waiting": waiting.rows("stack"),
                 "loops": self.loops.rows("kind", "where"),
+                "processes": self.processes.rows("kind", "where"),
                 # A request imports, too.
                 **imported(),
             },
