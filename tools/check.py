@@ -61,6 +61,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
         # None of them measures, so they may share the machine. The longest come first.
         (
             Stage("molecule hostile", "molecule test --scenario-name hostile"),
+            Stage("molecule http", "molecule test --scenario-name http"),
             Stage("molecule real", "molecule test --scenario-name real"),
             Stage("molecule runbook", "molecule test --scenario-name runbook"),
             Stage("molecule apps (Debian 13)", "molecule test --scenario-name apps"),
@@ -86,6 +87,10 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
                 "env FLASKOPS_MODE=threads FLASKOPS_SUITE=trixie molecule test --scenario-name life",
             ),
             # What only the whole run has the time for chooses its modes itself, and ran above.
+            Stage(
+                "molecule http (Debian 13)",
+                "env FLASKOPS_FULL= FLASKOPS_SUITE=trixie molecule test --scenario-name http",
+            ),
             Stage(
                 "molecule hostile (threads, Debian 13)",
                 "env FLASKOPS_FULL= FLASKOPS_MODE=threads FLASKOPS_SUITE=trixie molecule test --scenario-name hostile",

@@ -115,7 +115,7 @@ def sample_application_afterwards(play: Callable[..., Any]) -> Iterator[None]:
 )
 def test_only_files_below_the_static_folder_are_served(wire: Wire, path: str) -> None:
     answer = wire.get(path)
-    assert answer.status == 404, answer.raw
+    assert answer.status == (400 if "%00" in path else 404), answer.raw
     assert SECRET.encode() not in answer.raw
 
 

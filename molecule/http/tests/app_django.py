@@ -22,6 +22,8 @@ def echo(request):
     """Answer what came of the request."""
     body = request.read()
     document = {name: value for name, value in request.environ.items() if isinstance(value, str)}
+    # Django has decoded it in place.
+    document["PATH_INFO"] = document["PATH_INFO"].encode().decode("latin-1")
     return JsonResponse({"environ": document, "received": len(body)})
 
 

@@ -24,6 +24,14 @@ def push(connection):
     connection.send("x" * 3_000_000)
 
 
+@sock.route("/library-ticks")
+def library_ticks(connection):
+    """Send for ever, and read nothing."""
+    while True:
+        connection.send("tick")
+        time.sleep(0.2)
+
+
 @flask.get("/healthz")
 def health():
     """Say that it serves."""
@@ -48,12 +56,20 @@ def polled():
                 time.sleep(0.02)
 
 
+def ticks():
+    """Send for ever, and read nothing."""
+    uwsgi.websocket_handshake()
+    while True:
+        uwsgi.websocket_send("tick")
+        time.sleep(0.2)
+
+
 def answer(message):
     """Send a message back."""
     (uwsgi.websocket_send_binary if message.startswith(b"\0") else uwsgi.websocket_send)(message)
 
 
-OWN = {"/own": own, "/polled": polled}
+OWN = {"/own": own, "/polled": polled, "/own-ticks": ticks}
 
 
 def app(environ, start_response):

@@ -31,8 +31,9 @@ Server(("127.0.0.1", 7777), Line).serve_forever()
 @pytest.fixture(scope="module")
 def site(deployed: Deploy, release: Release, mode: str, host: Any) -> Iterator[Application]:
     """An application that opens a connection and starts a thread at import, on a host without its locale."""
-    host.check_output("systemctl stop echo.service; systemctl reset-failed echo.service; true")
-    host.run_expect([0], "systemd-run --unit=echo python3 -c '{}'".format(ECHO.replace("'", '"')))
+    with host.sudo():
+        host.check_output("systemctl stop echo.service; systemctl reset-failed echo.service; true")
+        host.run_expect([0], "systemd-run --unit=echo python3 -c '{}'".format(ECHO.replace("'", '"')))
     source = release("app_process.py")
     yield deployed(
         source,

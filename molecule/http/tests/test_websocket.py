@@ -128,6 +128,7 @@ def test_a_restart_says_going_away_at_once(site: Application, play: Callable[...
     for client in clients:
         client.send(TEXT, b"here")
         assert client.message().payload == b"here"
+    only_send = [Client(site.address, path) for path in ("/library-ticks", "/own-ticks")]
     began = time.time()
     done = play("restart", *site.extra_vars)
     assert done.returncode == 0, done.stdout[-4000:]
@@ -135,6 +136,9 @@ def test_a_restart_says_going_away_at_once(site: Application, play: Callable[...
         with client:
             assert client.message().code == 1001
             assert client.ended()
+    for client in only_send:
+        with client:
+            assert next(received for received in iter(client.message, None) if received.opcode == CLOSE).code == 1001
     # Nobody held the stop, and nobody was cut.
     assert "requests were cut" not in done.stdout
     assert "[uwsgi-stop]" not in site.journal(began)
