@@ -216,6 +216,10 @@ def _write_execute(found: _Found) -> str:
     )
 
 
+def _mapped(found: _Found) -> str | None:
+    return _write_execute(found) if re.search(r"\b(?:mmap|mprotect)\b", found.code) else None
+
+
 def _library(found: _Found) -> str | None:
     # A release on a file system without execution is refused by the plan.
     return _write_execute(found)
@@ -333,6 +337,8 @@ _RAISED: tuple[_Rule, ...] = (
     (re.compile(r"can't start new thread"), _tasks),
     (re.compile(r"BlockingIOError: \[Errno 11\] (?P<fork>)Resource temporarily unavailable"), _fork),
     (re.compile(r"\[Errno 97\] Address family not supported by protocol"), _family),
+    # systemd has had the kernel refuse it since version 256, with another error (PR_SET_MDWE).
+    (re.compile(r"\[Errno 13\] Permission denied$"), _mapped),
     (re.compile(r"\[Errno 1\] Operation not permitted|psutil\.AccessDenied"), _call),
 )
 

@@ -46,6 +46,11 @@ TASKS = {"TasksMax": "320", "Result": "exit-code", "ExecMainCode": "1", "ExecMai
         # Memory that is writable and executable.
         (traceback("ffi.callback('int(int)', f)", CFFI), '{MemoryDenyWriteExecute: "no"}'),
         (traceback("mmap.mmap(-1, 4096, prot=7)", EPERM), '{MemoryDenyWriteExecute: "no"}'),
+        # systemd 257.
+        (
+            traceback("mmap.mmap(-1, 4096, prot=7)", "PermissionError: [Errno 13] Permission denied"),
+            '{MemoryDenyWriteExecute: "no"}',
+        ),
         (
             traceback(
                 "import fast",
@@ -238,6 +243,7 @@ def test_the_cause_of_the_last_exception_counts_and_no_earlier_one() -> None:
         traceback("open('/proc/self/x')", "FileNotFoundError: [Errno 2] No such file or directory: '/proc/self/x'"),
         traceback("open('x')", "FileNotFoundError: [Errno 2] No such file or directory: 'x'"),
         traceback("os.kill(1, 15)", EPERM),
+        traceback("os.listdir(folder)", "PermissionError: [Errno 13] Permission denied"),
         traceback("open('/etc/shadow')", "PermissionError: [Errno 13] Permission denied: '/etc/shadow'"),
         traceback("open('/dev/shm/x')", "FileNotFoundError: [Errno 2] No such file or directory: '/dev/shm/x'"),
         # Statements only quote.
