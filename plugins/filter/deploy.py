@@ -233,7 +233,7 @@ def common_failure(check: dict[str, Any]) -> str:
         check: the result of the gevent check.
     """
     findings = check["checks"]["imports"]["findings"]
-    evidence = next((found["evidence"] for found in findings if found["level"] == "blocks"), [])
+    evidence: list[str] = next((found["evidence"] for found in findings if found["level"] == "blocks"), [])
     return "\n".join(
         (
             f"{check['cause']}.",
