@@ -90,6 +90,13 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     return make
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the first test that asks for an application the time to deploy it."""
+    for item in items:
+        if not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(600))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Show the journal of the application under test with every failure."""
