@@ -17,8 +17,7 @@ def test_the_server_that_is_installed_is_the_one_that_is_patched() -> None:
 def test_each_patch_has_a_number_of_its_own_and_says_what_it_is_for() -> None:
     for folder in (path for path in PATCHES.iterdir() if path.is_dir()):
         patches = sorted(folder.glob("*.patch"))
-        numbers = [path.name.partition("-")[0] for path in patches]
-        assert all(re.fullmatch(r"\d\d", number) for number in numbers) and len(set(numbers)) == len(numbers)
+        assert [path.name[:3] for path in patches] == [f"{number:02}-" for number in range(1, len(patches) + 1)]
         assert set(folder.iterdir()) == set(patches)
         for path in patches:
             head, _, change = path.read_text().partition("\n--- a/")
