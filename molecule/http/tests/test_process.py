@@ -105,7 +105,7 @@ def test_what_goes_on_in_the_background_keeps_neither_client_nor_stop(site: Appl
     said = site.journal(since)
     assert said.count("[uwsgi-stop] worker") == WORKERS
     assert "ticker (run.py:" in said
-    assert "SIGKILL" not in said
+    assert "(uwsgi) with signal SIGKILL" not in said
     assert "Failed with result" not in said
     lines = site.run(f"cat /var/lib/{site.name}/bye").splitlines()
     assert sorted(lines) == sorted(f"{pid} service" for pid in pids)
@@ -131,8 +131,10 @@ def test_an_instance_of_which_no_worker_can_load_ends_with_the_reason(site: Appl
         ended = site.host.run(f"systemctl restart '{site.unit}'")
         said = site.journal(since)
         assert ended.rc != 0
-        tries = said.count("Starting ")
-        assert said.count("RuntimeError: what it needs is gone") == tries, "once, and not by each worker"
+        assert "RuntimeError: what it needs is gone" in said
+        # The last try can be under way.
+        assert said.count("RuntimeError: what it needs is gone") <= said.count("spawned uWSGI worker 1 ")
+        assert "spawned uWSGI worker 2 " not in said
     finally:
         site.run(f"rm -f /var/lib/{site.name}/broken")
         site.run(f"systemctl restart '{site.unit}'")
@@ -171,5 +173,6 @@ def test_a_pool_under_gevent_is_named_and_auto_takes_threads(
     assert "multiprocessing.Pool" in done.stdout
     assert "run.py:" in done.stdout
     assert "ProcessPoolExecutor" in done.stdout
-    ini = host.check_output("cat /opt/pools/current/uwsgi.ini")
+    with host.sudo():
+        ini = host.check_output("cat /opt/pools/current/uwsgi.ini")
     assert "\nthreads = " in ini
