@@ -56,7 +56,7 @@ def look(_):
     files = subprocess.run(["ls", "-l", "/proc/self/fd"], capture_output=True, text=True, close_fds=False).stdout
     child_pid = os.fork()
     if child_pid == 0:
-        os._exit(0 if forks == [os.getpid()] else 1)
+        os._exit(0 if forks == [loaded_by, os.getpid()] else 1)
     return {
         "pid": os.getpid(),
         "loaded_by": loaded_by,

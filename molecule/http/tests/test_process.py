@@ -71,7 +71,7 @@ def test_a_process_is_what_python_makes_it(site: Application) -> None:
         assert said["child"] == "42\n"
         assert said["role"] == "service"
         assert said["blocked"] == "0" * 16, "a child must be able to be told to end"
-        assert said["told_of_fork"], "callbacks of os.register_at_fork run in a child"
+        assert said["told_of_fork"], "callbacks of os.register_at_fork run in a worker, and in a child"
         # The pipe of its output aside, a program gets nothing of uWSGI's.
         assert said["sockets"] == 0
         assert said["loaded_by"] == pid

@@ -196,6 +196,38 @@ class End:
             say(f"does not wait longer for an exit function: it is at {where}")
 
 
+@contextmanager
+def told_of_the_fork(*, preload: bool) -> Iterator[None]:
+    """Run once what the application registers meanwhile for the child of a fork: a worker is one, of the master.
+
+    Libraries (metrics, tracing, error reporting) learn by it that they are in a process of their own. Python's own
+    callbacks are for what was there before the fork, and here there was nothing yet.
+
+    Args:
+        preload: whether workers are forked later, and Python itself runs them.
+    """
+    real = os.register_at_fork
+    registered: list[Callable[[], object]] = []
+
+    def register(**callbacks: Callable[[], object]) -> None:
+        real(**callbacks)
+        if "after_in_child" in callbacks and foreign(sys._getframe(1).f_code.co_filename):
+            registered.append(callbacks["after_in_child"])
+
+    if not preload:
+        os.register_at_fork = register  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        os.register_at_fork = real
+    for callback in registered:
+        try:
+            callback()
+        except Exception:
+            # As Python does: it is told, and the process goes on.
+            sys.excepthook(*sys.exc_info())
+
+
 def say(what: str) -> None:
     """Write a line to the log, whatever the application has made of Python's streams."""
     import uwsgi
@@ -392,7 +424,8 @@ def loading(*, stop_timeout: float, preload: bool) -> Iterator[None]:
     fork = Fork(traced=os.environ.get("FLASK_UWSGI_ROLE") != "service")
     if preload:
         fork.begin()
-    yield
+    with told_of_the_fork(preload=preload):
+        yield
     end.install()
     if preload and (found := fork.found()):
         raise EntryError(

@@ -110,6 +110,23 @@ os._exit(0)
     assert f"an exit function: it is at app.py:{line(code, 'time.sleep(30)')}" in told[1]
 
 
+@MODES
+@pytest.mark.parametrize("preload", [False, True])
+def test_a_worker_that_loads_is_told_that_it_is_a_child(tmp_path: Path, mode: str, preload: bool) -> None:
+    code = f"""
+import random
+with process.loading(stop_timeout=3, preload={preload}):
+    os.register_at_fork(before=lambda: print("before", flush=True), after_in_child=lambda: print("one", flush=True))
+    os.register_at_fork(after_in_child=lambda: 1 / 0)
+    os.register_at_fork(after_in_child=lambda: print("two", flush=True))
+print("loaded", flush=True)
+os._exit(0)
+"""
+    done = run(tmp_path, mode, code)
+    assert done.stdout.split() == (["loaded"] if preload else ["one", "two", "loaded"])
+    assert ("ZeroDivisionError" in done.stderr) is not preload
+
+
 SHARED = """
 import socket, sqlite3, subprocess, logging
 other = socket.create_server(("127.0.0.1", 0))
