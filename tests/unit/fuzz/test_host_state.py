@@ -197,8 +197,8 @@ def test_health_is_an_answer_or_an_error(tmp_path_factory: pytest.TempPathFactor
     path = tmp_path_factory.mktemp("run") / "s"
     with answering(path, content):
         try:
-            status, body = uwsgi.health(path, "/", 2.0)
+            answer = uwsgi.health(path, "/", 2.0)
         except (untrusted.UntrustedError, OSError) as error:
             assert str(error)
         else:
-            assert isinstance(status, int) and len(body) <= 4096
+            assert isinstance(answer.status, int) and len(answer.body) <= 4096
