@@ -106,12 +106,12 @@ RELEASES = (
         rf"^{RAISED}KeyError: 'SHOP_SECRET_KEY'\. Set SHOP_SECRET_KEY in flask_uwsgi_secrets",
         "KeyError: 'SHOP_SECRET_KEY'",
         'import os\n\napp.secret_key = os.environ["SHOP_SECRET_KEY"]',
-        {"mode": "auto"},
+        {"mode": "auto", "flask_uwsgi_gevent_check": "enforce"},
     ),
     Release(
         "an ASGI application",
         r"flask_uwsgi_callable=asgi of flask_uwsgi_wsgi_file=run\.py is an ASGI application: .*uvicorn.*a2wsgi",
-        "EntryError",
+        "",
         "async def asgi(scope, receive, send):\n    pass",
         # Without a path for the health, nothing else would notice.
         {"flask_uwsgi_callable": "asgi", "flask_uwsgi_health_path": "", "flask_uwsgi_gevent_check": "off"},
