@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import (
@@ -109,6 +109,35 @@ def persistent_problems(names: list[str], plan: dict[str, Any]) -> list[str]:
     return [
         f"flask_uwsgi_persistent has {folder!r}, and flask_uwsgi_source has a file {file}: name a folder, or rename one"
         for folder, file in code_archive.in_the_way(plan["code"]["path"], names).items()
+    ]
+
+
+def static_problems(folders: dict[str, str], persistent_names: list[str], plan: dict[str, Any]) -> list[str]:
+    """Return which folders of ``flask_uwsgi_static`` are not in the artifact: the application would be asked instead.
+
+    Args:
+        folders: the variable's value.
+        persistent_names: ``flask_uwsgi_persistent``, whose folders need not be in the source.
+        plan: the artifact, as the lookup ``artifact`` returns it.
+    """
+    wanted = {
+        path: str(PurePosixPath(folder))
+        for path, folder in folders.items()
+        if ":" not in folder and not folder.startswith(f"{preflight.STATE}/")
+    }
+    kept = [PurePosixPath(name) for name in persistent_names]
+    names = [
+        name for name in wanted.values()
+        if name != "." and not any(PurePosixPath(name).is_relative_to(folder) for folder in kept)
+    ]  # fmt: skip
+    archive = plan["code"]["path"]
+    there = {*code_archive.below(archive, names), *code_archive.in_the_way(archive, names)}
+    return [
+        f"flask_uwsgi_static has {path}={folder}, and the artifact has no such folder: what is asked for below {path} "
+        "would reach the application. Name a folder of flask_uwsgi_source that artifact_exclude does not leave out, "
+        f"package:folder of an installed package, or {preflight.STATE}/folder"
+        for path, folder in wanted.items()
+        if folder in names and folder not in there
     ]
 
 
@@ -312,5 +341,6 @@ class FilterModule:
             "settings_problems": preflight.settings_problems,
             "service_tasks": preflight.tasks,
             "static_folder": static_folder,
+            "static_problems": static_problems,
             "threads_instead": threads_instead,
         }

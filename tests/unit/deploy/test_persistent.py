@@ -11,6 +11,7 @@ from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import (
     hidden_files,
     persistent_folders,
     persistent_problems,
+    static_problems,
 )
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import artifact, marks, ownership, persistent, trees
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.accounts import Account
@@ -117,6 +118,29 @@ def test_what_the_source_has_in_them_is_known_before_it_is_hidden(tmp_path: Path
         "flask_uwsgi_persistent has 'instance/config.py/a', and flask_uwsgi_source has a file instance/config.py: name "
         "a folder, or rename one",
     ]
+
+
+def test_static_folders_that_the_artifact_lacks_are_named(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for name in ("run.py", "static/a.css", "tests/static/b.css"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(name)
+    archive = tmp_path / "code.tar.gz"
+    artifact.pack_code(source, artifact.source_files(source, ["tests"]), {}, archive)
+    plan = {"code": {"path": str(archive)}}
+    good = {
+        "/static": "static/",
+        "/a.css": "static/a.css",
+        "/all": ".",
+        "/ours": "shop:static",
+        "/made": "$STATE_DIRECTORY/static",
+        "/kept": "uploads/images",
+    }
+    assert static_problems(good, ["uploads"], plan) == []
+    (told,) = static_problems({**good, "/b": "tests/static"}, ["uploads"], plan)
+    assert told.startswith("flask_uwsgi_static has /b=tests/static, and the artifact has no such folder: ")
+    (told,) = static_problems({"/kept": "uploads/images"}, [], plan)
+    assert told.startswith("flask_uwsgi_static has /kept=uploads/images, ")
 
 
 def store(layout: TemporaryLayout, uid: int = UID) -> None:
