@@ -3,6 +3,8 @@ SHELL := /bin/bash
 MODE ?= gevent
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# By name: where everybody can write to the checkout, as on many CI runners, Ansible reads no ansible.cfg of its folder.
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 HOSTS := app1:bookworm build1:bookworm:build
 URL := http://127.0.0.1:8040
