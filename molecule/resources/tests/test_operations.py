@@ -28,7 +28,7 @@ itsdangerous==2.1.2 \\
 """
 OTHER = {"gevent": "threads", "threads": "gevent"}
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(360)
 
 
 @pytest.fixture(scope="module")
