@@ -19,7 +19,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils import (
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import digest, short
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.deploy_show import seconds
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils import code_archive
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils import code_archive, left_out
 
 # Milliseconds of computing for each request from which on it is the processor that they wait for, and the threads that
 # then do.
@@ -130,15 +130,28 @@ def static_problems(folders: dict[str, str], persistent_names: list[str], plan: 
         name for name in wanted.values()
         if name != "." and not any(PurePosixPath(name).is_relative_to(folder) for folder in kept)
     ]  # fmt: skip
-    archive = plan["code"]["path"]
-    there = {*code_archive.below(archive, names), *code_archive.in_the_way(archive, names)}
+    absent = code_archive.absent(plan["code"]["path"], names)
     return [
         f"flask_uwsgi_static has {path}={folder}, and the artifact has no such folder: what is asked for below {path} "
         "would reach the application. Name a folder of flask_uwsgi_source that artifact_exclude does not leave out, "
         f"package:folder of an installed package, or {preflight.STATE}/folder"
         for path, folder in wanted.items()
-        if folder in names and folder not in there
+        if folder in absent
     ]
+
+
+def left_out_notes(settings: dict[str, Any], plan: dict[str, Any]) -> list[str]:
+    """Return what the application imports of its source that ``artifact_exclude`` leaves out of the release.
+
+    Args:
+        settings: ``module``, ``wsgi_file`` and ``python_path`` of the application.
+        plan: the artifact, as the lookup ``artifact`` returns it.
+    """
+    entry = str(settings["module"]).partition(":")[0] or str(PurePosixPath(settings["wsgi_file"]))
+    # A project that is installed may have its packages in src.
+    folders = [*settings["python_path"], *plan["python_path"], *(["src"] if plan["project"] else [])]
+    roots = ["", *(str(PurePosixPath(folder)) for folder in folders if folder != ".")]
+    return left_out.imported(plan["code"]["path"], plan["left_out"], entry, list(dict.fromkeys(roots)))
 
 
 def hidden_files(names: list[str], plan: dict[str, Any]) -> dict[str, int]:
@@ -333,6 +346,7 @@ class FilterModule:
             "generation": generation,
             "gevent_refusal": gevent_refusal,
             "hidden_files": hidden_files,
+            "left_out_notes": left_out_notes,
             "lock_problems": lock_problems,
             "persistent_folders": persistent_folders,
             "persistent_problems": persistent_problems,

@@ -86,6 +86,8 @@ _raw:
       sentences for the operator.
     - C(project) is the name of the project that the source is, where it is installed; empty otherwise. C(python_path)
       has the folders of the source, relative to it, that are put on Python's path since nothing is installed of them.
+    - C(left_out) has the Python packages and modules of the source that are not deployed, each with the pattern of
+      O(exclude) that says so.
     - C(code) and C(wheelhouse) each have C(id), C(path) and, when they are in the cache, C(file), C(sha256) and
       C(unpacked), the number of bytes that the archive unpacks to.
     - Only C(problem), a sentence with its remedy, where the input cannot become an artifact.
@@ -121,6 +123,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import (
     Source,
     parse,
 )
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.left_out import left_out
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.wheelhouse import examine_wheel
 
 # Tells in every release what was installed for it.
@@ -205,6 +208,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             "notes": list(dict.fromkeys([*lock.notes, *replaced])),
             "project": (project.name or UNNAMED) if project else "",
             "python_path": source_folders(files) if not project else [],
+            "left_out": left_out(folder, self.get_option("exclude"), files) if folder else {},
             "code": {"id": art.short(code), "path": str(code_archive), **code_record},
             "wheelhouse": {
                 "id": art.short(wheelhouse),

@@ -131,7 +131,8 @@ def _module(raised: Raised, _manifest: Manifest) -> str:
     which = f"{package}, which provides it," if package else f"the package that provides {name}"
     return (
         f"Add {which} to the application's requirements (flask_uwsgi_requirements). If {name} is part of the "
-        "application, check that flask_uwsgi_source contains it, and add its folder to flask_uwsgi_python_path"
+        "application, check that flask_uwsgi_source contains it and artifact_exclude does not leave it out, and add "
+        "its folder to flask_uwsgi_python_path"
     )
 
 

@@ -25,6 +25,14 @@ def below(archive: str, folders: Sequence[str]) -> dict[str, int]:
     return {folder: count for folder, count in counts.items() if count}
 
 
+def absent(archive: str, folders: Sequence[str]) -> list[str]:
+    """Return those of some folders that an archive has neither as a folder nor as a file, or as one above it."""
+    wanted, there = {folder: PurePosixPath(folder) for folder in folders}, set()
+    for file in files(archive):
+        there |= {name for name, path in wanted.items() if file.is_relative_to(path) or path.is_relative_to(file)}
+    return [folder for folder in folders if folder not in there]
+
+
 def in_the_way(archive: str, folders: Sequence[str]) -> dict[str, str]:
     """Return the file of an archive that has the place of a folder, or of one above it, by folder."""
     known = {str(file) for file in files(archive)}

@@ -172,7 +172,7 @@ ConnectionError: db is away
             "flask_uwsgi_wsgi_file=run.py raised while it was loaded: ModuleNotFoundError: No module named "
             "'flask_nowhere'. Add the package that provides flask_nowhere to the application's requirements "
             "(flask_uwsgi_requirements). If flask_nowhere is part of the application, check that flask_uwsgi_source "
-            "contains it, and add its folder to flask_uwsgi_python_path",
+            "contains it and artifact_exclude does not leave it out, and add its folder to flask_uwsgi_python_path",
         ),
         (
             RAISED,

@@ -113,7 +113,7 @@ def test_an_artifact_is_named_and_its_code_packed_once(look_up: LookUp, options:
         "gevent 26.9.0 of artifact_server_lock is installed, the requirements say gevent==1.0"
     ]
     assert (wheels["project"], plan["project"], plan["python_path"]) == ("", "", [])
-    assert wheels["distribution"] == ""
+    assert wheels["distribution"] == "" and plan["left_out"] == {}
     assert other["code"] == code
     assert other["wheelhouse"]["id"] != wheels["id"] and other["id"] != plan["id"]
 
