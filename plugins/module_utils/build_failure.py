@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import masked
@@ -14,28 +15,39 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.foreign import prin
 # are matched against no more.
 _WIDEST, _MOST_OUTPUT = 500, 4 << 20
 
+
+def _lacks(headers: str) -> str:
+    """Return a pattern of a line that misses one of some headers, and does not only name it."""
+    header = rf"\b(?:{headers})\.h\b"
+    return (
+        rf"{header}.*(?:[Nn]o such file|not found|missing|required|needed|\.\.\. ?no\b)|"
+        rf"(?:[Cc]annot|[Cc]an't|[Cc]ould not|[Uu]nable to|[Mm]issing)\b.*{header}"
+    )
+
+
 # What a compiler or a setup.py says, and what is missing then; the names are Debian 12's and 13's.
 _MISSING = (
-    (r"pg_config executable not found|libpq-fe\.h", ("libpq-dev",)),
+    (rf"pg_config executable not found|{_lacks('libpq-fe')}", ("libpq-dev",)),
     (
         r"mysql_config(: | )?not found|Can not find valid pkg-config name|pkg-config --exists (mysqlclient|mariadb)|"
-        r"mysql\.h",
+        rf"{_lacks('mysql')}",
         ("default-libmysqlclient-dev", "pkg-config"),
     ),
-    (r"\bffi\.h", ("libffi-dev",)),
-    (r"\bPython\.h", ("python3-dev",)),
-    (r"openssl/\w+\.h|OpenSSL (development )?headers", ("libssl-dev",)),
-    (r"libxml/\w+\.h|libxslt/\w+\.h|libxml2 and libxslt development packages", ("libxml2-dev", "libxslt1-dev")),
-    (r"jpeglib\.h|dependency, jpeg\b|dependency jpeg\b|headers or library files could not be found for jpeg",
+    (_lacks("ffi"), ("libffi-dev",)),
+    (_lacks("Python"), ("python3-dev",)),
+    (rf"{_lacks(r'openssl/[a-z0-9]+')}|OpenSSL (development )?headers", ("libssl-dev",)),
+    (rf"{_lacks(r'libx(ml|slt)/[A-Za-z0-9]+')}|libxml2 and libxslt development packages",
+     ("libxml2-dev", "libxslt1-dev")),
+    (rf"{_lacks('jpeglib')}|dependency,? jpeg\b|headers or library files could not be found for jpeg",
      ("libjpeg-dev",)),
-    (r"\bzlib\.h|headers or library files could not be found for zlib", ("zlib1g-dev",)),
-    (r"\bldap\.h|\blber\.h", ("libldap-dev", "libsasl2-dev")),
-    (r"\bsasl/sasl\.h", ("libsasl2-dev",)),
-    (r"\bsqlite3\.h", ("libsqlite3-dev",)),
-    (r"\bsql\.h", ("unixodbc-dev",)),
-    (r"gssapi/\w+\.h|krb5-config: not found|krb5-config'", ("libkrb5-dev",)),
+    (rf"{_lacks('zlib')}|headers or library files could not be found for zlib", ("zlib1g-dev",)),
+    (_lacks("ldap|lber"), ("libldap-dev", "libsasl2-dev")),
+    (_lacks("sasl/sasl"), ("libsasl2-dev",)),
+    (_lacks("sqlite3"), ("libsqlite3-dev",)),
+    (_lacks("sql"), ("unixodbc-dev",)),
+    (rf"{_lacks(r'gssapi/[a-z0-9_]+')}|krb5-config: not found|krb5-config'", ("libkrb5-dev",)),
     (r"\bxmlsec/|xmlsec1", ("libxmlsec1-dev", "pkg-config")),
-    (r"\bcairo\.h|Dependency \"cairo\" not found", ("libcairo2-dev", "pkg-config")),
+    (rf"{_lacks('cairo')}|Dependency \"cairo\" not found", ("libcairo2-dev", "pkg-config")),
     (r"[Rr]ust compiler|\brustc\b|\b[Cc]argo\b.*(not found|not installed|PATH)", ("rustc", "cargo")),
     (r"(command|')(x86_64-linux-gnu-|aarch64-linux-gnu-)?g\+\+'?.*(failed: No such file|not found)|"
      r"error trying to exec 'cc1plus'", ("g++",)),
@@ -65,11 +77,14 @@ _NOISE = re.compile(
     r"\[end of output\]|\[\d+ lines of output\]|See above for output|exit code: \d+|"
     r"\[notice\]|.* did not run successfully)|\W*$"
 )
+# The last line of a traceback, and what a compiler was at work on.
+_RAISED = re.compile(r"(?:\w+\.)*(?:\w*(?:Error|Exception)|SystemExit): \S.*")
+_COMPILED = re.compile(r"\berror: command '|\bfatal error:|\bcc1|\bld: |collect2: |ninja: ", re.IGNORECASE)
 _TELLING = re.compile(r"\b(error|fatal)\b.*:|not found|No such file|cannot find", re.IGNORECASE)
 
 
 def missing_packages(output: str) -> list[str]:
-    """Return the Debian packages that a failed build lacks, as far as its output tells.
+    """Return the Debian packages that a failed build asks for, as far as its output tells.
 
     Args:
         output: everything the build printed.
@@ -77,6 +92,25 @@ def missing_packages(output: str) -> list[str]:
     lines = _lines(output)
     found = [name for pattern, names in _MISSING if any(re.search(pattern, line) for line in lines) for name in names]
     return list(dict.fromkeys(found))
+
+
+def present(output: str) -> list[str]:
+    """Return those of :func:`missing_packages` that this host has nevertheless, to be called on the build host.
+
+    Args:
+        output: everything the build printed.
+    """
+    asked = missing_packages(output)
+    if not asked:
+        return []
+    command = ["dpkg-query", "--show", "--showformat=${db:Status-Status} ${Package} ${Provides}\n"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, errors="replace")
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    lines = (line.split(" ", 1)[1] for line in done.stdout.splitlines() if line.startswith("installed "))
+    there = {name for line in lines for name in re.findall(r"[a-z0-9][a-z0-9+.-]+", re.sub(r"\([^)]*\)", "", line))}
+    return [name for name in asked if name in there]
 
 
 def telling_lines(output: str, count: int = 12) -> list[str]:
@@ -103,22 +137,41 @@ def _lines(output: str) -> list[str]:
     return [printable(line[:_WIDEST]) for line in unframed]
 
 
-def build_problem(result: Mapping[str, Any], variable: str, host: str, limits: Mapping[str, Any]) -> str:
+def build_problem(
+    result: Mapping[str, Any], variable: str, host: str, limits: Mapping[str, Any], project: str = ""
+) -> str:
     """Say why a build host could not do what it was asked to, and what to do.
 
     Args:
-        result: what the module returned: ``subject``, ``why`` and ``said``.
+        result: what the module returned: ``subject``, ``why``, ``said``, and ``installed``, the packages that the
+            build asks for although its host has them.
         variable: the variable that named the requirements, with its value.
         host: the build host's name in the inventory.
         limits: the variables that bound a build, with their values.
+        project: what the source itself is called where it is built; empty where it is not.
     """
-    said = masked(str(result["said"]))
+    said, subject = masked(str(result["said"])), str(result["subject"])
     lines = "".join(f"\n    {line}" for line in telling_lines(said))
-    sentence = _sentence(str(result["subject"]), str(result["why"]), said, variable, host, limits)
+    own = bool(project) and subject == project
+    sentence = _sentence(subject, str(result["why"]), said, variable, host, limits, result.get("installed") or [], own)
+    if own:
+        sentence += (
+            ". Where nothing of flask_uwsgi_source has to be installed, set flask_uwsgi_install=false: it is then "
+            "deployed as a folder, and not built"
+        )
     return f"{sentence}:{lines}\nNo application host was changed."
 
 
-def _sentence(subject: str, why: str, said: str, variable: str, host: str, limits: Mapping[str, Any]) -> str:
+def _sentence(
+    subject: str,
+    why: str,
+    said: str,
+    variable: str,
+    host: str,
+    limits: Mapping[str, Any],
+    there: Collection[str],
+    own: bool,
+) -> str:
     fetching = subject in ("the lock", "the requirements")
     package = variable if fetching else f"{subject}, of {variable},"
     if why == "hash":
@@ -140,7 +193,7 @@ def _sentence(subject: str, why: str, said: str, variable: str, host: str, limit
             f"{package} needs {' and '.join(needs[:5])} to be built, which artifact_build_lock does not have. Put it "
             "there, with exact version and hashes"
         )
-    if packages := missing_packages(said):
+    if packages := [name for name in missing_packages(said) if name not in there]:
         return (
             f"{package} cannot be built on {host}, which lacks a Debian package. Add {' and '.join(packages)} to "
             "flask_uwsgi_build_packages"
@@ -162,6 +215,12 @@ def _sentence(subject: str, why: str, said: str, variable: str, host: str, limit
         )
     if why == "output":
         return f"{package} built something else than its wheel on {host}. Require another release"
+    mend = "Mend its build" if own else "Require a release that has a wheel, or one that builds there"
+    raised = [line for line in _lines(said) if _RAISED.match(line)]
+    if raised and not _COMPILED.search(said):
+        return f"{package} cannot be built on {host}, since its build raised {raised[-1].rstrip('.')}. {mend}"
+    if there:
+        return f"{package} cannot be built on {host}, although it has {' and '.join(there)}. {mend}"
     return (
         f"{package} cannot be built on {host}. Where a compiler lacks a header, add its package to "
         "flask_uwsgi_build_packages"

@@ -70,12 +70,18 @@ said:
   description: The end of what the failed step printed.
   type: str
   returned: failure
+installed:
+  description: Debian packages that the failed step asks for, and that the host has.
+  type: list
+  elements: str
+  returned: failure
 """
 
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_failure import present
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_lock import Wanted, resolve
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_sandbox import Limits, Sandbox, StepError, workspace
 
@@ -103,7 +109,8 @@ def main() -> None:
         with workspace() as work:
             lock = resolve(Sandbox(work, limits), parameters["build_lock"], wanted)
     except StepError as error:
-        module.fail_json(msg=str(error), subject=error.subject, why=error.why, said=error.said)
+        there = present(error.said)
+        module.fail_json(msg=str(error), subject=error.subject, why=error.why, said=error.said, installed=there)
     module.exit_json(changed=False, lock=lock)
 
 

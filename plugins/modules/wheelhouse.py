@@ -86,6 +86,11 @@ said:
   description: The end of what the failed step printed.
   type: str
   returned: failure
+installed:
+  description: Debian packages that the failed step asks for, and that the host has.
+  type: list
+  elements: str
+  returned: failure
 """
 
 import time
@@ -97,6 +102,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, build_cache
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import sha256
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_failure import present
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_sandbox import Limits, Sandbox, StepError, workspace
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_wheels import (
     File,
@@ -159,7 +165,8 @@ def main() -> None:
         with workspace() as work:
             found = collect(list(wheels(Sandbox(work, limits), parameters)), target, parameters["owner"])
     except StepError as error:
-        module.fail_json(msg=str(error), subject=error.subject, why=error.why, said=error.said)
+        there = present(error.said)
+        module.fail_json(msg=str(error), subject=error.subject, why=error.why, said=error.said, installed=there)
     module.exit_json(
         changed=True,
         sha256=sha256(target),

@@ -1,9 +1,11 @@
 import time
+from pathlib import Path
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_failure import (
     build_problem,
     missing_packages,
+    present,
     telling_lines,
 )
 
@@ -37,6 +39,12 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_failure impor
         ("error: command 'gcc' failed with exit code 1", []),
         ("SyntaxError: invalid syntax", []),
         ("Building g++ bindings of pkg-configurator with zlib", []),
+        ("configure: error: zlib.h is required", ["zlib1g-dev"]),
+        ("checking for ffi.h... no", ["libffi-dev"]),
+        ("Could not find sqlite3.h", ["libsqlite3-dev"]),
+        # What a compiler names on its way to another error.
+        ("In file included from /usr/include/python3.13/Python.h:38,\n  from x.c:1:\nerror: unknown type name 'x'", []),
+        ("/usr/include/zlib.h:1885:10: note: expected 'int' but argument is of type 'char *'", []),
     ],
 )  # fmt: skip
 def test_the_package_that_a_build_lacks_is_told_where_it_can_be(said: str, packages: list[str]) -> None:
@@ -46,6 +54,46 @@ def test_the_package_that_a_build_lacks_is_told_where_it_can_be(said: str, packa
 def test_several_missing_packages_are_told_once_each() -> None:
     said = "fatal error: zlib.h: No such file\nfatal error: ffi.h: No such file\nfatal error: zlib.h: No such file\n"
     assert missing_packages(said) == ["libffi-dev", "zlib1g-dev"]
+
+
+def test_what_the_build_host_has_is_not_taken_for_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dpkg = tmp_path / "dpkg-query"
+    dpkg.write_text(
+        "#!/bin/sh\ncat <<END\ninstalled python3-dev python3-dev:any, x (= 1)\n"
+        "installed pkgconf pkg-config (= 1.8.1-4)\nconfig-files libffi-dev \ninstalled libffi-dev-doc \nEND\n"
+    )
+    dpkg.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    said = "fatal error: Python.h: No such file\nffi.h: No such file\n/bin/sh: 1: pkg-config: not found\n"
+    assert missing_packages(said) == ["libffi-dev", "python3-dev", "pkg-config"]
+    assert present(said) == ["python3-dev", "pkg-config"]
+    assert present("error: stupid") == []
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    assert present(said) == []
+
+
+def test_a_package_that_is_installed_is_not_advised() -> None:
+    said = "fatal error: Python.h: No such file\nfatal error: ffi.h: No such file"
+    result = {"subject": "x==1", "why": "failed", "said": said, "installed": ["python3-dev"]}
+    told = build_problem(result, "r=1", "b", LIMITS)
+    assert "which lacks a Debian package. Add libffi-dev to flask_uwsgi_build_packages" in told
+    told = build_problem({**result, "installed": ["libffi-dev", "python3-dev"]}, "r=1", "b", LIMITS)
+    assert told.startswith(
+        "x==1, of r=1, cannot be built on b, although it has libffi-dev and python3-dev. Require a release that "
+    )
+    assert "flask_uwsgi_build_packages" not in told
+
+
+@pytest.mark.parametrize(
+    "said", ["error: stupid", "fatal error: ffi.h: No such file", "No module named 'x'", "Network is unreachable"]
+)
+def test_a_source_that_cannot_be_built_need_not_be(said: str) -> None:
+    result = {"subject": "shop", "why": "failed", "said": said}
+    remedy = "Where nothing of flask_uwsgi_source has to be installed, set flask_uwsgi_install=false"
+    assert remedy in build_problem(result, "r=1", "b", LIMITS, "shop").splitlines()[0]
+    assert remedy not in build_problem(result, "r=1", "b", LIMITS)
+    assert "Require another" not in build_problem(result, "r=1", "b", LIMITS, "shop")
+    assert remedy not in build_problem({**result, "subject": "x==1"}, "r=1", "b", LIMITS, "shop")
 
 
 # As pip 26.3 printed it, shortened.
@@ -136,6 +184,15 @@ LIMITS = {
         ("the lock", "failed", "ERROR: No matching distribution found for x==1", "the package registry cannot be"),
         ("the requirements", "failed", "No module named 'flit_scm'", "r=1 cannot be built on b. If its build requires"),
         ("x==1", "output", "ERROR: y.whl is not the wheel", "x==1, of r=1, built something else than its wheel on b"),
+        (
+            "shop", "failed", "Traceback (most recent call last):\nKeyError: 'x'\nFileNotFoundError: [Errno 2]: 'git'\n"
+            "error: metadata-generation-failed",
+            "shop, of r=1, cannot be built on b, since its build raised FileNotFoundError: [Errno 2]: 'git'. Require a",
+        ),
+        (
+            "x==1", "failed", "x.c:1: fatal error: stupid\ndistutils.errors.CompileError: command 'gcc' failed",
+            "x==1, of r=1, cannot be built on b. Where a compiler lacks a header",
+        ),
         ("x==1", "failed", "error: stupid", "x==1, of r=1, cannot be built on b. Where a compiler lacks a header"),
     ],
 )  # fmt: skip
