@@ -162,7 +162,8 @@ def get(path: Path, target: str, timeout: float, *, wait_for: int | Callable[[in
     Raises:
         UntrustedError: nobody listens, no whole answer within the timeout, or it is no HTTP.
     """
-    request = f"GET {target} HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n"
+    # HTTP/1.0 has no chunks, of which a part could not be read.
+    request = f"GET {target} HTTP/1.0\r\nHost: {host}\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n"
     most = _HEADERS + (_BODY if callable(wait_for) else wait_for) + (1 << 20)
     content = untrusted.ask(path, request.encode(), timeout, most=most, enough=lambda answer: _enough(answer, wait_for))
     if not content:

@@ -28,9 +28,30 @@ class Answer:
         return int(words[1]) if len(words) > 1 and words[0].startswith(b"HTTP/") else 0
 
     @property
+    def is_chunked(self) -> bool:
+        """Whether chunks frame the body."""
+        return b"\r\ntransfer-encoding: chunked\r\n" in self.raw.partition(b"\r\n\r\n")[0].lower() + b"\r\n"
+
+    @property
+    def chunks(self) -> list[bytes]:
+        """The chunks that came whole; the last is empty if the answer was not cut."""
+        found, rest = [], self.raw.partition(b"\r\n\r\n")[2]
+        while rest:
+            size, _, rest = rest.partition(b"\r\n")
+            length = int(size, 16)
+            if len(rest) < length + 2:
+                break
+            assert rest[length : length + 2] == b"\r\n", rest[:100]
+            found.append(rest[:length])
+            rest = rest[length + 2 :]
+            if not length:
+                assert not rest, rest[:100]
+        return found
+
+    @property
     def body(self) -> bytes:
-        """What follows the head."""
-        return self.raw.partition(b"\r\n\r\n")[2]
+        """What follows the head, without the frames of chunks."""
+        return b"".join(self.chunks) if self.is_chunked else self.raw.partition(b"\r\n\r\n")[2]
 
     @property
     def document(self) -> dict[str, Any]:

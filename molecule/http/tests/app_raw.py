@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import pathlib
+import signal
 import subprocess
 import tempfile
 import time
@@ -38,6 +40,17 @@ def reads(environ, start_response):
     source = environ["wsgi.input"]
     found = [source.read(0), source.read(2), source.readline(), source.read(1), source.read(-1), source.read()]
     return plain(start_response, json.dumps([part.decode() for part in found]).encode())
+
+
+def steps(environ, start_response):
+    """Call methods of the input in turn: /steps?readline:2;read;iter."""
+    source, found = environ["wsgi.input"], []
+    for step in environ["QUERY_STRING"].split(";"):
+        name, _, size = step.partition(":")
+        sizes = [None if size == "None" else int(size)] if size else []
+        value = list(source) if name == "iter" else getattr(source, name)(*sizes)
+        found.append([line.decode() for line in value] if isinstance(value, list) else value)
+    return plain(start_response, json.dumps(found, default=bytes.decode).encode())
 
 
 def count(environ, start_response):
@@ -78,6 +91,31 @@ def body(environ, start_response):
     return Parts(environ["PATH_INFO"], [b"01234", b"56789"])
 
 
+def parts(environ, start_response):
+    """Answer without a length, in parts: /parts?a,b."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    kind, _, named = environ["QUERY_STRING"].partition(":")
+    found = [part.encode() for part in named.split(",")] if named else []
+    return {"list": found, "tuple": tuple(found)}.get(kind, iter(found))
+
+
+def written(environ, start_response):
+    """Answer by what start_response returned."""
+    write = start_response("200 OK", [("Content-Type", "text/plain")])
+    write(b"one")
+    write(b"")
+    write(b"two")
+    return [b"three"]
+
+
+def killed(environ, start_response):
+    """Begin an answer, and lose the worker."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield b"before"
+    time.sleep(0.3)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def stream(environ, start_response):
     """Say something ten times a second, for ever."""
     start_response("200 OK", [("Content-Type", "text/event-stream")])
@@ -100,6 +138,10 @@ def length(environ, start_response):
         yield b"x"
 
 
+STATUSES = {"continue": "100 Continue", "word": "OK", "break": "200 OK\r\nSet-Cookie: a=b", "digits": "2000 OK"}
+LENGTHS = {"length": ["5x"], "negative": ["-5"], "no-length": [""], "lengths": ["5", "4"]}
+
+
 def fail(environ, start_response):
     """Fail at a point that the query names."""
     point = environ["QUERY_STRING"]
@@ -111,6 +153,10 @@ def fail(environ, start_response):
         return [] if point.endswith("empty") else [b"no head"]
     if point == "header":
         return plain(start_response, b"", "200 OK", ("X-Evil", "a\r\nSet-Cookie: b"))
+    if point in STATUSES:
+        return plain(start_response, b"", STATUSES[point])
+    if point in LENGTHS:
+        return plain(start_response, b"12345", "200 OK", *(("Content-Length", value) for value in LENGTHS[point]))
     if point == "large-header":
         return plain(start_response, b"", "200 OK", ("X-Large", "a" * 70000))
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -187,6 +233,10 @@ def seen(environ, start_response):
 ANSWERS = {
     "healthz": lambda environ, start_response: plain(start_response, b"ok\n"),
     "reads": reads,
+    "steps": steps,
+    "parts": parts,
+    "written": written,
+    "killed": killed,
     "count": count,
     "body": body,
     "stream": stream,

@@ -85,12 +85,54 @@ def test_an_answer_shorter_than_its_content_length_ends_early(raw: Application) 
     assert "/length: the application's answer is shorter than its Content-Length" in raw.journal(since)
 
 
+# Answers without a length.
+
+
+@pytest.mark.parametrize(
+    ("path", "chunks"),
+    [
+        ("/parts?iter:one,two", [b"one", b"two", b""]),
+        ("/parts?iter:,one,,two,", [b"one", b"two", b""]),
+        ("/parts?iter:", [b""]),
+        ("/parts?list:one,two", [b"one", b"two", b""]),
+        ("/parts?list:", [b""]),
+        ("/written", [b"one", b"two", b"three", b""]),
+    ],
+)
+def test_an_answer_without_a_length_is_sent_in_chunks(raw: Application, path: str, chunks: list[bytes]) -> None:
+    answer = raw.get(path)
+    assert answer.is_chunked
+    assert answer.chunks == chunks
+    older = raw.ask(request(line=f"GET {path} HTTP/1.0"))
+    assert not older.is_chunked
+    assert older.body == b"".join(chunks)
+
+
+def test_an_answer_of_one_part_has_its_length(raw: Application) -> None:
+    for path, length in (("/parts?list:one", 3), ("/parts?tuple:one", 3), ("/parts?list:,", None)):
+        answer = raw.get(path)
+        assert answer.is_chunked == (length is None)
+        assert length is None or b"Content-Length: %d\r\n" % length in answer.raw
+
+
+@pytest.mark.parametrize(
+    "path", ["/parts?iter:one", "/parts?list:one", "/body?204+No+Content", "/body?304+Not+Modified"]
+)
+def test_what_has_no_body_has_no_chunks(raw: Application, path: str) -> None:
+    answer = head(raw, path)
+    assert not answer.is_chunked
+    assert answer.body == b""
+
+
 # Failures.
 
 
 @pytest.mark.parametrize(
     "point",
-    ["call", "exit", "first", "none", "text", "forgets", "forgets-empty", "header", "large-header"],
+    [
+        *("call", "exit", "first", "none", "text", "forgets", "forgets-empty", "header", "large-header"),
+        *("continue", "word", "break", "digits", "length", "negative", "no-length", "lengths"),
+    ],
 )
 def test_a_failure_before_the_head_is_answered_with_500(raw: Application, point: str) -> None:
     answer = raw.get(f"/fail?{point}")
@@ -100,13 +142,20 @@ def test_a_failure_before_the_head_is_answered_with_500(raw: Application, point:
 
 def test_a_failure_after_the_head_is_no_ordinary_end(raw: Application) -> None:
     for point in ("later", "again"):
+        assert raw.get(f"/fail?{point}").chunks == [b"first"]
+        # HTTP/1.0 knows no chunks.
         with socket.create_connection(raw.address, timeout=10) as connection:
-            connection.sendall(request(line=f"GET /fail?{point} HTTP/1.1"))
+            connection.sendall(request(line=f"GET /fail?{point} HTTP/1.0"))
             received = b""
             with pytest.raises(ConnectionResetError):
                 while chunk := connection.recv(65536):
                     received += chunk
         assert received.endswith(b"\r\n\r\nfirst")
+
+
+def test_a_client_can_tell_that_a_worker_was_killed(raw: Application) -> None:
+    assert raw.get("/killed").chunks == [b"before"]
+    raw.wait_until(lambda: raw.get("/healthz").status == 200, "another worker serves")
 
 
 def test_an_error_may_replace_an_answer_that_was_not_sent(raw: Application) -> None:
@@ -202,6 +251,24 @@ def test_a_range_is_sent_only_of_the_version_that_the_client_has(raw: Applicatio
         answer = raw.get("/static/data", "Range: bytes=5-9", f"If-Range: {version}")
         assert answer.status == status, version
         assert answer.body == (DATA[5:10] if status == 206 else DATA).encode()
+
+
+def test_only_the_very_version_of_a_file_is_not_modified(raw: Application) -> None:
+    modified = next(
+        line[15:].decode() for line in raw.get("/static/data").raw.split(b"\r\n") if line.startswith(b"Last-Modified")
+    )
+    at = email.utils.parsedate_to_datetime(modified).timestamp()
+    # A client may have a later one, of a release that was taken back.
+    for version, status in ((at, 304), (at + 9, 200), (at - 9, 200)):
+        answer = raw.get("/static/data", f"If-Modified-Since: {email.utils.formatdate(version, usegmt=True)}")
+        assert (answer.status, answer.body) == (status, b"" if status == 304 else DATA.encode())
+    assert raw.get("/static/data", "If-Modified-Since: yesterday").status == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS", "get"])
+def test_other_methods_on_a_static_file_are_the_applications(raw: Application, method: str) -> None:
+    answer = raw.ask(request(line=f"{method} /static/data HTTP/1.1"))
+    assert answer.document["environ"]["PATH_INFO"] == "/static/data"
 
 
 def test_head_of_a_static_file(raw: Application) -> None:

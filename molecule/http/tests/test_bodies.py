@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import threading
@@ -89,6 +90,43 @@ def test_the_input_is_read_in_each_way(raw: Application, framing: str) -> None:
     sent = body if "17" in framing else chunks(body[:5], body[5:])
     found = json.loads(raw.ask(post(framing, body=sent, path="/reads")).body)
     assert found == ["", "ab", "line\n", "0", "123456789", ""]
+
+
+@pytest.mark.parametrize("size", [1, 2000, 5000, 100_000], ids=["short", "memory", "more-than-a-page", "file"])
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_lines_and_pieces_of_the_input_may_be_mixed(raw: Application, chunked: bool, size: int) -> None:
+    lines = [b"ab\n", b"cdefgh\n", b"x" * size + b"\n", b"\n", b"yz\n", b"end"]
+    body = b"".join(lines)
+    steps = "tell;readline;readline:2;read:1;readline:0;read:0;tell;readline:None;read:3;readline;readlines:2;iter;read"
+    sent = chunks(body) if chunked else body
+    framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
+    found = json.loads(raw.ask(post(framing, body=sent, path=f"/steps?{steps}")).body)
+    rest = io.BytesIO(body)
+    expected: list[object] = []
+    for step in steps.split(";"):
+        name, _, argument = step.partition(":")
+        arguments = [None if argument == "None" else int(argument)] if argument else []
+        value = list(rest) if name == "iter" else getattr(rest, name)(*arguments)
+        expected.append([line.decode() for line in value] if isinstance(value, list) else value)
+    assert found == json.loads(json.dumps(expected, default=bytes.decode))
+
+
+def test_the_input_can_be_read_again(raw: Application) -> None:
+    for size in (100, 100_000):
+        steps = f"readline;seek:0;readline;tell;seek:{size};read;seek:1;read:2"
+        found = json.loads(
+            raw.ask(post(f"Content-Length: {size}", body=b"ab\n".ljust(size, b"c"), path=f"/steps?{steps}")).body
+        )
+        assert found == ["ab\n", None, "ab\n", 3, None, "", None, "b\n"]
+
+
+def test_a_body_that_the_application_leaves_unread_is_no_request(raw: Application) -> None:
+    hidden = request(line="GET /seen HTTP/1.1")
+    for body, framing in ((hidden, f"Content-Length: {len(hidden)}"), (chunks(hidden), "Transfer-Encoding: chunked")):
+        for path in ("/healthz", "/steps?read:3"):
+            answer = raw.ask(post(framing, body=body, path=path) + hidden)
+            assert (answer.status, answer.raw.count(b"HTTP/1.1 ")) == (200, 1)
+            assert answer.body in (b"ok\n", b'["GET"]')
 
 
 def test_a_body_up_to_the_limit_and_no_longer(raw: Application) -> None:

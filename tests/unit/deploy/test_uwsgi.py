@@ -150,7 +150,7 @@ def test_health_is_asked_with_get_for_the_path_and_answers_status_and_body(serve
         connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"status":"ok"}')
 
     assert health(serve(answer), "/healthz?full=1", 1, "shop.test:8443") == HttpAnswer(200, "", '{"status":"ok"}')
-    assert requests[0].startswith(b"GET /healthz?full=1 HTTP/1.1\r\n")
+    assert requests[0].startswith(b"GET /healthz?full=1 HTTP/1.0\r\n")
     assert b"\r\nHost: shop.test:8443\r\n" in requests[0]
 
 
