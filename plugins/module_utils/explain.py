@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from . import deaths, remedies
+from . import deaths, hanging, remedies
 from .journal import Said
 from .manifest import Manifest
 from .tracebacks import Traceback, parse
@@ -43,11 +43,12 @@ _EXITED = re.compile(
     r"|Main process exited, code=exited, status=(?!22/)(?P<main>\d+)/"
 )
 _WORKER_ENDED = re.compile(r"DAMN ! worker (?=\d+ \(pid: \d+\) died(?: :\(|, with exit status))")
-# Of a callable that is none uWSGI learns at the first request: a line without a traceback above it.
 # uWSGI itself has no traceback to show, as of an answer that is none.
 _ERROR = re.compile(r"[A-Za-z_][\w.]{0,200}(?:Error|Exception): ")
 _ENDED_ITSELF = re.compile(r"flask_uwsgi_\w+=\S+ ended itself with sys\.exit")
+# Of a callable that is none uWSGI learns at the first request: a line without a traceback above it.
 _NO_CALLABLE = re.compile(r"TypeError: '(?P<type>\w+)' object is not callable")
+_TIMED_OUT = re.compile(r"\S+\.service: start operation timed out")
 _PROBLEM = re.compile(r"GET \S+ (?:answered 5\d\d instead of \d+|got no answer)")
 
 
@@ -75,7 +76,7 @@ def explain(
     Returns:
         one or more sentences without the last full stop, or an empty string where the log tells nothing we know.
     """
-    log = said(lines)
+    log, stood = hanging.split(said(lines))
     items = parse(log)
     module = manifest.module
     entry = f"flask_uwsgi_module={module}" if module else f"flask_uwsgi_wsgi_file={manifest.wsgi_file}"
@@ -89,6 +90,8 @@ def explain(
         return f"{noticed}: {death}" if noticed and not (found and found.loading) else death
     if found and found.loading:
         return f"{entry} raised while it was loaded: {remedies.told(found, manifest)}"
+    if stood and any(_TIMED_OUT.match(line.text) for line in log):
+        return hanging.told(stood, entry, manifest.start_timeout)
     # Whoever logs such a line later has the application loaded, and tells of something else.
     if refused := refused_by(log[: _first_ready(log)], manifest) or _ended(log, entry):
         return refused
@@ -227,7 +230,7 @@ def telling(lines: Iterable[Said | str], most: int = MOST) -> list[str]:
     Returns:
         the cause whole, and the last lines around it. What several workers logged alike is there once.
     """
-    items = parse(said(lines))
+    items = parse(hanging.split(said(lines))[0])
     found = cause(items)
     shown: set[object] = set()
     first: dict[str, str] = {}

@@ -7,6 +7,7 @@ threads mode it waits for threads that the application has started for as long a
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import fcntl
 import os
 import re
@@ -22,6 +23,9 @@ from typing import Any
 _THREADS_S = 5.0
 _LEAST_S = 1.0
 _SHOWN = 10
+# Seconds before systemd's timeout at which a load that lasts is told, and that gevent's hub has to tell it.
+_BEFORE_S = 2.0
+_HUB_S = 0.5
 _STDLIB = os.path.dirname(os.__file__)  # noqa: PTH120
 _OWN = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
 
@@ -194,6 +198,44 @@ class End:
         # Python's own wait for threads, which tells of them by itself.
         if where:
             say(f"does not wait longer for an exit function: it is at {where}")
+
+
+@contextmanager
+def watched(seconds: float) -> Iterator[None]:
+    """Log where this thread is, as faulthandler does, where what happens within lasts longer.
+
+    Args:
+        seconds: how long it may last.
+    """
+    timer = None
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey and monkey.is_module_patched("threading"):
+        import gevent
+
+        # While a greenlet waits, faulthandler sees the hub alone. Without a reference: the hub ends where nobody waits.
+        timer = gevent.get_hub().loop.timer(seconds, ref=False)
+        timer.start(log_stack, gevent.getcurrent())
+        seconds += _HUB_S
+    # By number: an application may have replaced Python's stream.
+    faulthandler.dump_traceback_later(seconds, file=2)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        if timer:
+            timer.stop()
+            timer.close()
+
+
+def log_stack(greenlet: Any) -> None:
+    """Log the stack of a greenlet that waits, and have faulthandler say no more."""
+    faulthandler.cancel_dump_traceback_later()
+    frame = greenlet.gr_frame
+    lines = ["Timeout!", "Greenlet (most recent call first):"]
+    while frame:
+        lines.append(f'  File "{frame.f_code.co_filename}", line {frame.f_lineno} in {frame.f_code.co_name}')
+        frame = frame.f_back
+    os.write(2, "".join(f"{line}\n" for line in lines).encode(errors="replace"))
 
 
 @contextmanager
@@ -404,10 +446,11 @@ def described(number: int, target: str) -> str:
 
 
 @contextmanager
-def loading(*, stop_timeout: float, preload: bool) -> Iterator[None]:
+def loading(*, start_timeout: float, stop_timeout: float, preload: bool) -> Iterator[None]:
     """Prepare this process for an application, which is loaded within.
 
     Args:
+        start_timeout: seconds after which systemd ends an instance that has not loaded it.
         stop_timeout: seconds that a worker has from when it is told to end.
         preload: whether this is the master, which forks what it has loaded.
     """
@@ -424,7 +467,7 @@ def loading(*, stop_timeout: float, preload: bool) -> Iterator[None]:
     fork = Fork(traced=os.environ.get("FLASK_UWSGI_ROLE") != "service")
     if preload:
         fork.begin()
-    with told_of_the_fork(preload=preload):
+    with watched(max(start_timeout / 2, start_timeout - _BEFORE_S)), told_of_the_fork(preload=preload):
         yield
     end.install()
     if preload and (found := fork.found()):

@@ -539,6 +539,68 @@ def test_a_real_log_tells_its_cause(name: str, told: str) -> None:
     assert "KeyboardInterrupt" not in " ".join(log)
 
 
+def stands(*frames: str) -> list[Said]:
+    """Return the log of an application that was still being loaded when systemd ended it."""
+    root = "/opt/shop/releases/8c11aa20f3b4"
+    dumped = [
+        "Timeout (0:00:13)!",
+        "Thread 0x00007f3a5c1ff6c0 (most recent call first):",
+        '  File "/usr/lib/python3.13/threading.py", line 363 in wait',
+        "",
+        "Thread 0x00007f3a6c3ba040 (most recent call first):",
+        *(f'  File "{frame}' for frame in frames),
+        '  File "<frozen importlib._bootstrap_external>", line 1026 in exec_module',
+        '  File "/opt/shop/generations/3f2a90c1d5e7/entry.py", line 84 in load',
+    ]
+    lines = [Said("77", line.replace("ROOT", root)) for line in dumped]
+    return [*lines, Said("1", "shop-canary@3f2a90c1d5e7.service: start operation timed out. Terminating.")]
+
+
+@pytest.mark.parametrize(
+    ("frames", "told"),
+    [
+        (
+            ['ROOT/run.py", line 5 in wait', 'ROOT/run.py", line 9 in <module>'],
+            "was not loaded within flask_uwsgi_start_timeout=15 seconds: it was still at run.py:5 (wait), called from "
+            "run.py:9. Raise flask_uwsgi_start_timeout, or move what takes long, or waits for what does not come, out "
+            "of the import.",
+        ),
+        (
+            [
+                '/usr/lib/python3.13/socket.py", line 849 in create_connection',
+                'ROOT/../../venvs/v/lib/python3.13/site-packages/pg/core.py", line 12 in connect',
+                'ROOT/shop/db.py", line 3 in <module>',
+            ],
+            "was not loaded within flask_uwsgi_start_timeout=15 seconds: it was still at shop/db.py:3, within "
+            "socket.py:849 (create_connection). Raise",
+        ),
+        (
+            [
+                '/usr/lib/python3.13/socketserver.py", line 235 in serve_forever',
+                'ROOT/../../venvs/v/lib/python3.13/site-packages/werkzeug/serving.py", line 1093 in run_simple',
+                'ROOT/../../venvs/v/lib/python3.13/site-packages/flask/app.py", line 662 in run',
+                'ROOT/run.py", line 8 in <module>',
+            ],
+            "starts a server of its own while it is loaded, at run.py:8, and does not get beyond that. uWSGI is the "
+            'server: put that call below `if __name__ == "__main__":`.',
+        ),
+    ],
+)
+def test_a_load_that_does_not_end_is_told_with_its_place(frames: list[str], told: str) -> None:
+    first, *log = refusal(stands(*frames), MANIFEST, SYSTEMCTL)
+    assert first.startswith(f"flask_uwsgi_wsgi_file=run.py {told}")
+    assert log == [
+        "Its last log lines:",
+        "    shop-canary@3f2a90c1d5e7.service: start operation timed out. Terminating.",
+    ]
+
+
+def test_a_load_that_was_slow_is_not_blamed_for_what_follows() -> None:
+    log = [line for line in stands('ROOT/run.py", line 5 in <module>') if line.pid != "1"]
+    after = [Said("77", "WSGI app 0 (mountpoint='') ready in 14 seconds on interpreter 0x1 pid: 77 (default app)")]
+    assert explained([*log, *after], MANIFEST, "it ended 0.4 s after it had become healthy") == ""
+
+
 @pytest.mark.parametrize("name", ["workers-health", "master-health"])
 def test_an_error_of_a_request_is_told_with_its_path(name: str) -> None:
     problem = "GET /healthz answered 500 instead of 200: <!doctype html>"

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import hanging
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.journal import Said
 
 from tests.unit.loadtest.conftest import ROOT
 
@@ -56,7 +58,7 @@ def line(code: str, text: str) -> int:
 @MODES
 def test_a_worker_ends_as_a_program_of_python_does(tmp_path: Path, mode: str) -> None:
     code = """
-with process.loading(stop_timeout=20, preload=False):
+with process.loading(start_timeout=60, stop_timeout=20, preload=False):
     def work():
         time.sleep(0.2)
         print("thread", flush=True)
@@ -86,7 +88,7 @@ def forever():
         time.sleep(1)
 def stuck():
     time.sleep(30)
-with process.loading(stop_timeout=3, preload=False):
+with process.loading(start_timeout=60, stop_timeout=3, preload=False):
     threading.Thread(target=forever, name="refresher").start()
     threading.Thread(target=forever, name="daemon", daemon=True).start()
     pool = ThreadPoolExecutor(1)
@@ -115,7 +117,7 @@ os._exit(0)
 def test_a_worker_that_loads_is_told_that_it_is_a_child(tmp_path: Path, mode: str, preload: bool) -> None:
     code = f"""
 import random
-with process.loading(stop_timeout=3, preload={preload}):
+with process.loading(start_timeout=60, stop_timeout=3, preload={preload}):
     os.register_at_fork(before=lambda: print("before", flush=True), after_in_child=lambda: print("one", flush=True))
     os.register_at_fork(after_in_child=lambda: 1 / 0)
     os.register_at_fork(after_in_child=lambda: print("two", flush=True))
@@ -142,7 +144,7 @@ def load():
     logging.basicConfig(filename="log")
     logging.warning("kept open, and harmless")
 try:
-    with process.loading(stop_timeout=3, preload=PRELOAD):
+    with process.loading(start_timeout=60, stop_timeout=3, preload=PRELOAD):
         load()
     print("loaded", flush=True)
 except process.EntryError as error:
@@ -181,7 +183,7 @@ def test_what_was_closed_again_is_nothing(tmp_path: Path, mode: str) -> None:
     code = """
 import socket
 other = socket.create_server(("127.0.0.1", 0))
-with process.loading(stop_timeout=3, preload=True):
+with process.loading(start_timeout=60, stop_timeout=3, preload=True):
     socket.create_connection(other.getsockname()).close()
     open(__file__).close()
     done = threading.Thread(target=int)
@@ -201,10 +203,57 @@ def test_a_connection_of_a_compiled_library_is_found_by_who_keeps_it(tmp_path: P
     )
     code = """
 try:
-    with process.loading(stop_timeout=3, preload=True):
+    with process.loading(start_timeout=60, stop_timeout=3, preload=True):
         import base
 except process.EntryError as error:
     print(error, flush=True)
 os._exit(0)
 """
     assert "a socket (raw in base.py:8)" in run(tmp_path, "threads", code).stdout
+
+
+@MODES
+@pytest.mark.parametrize(
+    "wait", ["time.sleep(1.2)", "while time.monotonic() < until: pass", "threading.Event().wait(1.2)"]
+)
+def test_where_a_load_stands_that_lasts_is_logged(tmp_path: Path, mode: str, wait: str) -> None:
+    code = f"""
+def waits():
+    until = time.monotonic() + 1.2
+    {wait}
+with process.loading(start_timeout=1, stop_timeout=3, preload=False):
+    waits()
+time.sleep(1)
+os._exit(0)
+"""
+    done = run(tmp_path, mode, code)
+    log, stack = hanging.split([Said("7", text) for text in done.stderr.splitlines()])
+    assert (done.returncode, log) == (0, [])
+    own = [place for place in stack if place.where.startswith(str(tmp_path))]
+    assert [place.told for place in own] == [
+        f"{tmp_path}/app.py:{line(code, wait)} (waits)",
+        f"{tmp_path}/app.py:{line(code, '    waits()')}",
+    ]
+    # Once: by the hub where a greenlet waits, else by faulthandler.
+    assert done.stderr.count("Timeout") == 1
+
+
+@MODES
+def test_a_load_that_ends_in_time_logs_nothing_and_hides_no_greenlet_that_waits_for_ever(
+    tmp_path: Path, mode: str
+) -> None:
+    code = """
+with process.loading(start_timeout=2, stop_timeout=3, preload=False):
+    if GEVENT:
+        from gevent.event import AsyncResult
+        from gevent.exceptions import LoopExit
+        try:
+            AsyncResult().get()
+        except LoopExit:
+            print("nobody answers", flush=True)
+time.sleep(1.2)
+os._exit(0)
+"""
+    done = run(tmp_path, mode, code)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == ("nobody answers\n" if mode == "gevent" else "")
