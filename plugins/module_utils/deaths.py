@@ -46,7 +46,10 @@ def _set(*directives: str) -> str:
 # Of the unit itself.
 
 _STEPS = {
-    "CHDIR": "cannot enter its directory",
+    "CHDIR": (
+        "cannot enter its directory. WorkingDirectory of flask_uwsgi_unit_overrides has to exist on the host, and be "
+        "open to the account of flask_uwsgi_user"
+    ),
     "EXEC": (
         "cannot be executed: the release or its virtual environment is damaged, or lies on a file system that is "
         "mounted noexec (flask_uwsgi_base_dir). Deploy, which writes it anew"
@@ -59,7 +62,10 @@ _STEPS = {
         "finds no account of the name in flask_uwsgi_user. Deploy, which makes one, or have the host know it before "
         "its services start"
     ),
-    "GROUP": "finds no group of the name in flask_uwsgi_group, or cannot take it on. Deploy, which makes one",
+    "GROUP": (
+        "finds no group of the name in flask_uwsgi_group, which a deploy makes, or in SupplementaryGroups of "
+        "flask_uwsgi_unit_overrides: correct that name, or create the group on the host"
+    ),
     "CAPABILITIES": (
         "cannot give up its capabilities on this host, a container without CAP_SETPCAP. Give that to the container"
     ),
@@ -104,6 +110,12 @@ _SETUP = re.compile(
     r"\S+\.service: Failed to set up (?:mount namespacing|credentials|[a-z ]*director\w+): (?P<why>.*)$"
 )
 
+# What the unit itself starts.
+_OWN_PROGRAM = re.compile(r"/venv/bin/(?:uwsgi|python)$|^/usr/bin/env$")
+_MISSING = re.compile(r"(?P<path>/\S+): No such file or directory")
+# Where systemd builds the service's view of the file system.
+_VIEW = re.compile(r"/run/systemd/(?:unit-root|mount-rootfs)(?=/)")
+
 
 def _unit(lines: Sequence[str]) -> str:
     """Return why systemd could not even start the program."""
@@ -111,7 +123,7 @@ def _unit(lines: Sequence[str]) -> str:
     statuses = [match for line in lines if (match := _STATUS.match(line))]
     if not steps and not statuses:
         return ""
-    said = [match["why"] for line in lines if (match := _SETUP.match(line))]
+    said = [_VIEW.sub("", match["why"]) for line in lines if (match := _SETUP.match(line))]
     if steps:
         name, reasons = steps[-1]["name"], [*said, steps[-1]["why"]]
     else:
@@ -119,7 +131,25 @@ def _unit(lines: Sequence[str]) -> str:
     status = next((f"{number}/" for number, known in _STATUSES.items() if known == name), "")
     # Without its own word for it this says which restriction it is.
     what = _STEPS.get(name, "cannot be set up as its unit says (flask_uwsgi_unit_overrides?)")
+    what = _of_overrides(name, steps[-1]["program"] if steps else "", reasons[0] if reasons else "") or what
     return f"systemd could not start it ({status}{name}{f', {reasons[0]}' if reasons else ''}): the service {what}"
+
+
+def _of_overrides(name: str, program: str, reason: str) -> str:
+    """Return what is missing on the host that only an operator can have named."""
+    if name == "EXEC" and program and not _OWN_PROGRAM.search(program):
+        return (
+            f"names the program {program}, which cannot be executed on the host. Install it, or correct the directive "
+            "of flask_uwsgi_unit_overrides that names it"
+        )
+    missing = _MISSING.fullmatch(reason) if name == "NAMESPACE" else None
+    if missing:
+        path = missing["path"]
+        return (
+            f"names the path {path}, which does not exist on the host, in flask_uwsgi_persistent or in a path "
+            f"directive of flask_uwsgi_unit_overrides. Create it, or write -{path} in the directive if it may be missing"
+        )
+    return ""
 
 
 # Of a process that was ended.
@@ -360,6 +390,17 @@ def explain(lines: Sequence[str], state: Mapping[str, str], root: str = "") -> s
         or _by(_RAISED, _last_traceback(lines), state, root)
         or _ended(lines, state)
     )
+
+
+def answered(text: str, state: Mapping[str, str], root: str = "") -> str:
+    """Return what kept an application from answering, as :func:`explain` does.
+
+    Args:
+        text: what its answer says, for want of a log.
+        state: see :func:`explain`.
+        root: see :func:`explain`.
+    """
+    return _by(_RAISED, [text], state, root)
 
 
 def _by(rules: Sequence[_Rule], lines: Sequence[str], state: Mapping[str, str], root: str) -> str:

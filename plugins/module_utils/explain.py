@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 
 from . import deaths, hanging, remedies
 from .journal import Said
@@ -85,7 +86,11 @@ def explain(
         told = found.last.text.rstrip(".")
         return f"{told}. {_not_to_end(told)}" if _ENDED_ITSELF.match(told) else told
     asked = _PROBLEM.match(problem)
-    if death := deaths.explain(list(_untangled(items, found)), unit or {}, root):
+    death = deaths.explain(list(_untangled(items, found)), unit or {}, root)
+    # Many an application tells its health page what it could not do, and the log nothing.
+    if not death and asked and not found:
+        death = deaths.answered(problem[asked.end() :].removeprefix(": "), unit or {}, root)
+    if death:
         noticed = asked[0] if asked else "" if problem.startswith("`systemctl ") else problem.rstrip(".")
         return f"{noticed}: {death}" if noticed and not (found and found.loading) else death
     if found and found.loading:
@@ -249,7 +254,16 @@ def telling(lines: Iterable[Said | str], most: int = MOST) -> list[str]:
             if text not in first or (first[text] == pid and not again):
                 kept.append((False, [item.text]))
             first.setdefault(text, pid)
-    return _within(kept, most)
+    return _within(list(_counted(kept)), most)
+
+
+def _counted(kept: Iterable[tuple[bool, list[str]]]) -> Iterator[tuple[bool, list[str]]]:
+    """Yield what is to be shown, with what comes more than twice in a row once, and counted."""
+    for (causes, lines), same in groupby(kept):
+        if (times := len(list(same))) > 2:
+            yield causes, [*lines, f"  … {times - 1} more times"]
+        else:
+            yield from [(causes, lines)] * times
 
 
 def _dull(text: str) -> bool:

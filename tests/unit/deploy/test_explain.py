@@ -707,6 +707,29 @@ def test_however_long_a_log_is_few_lines_are_shown_and_the_cause_is_among_them(f
     assert len(shown) <= 18 and "ValueError: a" in shown and shown[-1] == "line 49"
 
 
+def test_what_each_health_request_logs_is_shown_once_and_counted() -> None:
+    assert telling([Said("7", "caf\ufffd")] * 18) == ["caf\ufffd", "  … 17 more times"]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            '{"status": "error", "error": "[Errno 2] No such file or directory: \'/proc/meminfo\'"}',
+            "GET /healthz answered 500 instead of 200: /proc shows the service nothing but its own processes",
+        ),
+        (
+            "[Errno 30] Read-only file system: '/opt/shop/releases/8c11aa20f3b4/instance/app.db'",
+            "GET /healthz answered 500 instead of 200: a release is read-only to the service",
+        ),
+        ("no such table: users", ""),
+    ],
+)
+def test_what_the_answer_tells_of_the_sandbox_is_told_where_the_log_tells_nothing(said: str, told: str) -> None:
+    found = explained([], MANIFEST, f"GET /healthz answered 500 instead of 200: {said}", {}, "/opt/shop")
+    assert found.startswith(told) and bool(found) == bool(told)
+
+
 def test_what_an_application_logs_twice_itself_is_there_twice() -> None:
     once = [Said("1", "trying"), Said("1", "trying")]
     assert telling(once) == ["trying", "trying"]
@@ -743,9 +766,7 @@ def test_where_systemd_cannot_start_it_the_step_is_told() -> None:
         "shop@g.service: Failed with result 'exit-code'.",
     ]
     told = refusal(log, MANIFEST, SYSTEMCTL)
-    assert told[0].startswith(
-        "systemd could not start it (226/NAMESPACE, /run/systemd/unit-root/srv/shop: No such file)"
-    )
+    assert told[0].startswith("systemd could not start it (226/NAMESPACE, /srv/shop: No such file)")
     assert "flask_uwsgi_unit_overrides" in told[0]
     assert [line.strip() for line in told[2:]] == log[:3]
 
