@@ -147,7 +147,7 @@ def _of_overrides(name: str, program: str, reason: str) -> str:
         path = missing["path"]
         return (
             f"names the path {path}, which does not exist on the host, in flask_uwsgi_persistent or in a path "
-            f"directive of flask_uwsgi_unit_overrides. Create it, or write -{path} in the directive if it may be missing"
+            f"directive of flask_uwsgi_unit_overrides. Create it, or write -{path} there if it may be missing"
         )
     return ""
 

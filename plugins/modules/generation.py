@@ -83,6 +83,7 @@ encrypted:
 import grp
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -110,6 +111,8 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import remove_
 
 # Seconds that uWSGI may take to read its configuration; the unit's TimeoutStartSec is the same.
 VALIDATE_S = 30
+# What systemd-analyze begins a line with: a unit, or one of its files with a line.
+_OF_UNIT = re.compile(r"\S+@\S+\.(?:service|socket)(?:\.d/[\w.-]+(?::\d+)?)?: ")
 
 
 class InvalidError(Exception):
@@ -168,9 +171,14 @@ def validate_units(layout: Layout, generation: str, address: str) -> None:
             env={"SYSTEMD_UNIT_PATH": f"{scratch}:", "PATH": os.environ["PATH"]},
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
-    complaints = [
-        line.replace(f"{scratch}/", "") for line in done.stderr.splitlines() if layout.app in line or scratch in line
-    ]
+    # The same of each kind of unit.
+    complaints = list(
+        dict.fromkeys(
+            _OF_UNIT.sub("", line.replace(f"{scratch}/", ""))
+            for line in done.stderr.splitlines()
+            if layout.app in line or scratch in line
+        )
+    )
     if done.returncode or complaints:
         raise InvalidError(
             "systemd refuses the units (a directive in flask_uwsgi_unit_overrides?): "
