@@ -342,7 +342,7 @@ class FilterModule:
             "deploy_summary": deploy_summary,
             "environment_file": environment_file,
             "expanded_variables": values.expanded,
-            "files_per_worker": preflight.files_per_worker,
+            "open_files": preflight.open_files,
             "generation": generation,
             "gevent_refusal": gevent_refusal,
             "hidden_files": hidden_files,

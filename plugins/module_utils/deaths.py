@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 # What ``explain`` wants to know of the unit that failed (``systemctl show``).
-PROPERTIES = ("Result", "ExecMainCode", "ExecMainStatus", "TasksMax", "MemoryMax")
+PROPERTIES = ("Result", "ExecMainCode", "ExecMainStatus", "TasksMax", "MemoryMax", "LimitNOFILE")
 
 _OVERRIDE = "flask_uwsgi_unit_overrides: {{{}}}"
 # SIGCHLD's si_code of a process that a signal ended, without or with a core dump (siginfo_t, sigaction(2)).
@@ -330,6 +330,15 @@ def _tasks(found: _Found) -> str:
     )
 
 
+def _files(found: _Found) -> str:
+    most = found.state.get("LimitNOFILE", "")
+    limit, more = (f"LimitNOFILE={most}", str(2 * int(most))) if most.isdecimal() else ("LimitNOFILE", "NUMBER")
+    return (
+        f"a worker has as many files and connections open as its unit allows ({limit}): {_shown(found)}. Have it close "
+        "what it no longer uses, or set " + _set(f"LimitNOFILE: {more}")
+    )
+
+
 def _fork(found: _Found) -> str | None:
     """Name the limit where EAGAIN is a new process's; of a socket it means something else."""
     forks = re.search(r"\b(?:fork\w*|_fork_exec|posix_spawn\w*|forkpty)\(", found.code)
@@ -365,6 +374,7 @@ _RAISED: tuple[_Rule, ...] = (
     (re.compile(r"No such file or directory: b?'(?P<path>/dev/(?!shm/)[^']*)'"), _device),
     (re.compile(r"attempt to write a readonly database|unable to open database file"), _sqlite),
     (re.compile(r"can't start new thread"), _tasks),
+    (re.compile(r"\[Errno 24\] Too many open files"), _files),
     (re.compile(r"BlockingIOError: \[Errno 11\] (?P<fork>)Resource temporarily unavailable"), _fork),
     (re.compile(r"\[Errno 97\] Address family not supported by protocol"), _family),
     # systemd has had the kernel refuse it since version 256, with another error (PR_SET_MDWE).

@@ -102,6 +102,8 @@ STATE = "$STATE_DIRECTORY"
 # Sockets, log and event descriptors of a worker besides those of its requests.
 _SPARE_FILES = 256
 _FILES_PER_CORE = {"gevent": 2, "threads": 3}
+# What any program may open, unless the host or its unit says otherwise.
+_USUAL_FILES = 1024
 # Of libraries, of an executor and of children, in one worker on average, and in all of them together. A unit's limit
 # is one for all of its processes.
 _WORKER_TASKS = 64
@@ -122,6 +124,11 @@ def files_per_worker(mode: str, cores: int) -> int:
     an epoll descriptor of its own as well (uWSGI 2.0.31, ``core/loop.c``: ``simple_loop_run``).
     """
     return cores * _FILES_PER_CORE[mode] + _SPARE_FILES
+
+
+def open_files(mode: str, cores: int) -> int:
+    """Return the files that one worker may open: as many as it may need, and no fewer than any program may."""
+    return max(files_per_worker(mode, cores), _USUAL_FILES)
 
 
 def tasks(mode: str, processes: int, cores: int, environment: Mapping[str, Any] | None = None) -> int:

@@ -37,7 +37,7 @@ CFFI = (
     "MemoryError: Cannot allocate write+execute memory for ffi.callback(). You might be running on a system that "
     "prevents this. For more information, see https://cffi.readthedocs.io/en/latest/using.html#callbacks"
 )
-TASKS = {"TasksMax": "320", "Result": "exit-code", "ExecMainCode": "1", "ExecMainStatus": "22"}
+TASKS = {"TasksMax": "320", "LimitNOFILE": "1024", "Result": "exit-code", "ExecMainCode": "1", "ExecMainStatus": "22"}
 
 
 @pytest.mark.parametrize(
@@ -141,6 +141,7 @@ TASKS = {"TasksMax": "320", "Result": "exit-code", "ExecMainCode": "1", "ExecMai
         (traceback("os.setgid(33)", EPERM), "Leave out the application's own change of account"),
         # Processes and threads.
         (traceback("self._handle = start()", "RuntimeError: can't start new thread"), "{TasksMax: 640}"),
+        (traceback("open(path)", "OSError: [Errno 24] Too many open files: 'a'"), "{LimitNOFILE: 2048}"),
         (
             traceback("pid = os.fork()", "BlockingIOError: [Errno 11] Resource temporarily unavailable"),
             "{TasksMax: 640}",

@@ -11,6 +11,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.preflight import (
     POOLS,
     files_per_worker,
     host_problems,
+    open_files,
     package_problems,
     preflight_problems,
     settings_problems,
@@ -395,6 +396,10 @@ def test_threads_need_a_descriptor_more_each(s: dict[str, Any], host: dict[str, 
     threads = {**s, "mode": "threads", "threads": 1000, "processes": 1}
     one(problems_of(threads, {**host, "nofile": 3255}), "flask_uwsgi_threads=1000", "needs 3256", "set it to 999 or")
     assert problems_of(threads, {**host, "nofile": 3256}) == []
+
+
+def test_a_worker_may_open_what_any_program_may() -> None:
+    assert [open_files("threads", 8), open_files("threads", 256), open_files("gevent", 3000)] == [1024, 1024, 6256]
 
 
 @pytest.mark.parametrize(("mode", "cores"), [("gevent", 100), ("gevent", 200), ("threads", 150)])
