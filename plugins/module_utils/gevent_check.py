@@ -410,8 +410,9 @@ def _alone(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Findi
 
 
 def _in_turns(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Finding]:
-    single, requests = float(measured.single_ms or 0), measured.requests
-    took = f"{requests} at once took {measured.burst_ms:.0f} ms, one {single:.0f} ms"
+    # The shortest of either: the rest of the host can only have made them longer.
+    single = measured.least_ms
+    took = f"{measured.requests} at once took {measured.burst_ms:.0f} ms, one {single:.0f} ms"
     busy = (measured.busy_share or 0) >= _BUSY or measured.cpu_ms >= _LONG_MS
     if busy and measured.computes < _COMPUTES and measured.cpu_ms < _LONG_MS:
         what = f"it cannot be told: the host was too busy to run the worker ({took})"

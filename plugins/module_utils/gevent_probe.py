@@ -89,9 +89,9 @@ class Measured:
     @property
     def computes(self) -> float:
         """How much of the time of one request alone the worker computes for one of many; a busy host lowers it."""
-        if not self.single_ms or not self.burst_ms:
+        if not self.least_ms or not self.burst_ms:
             return 0.0
-        return (self.cpu_share or 0) * self.burst_ms / self.requests / self.single_ms
+        return (self.cpu_share or 0) * self.burst_ms / self.requests / self.least_ms
 
     @property
     def cpu_ms(self) -> float:
@@ -208,6 +208,8 @@ def measure(
         return found
     single = statistics.median(answer.seconds for answer in alone[1:])
     found.single_ms = round(single * 1000, 2)
+    # As of the bursts the shortest: what else the host does makes one longer, and would pass for an overlap.
+    least = min(answer.seconds for answer in alone[1:])
     for number in range(_BURSTS):
         longest = _left(deadline, patience + 2 * requests * single)
         before, started = cpu(pid), time.monotonic()
@@ -216,8 +218,8 @@ def measure(
         bad = [answer for answer in answers if not found.good(answer.status)]
         if found.burst_ms is None or seconds * 1000 < found.burst_ms or bad or unfinished:
             found.burst_ms = round(seconds * 1000, 2)
-            serial = requests * single
-            found.overlap = round(max(0.0, min(1.0, (serial - seconds) / max(serial - single, 1e-9))), 3)
+            serial = requests * least
+            found.overlap = round(max(0.0, min(1.0, (serial - seconds) / max(serial - least, 1e-9))), 3)
             found.cpu_share = round(min(1.0, (after[0] - before[0]) / whole), 3)
             found.busy_share = round(min(1.0, (sum(after) - sum(before)) / whole), 3)
         found.statuses = {str(status): count for status, count in Counter(a.status for a in answers).items()}
