@@ -45,18 +45,22 @@ def foreign(file: str) -> bool:
 
 
 def shown(file: str, line: int) -> str:
-    """Return a place as people look it up: below the release it is told without the folder."""
+    """Return a place as people look it up: below the release, or of a package, it is told without the folder."""
     folder = os.getcwd()  # noqa: PTH109
-    return f"{file.removeprefix(f'{folder}/')}:{line}"
+    return f"{file.removeprefix(f'{folder}/').rpartition('/site-packages/')[2]}:{line}"
 
 
 def place(frame: FrameType | None) -> str:
-    """Return the innermost place of a stack that is not Python's, else an empty text."""
+    """Return the innermost place of a stack that is the application's, else a package's, else an empty text."""
+    package = ""
     while frame:
-        if foreign(frame.f_code.co_filename):
-            return shown(frame.f_code.co_filename, frame.f_lineno)
+        file = frame.f_code.co_filename
+        if foreign(file):
+            if "/site-packages/" not in file:
+                return shown(file, frame.f_lineno)
+            package = package or shown(file, frame.f_lineno)
         frame = frame.f_back
-    return ""
+    return package
 
 
 def threads(*, daemons: bool) -> list[Any]:
