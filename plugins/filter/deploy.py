@@ -225,9 +225,10 @@ def threads_instead(check: dict[str, Any], threads: int, processes: int, host: d
     """
     reasons = [
         finding["what"]
-        for part in check["checks"].values()
+        for name, part in check["checks"].items()
         for finding in part["findings"]
-        if finding["level"] in ("warning", "blocks")
+        # Of what was not loaded, nothing was measured.
+        if finding["level"] in ("warning", "blocks") and not (check.get("failure") and name == "cooperation")
     ]
     fits = preflight.most_threads(processes, host)
     computes = (check["cpu_share"] or 0) * (check["burst_ms"] or 0) / check["requests"] >= _COMPUTES_MS
@@ -255,6 +256,8 @@ def gevent_refusal(check: dict[str, Any]) -> str:
     if check.get("common"):
         return common_failure(check)
     lines = ["flask_uwsgi_mode=gevent breaks this application, says the gevent check:"]
+    if check.get("failure") == "hangs":
+        lines = ["The gevent check could not load this application, of which gevent need not be the cause:"]
     for name, part in check["checks"].items():
         for finding in part["findings"]:
             if finding["level"] == "blocks":
@@ -276,10 +279,11 @@ def common_failure(check: dict[str, Any]) -> str:
     """
     findings = check["checks"]["imports"]["findings"]
     evidence: list[str] = next((found["evidence"] for found in findings if found["level"] == "blocks"), [])
+    what = "Its calls, the innermost first:" if check.get("failure") == "hangs" else "Its last log lines:"
     return "\n".join(
         (
             f"{check['cause']}.",
-            *(("Its last log lines:", *(f"    {line}" for line in evidence)) if evidence else ()),
+            *((what, *(f"    {line}" for line in evidence)) if evidence else ()),
             "This is not gevent's doing: threads mode would fail in the same way. What runs was not touched.",
         )
     )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from . import deaths, remedies
-from .explain import cause, said
+from .explain import cause, ended_itself, entry_of, said
 from .journal import Said
 from .manifest import Manifest
 from .tracebacks import parse
@@ -37,6 +37,8 @@ def in_either_mode(
     if death := deaths.explain([line.text for line in log], unit, root):
         return not _PERHAPS.match(death)
     found = cause(parse(log))
+    if found is None and loading and ended_itself(log, entry_of(manifest)):
+        return True
     if found is None or found.loading != loading:
         return False
     if found.last.kind in _KINDS:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
-from . import deaths, hanging, remedies
+from . import deaths, remedies, stacks
 from .journal import Said
 from .manifest import Manifest
 from .tracebacks import Traceback, parse
@@ -50,6 +50,7 @@ _ENDED_ITSELF = re.compile(r"flask_uwsgi_\w+=\S+ ended itself with sys\.exit")
 # Of a callable that is none uWSGI learns at the first request: a line without a traceback above it.
 _NO_CALLABLE = re.compile(r"TypeError: '(?P<type>\w+)' object is not callable")
 _TIMED_OUT = re.compile(r"\S+\.service: start operation timed out")
+_CRASH = re.compile(r"a process was ended by SIG[A-Z]+")
 _PROBLEM = re.compile(r"GET \S+ (?:answered 5\d\d instead of \d+|got no answer)")
 
 
@@ -77,10 +78,9 @@ def explain(
     Returns:
         one or more sentences without the last full stop, or an empty string where the log tells nothing we know.
     """
-    log, stood = hanging.split(said(lines))
+    seen = stacks.split(said(lines))
+    log, entry = seen.rest, entry_of(manifest)
     items = parse(log)
-    module = manifest.module
-    entry = f"flask_uwsgi_module={module}" if module else f"flask_uwsgi_wsgi_file={manifest.wsgi_file}"
     found = cause(items)
     if found and found.loading and found.last.kind == "EntryError":
         told = found.last.text.rstrip(".")
@@ -91,14 +91,16 @@ def explain(
     if not death and asked and not found:
         death = deaths.answered(problem[asked.end() :].removeprefix(": "), unit or {}, root)
     if death:
+        if seen.crashed:
+            death = _CRASH.sub(rf"\g<0> at {stacks.within(seen.crashed)}", death)
         noticed = asked[0] if asked else "" if problem.startswith("`systemctl ") else problem.rstrip(".")
         return f"{noticed}: {death}" if noticed and not (found and found.loading) else death
     if found and found.loading:
         return f"{entry} raised while it was loaded: {remedies.told(found, manifest)}"
-    if stood and any(_TIMED_OUT.match(line.text) for line in log):
-        return hanging.told(stood, entry, manifest.start_timeout)
+    if seen.hanging and any(_TIMED_OUT.match(line.text) for line in log):
+        return stacks.told(seen.hanging, entry, manifest.start_timeout)
     # Whoever logs such a line later has the application loaded, and tells of something else.
-    if refused := refused_by(log[: _first_ready(log)], manifest) or _ended(log, entry):
+    if refused := refused_by(log[: _first_ready(log)], manifest) or ended_itself(log, entry):
         return refused
     if asked and found:
         return f"{asked[0]}. The request raised {remedies.told(found, manifest)}"
@@ -166,8 +168,19 @@ def _untangled(items: Sequence[Said | Traceback], found: Traceback | None) -> It
         yield from found.whole()
 
 
-def _ended(log: Sequence[Said], entry: str) -> str:
-    """Return how a process ended itself while the application was loaded."""
+def entry_of(manifest: Manifest) -> str:
+    """Return the variable that names the application, with its value."""
+    module = manifest.module
+    return f"flask_uwsgi_module={module}" if module else f"flask_uwsgi_wsgi_file={manifest.wsgi_file}"
+
+
+def ended_itself(log: Sequence[Said], entry: str) -> str:
+    """Return how a process ended itself while the application was loaded; an empty string where it did not.
+
+    Args:
+        log: what the instance logged.
+        entry: the variable that names the application, with its value.
+    """
     texts = [line.text for line in log]
     ended = next((match for text in texts if (match := _EXITED.search(text))), None)
     if not ended and not any(map(_WORKER_ENDED.match, texts)):
@@ -235,7 +248,7 @@ def telling(lines: Iterable[Said | str], most: int = MOST) -> list[str]:
     Returns:
         the cause whole, and the last lines around it. What several workers logged alike is there once.
     """
-    items = parse(hanging.split(said(lines))[0])
+    items = parse(stacks.split(said(lines)).rest)
     found = cause(items)
     shown: set[object] = set()
     first: dict[str, str] = {}

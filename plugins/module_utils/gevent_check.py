@@ -180,7 +180,7 @@ def imports(evidence: Evidence) -> Iterator[Finding]:
 
 def _not_loaded(evidence: Evidence) -> Iterator[Finding]:
     trace = tuple(evidence.trace)
-    if evidence.failure == "hangs":
+    if evidence.failure == "hangs" and not evidence.common:
         yield Finding(
             "blocks",
             "the application does not end being loaded",
@@ -194,7 +194,7 @@ def _not_loaded(evidence: Evidence) -> Iterator[Finding]:
             trace,
             "Raise flask_uwsgi_gevent_check_memory_mb",
         )
-    if evidence.failure == "ended" and evidence.common:
+    if evidence.failure in ("ended", "hangs") and evidence.common:
         yield Finding(
             "blocks",
             f"the application cannot be loaded, whichever the mode: {evidence.cause}",

@@ -82,11 +82,17 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, credentials, gevent_processes, lock
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import (
+    arguments,
+    credentials,
+    gevent_processes,
+    lock,
+    stacks,
+)
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.blame import in_either_mode
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.elf import ElfError, wants
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import explain, telling
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import entry_of, explain, telling
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.foreign import printable
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_check import Evidence, judge, normalized
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_instance import Instance, running
@@ -182,6 +188,8 @@ def look(instance: Instance, manifest: Manifest, asked: Mapping[str, Any]) -> Ev
         cause = explain(logged, manifest, "", unit, root) if ended else ""
         common = bool(cause) and in_either_mode(logged, manifest, unit, root, loading=True)
         trace = instance.hanging() if failure == "hangs" else telling(logged)
+        if failure == "hangs" and (cause := stacks.server(stacks.of(trace), entry_of(manifest))):
+            common = True
         return Evidence(failure=failure, cause=cause, common=common, trace=trace, roots=roots)
     loaded, told = instance.loaded(), {}
     worker = instance.worker

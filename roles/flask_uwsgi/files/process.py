@@ -467,6 +467,9 @@ def loading(*, start_timeout: float, stop_timeout: float, preload: bool) -> Iter
         os.register_at_fork(after_in_child=reinit)
     end = End(stop_timeout)
     end.install()
+    if os.environ.get("FLASK_UWSGI_ROLE") != "check":
+        # A crash logs where it was. The check's own hook does that for the check.
+        faulthandler.enable(file=2, all_threads=False)
     # What serves was tried as a canary.
     fork = Fork(traced=os.environ.get("FLASK_UWSGI_ROLE") != "service")
     if preload:

@@ -595,6 +595,26 @@ def test_a_load_that_does_not_end_is_told_with_its_place(frames: list[str], told
     ]
 
 
+def test_a_crash_is_told_with_its_place_and_without_its_stack() -> None:
+    log = [
+        "Fatal Python error: Segmentation fault",
+        "",
+        "Current thread 0x00007f3a6c3ba040 (most recent call first):",
+        '  File "/usr/lib/python3.13/ctypes/__init__.py", line 519 in string_at',
+        '  File "/opt/shop/releases/8c11aa20f3b4/run.py", line 3 in <module>',
+        '  File "/opt/shop/generations/3f2a90c1d5e7//entry.py", line 38 in of_file',
+        "",
+        "Extension modules: gevent.libev.corecext, greenlet._greenlet (total: 2)",
+        "!!! uWSGI process 77 got Segmentation Fault !!!",
+        "DAMN ! worker 1 (pid: 77) died, with exit status 1, before it served",
+    ]
+    first, *shown = refusal([Said("77", text) for text in log], MANIFEST, SYSTEMCTL)
+    assert first.startswith(
+        "a process was ended by SIGSEGV at run.py:3, within ctypes/__init__.py:519 (string_at): compiled code crashed."
+    )
+    assert shown[1:] == [f"    {text}" for text in log[-2:]]
+
+
 def test_a_load_that_was_slow_is_not_blamed_for_what_follows() -> None:
     log = [line for line in stands('ROOT/run.py", line 5 in <module>') if line.pid != "1"]
     after = [Said("77", "WSGI app 0 (mountpoint='') ready in 14 seconds on interpreter 0x1 pid: 77 (default app)")]

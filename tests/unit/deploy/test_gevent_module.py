@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import gevent_refusal, threads_instead
 from ansible_collections.flaskops.uwsgi.plugins.module_utils import lock
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_probe import Measured
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_show import gevent_table
@@ -131,6 +132,37 @@ def test_what_fails_in_either_mode_is_told_from_what_may_be_gevent_s(
     check = call_module(gevent_check, generation="g", catalogue=CATALOGUE)["check"]
     assert (check["common"], check["verdict"]) == (common, "blocks")
     assert raised.partition(":")[2].strip()[:20] in check["cause"]
+
+
+def test_one_that_ends_itself_would_do_so_in_either_mode(
+    call_module: Call, instance: FakeInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance.failure = "ended"
+    log = ["no licence", "DAMN ! worker 1 (pid: 7) died, with exit status 3, before it served"]
+    monkeypatch.setattr(instance, "log", lambda: log)
+    check = call_module(gevent_check, generation="g", catalogue=CATALOGUE)["check"]
+    assert check["common"] and "ended itself with exit status 3" in check["cause"]
+
+
+@pytest.mark.parametrize(
+    ("stack", "common"),
+    [
+        (["/usr/lib/python3.13/socketserver.py:235 serve_forever", "/opt/shop/releases/r1/run.py:8 <module>"], True),
+        (["/usr/lib/python3.13/queue.py:171 get", "/opt/shop/releases/r1/run.py:8 <module>"], False),
+    ],
+)
+def test_a_load_that_does_not_end_need_not_be_gevent_s_doing(
+    call_module: Call, instance: FakeInstance, monkeypatch: pytest.MonkeyPatch, stack: list[str], common: bool
+) -> None:
+    instance.failure = "hangs"
+    monkeypatch.setattr(instance, "hanging", lambda: stack)
+    check = call_module(gevent_check, generation="g", catalogue=CATALOGUE)["check"]
+    assert (check["common"], check["verdict"], bool(check["cause"])) == (common, "blocks", common)
+    said = gevent_refusal(check)
+    assert "breaks this application" not in said
+    assert ("starts a server of its own while it is loaded, at run.py:8" in said) == common
+    reasons = threads_instead(check, 8, 2, {"nofile": 9999, "file_max": 99999, "tasks": 9999})["because"]
+    assert "it cannot be told" not in reasons
 
 
 @pytest.mark.parametrize(

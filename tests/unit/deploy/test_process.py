@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import hanging
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import stacks
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.journal import Said
 
 from tests.unit.loadtest.conftest import ROOT
@@ -227,9 +228,9 @@ time.sleep(1)
 os._exit(0)
 """
     done = run(tmp_path, mode, code)
-    log, stack = hanging.split([Said("7", text) for text in done.stderr.splitlines()])
-    assert (done.returncode, log) == (0, [])
-    own = [place for place in stack if place.where.startswith(str(tmp_path))]
+    found = stacks.split([Said("7", text) for text in done.stderr.splitlines()])
+    assert (done.returncode, found.rest) == (0, [])
+    own = [place for place in found.hanging if place.where.startswith(str(tmp_path))]
     assert [place.told for place in own] == [
         f"{tmp_path}/app.py:{line(code, wait)} (waits)",
         f"{tmp_path}/app.py:{line(code, '    waits()')}",
@@ -257,3 +258,20 @@ os._exit(0)
     done = run(tmp_path, mode, code)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == ("nobody answers\n" if mode == "gevent" else "")
+
+
+@MODES
+def test_a_crash_logs_where_it_was(tmp_path: Path, mode: str) -> None:
+    code = """
+import ctypes
+def crash():
+    ctypes.string_at(0)
+with process.loading(start_timeout=60, stop_timeout=3, preload=False):
+    crash()
+"""
+    done = run(tmp_path, mode, code)
+    found = stacks.split([Said("7", text) for text in done.stderr.splitlines()])
+    assert (done.returncode, [one for one in found.rest if one.text]) == (-signal.SIGSEGV, [])
+    assert f"{tmp_path}/app.py:{line(code, '    ctypes.string_at(0)')} (crash)" in [
+        place.told for place in found.crashed
+    ]
