@@ -17,6 +17,7 @@ _KINDS = {"EntryError", "IndentationError", "ModuleNotFoundError", "NameError", 
 _OF_PATCHED = re.compile(
     r"from '(_thread|asyncio|os|queue|select|selectors|signal|socket|ssl|subprocess|threading|time)'"
 )
+_REPEATED = re.compile(r"\s*\[Previous line repeated \d+ more times\]")
 # A crash in compiled code, memory and the number of threads may be due to it.
 _PERHAPS = re.compile(r"a process was ended by |the kernel killed |the service has as many |the host lets ")
 
@@ -43,6 +44,10 @@ def in_either_mode(
         return False
     if found.last.kind in _KINDS:
         return True
+    if found.last.kind == "RecursionError":
+        # gevent's own, as of an ssl that was imported too early, goes through libraries.
+        inner = found.last.frames[-1:]
+        return any(not one.library and any(map(_REPEATED.match, one.lines)) for one in inner)
     if found.last.kind == "ImportError":
         return not _OF_PATCHED.search(found.last.text)
     return not remedies.told(found, manifest).endswith(remedies.MEND)
