@@ -1,5 +1,6 @@
 """Does what Python code expects to be able to do in a process, and tells what it was at import."""
 
+import asyncio
 import atexit
 import json
 import locale
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 
 STATE = pathlib.Path(os.environ["STATE_DIRECTORY"])
 if (STATE / "broken").exists():
@@ -81,11 +83,24 @@ def pool(method):
         return sum(workers.map(square, range(5)))
 
 
+def executor(method):
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(method)) as workers:
+        return sum(workers.map(square, range(5)))
+
+
+async def gathered():
+    return await asyncio.gather(*[asyncio.to_thread(square, number) for number in range(3)])
+
+
+def loop(_):
+    return asyncio.run(gathered())
+
+
 def background(_):
     return os.system("sleep 60 >/dev/null 2>&1 &")
 
 
-PATHS = {"echo": echo, "look": look, "pool": pool, "background": background}
+PATHS = {"echo": echo, "look": look, "pool": pool, "executor": executor, "loop": loop, "background": background}
 
 
 def app(environ, start_response):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 NAMES = ("DEBUG", "ONE", "CONFIG", "DATABASE_URL", "TOKEN_FILE", "FLASK_UWSGI_FILES", "FLASK_UWSGI_ROLE")
@@ -19,7 +20,7 @@ class Server:
             return [b"<!doctype html>\n<html><head><title>Bad Request (400)</title></head><body></body></html>"]
         start_response("200 OK", [("Content-Type", "application/json")])
         found = {name: os.environ.get(name) for name in NAMES}
-        made = {"kind": self.kind, "debug": self.debug, "config": self.config}
+        made = {"kind": self.kind, "debug": self.debug, "config": self.config, "utf8": sys.flags.utf8_mode}
         return [json.dumps({**found, **made, "token": Path(os.environ["TOKEN_FILE"]).read_text()}).encode()]
 
 

@@ -92,6 +92,15 @@ def test_a_pool_of_processes_works_in_threads(site: Application, mode: str, meth
         assert list(pool.map(lambda _: ask(site, f"/pool/{method}"), range(times))) == [30] * times
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_an_executor_of_processes_works_in_both_modes(site: Application, method: str) -> None:
+    assert ask(site, f"/executor/{method}") == 30
+
+
+def test_a_loop_of_asyncio_runs_in_a_request(site: Application) -> None:
+    assert [ask(site, "/loop/") for _ in range(10)] == [[0, 1, 4]] * 10
+
+
 def test_what_goes_on_in_the_background_keeps_neither_client_nor_stop(site: Application) -> None:
     began = time.monotonic()
     ask(site, "/background/")

@@ -30,6 +30,8 @@ def shop(deployed: Deploy, release: Release, mode: str) -> Application:
             "CONFIG": "$FLASK_UWSGI_FILES/conf.d/shop.ini",
             "DATABASE_URL": "sqlite:///${STATE_DIRECTORY}/shop.db",
             "TOKEN_FILE": "$CREDENTIALS_DIRECTORY/token",
+            # Read by Python before anything runs.
+            "PYTHONUTF8": 1,
         },
         flask_uwsgi_files={"conf.d/shop.ini": CONFIG},
         flask_uwsgi_secrets={"token": "s3cr3t"},
@@ -63,6 +65,7 @@ def test_values_folders_and_files_are_found(shop: Application) -> None:
         "kind": "production",
         "debug": True,
         "config": CONFIG,
+        "utf8": 1,
         "token": "s3cr3t",
     }
 

@@ -160,6 +160,29 @@ RELEASES = (
         full=True,
     ),
     Release(
+        "starts a server of its own",
+        r"flask_uwsgi_wsgi_file=run\.py starts a server of its own while it is loaded, at run\.py:\d+, .*__main__",
+        "start operation timed out",
+        "app.run(port=8099)",
+        {"flask_uwsgi_start_timeout": 6, "flask_uwsgi_gevent_check": "off"},
+    ),
+    Release(
+        "waits for ever while it is loaded",
+        r"was not loaded within flask_uwsgi_start_timeout=6 seconds: it was still at run\.py:\d+ \(wait\), called from",
+        "start operation timed out",
+        "import time\n\ndef wait():\n    while True:\n        time.sleep(1)\n\nwait()",
+        {"flask_uwsgi_start_timeout": 6, "flask_uwsgi_gevent_check": "off"},
+        full=True,
+    ),
+    Release(
+        "crashes in compiled code",
+        r"a process was ended by SIGSEGV at run\.py:\d+, within .*ctypes/__init__\.py:\d+ \(string_at\): compiled code",
+        "got Segmentation Fault",
+        "import ctypes\n\nctypes.string_at(0)",
+        {"flask_uwsgi_gevent_check": "off"},
+        full=True,
+    ),
+    Release(
         "writes beside its code",
         r"a release is read-only to the service: OSError: .*\. Name its folder in flask_uwsgi_persistent: \[instance\]",
         "os.makedirs(app.instance_path)",
@@ -192,6 +215,13 @@ RELEASES = (
         r"/proc shows the service .*'/proc/stat'\. Set flask_uwsgi_unit_overrides: \{ProcSubset: all\}",
         "No such file or directory: '/proc/stat'",
         "open('/proc/stat')",
+        full=True,
+    ),
+    Release(
+        "a unit with a path that the host lacks",
+        r"systemd could not start it \(226/NAMESPACE, .*names the path /srv/nosuch, which does not exist on the host",
+        "",
+        settings={"flask_uwsgi_unit_overrides": {"ReadWritePaths": "/srv/nosuch"}},
         full=True,
     ),
     Release(
