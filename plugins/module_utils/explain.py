@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
@@ -40,16 +41,18 @@ _CAUSES = (
 )
 # How systemd says that the main process ended: 22 is uWSGI's own where there is no application.
 _EXITED = re.compile(
-    r"DAMN ! worker \d+ \(pid: \d+\) died, with exit status (?P<worker>\d+), before it served"
+    r"DAMN ! worker \d+ \(pid: \d+\) died, (?:with exit status (?P<worker>\d+)|killed by signal (?P<signal>\d+))"
+    r", before it served"
     r"|Main process exited, code=exited, status=(?!22/)(?P<main>\d+)/"
 )
-_WORKER_ENDED = re.compile(r"DAMN ! worker (?=\d+ \(pid: \d+\) died(?: :\(|, with exit status))")
+_WORKER_ENDED = re.compile(r"DAMN ! worker (?=\d+ \(pid: \d+\) died(?: :\(|, with exit status|, killed by signal))")
 # uWSGI itself has no traceback to show, as of an answer that is none.
 _ERROR = re.compile(r"[A-Za-z_][\w.]{0,200}(?:Error|Exception): ")
 _ENDED_ITSELF = re.compile(r"flask_uwsgi_\w+=\S+ ended itself with sys\.exit")
 # Of a callable that is none uWSGI learns at the first request: a line without a traceback above it.
 _NO_CALLABLE = re.compile(r"TypeError: '(?P<type>\w+)' object is not callable")
 _TIMED_OUT = re.compile(r"\S+\.service: start operation timed out")
+_SIGNAL_NAMES = {one.value: one.name for one in signal.Signals}
 _CRASH = re.compile(r"a process was ended by SIG[A-Z]+")
 _PROBLEM = re.compile(r"GET \S+ (?:answered 5\d\d instead of \d+|got no answer)")
 
@@ -103,8 +106,10 @@ def explain(
     if refused := refused_by(log[: _first_ready(log)], manifest) or ended_itself(log, entry):
         return refused
     if asked and found:
-        return f"{asked[0]}. The request raised {remedies.told(found, manifest)}"
-    if asked and (bare := [line.text for line in log if _ERROR.match(line.text) and not _NO_CALLABLE.match(line.text)]):
+        who = "A thread of the application" if found.aside else "The request"
+        return f"{asked[0]}. {who} raised {remedies.told(found, manifest)}"
+    lines_alone = [item.text for item in items if isinstance(item, Said)]
+    if asked and (bare := [text for text in lines_alone if _ERROR.match(text) and not _NO_CALLABLE.match(text)]):
         return f"{asked[0]}. The request raised {bare[-1].rstrip('.')}. {remedies.MEND}"
     for item in items:
         if isinstance(item, Said) and (match := _NO_CALLABLE.fullmatch(item.text)):
@@ -145,6 +150,8 @@ def cause(items: Sequence[Said | Traceback]) -> Traceback | None:
     tracebacks = [item for item in items if isinstance(item, Traceback) and not item.interrupted and item.last.name]
     fatal = [one for one in tracebacks if one.fatal]
     asked = [one for one in tracebacks if not one.loading]
+    # What a thread raises need not be the request's.
+    asked = [one for one in asked if not one.aside] or asked
     loading = [one for one in tracebacks if one.loading and not one.aside]
     ready = any(isinstance(item, Said) and item.text.startswith("WSGI app ") for item in items)
     # The first of those that ended a load: another worker may have failed for what the first had begun.
@@ -186,8 +193,14 @@ def ended_itself(log: Sequence[Said], entry: str) -> str:
     if not ended and not any(map(_WORKER_ENDED.match, texts)):
         return ""
     # By then another worker may have loaded it.
-    if _first_ready(log) < len(log) and not (ended and ended["worker"]):
+    if _first_ready(log) < len(log) and not (ended and (ended["worker"] or ended["signal"])):
         return ""
+    if ended and ended["signal"]:
+        name = _SIGNAL_NAMES.get(int(ended["signal"]), f"signal {ended['signal']}")
+        return (
+            f"{entry} was ended by {name} while it was loaded, which it has sent to itself, or the host has for want "
+            "of memory. A module that is imported must not end its process"
+        )
     own = [line.text.strip() for line in log if line.pid != "1" and not _dull(line.text)]
     last = next((text for text in reversed(own) if not _WORKER_ENDED.match(text)), "").rstrip(".")
     how = f" with exit status {ended['worker'] or ended['main']}" if ended else ""

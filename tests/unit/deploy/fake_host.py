@@ -351,6 +351,7 @@ class FakeHost:
             "ExecMainStatus": "0",
             "TasksMax": "320",
             "MemoryMax": "infinity",
+            "LimitNOFILE": "1024",
             "StateChangeTimestamp": "Tue 2026-11-24 06:40:46 UTC" if alive else "",
             "NeedDaemonReload": "yes" if text is not None and text != self._stored_text(unit) else "no",
         }

@@ -41,6 +41,7 @@ def load(module: str = "", wsgi_file: str = "run.py", callable_name: str = "app"
         flask_uwsgi_callable=callable_name,
         flask_uwsgi_mount=mount,
         flask_uwsgi_preload=False,
+        flask_uwsgi_start_timeout=60,
         flask_uwsgi_stop_timeout=60,
     )
     namespace: dict[str, Any] = {"__name__": "uwsgi_file_entry", "__file__": str(FILES / "entry.py")}

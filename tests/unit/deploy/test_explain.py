@@ -615,6 +615,30 @@ def test_a_crash_is_told_with_its_place_and_without_its_stack() -> None:
     assert shown[1:] == [f"    {text}" for text in log[-2:]]
 
 
+def test_a_signal_that_is_no_crash_is_told() -> None:
+    log = [Said("9", "DAMN ! worker 1 (pid: 77) died, killed by signal 9, before it served")]
+    first, *_ = refusal(log, MANIFEST, SYSTEMCTL)
+    assert first.startswith("flask_uwsgi_wsgi_file=run.py was ended by SIGKILL while it was loaded, which it has sent")
+
+
+def test_what_a_thread_raises_is_not_said_to_be_the_request_s() -> None:
+    problem = "GET /healthz answered 500 instead of 200: x"
+    thread = [
+        "Exception in thread Thread-1 (work):",
+        "Traceback (most recent call last):",
+        '  File "run.py", line 4, in work',
+        "    raise RuntimeError('broke')",
+        "RuntimeError: broke",
+    ]
+    ready = "WSGI app 0 (mountpoint='') ready in 0 seconds on interpreter 0x1 pid: 77 (default app)"
+    before = [Said("77", text) for text in (*thread, ready)]
+    assert explained(before, MANIFEST, problem) == ""
+    after = [Said("77", text) for text in (ready, *thread)]
+    assert explained(after, MANIFEST, problem).startswith(
+        "GET /healthz answered 500 instead of 200. A thread of the application raised RuntimeError: broke."
+    )
+
+
 def test_a_load_that_was_slow_is_not_blamed_for_what_follows() -> None:
     log = [line for line in stands('ROOT/run.py", line 5 in <module>') if line.pid != "1"]
     after = [Said("77", "WSGI app 0 (mountpoint='') ready in 14 seconds on interpreter 0x1 pid: 77 (default app)")]

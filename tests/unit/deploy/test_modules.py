@@ -235,11 +235,12 @@ def test_what_is_refused_takes_nothing_from_a_generation_that_served(
 def test_units_that_systemd_complains_of_leave_nothing_behind(
     run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
 ) -> None:
-    complaint = "shop@g1.service.d/generation.conf:5: Unknown key name 'X' in section 'Service', ignoring."
-    program(
-        tmp_path / "bin/systemd-analyze",
-        f'echo "/usr/lib/other.service:1: no matter" >&2; echo "${{SYSTEMD_UNIT_PATH%:}}/{complaint}" >&2',
+    complaint = "Unknown key name 'X' in section 'Service', ignoring."
+    told = "".join(
+        f'echo "${{SYSTEMD_UNIT_PATH%:}}/{unit}@g1.service.d/generation.conf:5: {complaint}" >&2; '
+        for unit in ("shop", "shop-canary", "shop-relief")
     )
+    program(tmp_path / "bin/systemd-analyze", f'echo "/usr/lib/other.service:1: no matter" >&2; {told}')
     result = run_generation(**arguments)
     assert result["failed"]
     assert f"(a directive in flask_uwsgi_unit_overrides?): {complaint}. Nothing" in result["msg"]
