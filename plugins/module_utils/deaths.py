@@ -105,6 +105,7 @@ _STATUSES = {
 _STATUS = re.compile(
     r"\S+\.service: (?:Main|Control) process exited, code=exited, status=(?P<number>2\d\d)/(?P<name>[A-Z_]+)$"
 )
+_COMMAND = re.compile(r"\S+\.service: Control process exited, code=exited, status=(?P<status>1?\d?\d)/")
 _STEP = re.compile(r"\S+\.service: Failed at step (?P<name>[A-Z_]+) spawning (?P<program>.*?): (?P<why>.*)$")
 _SETUP = re.compile(
     r"\S+\.service: Failed to set up (?:mount namespacing|credentials|[a-z ]*director\w+): (?P<why>.*)$"
@@ -122,7 +123,13 @@ def _unit(lines: Sequence[str]) -> str:
     steps = [match for line in lines if (match := _STEP.match(line))]
     statuses = [match for line in lines if (match := _STATUS.match(line))]
     if not steps and not statuses:
-        return ""
+        command = next((match for line in lines if (match := _COMMAND.match(line))), None)
+        return (
+            f"a command that the unit runs before or after its program ended with status {command['status']}: is there "
+            "an ExecStartPre or ExecStartPost in flask_uwsgi_unit_overrides? Correct or remove it"
+            if command
+            else ""
+        )
     said = [_VIEW.sub("", match["why"]) for line in lines if (match := _SETUP.match(line))]
     if steps:
         name, reasons = steps[-1]["name"], [*said, steps[-1]["why"]]

@@ -215,6 +215,11 @@ def test_what_ended_a_process_is_named(lines: list[str], state: dict[str, str], 
             "203/EXEC, No such file or directory",
             "names the program /bin/nosuch, which cannot be executed on the host",
         ),
+        (
+            [f"{UNIT}: Control process exited, code=exited, status=1/FAILURE"],
+            "ended with status 1",
+            "ExecStartPre or ExecStartPost in flask_uwsgi_unit_overrides",
+        ),
         ([f"{UNIT}: Main process exited, code=exited, status=216/GROUP"], "216/GROUP", "SupplementaryGroups"),
         (
             [
