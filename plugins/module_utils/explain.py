@@ -197,9 +197,10 @@ def ended_itself(log: Sequence[Said], entry: str) -> str:
         return ""
     if ended and ended["signal"]:
         name = _SIGNAL_NAMES.get(int(ended["signal"]), f"signal {ended['signal']}")
+        memory = ", or the host has for want of memory" if name == "SIGKILL" else ""
         return (
-            f"{entry} was ended by {name} while it was loaded, which it has sent to itself, or the host has for want "
-            "of memory. A module that is imported must not end its process"
+            f"{entry} was ended by {name} while it was loaded, which it has sent to itself{memory}. A module that is "
+            "imported must not end its process"
         )
     own = [line.text.strip() for line in log if line.pid != "1" and not _dull(line.text)]
     last = next((text for text in reversed(own) if not _WORKER_ENDED.match(text)), "").rstrip(".")

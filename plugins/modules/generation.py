@@ -182,7 +182,7 @@ def validate_units(layout: Layout, generation: str, address: str) -> None:
     if done.returncode or complaints:
         raise InvalidError(
             "systemd refuses the units (a directive in flask_uwsgi_unit_overrides?): "
-            + " | ".join(complaints or done.stderr.splitlines()[-3:])
+            + " | ".join(line.rstrip(".") for line in complaints or done.stderr.splitlines()[-3:])
         )
 
 

@@ -243,7 +243,7 @@ def test_units_that_systemd_complains_of_leave_nothing_behind(
     program(tmp_path / "bin/systemd-analyze", f'echo "/usr/lib/other.service:1: no matter" >&2; {told}')
     result = run_generation(**arguments)
     assert result["failed"]
-    assert f"(a directive in flask_uwsgi_unit_overrides?): {complaint}. Nothing" in result["msg"]
+    assert f"(a directive in flask_uwsgi_unit_overrides?): {complaint} Nothing" in result["msg"]
     assert list((tmp_path / "opt/shop/generations").iterdir()) == []
 
 
