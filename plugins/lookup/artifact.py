@@ -163,7 +163,8 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         server_lock = Path(self.get_option("server_lock"))
         server = art.read_lock(server_lock, "artifact_server_lock")
         build = art.read_lock(Path(self.get_option("build_lock")), "artifact_build_lock")
-        lock = lock_of(source, folder, self.get_option("requirements"), server_lock, platform, cache, files)
+        installs = bool(folder) and self.get_option("install")
+        lock = lock_of(source, folder, self.get_option("requirements"), server_lock, platform, cache, files, installs)
         entries, server, replaced = art.server_entries(lock.entries, server)
         patches = patches_of([*entries, *server], Path(self.get_option("patches")))
         project = project_of(folder, files, lock.itself) if folder and self.get_option("install") else None

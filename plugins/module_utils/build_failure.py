@@ -69,6 +69,8 @@ _LIMITS = (
     (r"MemoryError|Cannot allocate memory|out of memory|memory exhausted|Killed signal", "artifact_build_memory_mb"),
 )
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+# What uv 0.13 says where the build of the project itself fails; of another package it says which one besides.
+_OWN, _ANOTHER = "The build backend returned an error", re.compile(r"Failed to (download and )?build\b")
 # The bars and arrows with which pip and uv frame what others said.
 _FRAME = " \t╰│─>├▶×"
 # pip's own words around it.
@@ -152,9 +154,14 @@ def build_problem(
     """
     said, subject = masked(str(result["said"])), str(result["subject"])
     lines = "".join(f"\n    {line}" for line in telling_lines(said))
-    own = bool(project) and subject == project
+    own = bool(project) and (subject == project or (_OWN in said and not _ANOTHER.search(said)))
     sentence = _sentence(subject, str(result["why"]), said, variable, host, limits, result.get("installed") or [], own)
-    if own:
+    if own and subject != project:
+        sentence += (
+            ". Or list what it requires in a file (flask_uwsgi_requirements): it is then not built to "
+            "be read, and with flask_uwsgi_install=false not at all"
+        )
+    elif own:
         sentence += (
             ". Where nothing of flask_uwsgi_source has to be installed, set flask_uwsgi_install=false: it is then "
             "deployed as a folder, and not built"

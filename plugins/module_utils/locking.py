@@ -7,6 +7,7 @@ host, in its sandbox, and comes back as a lock in the same place of the cache.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +27,19 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.pyproject import (
 )
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.requirement_files import Wanted
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import Distribution, Package, Source
+
+# Files of tools that are not read, and what makes of them one that is.
+_CONDA = "write the packages that it takes from conda into a requirements.txt, by their names in the Python registry"
+_UNREAD = {
+    "Pipfile": "run `pipenv requirements --hash >requirements.txt` there",
+    "environment.yml": _CONDA,
+    "environment.yaml": _CONDA,
+    "conda.yml": _CONDA,
+    "conda.yaml": _CONDA,
+    "pixi.toml": _CONDA,
+}
+# What people call lists of requirements that are not at the top or not named so.
+_LISTS = re.compile(r"(requirements/[\w.-]+|[\w.-]*requirements[\w.-]*)\.(txt|in)")
 
 
 @dataclass(frozen=True)
@@ -74,7 +88,7 @@ class Unresolved(Exception):
 
 def lock_of(
     source: Source, folder: Path | None, given: str, server: Path, platform: str, cache: Path,
-    code: Sequence[Path] = (),
+    code: Sequence[Path] = (), built: bool = False,
 ) -> Lock:  # fmt: skip
     """Return what an application requires, with exact versions and hashes.
 
@@ -88,6 +102,7 @@ def lock_of(
         platform: distribution, architecture and Python, such as ``debian-12-x86_64-py3.11``.
         cache: a folder on the controller.
         code: the files of the folder that are deployed, which a build of the project would have.
+        built: whether the folder's project is built and installed, so that its build may tell what it requires.
 
     Raises:
         ArtifactError: a file is missing, or no lock can be made.
@@ -95,11 +110,13 @@ def lock_of(
     """
     file = _file(folder, given)
     itself = _itself(source)
-    if not file and not itself:
-        return Lock([])
+    project_file = _project_file(folder, code) if built and folder and not file else None
+    if not file and not itself and not project_file:
+        return Lock([], notes=_unsaid(folder, code) if folder else [])
+    file = file or project_file
     variable = f"flask_uwsgi_requirements={given or file}" if file else f"flask_uwsgi_source={itself[0]}"
-    wanted, exported = _wanted(file, folder, platform)
-    if file and file.suffix != ".toml":
+    wanted, exported = (_built(file), None) if file and file == project_file else _wanted(file, folder, platform)
+    if file and file.suffix != ".toml" and not wanted.project:
         entries = [requirement for line in wanted.requirements for requirement in art.requirements(line)]
         # What others limit is no whole lock.
         if not wanted.constraints and not art.loose(entries) and not (wanted.itself is not None and not entries):
@@ -183,6 +200,35 @@ def _wanted(file: Path | None, folder: Path | None, platform: str) -> tuple[Want
         )
     place = str(file.relative_to(folder.absolute())) if wanted.project and folder else ""
     return replace(wanted, preferred=preferred, notes=notes, inputs=[*wanted.inputs, *inputs], project=place), None
+
+
+def _project_file(folder: Path, code: Sequence[Path]) -> Path | None:
+    """Return the file of a project of which only a build tells what it requires; None where there is no project."""
+    found = project_of(folder, code)
+    return (folder / found.file).absolute() if found else None
+
+
+def _built(file: Path) -> Wanted:
+    return Wanted(project=file.name, inputs=[files.text(file, file.parent)])
+
+
+def _unsaid(folder: Path, code: Sequence[Path]) -> list[str]:
+    """Return sentences on a folder that has no file that says what it requires.
+
+    Raises:
+        ArtifactError: it has one of a tool that is not read.
+    """
+    if other := next((name for name in _UNREAD if (folder / name).is_file()), None):
+        raise ArtifactError(
+            f"flask_uwsgi_source has {other}, which is not read, and no requirements.txt and no pyproject.toml that "
+            f"lists dependencies: {_UNREAD[other]}. Or set flask_uwsgi_requirements to such a file elsewhere"
+        )
+    lists = [str(file) for file in code if _LISTS.fullmatch(str(file))]
+    which = f"; set flask_uwsgi_requirements to one of {', '.join(lists[:5])}" if lists else ""
+    return [
+        "flask_uwsgi_source has no requirements.txt and no project that says what it requires: beside uWSGI and gevent "
+        f"nothing is installed for it{which}"
+    ]
 
 
 def _with_project(wanted: Wanted, folder: Path, code: Sequence[Path]) -> Wanted:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,18 @@ BUILD_HOST = "mol-must-fail-build"
 INVENTORY = os.environ["SANDBOX_INVENTORY"]
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("serving")]
+
+
+@pytest.fixture
+def planned(play: Any) -> Callable[[str], str]:
+    """Return a function that shows the plan of a source, as one line of single spaces."""
+
+    def check(source: str) -> str:
+        done = play("deploy", "--check", "-e", json.dumps({"flask_uwsgi_source": source}))
+        assert done.returncode == 0, done.stdout[-3000:]
+        return " ".join(done.stdout.split())
+
+    return check
 
 
 @pytest.mark.parametrize(
@@ -73,6 +87,11 @@ def test_a_bad_setting_is_refused_and_named(variables: dict[str, Any], said: str
         [
             ("flask_uwsgi_processes", 0, "flask_uwsgi_processes=0 is not valid: set it to a whole number from 1 to"),
             ("flask_uwsgi_port", 0, "flask_uwsgi_port=0 is not valid: set it to a whole number from 1 to 65535"),
+            (
+                "flask_uwsgi_environment",
+                {"HOSTS": ["a", "b"]},
+                "flask_uwsgi_environment has 'HOSTS', whose value is a list, and a variable is a text: write it as",
+            ),
         ],
         [
             ("flask_uwsgi_port", 22, r"flask_uwsgi_port=22 is taken by sshd \(pid \d+\): stop that program or choose"),
@@ -115,6 +134,68 @@ def test_requirements_that_cannot_be_locked_are_refused(tmp_path: Path, run: Any
     status, output = run({"flask_uwsgi_requirements": str(requirements)})
     assert status != 0
     assert re.search(rf"flask_uwsgi_requirements={requirements} cannot be locked: correct .*flask==99", output)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (
+            {"requirements.txt": "--index-url https://packages.example.org/simple\nflask\n"},
+            "requirements.txt has '--index-url https://packages.example.org/simple' in line 1, which does not count "
+            "here.* Set UV_INDEX",
+        ),
+        pytest.param(
+            {"requirements.txt": "# -*- coding: klingon -*-\nflask\n"},
+            "says that it is in 'klingon'.* save it as UTF-8",
+            marks=pytest.mark.full,
+        ),
+        (
+            {"Pipfile": "[packages]\nflask = '*'\n"},
+            "flask_uwsgi_source has Pipfile, which is not read, .* run `pipenv requirements --hash >requirements.txt`",
+        ),
+        pytest.param(
+            {"environment.yml": "dependencies: [flask]\n"},
+            "flask_uwsgi_source has environment.yml, which is not read, .* into a requirements.txt",
+            marks=pytest.mark.full,
+        ),
+    ],
+    ids=["index-url", "coding", "pipenv", "conda"],
+)
+def test_a_source_whose_requirements_cannot_be_read_is_refused(
+    application: Any, run: Any, files: dict[str, str], said: str
+) -> None:
+    def change(app: Path) -> None:
+        (app / "requirements.txt").unlink()
+        for name, text in files.items():
+            (app / name).write_text(text)
+
+    status, output = run({"flask_uwsgi_source": application(change)})
+    assert status != 0
+    assert re.search(said, output), output[-3000:]
+    assert "Nothing was changed." in output
+
+
+def test_requirements_in_utf16_are_read_as_pip_reads_them(application: Any, planned: Any) -> None:
+    def encoded(app: Path) -> None:
+        path = app / "requirements.txt"
+        path.write_text(path.read_text(), encoding="utf-16")
+
+    # The same lock, of which the wheels are there.
+    assert "wheels on the host" in planned(application(encoded))
+
+
+def test_what_a_release_will_not_have_is_told_in_the_plan(application: Any, planned: Any) -> None:
+    def change(app: Path) -> None:
+        with (app / "requirements.txt").open("a") as lock:
+            lock.write(f"gevent==24.2.1 --hash=sha256:{'1' * 64}\n")
+        (app / "tests").mkdir()
+        (app / "tests/helpers.py").touch()
+        with (app / "run.py").open("a") as source:
+            source.write("\n\ndef later():\n    import tests.helpers\n")
+
+    told = planned(application(change))
+    assert re.search(r"gevent \S+ of artifact_server_lock is installed, the requirements say gevent==24\.2\.1", told)
+    assert re.search(r"artifact_exclude has 'tests', which leaves out tests, and line \d+ of run\.py imports", told)
 
 
 def test_a_ref_that_the_repository_does_not_have_is_refused(tmp_path: Path, run: Any) -> None:

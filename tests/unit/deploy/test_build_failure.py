@@ -96,6 +96,17 @@ def test_a_source_that_cannot_be_built_need_not_be(said: str) -> None:
     assert remedy not in build_problem({**result, "subject": "x==1"}, "r=1", "b", LIMITS, "shop")
 
 
+def test_a_source_that_cannot_be_read_by_its_build_need_not_be() -> None:
+    said = "error: Failed to build `x==1.0`\n  cause: The build backend returned an error\nKeyError: 'x'"
+    result = {"subject": "the requirements", "why": "failed", "said": said}
+    remedy = "list what it requires in a file (flask_uwsgi_requirements)"
+    own = {**result, "said": "error: The build backend returned an error\nKeyError: 'x'"}
+    assert remedy in build_problem(own, "r=1", "b", LIMITS, "setup.py").splitlines()[0]
+    # It is one of its requirements that fails, or there is no project.
+    assert remedy not in build_problem(result, "r=1", "b", LIMITS, "setup.py")
+    assert remedy not in build_problem(own, "r=1", "b", LIMITS)
+
+
 # As pip 26.3 printed it, shortened.
 PIP = """\
   \x1b[1;31merror\x1b[0m: \x1b[1msubprocess-exited-with-error\x1b[0m

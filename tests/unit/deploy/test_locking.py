@@ -80,10 +80,12 @@ def locked(tmp_path: Path) -> LockOf:
     (tmp_path / "server.txt").write_text(SERVER)
     (tmp_path / "cache").mkdir()
 
-    def run(source: Source | Path, given: str = "", platform: str = PLATFORM, code: Sequence[Path] = ()) -> Lock:
+    def run(
+        source: Source | Path, given: str = "", platform: str = PLATFORM, code: Sequence[Path] = (), built: bool = False
+    ) -> Lock:
         folder = source if isinstance(source, Path) else None
         wanted = source if not isinstance(source, Path) else Folder(source)
-        return lock_of(wanted, folder, given, tmp_path / "server.txt", platform, tmp_path / "cache", code)
+        return lock_of(wanted, folder, given, tmp_path / "server.txt", platform, tmp_path / "cache", code, built)
 
     return run
 
@@ -102,10 +104,73 @@ def problem(run: Callable[[], Lock]) -> str:
 # What needs no lock to be made.
 
 
+UNSAID = (
+    "flask_uwsgi_source has no requirements.txt and no project that says what it requires: beside uWSGI and gevent "
+    "nothing is installed for it"
+)
+
+
 def test_an_application_without_requirements_needs_the_server_alone(app: Path, locked: LockOf) -> None:
-    assert locked(app) == Lock([])
+    assert locked(app) == Lock([], notes=[UNSAID])
     (app / "pyproject.toml").write_text("[tool.ruff]\nline-length = 100\n")
+    assert locked(app, built=True) == Lock([], notes=[UNSAID])
+
+
+def test_lists_of_requirements_that_are_not_taken_by_themselves_are_named(app: Path, locked: LockOf) -> None:
+    code = [Path(name) for name in ("requirements/prod.txt", "requirements-dev.txt", "robots.txt", "docs/notes.txt")]
+    assert locked(app, code=code).notes == [
+        f"{UNSAID}; set flask_uwsgi_requirements to one of requirements/prod.txt, requirements-dev.txt"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("Pipfile", "run `pipenv requirements --hash >requirements.txt` there"),
+        ("environment.yml", "write the packages that it takes from conda into a requirements.txt"),
+        ("pixi.toml", "write the packages that it takes from conda into a requirements.txt"),
+    ],
+)
+def test_requirements_of_a_tool_that_is_not_read_are_refused(app: Path, locked: LockOf, name: str, remedy: str) -> None:
+    (app / name).write_text("whatever")
+    told = problem(lambda: locked(app))
+    assert told.startswith(f"flask_uwsgi_source has {name}, which is not read, and no requirements.txt")
+    assert remedy in told
+    # Whoever has none says so with an empty one.
+    (app / "requirements.txt").touch()
     assert locked(app) == Lock([])
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"setup.py": "from setuptools import setup\nsetup(name='shop', install_requires=['flask'])\n"},
+        {"setup.cfg": "[metadata]\nname = shop\n[options]\ninstall_requires =\n    flask\n"},
+        {
+            "pyproject.toml": "[build-system]\nrequires = ['setuptools']\n",
+            "setup.cfg": "[metadata]\nname = shop\n[options]\ninstall_requires =\n    flask\n",
+        },
+    ],
+)
+def test_a_project_that_only_a_build_can_read_is_read_by_one(
+    app: Path, locked: LockOf, files: dict[str, str], registry: Path
+) -> None:
+    for name, text in files.items():
+        (app / name).write_text(text)
+    code = [Path(name) for name in files]
+    with pytest.raises(Unresolved) as caught:
+        locked(app, code=code, built=True)
+    found = caught.value.resolution
+    assert (found.project, found.made_from) == (next(iter(files)), next(iter(files)))
+    assert found.requirements.splitlines() == ["gevent"]
+    # What a build host has made of it.
+    found.path.write_text(f"flask==3.0 {HASH}\n")
+    assert pins(locked(app, code=code, built=True)) == {"flask": "3.0"}
+    # Without a build nobody can tell.
+    assert locked(app, code=code) == Lock([], notes=[UNSAID])
+    # A list of its own is enough.
+    (app / "requirements.txt").write_text(f"flask==3.1 {HASH}\n")
+    assert pins(locked(app, code=code, built=True)) == {"flask": "3.1"}
 
 
 def test_a_lock_is_taken_as_it_is(app: Path, locked: LockOf, tmp_path: Path) -> None:
