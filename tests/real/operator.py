@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
 import time
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 import yaml
 
 from tests.real.catalogue import Application
+from tests.support import remote
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -86,11 +86,4 @@ class Operator:
 
     def root(self, command: str) -> str:
         """Run a command on the host, as root, that has to succeed."""
-        known = self.variables
-        done = subprocess.run(
-            ["ssh", *shlex.split(known["ansible_ssh_common_args"]), "-i", known["ansible_ssh_private_key_file"],
-             f"{known['ansible_user']}@{known['ansible_host']}", f"sudo bash -c {shlex.quote(command)}"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{command}\n{done.stdout}"
-        return done.stdout.strip()
+        return remote.root(self.variables, command)

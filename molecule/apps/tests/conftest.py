@@ -17,6 +17,7 @@ import requests
 import yaml
 
 from tests.clone import clone, write
+from tests.support import remote
 
 APPS = Path(__file__).resolve().parents[1] / "apps"
 PRELUDE = "source .venv/bin/activate\nexport ANSIBLE_INVENTORY=inventory/mine"
@@ -71,14 +72,7 @@ class Site:
 
     def root(self, command: str) -> str:
         """Run a command on the host, as root, that has to succeed."""
-        known = self.variables
-        done = subprocess.run(
-            ["ssh", *shlex.split(known["ansible_ssh_common_args"]), "-i", known["ansible_ssh_private_key_file"],
-             f"{known['ansible_user']}@{self.address}", f"sudo bash -c {shlex.quote(command)}"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{command}\n{done.stdout}"
-        return done.stdout.strip()
+        return remote.root(self.variables, command)
 
     def get(self, port: int, path: str, **options: Any) -> requests.Response:
         """Ask the host for a page, as a visitor does."""

@@ -26,6 +26,7 @@ import yaml
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
 
 from tests.clone import clone, write
+from tests.support import remote
 from tools import runbook
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -178,20 +179,11 @@ class Site:
 
     def ssh(self, host: str, command: str) -> tuple[int, str]:
         """Run a command on a host, as root."""
-        known = self.variables[host]
-        done = subprocess.run(
-            ["ssh", *shlex.split(known["ansible_ssh_common_args"]), "-i", known["ansible_ssh_private_key_file"],
-             f"{known['ansible_user']}@{known['ansible_host']}", f"sudo bash -c {shlex.quote(command)}"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-            check=False,
-        )  # fmt: skip
-        return done.returncode, done.stdout
+        return remote.as_root(self.variables[host], command)
 
     def root(self, host: str, command: str) -> str:
         """Run a command on a host, as root, that has to succeed."""
-        status, output = self.ssh(host, command)
-        assert status == 0, f"{host}: {command}\n{output}"
-        return output.strip()
+        return remote.root(self.variables[host], command)
 
     def get(self, host: str, path: str = "healthz", timeout: float = 5) -> requests.Response:
         """Ask a host for a page, as a visitor does."""
