@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import credentials, deaths, systemd, temporary
+from . import credentials, deaths, remedies, systemd, temporary
 from . import generation as gen
 from .explain import raised, telling
 from .foreign import printables
@@ -74,14 +74,16 @@ def _reason(unit: str, when: str, seconds: float, printed: list[str], refused: s
     begun = [number for number, line in enumerate(printed) if line.startswith("+ ")]
     own = printed[begun[-1] + 1 :] if begun else printed
     command = f"`{printed[begun[-1]].removeprefix('+ ')}` of " if begun else ""
+    remedy = "Mend it, and deploy again."
     if refused:
-        cause += f". {refused[0].upper()}{refused[1:]}"
+        cause, remedy = f"{cause}. {refused[0].upper()}{refused[1:]}", "Then deploy again."
     elif told := raised(own, manifest):
-        cause += f": {told}"
+        why = told.removesuffix(f". {remedies.MEND}")
+        cause, remedy = f"{cause}: {why}", remedy if why != told else "Then deploy again."
     shown = telling(own)
     return "\n".join(
         (
-            f"{command}flask_uwsgi_{when}_activate failed: {cause}. Mend it, and deploy again.",
+            f"{command}flask_uwsgi_{when}_activate failed: {cause}. {remedy}",
             *(["Its last lines:", *(f"    {line}" for line in shown)] if shown else ["It printed nothing."]),
         )
     )

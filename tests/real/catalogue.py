@@ -155,7 +155,7 @@ APPLICATIONS = (
             ],
         },
         load="/+login",
-        missing=(Missing("environment", "(?i)read-only"),),
+        missing=(Missing("environment", "No storage configuration specified"),),
     ),
     Application(
         "dashboard", "Dash 4.4", 8054, questions.dash, "dashboard",

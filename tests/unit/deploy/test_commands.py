@@ -105,8 +105,12 @@ def test_the_exception_of_one_that_fails_is_told_with_the_remedy(layout: Tempora
         commands.run(layout, "g1", "pre", 5)
     assert str(raised.value).splitlines()[0] == (
         "`flask db upgrade` of flask_uwsgi_pre_activate failed: it exited with status 3: KeyError: 'SHOP_MODE'. "
-        "Set SHOP_MODE in flask_uwsgi_environment. Mend it, and deploy again."
+        "Set SHOP_MODE in flask_uwsgi_environment. Then deploy again."
     )
+    fake.printed[-1] = "ShopError: there is no shop"
+    with pytest.raises(commands.CommandsError) as raised:
+        commands.run(layout, "g1", "pre", 5)
+    assert str(raised.value).splitlines()[0].endswith(": ShopError: there is no shop. Mend it, and deploy again.")
     fake.printed = ["+ false"]
     with pytest.raises(commands.CommandsError, match=r"\nIt printed nothing\.$"):
         commands.run(layout, "g1", "pre", 5)
