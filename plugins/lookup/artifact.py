@@ -239,7 +239,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             if art.recorded(code, whole) is None:
                 art.record(code, whole, unpacked=art.pack_code(folder, files, {}, code))
             archive = str(code)
-        fields = ("made_from", "head", "requirements", "constraints", "preferred", "project", "extras")
+        fields = ("made_from", "head", "requirements", "constraints", "overrides", "preferred", "project", "extras")
         return {
             "resolution": {name: getattr(resolution, name) for name in fields}
             | {"path": str(resolution.path), "archive": archive},

@@ -239,7 +239,8 @@ def lock() -> Path:
         str(uv), "pip", "compile", "--quiet", "--no-progress", "--generate-hashes", "--no-header", "--no-annotate",
         "--no-emit-index-url", "--no-emit-find-links", "--no-sources", "--no-build-isolation",
         "--cache-dir", str(WORK / "cache"), "--python", f"{TOOLS}/bin/python",
-        "--constraints", str(wanted / "constraints.txt"), *_indexes(options), "--output-file", str(output),
+        "--constraints", str(wanted / "constraints.txt"), "--overrides", str(wanted / "overrides.txt"),
+        *_indexes(options), "--output-file", str(output),
         *project, str(wanted / "requirements.txt"),
         cwd=WORK / "tmp", environment=environment,
     )  # fmt: skip

@@ -19,9 +19,10 @@ _MOST = 2**23
 class Wanted:
     """What shall be locked.
 
-    ``files`` has the texts ``requirements.txt``, ``constraints.txt`` and ``preferred.txt``; ``project`` is the path of
-    a pyproject.toml, setup.py or setup.cfg in the archive ``project.tar.gz``, empty for none; ``archive`` that archive
-    or a distribution of the application's own; ``extras`` are the project's that are wanted.
+    ``files`` has the texts ``requirements.txt``, ``constraints.txt``, ``overrides.txt`` and ``preferred.txt``.
+    ``project`` is the path of a pyproject.toml, setup.py or setup.cfg in the archive ``project.tar.gz``, or empty.
+    ``archive`` is that archive or a distribution of the application's own; ``extras`` are those of the project that
+    are wanted.
     """
 
     files: Mapping[str, str]

@@ -38,6 +38,11 @@ _UNREAD = {
     "conda.yaml": _CONDA,
     "pixi.toml": _CONDA,
 }
+# How uv says that a package wants another version of what the server has, with the environments that it does so for.
+_CONFLICT = re.compile(
+    r"(?P<who>[\w.-]+(?:[<>=!~]=?[^\s{},]+)?)\s+depends?\s+on\s+(?P<name>gevent|greenlet|uwsgi)(?:\{[^}]*\})?"
+    r"(?P<what>[<>=!~][^\s{},]+)"
+)
 # What people call lists of requirements that are not at the top or not named so.
 _LISTS = re.compile(r"(requirements/[\w.-]+|[\w.-]*requirements[\w.-]*)\.(txt|in)")
 
@@ -71,6 +76,7 @@ class Resolution:
     head: str
     requirements: str
     constraints: str
+    overrides: str
     preferred: str
     project: str
     extras: list[str]
@@ -135,22 +141,25 @@ def lock_of(
     resolution = _resolution(source, wanted, server.read_text(), made_from, path, head)
 
     def make() -> str:
+        """Keep the lock, or return how it begins where only a build host can make it."""
         try:
-            text = exported.text(cache) if exported else _compiled(resolution, platform, cache)
-        except uv.BuildNeeded:
-            return ""
+            text, notes = (exported.text(cache), []) if exported else _compiled(resolution, platform, cache)
         except uv.UvError as error:
             raise ArtifactError(f"{variable} {error}") from error
-        entries = _checked(list(art.requirements(text)), variable)
-        art.write(path, f"{head}{art.rendered(entries)}".encode())
-        return str(path)
+        begun = head + "".join(f"# {note}\n" for note in notes)
+        if text is None:
+            return begun
+        art.write(path, f"{begun}{art.rendered(_checked(list(art.requirements(text)), variable))}".encode())
+        return ""
 
-    if not path.is_file() and not once(cache, art.digest("lock", key), make):
-        raise Unresolved(resolution)
+    if not path.is_file() and (begun := once(cache, art.digest("lock", key), make)):
+        raise Unresolved(replace(resolution, head=begun))
     # A build host may have made it, of foreign code's making.
+    text = files.text(path, None)
+    told = [line.removeprefix("# ") for line in text.removeprefix(head).splitlines() if line.startswith("# ")]
     return Lock(
-        _checked(list(art.requirements(files.text(path, None))), variable), made_from, path, wanted.ignored,
-        [*wanted.notes, *art.replaced([one for line in wanted.requirements for one in art.requirements(line)],
+        _checked(list(art.requirements(text)), variable), made_from, path, wanted.ignored,
+        [*wanted.notes, *told, *art.replaced([one for line in wanted.requirements for one in art.requirements(line)],
                                     art.requirements(server.read_text()))],
         wanted.itself is not None,
     )  # fmt: skip
@@ -256,7 +265,8 @@ def _resolution(
     entries = list(art.requirements(server))
     # Together with the server's gevent, so that both have one greenlet. uWSGI shares nothing with anybody.
     shared = [entry.name for entry in entries if entry.name == "gevent"]
-    # They are installed in these versions whatever an application pins: what else it requires has to bear them.
+    # They are installed in these versions whatever an application and its packages say: what it requires has to bear
+    # them. (httpbin 0.10.2 wants greenlet below 3 for a compiler of its time.)
     fixed = [f"{entry.name}=={art.pin(entry)}" for entry in entries if entry.name in art.SERVER]
     names = {entry.name for entry in entries}
     preferred = [line for line in wanted.preferred if line.partition("==")[0] not in names]
@@ -265,7 +275,8 @@ def _resolution(
         path=path,
         head=head,
         requirements="".join(f"{line}\n" for line in [*_without_server(wanted.requirements), *roots, *shared]),
-        constraints="".join(f"{line}\n" for line in [*_without_server(wanted.constraints), *fixed]),
+        constraints="".join(f"{line}\n" for line in _without_server(wanted.constraints)),
+        overrides="".join(f"{line}\n" for line in fixed),
         preferred=server + "".join(f"{line}\n" for line in preferred),
         project=wanted.project,
         extras=sorted(wanted.itself or ()),
@@ -279,17 +290,37 @@ def _without_server(lines: Sequence[str]) -> list[str]:
     return [line for line in lines if not any(art.is_server(entry) for entry in art.requirements(line))]
 
 
-def _compiled(resolution: Resolution, platform: str, cache: Path) -> str:
+def _compiled(resolution: Resolution, platform: str, cache: Path) -> tuple[str | None, list[str]]:
+    """Return a lock, None where only a build host can make it, and what it does against the will of a package."""
     if resolution.project:
-        raise uv.BuildNeeded
+        return None, []
     # A distribution is no release of the registry; the build host gets the file itself.
     address = resolution.distribution.as_uri() if resolution.distribution else ""
-    text = uv.compile_lock(
-        [*resolution.requirements.splitlines(), *filter(None, [address])], resolution.constraints.splitlines(),
-        resolution.preferred, platform, cache,
-    )  # fmt: skip
+    wanted = [*resolution.requirements.splitlines(), *filter(None, [address])]
+    limits, fixed = resolution.constraints.splitlines(), resolution.overrides.splitlines()
+    notes: list[str] = []
+    try:
+        try:
+            text = uv.compile_lock(wanted, [*limits, *fixed], [], resolution.preferred, platform, cache)
+        except uv.UvError as error:
+            conflict = _CONFLICT.search(str(error))
+            if not conflict:
+                raise
+            notes = [_overruled(conflict, fixed)]
+            text = uv.compile_lock(wanted, limits, fixed, resolution.preferred, platform, cache)
+    except uv.BuildNeeded:
+        return None, notes
     entries = art.requirements(text)
-    return art.rendered(entry for entry in entries if not address or address not in entry.text.split())
+    return art.rendered(entry for entry in entries if not address or address not in entry.text.split()), notes
+
+
+def _overruled(conflict: re.Match[str], fixed: Sequence[str]) -> str:
+    name = conflict["name"]
+    version = next(line.partition("==")[2] for line in fixed if line.startswith(f"{name}=="))
+    return (
+        f"{name} {version} of artifact_server_lock is installed, although {conflict['who']} depends on "
+        f"{name}{conflict['what']}: this service is proven with {version} alone"
+    )
 
 
 def _checked(entries: list[Requirement], variable: str) -> list[Requirement]:

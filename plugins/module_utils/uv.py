@@ -57,8 +57,9 @@ class BuildNeeded(Exception):
 
 
 def compile_lock(
-    requirements: Iterable[str], constraints: Iterable[str], preferred: str, platform: str, cache: Path
-) -> str:
+    requirements: Iterable[str], constraints: Iterable[str], overrides: Iterable[str], preferred: str, platform: str,
+    cache: Path,
+) -> str:  # fmt: skip
     """Return a lock of requirements for a platform, as a requirements file.
 
     A release that has no wheel does not count as long as another fits; nothing is built.
@@ -66,6 +67,7 @@ def compile_lock(
     Args:
         requirements: what is wanted, plain requirements or the ``file://`` address of a distribution.
         constraints: what limits it.
+        overrides: what takes the place of each requirement of the same name, whoever requires it.
         preferred: a lock whose versions are taken where they fit.
         platform: distribution, architecture and Python, such as ``debian-12-x86_64-py3.11``.
         cache: a folder on the controller; uv's own cache, which may hold wheels that somebody built, is not used.
@@ -79,14 +81,16 @@ def compile_lock(
         output = Path(work) / "lock.txt"
         # uv keeps the versions that its output has.
         output.write_text(preferred)
-        (Path(work) / "constraints.txt").write_text("".join(f"{one}\n" for one in constraints))
+        for name, lines in (("constraints", constraints), ("overrides", overrides)):
+            (Path(work) / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines))
         static = (
             "pip", "compile", "--no-build", "--no-sources", "--python", sys.executable, "--python-version",
             python.removeprefix("py"), "--python-platform", f"{architecture}-unknown-linux-gnu",
         )  # fmt: skip
         done = _run(
             Path(work), cache, *static, "--generate-hashes", "--no-header", "--no-annotate", "--no-emit-index-url",
-            "--no-emit-find-links", "--constraints", "constraints.txt", "--output-file", str(output), "-",
+            "--no-emit-find-links", "--constraints", "constraints.txt", "--overrides", "overrides.txt",
+            "--output-file", str(output), "-",
             text="".join(f"{requirement}\n" for requirement in requirements),
         )  # fmt: skip
         for name, version in sorted(set(_PASSED_OVER.findall(done.stderr))):

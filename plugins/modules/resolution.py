@@ -22,6 +22,10 @@ options:
     description: What limits them, one a line.
     type: str
     default: ''
+  overrides:
+    description: What takes the place of each requirement of the same name, whoever requires it; one a line.
+    type: str
+    default: ''
   preferred:
     description: A lock whose versions are taken where they fit.
     type: str
@@ -93,6 +97,7 @@ def main() -> None:
         | {
             "requirements": {"type": "str", "required": True},
             "constraints": {"type": "str", "default": ""},
+            "overrides": {"type": "str", "default": ""},
             "preferred": {"type": "str", "default": ""},
             "project": {"type": "str", "default": ""},
             "extras": {"type": "list", "elements": "str", "default": []},
@@ -102,7 +107,7 @@ def main() -> None:
     )
     parameters = module.params
     limits = Limits(parameters["timeout"], parameters["memory_mb"], parameters["disk_mb"], parameters["tasks"])
-    files = {f"{name}.txt": parameters[name] for name in ("requirements", "constraints", "preferred")}
+    files = {f"{name}.txt": parameters[name] for name in ("requirements", "constraints", "overrides", "preferred")}
     archive = Path(parameters["archive"]) if parameters["archive"] else None
     wanted = Wanted(files, parameters["project"], archive, parameters["extras"])
     try:

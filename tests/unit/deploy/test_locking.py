@@ -53,6 +53,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("greenlet", "3.0"),
         ("greenlet", "3.1"),
         ("win", "1.0"),
+        ("bin", "1.0", "flask==3.0", "greenlet<3.0; python_version >= '3.9'"),
     ):
         (simple / name).mkdir(parents=True, exist_ok=True)
         path = wheel(simple / name, name, version, *requires)
@@ -235,14 +236,19 @@ def test_the_server_is_the_one_that_was_proven_and_a_pin_of_another_is_told(
 
 
 @pytest.mark.usefixtures("registry")
-def test_what_cannot_bear_the_server_is_refused(app: Path, locked: LockOf, registry: Path) -> None:
-    (registry / "old").mkdir()
-    path = wheel(registry / "old", "old", "1.0", "gevent<2")
-    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-    (registry / "old" / "index.html").write_text(f'<a href="{path.name}#sha256={checksum}">{path.name}</a>\n')
-    (app / "requirements.txt").write_text("old\n")
-    told = problem(lambda: locked(app))
-    assert "cannot be locked: correct what it requires" in told and "gevent<2" in told and "gevent==2.0" in told
+def test_a_package_that_forbids_the_versions_of_the_server_gets_them_and_the_plan_says_so(
+    app: Path, locked: LockOf
+) -> None:
+    (app / "requirements.txt").write_text("flask\nbin==1.0\n")
+    for _ in range(2):  # The second lock is in the cache.
+        lock = locked(app)
+        assert pins(lock) == {"bin": "1.0", "click": "8.1", "flask": "3.0", "gevent": "2.0", "greenlet": "3.0"}
+        assert lock.notes == [
+            "greenlet 3.0 of artifact_server_lock is installed, although bin depends on greenlet<3.0: this service "
+            "is proven with 3.0 alone"
+        ]
+    (app / "requirements.txt").write_text("bin\nflask==3.1\n")
+    assert "cannot be locked: correct what it requires" in problem(lambda: locked(app))
 
 
 @pytest.mark.usefixtures("registry")
@@ -377,7 +383,8 @@ def test_a_requirement_without_a_wheel_is_left_to_a_build_host(app: Path, locked
     (app / "limits.txt").write_text("click<8.1\n")
     left = resolution(lambda: locked(app))
     assert left.requirements == "evil\ngevent\n"
-    assert left.constraints == "click<8.1\ngevent==2.0\ngreenlet==3.0\nuwsgi==2.0.31\n"
+    assert left.constraints == "click<8.1\n"
+    assert left.overrides == "gevent==2.0\ngreenlet==3.0\nuwsgi==2.0.31\n"
     assert left.preferred == SERVER and left.distribution is None and left.project == ""
     # What the build host makes lies where the controller's own would.
     left.path.write_text(f"{left.head}evil==2.0 {HASH}\nclick==8.0 {HASH}\n")
