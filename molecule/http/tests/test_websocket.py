@@ -148,4 +148,6 @@ def test_a_restart_says_going_away_at_once(site: Application, play: Callable[...
 
 
 def test_nothing_of_it_is_an_error_in_the_log(site: Application) -> None:
-    assert "Traceback" not in site.journal(0)
+    journal = site.journal(0)
+    assert "Traceback" not in journal
+    assert "start_response" not in journal
