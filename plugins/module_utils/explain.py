@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from . import deaths, remedies, stacks
@@ -54,6 +55,7 @@ _NO_CALLABLE = re.compile(r"TypeError: '(?P<type>\w+)' object is not callable")
 _TIMED_OUT = re.compile(r"\S+\.service: start operation timed out")
 _SIGNAL_NAMES = {one.value: one.name for one in signal.Signals}
 _CRASH = re.compile(r"a process was ended by SIG[A-Z]+")
+_ANSWERED = re.compile(r"GET \S+ answered ")
 _PROBLEM = re.compile(r"GET \S+ (?:answered 5\d\d instead of \d+|got no answer)")
 
 
@@ -84,6 +86,13 @@ def explain(
     seen = stacks.split(said(lines))
     log, entry = seen.rest, entry_of(manifest)
     items = parse(log)
+    if serves := bool(_ANSWERED.match(problem)):
+        # Where no line says that a process has the application loaded, it stands above those that were read.
+        ready = {line.pid for line in log if line.text.startswith("WSGI app ")}
+        items = [
+            replace(item, loading=item.fatal) if isinstance(item, Traceback) and item.pid not in ready else item
+            for item in items
+        ]
     found = cause(items)
     if found and found.loading and found.last.kind == "EntryError":
         told = found.last.text.rstrip(".")
@@ -103,7 +112,7 @@ def explain(
     if seen.hanging and any(_TIMED_OUT.match(line.text) for line in log):
         return stacks.told(seen.hanging, entry, manifest.start_timeout)
     # Whoever logs such a line later has the application loaded, and tells of something else.
-    if refused := refused_by(log[: _first_ready(log)], manifest) or ended_itself(log, entry):
+    if refused := refused_by([] if serves else log[: _first_ready(log)], manifest) or ended_itself(log, entry):
         return refused
     if asked and found:
         who = "A thread of the application" if found.aside else "The request"

@@ -205,9 +205,14 @@ def _reached(raised: Raised, _manifest: Manifest) -> str:
 
 
 def _host(raised: Raised, _manifest: Manifest) -> str:
-    if raised.kind not in ("DisallowedHost", "SecurityError") or "HTTP_HOST" not in raised.text:
+    # Django's words, and Werkzeug's.
+    if raised.kind == "DisallowedHost" and "HTTP_HOST" in raised.text:
+        names = "ALLOWED_HOSTS"
+    elif raised.kind == "SecurityError" and "is not trusted" in raised.text:
+        names = "TRUSTED_HOSTS"
+    else:
         return ""
-    return "Set flask_uwsgi_health_host to a host that the application allows, or add that one to ALLOWED_HOSTS"
+    return f"Set flask_uwsgi_health_host to a host that the application allows, or add that one to {names}"
 
 
 _RULES: tuple[Callable[[Raised, Manifest], str], ...] = (
