@@ -248,7 +248,7 @@ _CHATTER = re.compile(
     r"|--- no python application found|SIGINT/SIGTERM received|Gracefully killing |graceful shutdown triggered"
     r"|worker \d+ (?:buried|killed)|[\w :]{0,40} - uWSGI worker \d+ error: the master disconnected"
     r"|gateway \d|\.\.\.The work of process"
-    r"|failed to compile "
+    r"|\[uwsgi-static\] added mapping |building mime-types dictionary |failed to compile "
     r"|(?:Starting|Started|Stopping|Stopped|Failed to start) [^\s@]+@\S+\.service"
     # Its reasons stay: a step that failed, how the main process ended, what timed out, the lack of memory.
     r"|\S+\.service: (?!.*(?:timed out|OOM|oom|Failed (?:to|at)|process exited))"

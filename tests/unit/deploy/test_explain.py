@@ -58,6 +58,8 @@ current working directory: /
 writing pidfile to /run/shop/3f2a90c1d5e7.pid
 detected binary path: /opt/shop/venvs/0d9e8f7a6b5c/bin/uwsgi
 !!! no internal routing support, rebuild with pcre support !!!
+[uwsgi-static] added mapping for /static => /opt/shop/releases/02d618aa430c/static
+building mime-types dictionary from file /etc/mime.types...1545 entry found
 chdir() to /opt/shop/releases/8c11aa20f3b4
 your processes number limit is 96364
 your memory page size is 4096 bytes
