@@ -54,6 +54,10 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value).replace("|", "\\|")
 
 
+def _code(text: str) -> str:
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
+
+
 def page(found: list[dict[str, Any]], date: str) -> str:
     """Return the whole page.
 
@@ -68,7 +72,7 @@ def page(found: list[dict[str, Any]], date: str) -> str:
     text = HEADER.format(date=date) + "\n" + table(head, tried)
     told = {(each["title"], row["variable"]): row["says"] for each in ordered for row in each["told"]}
     if told:
-        rows = [(title, f"`{variable}`", f"`{says}`") for (title, variable), says in told.items()]
+        rows = [(title, f"`{variable}`", _code(says)) for (title, variable), says in told.items()]
         text += TOLD + table(("application", "left out", "what the deploy says"), rows)
     return text
 

@@ -41,10 +41,9 @@ class Trial:
         """Hold that a deploy names what is missing, and return how."""
         status, said = self.operator.deploy(self.app, "gevent", leave_out=missing.variable)
         assert status != 0, said[-4000:]
-        flat = " ".join(said.split())
-        found = re.search(missing.says, flat)
-        assert found, said[-8000:]
-        return {"variable": f"flask_uwsgi_{missing.variable}", "says": found[0]}
+        told = re.search(r"^fatal: .*FAILED!\n +(.+)", said, flags=re.MULTILINE)
+        assert told and re.search(missing.says, told[1]), said[-8000:]
+        return {"variable": f"flask_uwsgi_{missing.variable}", "says": told[1]}
 
     def first(self, mode: str) -> None:
         """Deploy the application, which has to succeed at once, and ask it."""
