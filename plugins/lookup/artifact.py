@@ -167,7 +167,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         lock = lock_of(source, folder, self.get_option("requirements"), server_lock, platform, cache, files, installs)
         entries, server, replaced = art.server_entries(lock.entries, server)
         patches = patches_of([*entries, *server], Path(self.get_option("patches")))
-        project = project_of(folder, files, lock.itself) if folder and self.get_option("install") else None
+        project = project_of(folder, files, lock.itself) if folder and installs else None
         if project and project.name in {entry.name for entry in entries}:
             raise art.ArtifactError(
                 f"flask_uwsgi_requirements has {project.name}, which flask_uwsgi_source is itself: remove that line"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import groupby
 
 from . import deaths, remedies, stacks
@@ -85,14 +84,8 @@ def explain(
     """
     seen = stacks.split(said(lines))
     log, entry = seen.rest, entry_of(manifest)
-    items = parse(log)
-    if serves := bool(_ANSWERED.match(problem)):
-        # Where no line says that a process has the application loaded, it stands above those that were read.
-        ready = {line.pid for line in log if line.text.startswith("WSGI app ")}
-        items = [
-            replace(item, loading=item.fatal) if isinstance(item, Traceback) and item.pid not in ready else item
-            for item in items
-        ]
+    serves = bool(_ANSWERED.match(problem))
+    items = parse(log, serves=serves)
     found = cause(items)
     if found and found.loading and found.last.kind == "EntryError":
         told = found.last.text.rstrip(".")

@@ -192,11 +192,13 @@ def _innermost(frames: Sequence[Frame]) -> list[Frame]:
     return own[-1:] or _but_callers(frames)[-1:]
 
 
-def parse(lines: Iterable[Said]) -> list[Said | Traceback]:
+def parse(lines: Iterable[Said], *, serves: bool = False) -> list[Said | Traceback]:
     """Return lines with those of each traceback put together, at the place where it begins.
 
     Args:
         lines: what was logged, the oldest first. Processes may have written at the same time.
+        serves: whether the application is known to have answered: where no line says that a process has it loaded, that
+            line stands above those that were read.
     """
     lines = list(lines)
     loaded = _loaded(lines)
@@ -210,15 +212,16 @@ def parse(lines: Iterable[Said]) -> list[Said | Traceback]:
         while at < len(texts):
             chain, end = _chain(texts, at)
             if chain:
-                follows = texts[end] if end < len(texts) else ""
+                fatal = end < len(texts) and texts[end].startswith(_NOT_LOADED)
+                unsaid = 0 if serves and not fatal else len(lines)
                 before = texts[at - 1] if at and _ANNOUNCES.match(texts[at - 1]) else ""
                 if before:
                     found.pop(numbers[at - 1], None)
                 found[numbers[at]] = Traceback(
                     pid,
                     tuple(chain),
-                    loading=numbers[at] < loaded.get(pid, len(lines)),
-                    fatal=follows.startswith(_NOT_LOADED),
+                    loading=numbers[at] < loaded.get(pid, unsaid),
+                    fatal=fatal,
                     aside=at > 0 and bool(_ASIDE.match(texts[at - 1])),
                     before=before,
                 )
