@@ -22,6 +22,8 @@ from .layout import Layout
 
 # Seconds that the hook's monitor has to tell what waits; it looks every 0.02 s.
 _TELL_S = 3.0
+# Seconds after which a stack that has not grown counts as written.
+_WRITTEN_S = 0.2
 # Where the hub itself waits.
 _IDLE = re.compile(r"/gevent/hub\.py:\d+ run$")
 # Bytes of one of its documents.
@@ -107,11 +109,16 @@ class Instance:
     def hanging(self) -> list[str]:
         """Return where the application hangs while it is loaded, the innermost frame first."""
         stack = self.stack(self._loader())
-        # Where gevent's hub runs, the hook knows who waits for it.
-        waiting = self._read("told.json").get("waiting")
+        if not stack or not _IDLE.search(stack[0]):
+            return stack
+        # The hub runs: the hook, which the same signal asks, knows who waits for it, and takes its time to say so.
+        deadline = time.monotonic() + _TELL_S
+        while not (told := self._read("told.json")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        waiting = told.get("waiting")
         first = waiting[0] if isinstance(waiting, list) and waiting else None
-        told = first.get("stack") if isinstance(first, dict) else None
-        return list(map(str, told)) if isinstance(told, list) and told else stack
+        found = first.get("stack") if isinstance(first, dict) else None
+        return list(map(str, found)) if isinstance(found, list) and found else stack
 
     def stack(self, pid: int) -> list[str]:
         """Return the stack of a process's main thread, the innermost frame first."""
@@ -124,14 +131,15 @@ class Instance:
         except ProcessLookupError:
             return []
         deadline = time.monotonic() + _TELL_S
-        seen = ""
+        seen, since = "", time.monotonic()
         while time.monotonic() < deadline:
             time.sleep(0.05)
             text = self._text("stacks")[before:]
-            # Twice the same: it is written line by line.
-            if "Current thread" in text and text == seen:
+            if text != seen:
+                seen, since = text, time.monotonic()
+            # It is written line by line, and by a process that may have to wait for its turn.
+            elif "Current thread" in text and time.monotonic() - since > _WRITTEN_S:
                 return _frames(text)
-            seen = text
         return []
 
     def crash(self) -> list[str]:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_instance imp
 from tests.unit.deploy.fake_host import TemporaryLayout, write_generation
 
 UNIT = "shop-check@g.service"
+HUB = ["/v/lib/python3.11/site-packages/gevent/hub.py:647 run"]
 # Writes the stack of a signal as the hook does.
 HANGS = """
 import faulthandler, signal, sys, time
@@ -131,10 +133,31 @@ def test_where_an_import_hangs_is_asked_of_the_process(
         while not ready.exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         fake.says["MainPID"] = str(process.pid)
+        # Others may wait meanwhile, but none of them loads the application.
+        leave(layout, "told.json", {"waiting": [{"stack": ["run.py:3 serve"], "count": 1}]})
         assert instance.hanging() == ["<string>:7 load", "<string>:8 <module>"]
-        leave(layout, "told.json", {"waiting": [{"stack": ["run.py:3 <module>"], "count": 1}]})
-        assert instance.hanging() == ["run.py:3 <module>"]
         process.kill()
+
+
+def test_who_waits_for_the_hub_is_waited_for(
+    layout: TemporaryLayout, instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Instance, "stack", lambda *_: HUB)
+    document = {"waiting": [{"stack": ["run.py:3 <module>"], "count": 1}]}
+    late = threading.Timer(0.5, leave, (layout, "told.json", document))
+    late.start()
+    assert instance.hanging() == ["run.py:3 <module>"]
+    late.join()
+
+
+def test_where_nothing_waits_for_the_hub_the_hub_is_told(
+    layout: TemporaryLayout, instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Instance, "stack", lambda *_: HUB)
+    monkeypatch.setattr(gevent_instance, "_TELL_S", 0.1)
+    assert instance.hanging() == HUB
+    leave(layout, "told.json", {"waiting": []})
+    assert instance.hanging() == HUB
 
 
 def test_where_a_worker_crashed_is_read_from_what_it_left(layout: TemporaryLayout, instance: Instance) -> None:
@@ -165,7 +188,7 @@ def test_an_interpreter_that_stands_still_is_asked_by_signal(
     ("stack", "told"),
     [
         (["run.py:1 wait"], {"blocked": [{"stack": ["run.py:1 wait"], "count": 1}]}),
-        (["/v/lib/python3.11/site-packages/gevent/hub.py:647 run"], {}),
+        (HUB, {}),
         ([], {}),
     ],
 )
@@ -183,11 +206,12 @@ def test_a_hub_that_waits_for_events_blocks_nobody(
     [{"waiting": {}}, {"waiting": 5}, {"waiting": [5]}, {"waiting": [{"stack": 5}]}, {"waiting": [{}]}, [], 5, None],
 )
 def test_what_is_told_of_an_import_that_hangs_may_be_anything(
-    layout: TemporaryLayout, fake: Systemd, instance: Instance, told: object
+    layout: TemporaryLayout, instance: Instance, monkeypatch: pytest.MonkeyPatch, told: object
 ) -> None:
-    fake.says["MainPID"] = "0"
+    monkeypatch.setattr(Instance, "stack", lambda *_: HUB)
+    monkeypatch.setattr(gevent_instance, "_TELL_S", 0.1)
     leave(layout, "told.json", told)
-    assert instance.hanging() == []
+    assert instance.hanging() == HUB
 
 
 @pytest.mark.parametrize("pid", [0, -1, 1 << 23])
