@@ -1,0 +1,47 @@
+"""A checkout that everybody can write to, as on many CI runners, deploys by the steps that are documented.
+
+Ansible reads no ansible.cfg of such a folder unless it is named, and finds neither the roles nor the callback then.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.repo.conftest import ROOT, tracked_files
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runner") / "checkout"
+    for file in tracked_files():
+        target = folder / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / file, target, follow_symlinks=False)
+    folder.chmod(0o777)
+    return folder
+
+
+def output(checkout: Path, command: str) -> str:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MAKE"))}
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=checkout, env=kept, capture_output=True, text=True, timeout=100, check=False
+    )
+    return done.stdout + done.stderr
+
+
+@pytest.mark.playbook
+def test_the_role_is_found_there_by_the_documented_line(checkout: Path) -> None:
+    # A setting that is refused on the controller: no host is asked.
+    deploy = "ansible-playbook -i shop, deploy.yml -e mode=gevent -e flask_uwsgi_processes=many"
+    (documented,) = re.findall(r"^\$ (export ANSIBLE_CONFIG=.*)$", (ROOT / "docs/OWN_APP.md").read_text(), re.M)
+    assert "'flaskops.uwsgi.flask_uwsgi' was not found" in output(checkout, deploy)
+    assert "flask_uwsgi_processes" in output(checkout, f"{documented}; {deploy}")
+
+
+def test_make_names_the_configuration(checkout: Path) -> None:
+    shown = output(checkout, "make --silent --eval 'shown: ; @echo $$ANSIBLE_CONFIG' shown")
+    assert shown.strip() == f"{checkout}/ansible.cfg"
