@@ -40,6 +40,7 @@ filesystem_folder = /var/lib/radicale/collections
 MOIN = """\
 import os
 
+import flask_theme
 from moin.config import AclConfig, IndexStorageConfig
 from moin.config.wikiconfig import Config as Shipped
 from moin.storage import create_mapping
@@ -62,6 +63,16 @@ class Config(Shipped):
     )
 
 
+make = flask_theme.ThemeManager.__init__
+
+
+def make_with_themes(manager, *arguments, **more):
+    make(manager, *arguments, **more)
+    # By itself it reads them at the first request of a worker, and meanwhile shows a second thread only some.
+    manager.refresh()
+
+
+flask_theme.ThemeManager.__init__ = make_with_themes
 MOINCFG = Config
 SECRET_KEY = os.environ["SECRET_KEY"]
 """
