@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 
@@ -43,7 +44,15 @@ def post(*headers: str, body: bytes = b"", path: str = "/echo") -> bytes:
     return request(*headers, line=f"POST {path} HTTP/1.1", body=body)
 
 
-def upload(app: Application, size: int, *, chunk: int = 0, path: str = "/count", timeout: float = 60) -> Answer:
+def upload(
+    app: Application,
+    size: int,
+    *,
+    chunk: int = 0,
+    path: str = "/count",
+    timeout: float = 60,
+    half_way: Callable[[], object] = lambda: None,
+) -> Answer:
     """Send so many bytes with a length, or in chunks, without keeping them in memory.
 
     Args:
@@ -52,6 +61,7 @@ def upload(app: Application, size: int, *, chunk: int = 0, path: str = "/count",
         chunk: bytes of a chunk; 0 sends a length.
         path: where to.
         timeout: seconds that each step may take.
+        half_way: called when half of it has been sent, for what is to be seen meanwhile.
     """
     began = time.monotonic()
     framing = "Transfer-Encoding: chunked" if chunk else f"Content-Length: {size}"
@@ -59,6 +69,8 @@ def upload(app: Application, size: int, *, chunk: int = 0, path: str = "/count",
     with socket.create_connection(app.address, timeout=timeout) as connection:
         connection.sendall(post(framing, path=path))
         for begin in range(0, size, len(part)):
+            if begin == size // len(part) // 2 * len(part):
+                half_way()
             piece = part[: size - begin]
             connection.sendall(chunks(piece)[:-5] if chunk else piece)
         if chunk:
@@ -204,10 +216,15 @@ def test_large_uploads_lie_on_disk_and_memory_is_bounded(
 ) -> None:
     app = deployed(release("app_raw.py"), mode, flask_uwsgi_processes=1)
     before = json.loads(app.get("/seen").body)["peak_kb"]
-    size, at_once = 200_000_000, 2
+    size, at_once, seen = 200_000_000, 2, threading.Event()
     with ThreadPoolExecutor() as pool:
-        asked = pool.map(lambda _: upload(app, size, chunk=chunk, timeout=300), repeat(None, at_once))
-        app.wait_until(lambda: "/var/tmp/" in temporary_files(app), "a body in /var/tmp", within=30)
+        asked = pool.map(
+            lambda _: upload(app, size, chunk=chunk, timeout=300, half_way=lambda: seen.wait(60)), repeat(None, at_once)
+        )
+        try:
+            app.wait_until(lambda: temporary_files(app).count("/var/tmp/") == at_once, "the bodies in /var/tmp", 30)
+        finally:
+            seen.set()
         for answer in asked:
             assert (answer.status, answer.document["length"]) == (200, size)
     after = json.loads(app.get("/seen").body)["peak_kb"]
