@@ -36,7 +36,7 @@ class PageError(ValueError):
     """The page cannot be read as a program, or a command of it did not do what the page says."""
 
     def __init__(self, line: int, problem: str) -> None:
-        super().__init__(f"{PAGE}:{line}: {problem}")
+        super().__init__(f"line {line} of the page: {problem}")
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,11 @@ def page(text: str) -> runbook.Page:
     return runbook.parse(textwrap.dedent(text))
 
 
+@pytest.mark.parametrize("name", [runbook.PAGE, "docs/OWN_APP.md"])
+def test_the_pages_can_be_read(name: str) -> None:
+    assert runbook.parse((ROOT / name).read_text()).steps
+
+
 def test_a_page_is_its_sections_with_commands_settings_and_what_is_shown() -> None:
     found = page(GOOD)
     assert [(section.level, section.title, len(section.steps)) for section in found.sections] == [
@@ -67,20 +72,38 @@ def test_a_page_is_its_sections_with_commands_settings_and_what_is_shown() -> No
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("all: {hosts: {HOST: {}}}\n```", "all: {}"), ":26: this block is not closed"),
-        (("while the journal is empty\n```", "\n```console"), ":16: this block is not closed"),
-        (("# journalctl -t app  # fails while the journal is empty\n```", ""), ":16: this block is not closed"),
-        (("```console\n$ status", "```sh\n$ status"), ":16: a block of sh is neither console nor yaml"),
-        (("```console\n$ status", "```\n$ status"), ":16: a block of no language is neither"),
-        (("```console\n$ status", "```console\nstatus"), ":16: the first line of this block has to be a command"),
-        (("# inventory/production/hosts.yml\n", ""), ":26: the first line of this block has to be a comment"),
-        (("--host HOST", "--host PERSON"), ":17: no table of the page tells what to put for PERSON"),
-        (("all: {hosts: {HOST: {}}}", "all: {hosts: {NODE: {}}}"), ":26: no table of the page tells .* NODE"),
-        (("### For good", "### Site down"), ":24: there are two sections 'Site down'"),
-        (("### For good", "## Empty\n\n## For good"), ":24: the section 'Empty' tells nobody what to run"),
-        (("Look, then act", "Look with `status --all`, then act"), ":14: `status --all` is a command outside a block"),
-        (("(#site-down)", "(#site-up)"), ":6: there is no section #site-up"),
-        (("# Runbook", "```console\n$ status\n```\n# Runbook"), ":2: this block is in no section"),
+        (("all: {hosts: {HOST: {}}}\n```", "all: {}"), "line 26 of the page: this block is not closed"),
+        (("while the journal is empty\n```", "\n```console"), "line 16 of the page: this block is not closed"),
+        (
+            ("# journalctl -t app  # fails while the journal is empty\n```", ""),
+            "line 16 of the page: this block is not closed",
+        ),
+        (("```console\n$ status", "```sh\n$ status"), "line 16 of the page: a block of sh is neither console nor yaml"),
+        (("```console\n$ status", "```\n$ status"), "line 16 of the page: a block of no language is neither"),
+        (
+            ("```console\n$ status", "```console\nstatus"),
+            "line 16 of the page: the first line of this block has to be a command",
+        ),
+        (
+            ("# inventory/production/hosts.yml\n", ""),
+            "line 26 of the page: the first line of this block has to be a comment",
+        ),
+        (("--host HOST", "--host PERSON"), "line 17 of the page: no table of the page tells what to put for PERSON"),
+        (
+            ("all: {hosts: {HOST: {}}}", "all: {hosts: {NODE: {}}}"),
+            "line 26 of the page: no table of the page tells .* NODE",
+        ),
+        (("### For good", "### Site down"), "line 24 of the page: there are two sections 'Site down'"),
+        (
+            ("### For good", "## Empty\n\n## For good"),
+            "line 24 of the page: the section 'Empty' tells nobody what to run",
+        ),
+        (
+            ("Look, then act", "Look with `status --all`, then act"),
+            "line 14 of the page: `status --all` is a command outside a block",
+        ),
+        (("(#site-down)", "(#site-up)"), "line 6 of the page: there is no section #site-up"),
+        (("# Runbook", "```console\n$ status\n```\n# Runbook"), "line 2 of the page: this block is in no section"),
     ],
 )
 def test_a_page_that_is_not_whole_is_refused_with_the_line(change: tuple[str, str], said: str) -> None:
@@ -143,10 +166,16 @@ def test_a_section_is_run_word_for_word_with_the_placeholders_put() -> None:
     ("answers", "said"),
     [
         # A program that is not there has not failed as the page says, but was never asked.
-        ({"status": SEEN}, ":21: `journalctl .*` ended with 127, the page says another"),
-        ({"journalctl": (1, "")}, ":17: `status --host web1` ended with 127, the page says 0"),
-        ({"status": SEEN, "journalctl": (0, "")}, ":21: `journalctl .*` ended with 0, the page says another"),
-        ({"status": (0, "host state"), "journalctl": (1, "")}, r":17: .* did not say \['web1  down since"),
+        ({"status": SEEN}, "line 21 of the page: `journalctl .*` ended with 127, the page says another"),
+        ({"journalctl": (1, "")}, "line 17 of the page: `status --host web1` ended with 127, the page says 0"),
+        (
+            {"status": SEEN, "journalctl": (0, "")},
+            "line 21 of the page: `journalctl .*` ended with 0, the page says another",
+        ),
+        (
+            {"status": (0, "host state"), "journalctl": (1, "")},
+            r"line 17 of the page: .* did not say \['web1  down since",
+        ),
     ],
 )
 def test_a_command_that_does_not_do_what_the_page_says_is_told_with_its_line(
