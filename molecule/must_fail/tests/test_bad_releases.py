@@ -191,7 +191,7 @@ RELEASES = (
     ),
     Release(
         "calls what the sandbox forbids",
-        r'the sandbox refuses the system call of nice .* unit_overrides: \{SystemCallFilter: "@resources"\}',
+        r'the sandbox refuses the system call of nice .*unit_overrides: \{SystemCallFilter: "@resources"\}',
         "os.nice(5)",
         "import os\n\nos.nice(5)",
         full=True,

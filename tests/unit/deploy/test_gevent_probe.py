@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils import gevent_probe
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_probe import Measured, ask, cpu, measure
 
 Reply = Callable[[], tuple[int, str]]
@@ -76,17 +77,19 @@ def test_requests_that_run_at_the_same_time_overlap(serve: Serve) -> None:
     assert "good" not in str(found.document()), "what a good answer says is not kept"
 
 
-def test_a_short_request_is_asked_until_it_was_once_undisturbed(serve: Serve) -> None:
+def test_a_short_request_is_asked_until_it_was_once_undisturbed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What is short here shall be so on a busy machine, too.
+    monkeypatch.setattr(gevent_probe, "_SHORT_S", 2.0)
     asked: list[bool] = []
 
     def reply() -> tuple[int, str]:
         asked.append(True)
         # As on a host that is busy with something else.
-        time.sleep(0.0 if len(asked) == 9 else 0.02)
+        time.sleep(0.0 if len(asked) == 9 else 0.1)
         return 200, "good"
 
     found = probe(serve(reply))
-    assert found.single_ms and found.single_ms > 20 > found.least_ms
+    assert found.single_ms and found.single_ms > 100 > found.least_ms
 
 
 def test_requests_that_run_one_after_the_other_do_not(serve: Serve) -> None:
