@@ -160,7 +160,8 @@ def test_100_continue_comes_at_once(raw: Application) -> None:
             began = time.monotonic()
             connection.sendall(post("Expect: 100-continue", framing))
             assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
-            assert time.monotonic() - began < 0.5
+            # curl sends the body after a second, answer or not.
+            assert time.monotonic() - began < 1
             connection.sendall(body)
             received = b""
             while data := connection.recv(65536):
