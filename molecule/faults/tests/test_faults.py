@@ -732,6 +732,7 @@ def test_a_comparison_measures_and_leaves_the_host_as_it_was(
 
 
 @pytest.mark.full
+@pytest.mark.timeout(420)
 @pytest.mark.usefixtures("as_it_was")
 @gevent
 def test_a_comparison_that_was_killed_is_ended_by_the_host(
@@ -744,10 +745,12 @@ def test_a_comparison_that_was_killed_is_ended_by_the_host(
 
     with fault("kill -9 of Ansible in a comparison") as scene:
         run = Run("compare", *comparison(site, tmp_path))
-        # A trial moves the traffic, and nothing that a reboot would find.
-        wait(lambda: answers() != found, "what is compared")
-        scene.begins()
-        run.kill()
+        try:
+            # A trial moves the traffic, and nothing that a reboot would find. Before it there is a whole deploy.
+            wait(lambda: answers() != found, "what is compared", 4 * SOON_S)
+            scene.begins()
+        finally:
+            run.kill()
         scene.mends(lambda: not site.left_over() and not site.reserved() and answers() == found, "what was found")
         run.bury()
     fault.none_failed(scene, "nothing: the host goes back by itself")
