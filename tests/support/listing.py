@@ -56,6 +56,8 @@ ITSELF = (
     "/var/tmp/systemd-private-.*",
     "/var/lib/systemd/.*",
     "/var/log/journal/.*",
+    # Debian's dpkg-db-backup, at midnight.
+    "/var/backups/.*",
     # Python of the distribution keeps what it compiled.
     "/usr/lib/python3(.[0-9]+)?/.*/?__pycache__(/.*)?",
 )
