@@ -30,7 +30,7 @@ def rows(document: Mapping[str, Any]) -> list[str]:
 def picture(document: Mapping[str, Any]) -> str:
     """Return the chart of the throughput as a file of its own, with the colours that it has on the page."""
     # Here, since benchmarks.results makes the collection known.
-    from ansible_collections.flaskops.uwsgi.plugins.plugin_utils import compare_charts
+    from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import compare_charts
 
     svg = compare_charts.served({**document, "runs": []})["throughput"][0]["svg"]
     colours = (ROOT / "templates" / "report.css").read_text().partition("* {")[0]

@@ -14,7 +14,7 @@ import jinja2
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / ".collections"))
 
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils import charts  # noqa: E402
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import charts  # noqa: E402
 
 from benchmarks.targets import targets  # noqa: E402
 

@@ -26,7 +26,7 @@ from typing import Any
 
 from ansible import constants
 from ansible.plugins.callback.default import CallbackModule as Default
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.foreign import printable
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.foreign import printable
 
 # Ansible's own word for what failed before or after a module ran.
 _ANSIBLE = "Task failed: "

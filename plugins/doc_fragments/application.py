@@ -1,4 +1,4 @@
-"""What the documentation of several modules has in common; module_utils/arguments.py has the same as code."""
+"""What the documentation of several modules has in common, as code in module_utils/host/arguments.py."""
 
 
 class ModuleDocFragment:

@@ -1,4 +1,4 @@
-"""What the documentation of the modules that send load has in common; module_utils/load.py has the same as code."""
+"""What the documentation of modules that send load has in common, as code in module_utils/load/result.py."""
 
 
 class ModuleDocFragment:

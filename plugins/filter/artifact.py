@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import masked
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_failure import build_problem
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import masked
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse.failure import build_problem
 
 
 class FilterModule:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import compare, compare_show
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import compare, compare_show
 
 
 def compare_page(folder: str) -> dict[str, Any]:

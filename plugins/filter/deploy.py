@@ -6,20 +6,15 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import (
-    checksums,
-    controller,
-    lock,
-    persistent,
-    preflight,
-    secrets,
-    toll,
-    values,
-)
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import digest, short
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.deploy_show import seconds
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils import code_archive, left_out
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import checksums, persistent
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import secrets, values
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import digest, short
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation, toll
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.deploy_show import seconds
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import controller
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings import preflight
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source import code_archive, left_out
 
 # Milliseconds of computing for each request from which on it is the processor that they wait for, and the threads that
 # then do.
@@ -324,11 +319,11 @@ def lock_problems(owner: dict[str, Any] | None, break_lock: bool | str) -> list[
         owner: who has reserved it on the host, or None.
         break_lock: the variable ``flask_uwsgi_break_lock``.
     """
-    ours = lock.same(owner, controller.identity())
+    ours = reservation.same(owner, controller.identity())
     if not owner or ours or preflight.truth(break_lock) or not controller.lives(owner):
         return []
     return [
-        f"the application is being changed on this host: {lock.describe(owner)}. Wait for it to end. "
+        f"the application is being changed on this host: {reservation.describe(owner)}. Wait for it to end. "
         "If you know that it has ended, run again with -e flask_uwsgi_break_lock=true"
     ]
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import load, loadtest, loadtest_show
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import result
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import loadtest, loadtest_show
 
 
 def loadtest_report(measured: Any) -> dict[str, Any]:
@@ -68,25 +69,25 @@ def loadtest_page(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def loadtest_shares(hosts: Sequence[str], requests: int, concurrency: int, warmup: int) -> list[dict[str, Any]]:
-    """Divide a run among load hosts, see :func:`load.shares`."""
-    return load.shares(hosts, int(requests), int(concurrency), int(warmup))
+    """Divide a run among load hosts, see :func:`result.shares`."""
+    return result.shares(hosts, int(requests), int(concurrency), int(warmup))
 
 
 def loadtest_sent(
     orders: Sequence[Mapping[str, Any]], ended: Sequence[Mapping[str, Any]]
 ) -> dict[str, Mapping[str, Any]]:
-    """Return by load host what is known of its share, see :func:`load.sent`."""
-    return load.sent(orders, ended)
+    """Return by load host what is known of its share, see :func:`result.sent`."""
+    return result.sent(orders, ended)
 
 
 def loadtest_merge(senders: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Any]:
-    """Make one result of those of several load hosts, see :func:`load.merge`.
+    """Make one result of those of several load hosts, see :func:`result.merge`.
 
     Args:
         senders: the registered result of each host by its name.
         name: of the files with the raw data, before the host's name.
     """
-    return load.merge(senders) | {"files": {host: f"{name}-{host}.json" for host in senders}}
+    return result.merge(senders) | {"files": {host: f"{name}-{host}.json" for host in senders}}
 
 
 class FilterModule:

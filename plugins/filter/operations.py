@@ -7,8 +7,10 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import gevent_show, rollback, toll
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.deploy_show import seconds
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import rollback
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import toll
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import gevent_show
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.deploy_show import seconds
 
 _COLUMNS = ("host", "mode", "generation", "since", "busy", "flight", "served", "MB", "backlog", "pid")
 _NUMBERS = ("busy", "flight", "served", "MB", "backlog")

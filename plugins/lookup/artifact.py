@@ -105,17 +105,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import artifact as art
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.git import checkout, tree
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.locking import Resolution, Unresolved, lock_of
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.patches import patches_of
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.pyproject import (
-    UNNAMED,
-    insist_on_python,
-    project_of,
-    source_folders,
-)
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import (
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import artifact as art
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.dependencies import Resolution, Unresolved, lock_of
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.folder import (
     Distribution,
     Folder,
     Git,
@@ -123,8 +115,16 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import (
     Source,
     parse,
 )
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.left_out import left_out
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.wheelhouse import examine_wheel
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.git import checkout, tree
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.left_out import left_out
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.patches import patches_of
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.pyproject import (
+    UNNAMED,
+    insist_on_python,
+    project_of,
+    source_folders,
+)
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.wheelhouse import examine_wheel
 
 # Tells in every release what was installed for it.
 INSTALLED = "requirements.lock"

@@ -34,7 +34,7 @@ import time
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import controller
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import controller
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]

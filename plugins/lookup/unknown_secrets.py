@@ -31,7 +31,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.secrets import texts, unknown
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.secrets import texts, unknown
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]

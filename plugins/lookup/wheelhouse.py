@@ -54,8 +54,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import artifact as art
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.wheelhouse import examine
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import artifact as art
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.wheelhouse import examine
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]

@@ -194,14 +194,14 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.ab import (
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.ab import (
     AbError,
     AbResult,
     parse,
     parse_percentiles_csv,
     parse_requests_tsv,
 )
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import (
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.result import (
     ARGUMENTS,
     execute,
     keep,

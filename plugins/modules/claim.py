@@ -47,7 +47,8 @@ missing:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import accounts, arguments, claim, lock
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import accounts, arguments, claim
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation
 
 
 def main() -> None:
@@ -67,9 +68,9 @@ def main() -> None:
     missing = claim.missing(layout, user, group)
     if missing and not module.check_mode:
         try:
-            with lock.exclusive(layout, module.params["run"], module.params["replace"]):
+            with reservation.exclusive(layout, module.params["run"], module.params["replace"]):
                 claim.claim(layout, user, group)
-        except (claim.ClaimError, accounts.AccountError, lock.LockedError) as error:
+        except (claim.ClaimError, accounts.AccountError, reservation.LockedError) as error:
             module.fail_json(msg=str(error))
     diff = {"before": "".join(f"{line}\n" for line in missing), "after": ""}
     module.exit_json(changed=bool(missing), missing=missing, diff=diff)

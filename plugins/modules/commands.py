@@ -47,8 +47,9 @@ printed:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, commands, lock
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.systemd import SystemdError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import commands, reservation
 
 
 def main() -> None:
@@ -67,9 +68,9 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=True)
     try:
-        with lock.exclusive(layout, asked["run"], asked["replace"]):
+        with reservation.exclusive(layout, asked["run"], asked["replace"]):
             printed = commands.run(layout, asked["generation"], asked["when"], asked["timeout"])
-    except (commands.CommandsError, SystemdError, lock.LockedError) as error:
+    except (commands.CommandsError, SystemdError, reservation.LockedError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=True, printed=printed)
 

@@ -92,22 +92,21 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import (
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure import deaths
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure.explain import refused_by
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import (
     arguments,
-    credentials,
-    deaths,
     files,
-    manifest,
     persistent,
     systemd,
     temporary,
     trees,
 )
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import refused_by
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.secrets import texts
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import remove_orphans
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import credentials, manifest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.secrets import texts
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import remove_orphans
 
 # Seconds that uWSGI may take to read its configuration; the unit's TimeoutStartSec is the same.
 VALIDATE_S = 30

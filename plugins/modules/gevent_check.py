@@ -82,25 +82,23 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import (
-    arguments,
-    credentials,
-    gevent_processes,
-    lock,
-    stacks,
-)
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.blame import in_either_mode
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.elf import ElfError, wants
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import entry_of, explain, telling
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.foreign import printable
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_check import Evidence, judge, normalized
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_instance import Instance, running
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_probe import Measured, measure
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.manifest import Manifest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.unhealthy import advice, gist
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure import stacks
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure.blame import in_either_mode
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure.explain import entry_of, explain, telling
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent import processes
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.elf import ElfError, wants
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.instance import Instance, running
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.judge import Evidence, judge, normalized
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.probe import Measured, measure
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.foreign import printable
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.health_answer import advice, gist
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.systemd import SystemdError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import credentials
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.manifest import Manifest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation
 
 RESULT = "gevent_check.json"
 _MOST_VERSION = 50
@@ -225,7 +223,7 @@ def look(instance: Instance, manifest: Manifest, asked: Mapping[str, Any]) -> Ev
         measured=measured,
         installed=distributions([*sites, *folders]),
         network=network(loaded, layout.root),
-        processes=gevent_processes.of_application(
+        processes=processes.of_application(
             loaded,
             [path for path in folders if path.is_relative_to(release.resolve())],
             sites,
@@ -301,7 +299,7 @@ def main() -> None:
         module.fail_json(msg=f"{named} {problem}")
         return
     try:
-        with lock.exclusive(layout, asked["run"], asked["replace"]):
+        with reservation.exclusive(layout, asked["run"], asked["replace"]):
             directory = layout.generations / asked["generation"]
             names = manifest.secrets.names
             # An application that fails may well tell what it was given.
@@ -309,7 +307,7 @@ def main() -> None:
             document = blotted(check(layout, manifest, asked), lambda text: printable(blot(text)))
             group = (directory / "uwsgi.ini").stat().st_gid
             gen.write_file(directory, RESULT, json.dumps(document, indent=2) + "\n", group)
-    except lock.LockedError as error:
+    except reservation.LockedError as error:
         module.fail_json(msg=str(error))
     except (SystemdError, OSError) as error:
         module.fail_json(msg=f"gevent mode could not be checked: {error}. What serves was not touched")

@@ -66,20 +66,19 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import (
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import (
     accounts,
     arguments,
     claim,
-    host,
-    lock,
     marks,
     ownership,
-    service,
     systemd,
 )
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import MARKER, marked
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import facts as host
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import MARKER, marked
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation, service
 
 
 def strangers(layout: Layout, bind: str, port: int) -> list[dict[str, Any]]:
@@ -172,7 +171,7 @@ def main() -> None:
         "current": current,
         "mode": serving.mode if serving else None,
         "listen": serving.listen if serving else None,
-        "lock": lock.owner(layout),
+        "lock": reservation.owner(layout),
         "kept": gen.kept(layout),
         "digest": serving.digest if serving else None,
         "releases": digests(layout.releases),

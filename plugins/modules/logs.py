@@ -57,8 +57,8 @@ errors:
 
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, logs
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments, logs
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.systemd import SystemdError
 
 
 def main() -> None:

@@ -46,8 +46,9 @@ kept:
 
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, lock, removal
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.systemd import SystemdError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import removal, reservation
 
 
 def main() -> None:
@@ -64,9 +65,9 @@ def main() -> None:
     try:
         found = removal.doomed(layout, data=data)
         if found and not module.check_mode:
-            with lock.exclusive(layout, module.params["run"], module.params["replace"]):
+            with reservation.exclusive(layout, module.params["run"], module.params["replace"]):
                 found = removal.remove(layout, data=data)
-    except (removal.RemovalError, SystemdError, lock.LockedError, OSError) as error:
+    except (removal.RemovalError, SystemdError, reservation.LockedError, OSError) as error:
         module.fail_json(msg=str(error))
     diff = {"before": "".join(f"{name}\n" for name in found.names), "after": ""}
     module.exit_json(changed=bool(found), removed=found.names, kept=list(found.kept), diff=diff)

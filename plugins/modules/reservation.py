@@ -45,7 +45,8 @@ reserved_by:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, lock
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation
 
 
 def main() -> None:
@@ -64,13 +65,13 @@ def main() -> None:
         if module.check_mode:
             pass
         elif module.params["state"] == "present":
-            lock.reserve(layout, run, module.params["replace"])
+            reservation.reserve(layout, run, module.params["replace"])
         else:
-            lock.release(layout, run)
-    except lock.LockedError as error:
+            reservation.release(layout, run)
+    except reservation.LockedError as error:
         module.fail_json(msg=str(error))
     # Nothing that outlives the run.
-    module.exit_json(changed=False, reserved_by=lock.owner(layout))
+    module.exit_json(changed=False, reserved_by=reservation.owner(layout))
 
 
 if __name__ == "__main__":

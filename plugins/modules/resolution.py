@@ -84,10 +84,15 @@ installed:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_failure import present
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_lock import Wanted, resolve
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_sandbox import Limits, Sandbox, StepError, workspace
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse.failure import present
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse.resolution import Wanted, resolve
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse.sandbox import (
+    Limits,
+    Sandbox,
+    StepError,
+    workspace,
+)
 
 
 def main() -> None:

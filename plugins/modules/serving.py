@@ -52,9 +52,10 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, lock, service, systemd, trial
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap, SwapError, stop_all
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments, systemd
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.systemd import SystemdError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation, service, trial
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap, SwapError, stop_all
 
 
 def main() -> None:
@@ -81,7 +82,7 @@ def main() -> None:
                 "restarted": True,
             }
             module.exit_json(changed=wanted[state], **result)
-        with lock.exclusive(layout, module.params["run"], module.params["replace"]):
+        with reservation.exclusive(layout, module.params["run"], module.params["replace"]):
             # Of a trial whose owner is gone, or it would start again what is stopped here.
             changed = trial.abandon(layout)
             result["generation"] = current = layout.current_generation() or current
@@ -93,7 +94,7 @@ def main() -> None:
                 changed |= swap.run()
                 result["steps"], cost = swap.steps, swap.toll
             result["toll"] = asdict(cost)
-    except (SwapError, SystemdError, lock.LockedError, OSError) as error:
+    except (SwapError, SystemdError, reservation.LockedError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=changed, **result)
 

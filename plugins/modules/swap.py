@@ -68,9 +68,10 @@ import os
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, lock
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap, SwapError
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.systemd import SystemdError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap, SwapError
 
 
 def main() -> None:
@@ -95,14 +96,14 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=True, before=before, diff=diff)
     try:
-        with lock.exclusive(layout, asked["run"], asked["replace"]):
+        with reservation.exclusive(layout, asked["run"], asked["replace"]):
             options = {name: asked[name] for name in ("how", "restart", "canary", "trial")}
             swap = Swap(layout, new, **options)
             before = swap.old
             changed = swap.run()
         for said in swap.remarks:
             module.warn(said)
-    except lock.LockedError as error:
+    except reservation.LockedError as error:
         module.fail_json(msg=str(error))
     except (SwapError, SystemdError) as error:
         serving = layout.current_generation()

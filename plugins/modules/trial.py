@@ -62,9 +62,10 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, lock, trial
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import SwapError
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.systemd import SystemdError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation, trial
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import SwapError
 
 
 def main() -> None:
@@ -92,7 +93,7 @@ def main() -> None:
             result["changed"] = trial.watch(layout, run)
         else:
             result["changed"] = trial.end(layout, run)
-    except (trial.TrialError, lock.LockedError, SwapError, SystemdError) as error:
+    except (trial.TrialError, reservation.LockedError, SwapError, SystemdError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)
 

@@ -100,11 +100,17 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments, build_cache
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import sha256
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_failure import present
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_sandbox import Limits, Sandbox, StepError, workspace
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_wheels import (
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import sha256
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse import cache
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse.failure import present
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse.sandbox import (
+    Limits,
+    Sandbox,
+    StepError,
+    workspace,
+)
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse.wheels import (
     File,
     build,
     collect,
@@ -134,12 +140,12 @@ def wheels(sandbox: Sandbox, parameters: dict[str, Any]) -> Iterator[tuple[Path,
     environment: Path | None = None
     for file in (file for file in installed if not file.is_wheel):
         patches = parameters["patches"].get(f"{file.entry.name}-{file.entry.version}", {})
-        key = build_cache.key(file.path, patches, (tool.path for tool in tool_files))
-        wheel = build_cache.find(key)
+        key = cache.key(file.path, patches, (tool.path for tool in tool_files))
+        wheel = cache.find(key)
         if not wheel:
             environment = environment or tools(sandbox, tool_files)
             wheel = build(sandbox, file, environment, patches)
-            build_cache.keep(key, wheel)
+            cache.keep(key, wheel)
         yield wheel, sha256(file.path)
 
 

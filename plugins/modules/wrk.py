@@ -109,7 +109,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import load, wrk
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import result, wrk
 
 # Seconds that wrk may take beyond its duration: it waits for its threads.
 _GRACE_S = 30
@@ -120,7 +120,7 @@ def mistakes(params: dict[str, Any]) -> str:
     for name in ("concurrency", "duration_s", "threads", "timeout_s"):
         if params[name] < 1:
             return f"{name} is {params[name]}: it must be at least 1"
-    return load.target_mistakes(params["url"], params["data_file"])
+    return result.target_mistakes(params["url"], params["data_file"])
 
 
 def command_line(params: dict[str, Any], executable: str, script: str, concurrency: int, seconds: int) -> list[str]:
@@ -157,19 +157,19 @@ def measure(module: AnsibleModule, executable: str) -> dict[str, Any]:
         script.write_text(wrk.script(body, params["content_type"]), encoding="utf-8")
         if params["warmup_s"]:
             warmup = command_line(params, executable, str(script), min(50, params["concurrency"]), params["warmup_s"])
-            load.execute(warmup, params["warmup_s"] + _GRACE_S)
+            result.execute(warmup, params["warmup_s"] + _GRACE_S)
         command = command_line(params, executable, str(script), params["concurrency"], params["duration_s"])
-        load.wait_until(params["start_at"])
+        result.wait_until(params["start_at"])
         found["began_s"] = round(time.time(), 3)
         found["started_at"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        stdout, stderr, returncode = load.execute(command, params["duration_s"] + _GRACE_S)
-    raw = load.transcript(command, stdout, stderr, returncode)
+        stdout, stderr, returncode = result.execute(command, params["duration_s"] + _GRACE_S)
+    raw = result.transcript(command, stdout, stderr, returncode)
     numbers = wrk.parse(stdout, stderr, returncode)
     histogram = numbers.pop("histogram_ms", {})
     if params["histogram"]:
         found |= {"histogram_ms": histogram, "raw": raw}
     if params["raw_prefix"]:
-        found["files"] = load.keep(params["raw_prefix"], {"output": ("txt", raw)})
+        found["files"] = result.keep(params["raw_prefix"], {"output": ("txt", raw)})
     if error := numbers["error"]:
         remedy = f" ({error['remedy']})" if error["remedy"] else ""
         found |= {"outcome": "failed", "reason": f"{error['message']}{remedy}"}
@@ -186,7 +186,7 @@ def measure(module: AnsibleModule, executable: str) -> dict[str, Any]:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec=load.ARGUMENTS
+        argument_spec=result.ARGUMENTS
         | {
             "concurrency": {"type": "int", "default": 1000},
             "duration_s": {"type": "int", "default": 10},
@@ -215,7 +215,7 @@ def main() -> None:
     if executable is None:
         fail("missing", f"{params['executable']} was not found on the host that runs it", "apt install wrk")
         return
-    if short := load.shortage(params["concurrency"], params["capacity"]):
+    if short := result.shortage(params["concurrency"], params["capacity"]):
         module.warn(f"wrk -c {params['concurrency']} skipped: {short}")
         module.exit_json(changed=False, msg=short, wrk={**nothing, "outcome": "skipped", "reason": short})
     try:

@@ -3,7 +3,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import compare_show, loadtest, loadtest_show
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import compare_show, loadtest, loadtest_show
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 

@@ -16,7 +16,7 @@ LOOKUPS = sorted(path.stem for path in (ROOT / "plugins" / "lookup").glob("*.py"
 def test_the_artefact_holds_what_hosts_and_controllers_need_and_nothing_of_the_workshop(artefact: Path) -> None:
     with tarfile.open(artefact) as tar:
         names = {member.name for member in tar}
-    for needed in ("plugins/module_utils/swap.py", "roles/flask_uwsgi/tasks/main.yml", "app/run.py"):
+    for needed in ("plugins/module_utils/traffic/swap.py", "roles/flask_uwsgi/tasks/main.yml", "app/run.py"):
         assert needed in names, needed
     workshop = {".git", ".venv", ".collections", ".ansible", "tests", "molecule", "sandbox", "reports"}
     assert not {name.partition("/")[0] for name in names} & workshop

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.preflight import value_problems
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.preflight import value_problems
 
 from tests.repo.conftest import ROOT
 

@@ -16,7 +16,7 @@ TOUCHES = {
     "replace", "glob", "rglob",
 }  # fmt: skip
 # One knows the directory that is root's own, one how to read the others, one removes them all.
-HELPERS = {"module_utils/runtime.py", "module_utils/untrusted.py", "module_utils/removal.py"}
+HELPERS = {"module_utils/host/runtime.py", "module_utils/host/untrusted.py", "module_utils/traffic/removal.py"}
 
 
 def tainted(node: ast.AST, names: set[str]) -> bool:
@@ -67,14 +67,14 @@ def test_nothing_else_touches_what_the_account_can_write(name: str) -> None:
     source = (PLUGINS / name).read_text()
     lines = sorted({*touching(source), *asking(source)})
     # The gevent check takes away the answer before, and asks with an empty file that it makes anew.
-    known = {"module_utils/gevent_instance.py": 2}.get(name, 0)
+    known = {"module_utils/gevent/instance.py": 2}.get(name, 0)
     assert len(lines) == known, f"plugins/{name}: read these with untrusted.py: lines {lines}"
 
 
 def test_directories_are_removed_by_the_helper_alone() -> None:
     # Python's own gives up at a depth of a thousand, and where somebody goes on filling them.
     users = {name for name in modules() if "rmtree" in (PLUGINS / name).read_text()}
-    assert users == {"module_utils/trees.py", "module_utils/build_sandbox.py"}
+    assert users == {"module_utils/host/trees.py", "module_utils/wheelhouse/sandbox.py"}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import requests
 import yaml
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import controller
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import controller
 
 ROOT = Path(__file__).resolve().parents[3]
 APP = "aiops_flask"

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 import requests
 import yaml
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
 
 from tests.clone import clone, write
 from tests.support import remote

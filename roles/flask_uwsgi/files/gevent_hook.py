@@ -32,7 +32,7 @@ _GENERATION = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
 # They hold the originals on purpose.
 _OURS = {"gevent", "greenlet", "zope", "uwsgidecorators", __name__}
 _TELLING = {"ssl", "socket", "threading", "select", "selectors", "subprocess", "queue", "asyncio", "concurrent.futures"}
-# What plugins/module_utils/gevent_processes.py judges.
+# What plugins/module_utils/gevent/processes.py judges.
 _OF_PROCESSES = (
     "Barrier", "BoundedSemaphore", "Condition", "Event", "JoinableQueue", "Lock", "Manager", "Pipe", "Pool", "Queue",
     "RLock", "Semaphore", "SimpleQueue",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import compare
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import compare
 
 VARIANTS = [
     {"name": "gevent", "mode": "gevent", "cores": 3000, "processes": 4, "generation": "a1"},

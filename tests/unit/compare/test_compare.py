@@ -2,7 +2,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import compare
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import compare
 
 from tests.unit.compare.conftest import VARIANTS, ab
 

@@ -5,7 +5,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import compare_show
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import compare_show
 
 Made = Callable[..., dict[str, Any]]
 SVG = "{http://www.w3.org/2000/svg}"

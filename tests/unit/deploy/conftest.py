@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import arguments as arguments_module
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments as arguments_module
 
 from tests.unit.deploy.fake_host import FakeHost, TemporaryLayout
 from tests.unit.loadtest.conftest import run_module

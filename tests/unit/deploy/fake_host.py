@@ -1,6 +1,6 @@
 """A host that runs in memory: systemd, its journal, the kernel's sockets and uWSGI's health, as a swap sees them.
 
-It answers the very command lines that ``module_utils.systemd`` runs, and keeps what a real systemd 252 was seen to do:
+It answers the command lines that ``module_utils.host.systemd`` runs, and keeps what a real systemd 252 was seen to do:
 
 - units are as they were at the last daemon-reload;
 - a socket opens a descriptor of its own beside others of the same address, if all of them have ReusePort;
@@ -28,10 +28,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import credentials, service, swap, systemd
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.untrusted import UntrustedError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import systemd
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.untrusted import UntrustedError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import credentials
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import service, swap
 
 ADDRESS = "0.0.0.0:8040"
 # A systemd-creds that encrypts, and only decrypts under the same name, as long as it has a key.

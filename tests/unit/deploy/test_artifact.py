@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import artifact as art
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import trees
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import ArtifactError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import trees
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import artifact as art
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import ArtifactError
 
 from tests.unit.loadtest.conftest import ROOT
 

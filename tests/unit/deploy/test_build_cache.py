@@ -2,14 +2,14 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import build_cache
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse import cache
 
 
 @pytest.fixture(autouse=True)
 def sdist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put the cache and dpkg's list below the test's own directory, and return an sdist."""
-    monkeypatch.setattr(build_cache, "ROOT", tmp_path / "cache")
-    monkeypatch.setattr(build_cache, "_PACKAGES", tmp_path / "status")
+    monkeypatch.setattr(cache, "ROOT", tmp_path / "cache")
+    monkeypatch.setattr(cache, "_PACKAGES", tmp_path / "status")
     (tmp_path / "status").write_text("Package: gcc\n")
     path = tmp_path / "shop-1.tar.gz"
     path.write_text("code")
@@ -23,12 +23,12 @@ def made(tmp_path: Path, content: str = "wheel") -> Path:
 
 
 def test_a_wheel_that_was_built_is_found_again(tmp_path: Path, sdist: Path) -> None:
-    key = build_cache.key(sdist, {}, [])
-    assert build_cache.find(key) is None
-    build_cache.keep(key, made(tmp_path))
-    found = build_cache.find(build_cache.key(sdist, {}, []))
+    key = cache.key(sdist, {}, [])
+    assert cache.find(key) is None
+    cache.keep(key, made(tmp_path))
+    found = cache.find(cache.key(sdist, {}, []))
     assert found and (found.name, found.read_text()) == ("shop-1-py3-none-any.whl", "wheel")
-    assert build_cache.ROOT.stat().st_mode & 0o777 == found.parent.stat().st_mode & 0o777 == 0o700
+    assert cache.ROOT.stat().st_mode & 0o777 == found.parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_whatever_a_build_can_see_gives_another_wheel(
@@ -36,27 +36,27 @@ def test_whatever_a_build_can_see_gives_another_wheel(
 ) -> None:
     tool, other = tmp_path / "pip.whl", tmp_path / "evil.whl"
     tool.write_text("pip"), other.write_text("evil")
-    keys = [build_cache.key(sdist, {}, [tool]), build_cache.key(sdist, {"1": "x"}, [tool])]
-    keys += [build_cache.key(sdist, {}, [other]), build_cache.key(sdist, {}, [tool, other])]
+    keys = [cache.key(sdist, {}, [tool]), cache.key(sdist, {"1": "x"}, [tool])]
+    keys += [cache.key(sdist, {}, [other]), cache.key(sdist, {}, [tool, other])]
     (tmp_path / "status").write_text("Package: gcc\n\nPackage: libxml2-dev\n")
-    keys.append(build_cache.key(sdist, {}, [tool]))
+    keys.append(cache.key(sdist, {}, [tool]))
     sdist.write_text("other code")
-    keys.append(build_cache.key(sdist, {}, [tool]))
-    monkeypatch.setattr(build_cache.sys, "version", "3.14")
-    keys.append(build_cache.key(sdist, {}, [tool]))
+    keys.append(cache.key(sdist, {}, [tool]))
+    monkeypatch.setattr(cache.sys, "version", "3.14")
+    keys.append(cache.key(sdist, {}, [tool]))
     assert len(set(keys)) == len(keys) == 7
 
 
 def test_what_was_not_used_for_longest_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_cache, "_KEPT", 2)
+    monkeypatch.setattr(cache, "_KEPT", 2)
     for number, key in enumerate("abc"):
-        build_cache.keep(key, made(tmp_path))
-        os.utime(build_cache.ROOT / key, (number, number))
-        assert build_cache.find("a")
-    assert {path.name for path in build_cache.ROOT.iterdir()} == {"a", "c"}
+        cache.keep(key, made(tmp_path))
+        os.utime(cache.ROOT / key, (number, number))
+        assert cache.find("a")
+    assert {path.name for path in cache.ROOT.iterdir()} == {"a", "c"}
 
 
 def test_a_wheel_that_was_half_written_is_none(tmp_path: Path) -> None:
-    (build_cache.ROOT / "k").mkdir(parents=True)
-    (build_cache.ROOT / "k" / ".shop-1-py3-none-any.whl.partial").write_text("whe")
-    assert build_cache.find("k") is None
+    (cache.ROOT / "k").mkdir(parents=True)
+    (cache.ROOT / "k" / ".shop-1-py3-none-any.whl.partial").write_text("whe")
+    assert cache.find("k") is None

@@ -2,7 +2,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_failure import (
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse.failure import (
     build_problem,
     missing_packages,
     present,

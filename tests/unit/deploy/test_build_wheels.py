@@ -9,9 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import build_inside, build_sandbox
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_sandbox import Limits, Sandbox, StepError, workspace
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.build_wheels import (
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse import inside
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse import sandbox as build_sandbox
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse.sandbox import (
+    Limits,
+    Sandbox,
+    StepError,
+    workspace,
+)
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse.wheels import (
     Entry,
     File,
     build,
@@ -232,7 +238,7 @@ def test_versions_are_compared_as_pep_440_spells_them(one: str, other: str, same
 
 
 def test_what_a_killed_build_left_is_removed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_inside, "ROOT", tmp_path / "build")
+    monkeypatch.setattr(inside, "ROOT", tmp_path / "build")
     (tmp_path / "build").mkdir()
     (tmp_path / "build" / "work-dead").mkdir()
     (tmp_path / "build" / "work-dead" / "file").touch()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import environment_file, generation
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import checksums, service
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import checksums
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import service
 
 from tests.unit.deploy.fake_host import FakeHost, TemporaryLayout
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import commands, systemd
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import systemd
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import commands
 
 from tests.unit.deploy.fake_host import TemporaryLayout, manifest
 

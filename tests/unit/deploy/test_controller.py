@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import controller
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import controller
 
 from tests.unit.loadtest.conftest import ROOT
 

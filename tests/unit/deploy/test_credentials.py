@@ -11,7 +11,7 @@ from typing import Any
 
 import jinja2
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import credentials, values
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import credentials, values
 
 from tests.unit.deploy.fake_host import CREDS, TemporaryLayout
 from tests.unit.loadtest.conftest import ROOT

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import lock, removal, service, trial
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import swap as swap_module
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap, SwapError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import removal, reservation, service, trial
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import swap as swap_module
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap, SwapError
 from ansible_collections.flaskops.uwsgi.plugins.modules import host_state, serving, status
 
 from tests.unit.deploy.fake_host import FakeHost, TemporaryLayout, manifest, write_generation
@@ -121,7 +121,7 @@ def test_a_damaged_word_of_the_gevent_check_is_as_good_as_none(layout: Temporary
 @damages
 def test_a_damaged_trial_is_ended_by_whoever_comes(layout: TemporaryLayout, host: FakeHost, content: bytes) -> None:
     host.serve("found")
-    lock.reserve(layout, US)
+    reservation.reserve(layout, US)
     trial.begin(layout, US, 60)
     layout.trial.write_bytes(content)
     assert trial.watch(layout, US) is False
@@ -133,8 +133,8 @@ def test_a_damaged_reservation_is_none(layout: TemporaryLayout) -> None:
     layout.lock.parent.mkdir()
     for content in DAMAGE.values():
         layout.lock.write_bytes(content)
-        assert not lock.owner(layout)
-        with lock.exclusive(layout):
+        assert not reservation.owner(layout)
+        with reservation.exclusive(layout):
             pass
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.deaths import explain
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure.deaths import explain
 
 ROOT = "/opt/shop"
 RELEASE = f"{ROOT}/releases/8c11aa20f3b4"

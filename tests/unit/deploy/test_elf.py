@@ -3,7 +3,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.elf import ElfError, Wants, wants
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.elf import ElfError, Wants, wants
 
 
 def elf(libraries: list[str], undefined: list[str], defined: list[str]) -> bytes:

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import remedies
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import explain as explained
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.explain import refusal, refused_by, telling
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.foreign import printable
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.journal import Said
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.manifest import Health, Manifest, Secrets
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.tracebacks import Traceback, parse
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure import remedies
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure.explain import explain as explained
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure.explain import refusal, refused_by, telling
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure.tracebacks import Traceback, parse
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.foreign import printable
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.journal import Said
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.manifest import Health, Manifest, Secrets
 
 MANIFEST = Manifest(
     release="8c11aa20f3b4", venv="0d9e8f7a6b5c", mode="gevent", processes=4, cores=100, listen="0.0.0.0:8040",

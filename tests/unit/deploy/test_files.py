@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import files
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import files
 
 
 class Disk:

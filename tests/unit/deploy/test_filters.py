@@ -19,7 +19,7 @@ from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import (
     static_folder,
     threads_instead,
 )
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import checksums
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import checksums
 
 from tests.unit.loadtest.conftest import ROOT
 

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import systemd
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.foreign import capture, printable
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import systemd
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.foreign import capture, printable
 
 
 @pytest.mark.parametrize(

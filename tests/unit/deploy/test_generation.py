@@ -5,9 +5,9 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.manifest import Secrets
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.manifest import Secrets
 
 from tests.unit.deploy.fake_host import TemporaryLayout, write_generation
 

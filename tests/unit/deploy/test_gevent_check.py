@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_check import (
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.judge import (
     Evidence,
     installed,
     judge,
@@ -11,7 +11,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_check import
     numbers,
     worst,
 )
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_probe import Measured
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.probe import Measured
 
 RELEASE = "/opt/shop/releases/r1/"
 PSYCOPG2 = {

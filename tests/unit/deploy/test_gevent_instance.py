@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import gevent_instance, systemd
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_instance import Instance, running
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent import instance as gevent_instance
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.instance import Instance, running
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import systemd
 
 from tests.unit.deploy.fake_host import TemporaryLayout, write_generation
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_check import numbers
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.judge import numbers
 
 CATALOGUE = yaml.safe_load(
     (Path(__file__).parents[3] / "roles/flask_uwsgi/files/gevent_libraries.yml").read_text(encoding="utf-8")

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import gevent_refusal, threads_instead
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import lock
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_probe import Measured
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_show import gevent_table
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.probe import Measured
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation
 from ansible_collections.flaskops.uwsgi.plugins.modules import gevent_check
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.gevent_show import gevent_table
 
 from tests.unit.deploy.fake_host import TemporaryLayout, write_generation
 
@@ -69,7 +69,7 @@ def instance(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> FakeIn
 
     monkeypatch.setattr(gevent_check, "running", running)
     monkeypatch.setattr(gevent_check, "measure", measure)
-    monkeypatch.setattr(lock, "_PATIENCE", 0)
+    monkeypatch.setattr(reservation, "_PATIENCE", 0)
     layout.lock.parent.mkdir(exist_ok=True)
     write_generation(layout, "g")
     return found
@@ -273,6 +273,7 @@ def test_a_generation_that_is_not_there_or_not_of_gevent_mode_is_refused(
 def test_an_application_that_another_run_has_reserved_is_left_alone(
     call_module: Call, layout: TemporaryLayout, instance: FakeInstance
 ) -> None:
-    lock.reserve(layout, {"home": "h", "pid": 1, "start": 2, "what": "deploy", "who": "root@other", "since": "now"})
+    other = {"home": "h", "pid": 1, "start": 2, "what": "deploy", "who": "root@other", "since": "now"}
+    reservation.reserve(layout, other)
     result = call_module(gevent_check, generation="g", catalogue=CATALOGUE)
     assert result["failed"] and "is being changed on this host: deploy by root@other" in result["msg"]

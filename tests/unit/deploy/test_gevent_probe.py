@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import gevent_probe
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_probe import Measured, ask, cpu, measure
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent import probe as gevent_probe
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.probe import Measured, ask, cpu, measure
 
 Reply = Callable[[], tuple[int, str]]
 Serve = Callable[[Reply], Path]

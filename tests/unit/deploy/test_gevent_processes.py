@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_processes import Use, uses, watched
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.processes import Use, uses, watched
 
 
 def found(folder: Path, code: str, **files: str) -> list[tuple[str, str, int]]:

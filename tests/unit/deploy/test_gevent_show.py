@@ -1,6 +1,6 @@
 from typing import Any
 
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent_show import gevent_table
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.gevent_show import gevent_table
 
 
 def check(**more: Any) -> dict[str, Any]:

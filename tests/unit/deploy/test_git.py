@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import git
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import ArtifactError
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import Git
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import ArtifactError
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source import git
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.folder import Git
 
 Run = Callable[..., str]
 

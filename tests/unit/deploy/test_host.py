@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import host
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import facts as host
 
 Listen = Callable[..., int]
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import left_out_notes
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import artifact
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.left_out import left_out
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import artifact
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.left_out import left_out
 
 EXCLUDE = ["tests", "reports", ".venv", "*.pyc", "local_*"]
 SETTINGS: dict[str, Any] = {"module": "", "wsgi_file": "run.py", "python_path": []}

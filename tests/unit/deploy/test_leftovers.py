@@ -8,9 +8,10 @@ from typing import Any
 
 import jinja2
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import kinds, lock, removal, service, systemd
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap, end_leftovers
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import kinds, systemd
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import removal, reservation, service
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap, end_leftovers
 from ansible_collections.flaskops.uwsgi.plugins.modules import serving, status
 
 from tests.unit.deploy.fake_host import FakeHost, TemporaryLayout, write_generation
@@ -71,7 +72,7 @@ def test_what_belongs_to_a_module_at_work_is_not_left(
     layout: TemporaryLayout, serves: FakeHost, kind: kinds.Kind
 ) -> None:
     leave(layout, serves, kind, "killed")
-    with lock.exclusive(layout):
+    with reservation.exclusive(layout):
         assert [text for text in service.drift(layout) if "is left" in text] == []
 
 

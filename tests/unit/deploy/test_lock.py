@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import lock_problems, replaceable
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import controller, lock
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.lock import LockedError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation as lock
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.reservation import LockedError
 from ansible_collections.flaskops.uwsgi.plugins.modules import reservation
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import controller
 
 from tests.unit.deploy.fake_host import Clock, TemporaryLayout
 

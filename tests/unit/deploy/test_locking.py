@@ -12,11 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import requirement_files
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import uv as uv_module
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import ArtifactError, loose
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.locking import Lock, Resolution, Unresolved, lock_of
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import Distribution, Folder, Package, Source
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import ArtifactError, loose
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source import requirement_files
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source import uv as uv_module
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.dependencies import (
+    Lock,
+    Resolution,
+    Unresolved,
+    lock_of,
+)
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.folder import Distribution, Folder, Package, Source
 
 PLATFORM = "debian-13-x86_64-py3.13"
 HASH = "--hash=sha256:" + "a" * 64

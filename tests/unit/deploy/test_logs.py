@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import journal as journal_module
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import logs, systemd
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.logs import Entry
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import journal as journal_module
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import logs, systemd
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.logs import Entry
 
 from tests.unit.deploy.fake_host import TemporaryLayout, write_generation
 

@@ -13,9 +13,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import accounts, arguments, claim, marks, ownership
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.accounts import Account, AccountError
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.marks import Mark
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import accounts, arguments, claim, marks, ownership
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.accounts import Account, AccountError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.marks import Mark
 from ansible_collections.flaskops.uwsgi.plugins.modules import claim as claim_module
 from ansible_collections.flaskops.uwsgi.plugins.modules import serving
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import credentials, lock, service, trial
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import host as host_module
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import facts as host_module
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import credentials
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation, service, trial
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap
 from ansible_collections.flaskops.uwsgi.plugins.modules import generation, host_state, serving, status, swap
 
 from tests.unit.deploy.fake_host import CREDS, FakeHost, RefusedError, TemporaryLayout, write_generation
@@ -66,7 +67,7 @@ def run_generation(run_module: RunModule, tmp_path: Path) -> RunModule:
     """Run the module upon units below the test's own directory."""
     before = (
         "from pathlib import Path\n"
-        "from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout\n"
+        "from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout\n"
         f"Layout.units = Path('{tmp_path}/units')"
     )
     return lambda **arguments: run_module("generation", before=before, **arguments)
@@ -408,7 +409,7 @@ def test_a_swap_is_refused_while_another_run_has_reserved_the_application(
     host.serve("g1")
     write_generation(layout, "g2")
     before = host.everything()
-    lock.reserve(layout, THEM)
+    reservation.reserve(layout, THEM)
     for arguments in ({}, {"run": US}, {"run": US, "replace": {}}):
         result = call_module(swap, generation="g2", **arguments)
         assert result["failed"]
@@ -417,7 +418,7 @@ def test_a_swap_is_refused_while_another_run_has_reserved_the_application(
     assert host.actions == []
     assert call_module(swap, generation="g2", run=US, replace=THEM)["changed"]
     # Replaced for once: the reservation itself is the module reservation's.
-    assert lock.owner(layout) == THEM
+    assert reservation.owner(layout) == THEM
     assert call_module(swap, generation="g1", run=THEM)["changed"]
 
 
@@ -426,7 +427,7 @@ def test_what_serves_is_read_when_nobody_else_can_change_it(
 ) -> None:
     host.serve("old")
     write_generation(layout, "new")
-    exclusive = lock.exclusive
+    exclusive = reservation.exclusive
 
     @contextmanager
     def wait(*arguments: Any) -> Iterator[None]:
@@ -436,7 +437,7 @@ def test_what_serves_is_read_when_nobody_else_can_change_it(
         with exclusive(*arguments):
             yield
 
-    monkeypatch.setattr(swap.lock, "exclusive", wait)
+    monkeypatch.setattr(swap.reservation, "exclusive", wait)
     host.refused.add("shop-canary@new.service")
     result = call_module(swap, generation="new")
     assert result["msg"].endswith("\nGeneration quicker serves.")
@@ -532,7 +533,7 @@ def test_nobody_starts_or_stops_what_another_has_reserved(
     call_module: RunModule, layout: TemporaryLayout, host: FakeHost, state: str
 ) -> None:
     host.serve("g1")
-    lock.reserve(layout, THEM)
+    reservation.reserve(layout, THEM)
     before = host.everything()
     result = call_module(serving, state=state, run=US)
     assert result["failed"] and "pid 7" in result["msg"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import names
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import names
 
 SETTINGS = {"app_name": "shop", "base_dir": "/opt", "user": "shop", "group": "shop"}
 USER = {"name": "shop", "uid": 998, "group": "shop", "groups": ["shop"], "shell": "/usr/sbin/nologin"}

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import controller, once
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import ArtifactError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import ArtifactError
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import controller, once
 
 # As Ansible's own workers are.
 FORK = multiprocessing.get_context("fork")

@@ -13,11 +13,12 @@ from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import (
     persistent_problems,
     static_problems,
 )
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import artifact, marks, ownership, persistent, trees
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.accounts import Account
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.marks import Mark
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.removal import doomed
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import marks, ownership, persistent, trees
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.accounts import Account
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.marks import Mark
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import artifact
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.removal import doomed
 
 from tests.unit.deploy.fake_host import FakeHost, TemporaryLayout
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.preflight import (
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.preflight import (
     _NUMBERS,
     FIXED_KEYS,
     MANAGED_KEYS,

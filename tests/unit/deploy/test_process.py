@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import stacks
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.journal import Said
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure import stacks
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.journal import Said
 
 from tests.unit.loadtest.conftest import ROOT
 

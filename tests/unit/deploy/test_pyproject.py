@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import ArtifactError
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.pyproject import Project, project_of, source_folders
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import ArtifactError
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.pyproject import Project, project_of, source_folders
 
 BACKEND = '[build-system]\nrequires = ["setuptools"]\n'
 SETUP = "from setuptools import setup\n\nsetup(\n    name='shop')\n"

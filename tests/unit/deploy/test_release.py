@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import artifact as art
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import artifact as art
 from ansible_collections.flaskops.uwsgi.plugins.modules import release
 from ansible_collections.flaskops.uwsgi.plugins.modules.release import ReleaseError
 

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import accounts, lock, marks, trees
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.accounts import Account, AccountError
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.marks import Mark
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.removal import RemovalError, doomed, remove
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import accounts, marks, trees
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.accounts import Account, AccountError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.marks import Mark
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.systemd import SystemdError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.removal import RemovalError, doomed, remove
 from ansible_collections.flaskops.uwsgi.plugins.modules import removal
 
 from tests.unit.deploy.fake_host import ADDRESS, FakeHost, RefusedError, TemporaryLayout
@@ -253,7 +254,7 @@ def test_the_module_takes_data_only_where_it_is_told_to(
 def test_the_module_removes_nothing_that_another_has_reserved(
     call_module: CallModule, layout: TemporaryLayout, deployed: FakeHost
 ) -> None:
-    lock.reserve(layout, THEM)
+    reservation.reserve(layout, THEM)
     before = (left(layout), deployed.everything())
     result = call_module(removal)
     assert result["failed"] and "pid 7" in result["msg"]

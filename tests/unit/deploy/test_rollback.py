@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.rollback import plan, target
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.rollback import plan, target
 
 NOTHING: dict[str, Any] = {
     "generation": None, "kept": [], "rollback": None, "drift": ["no generation serves"],

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import runtime, service, trees
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import runtime, trees
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import service
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap
 
 from tests.unit.deploy.fake_host import FakeHost, TemporaryLayout, write_generation
 

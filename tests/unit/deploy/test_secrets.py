@@ -5,8 +5,8 @@ import time
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import checksums
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.secrets import identity, problems, texts, unknown
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import checksums
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.secrets import identity, problems, texts, unknown
 
 VALUE = "s3cr3t-v4lue"
 

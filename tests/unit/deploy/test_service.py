@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import lock, service, systemd
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.uwsgi import parse_stats
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import systemd
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.systemd import SystemdError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.uwsgi import parse_stats
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation, service
 
 from tests.unit.deploy.fake_host import ADDRESS, FakeHost, TemporaryLayout
 
@@ -330,7 +331,7 @@ def test_the_status_tells_who_changes_it_and_where_a_rollback_would_go(
     run = {"who": "root@controller", "home": "controller", "pid": 7, "start": "1", "since": "now", "what": "deploy"}
     serving.serve("g2")
     serving.systemctl("stop", SOCKET, "shop@g2.service")
-    lock.reserve(layout, run)
+    reservation.reserve(layout, run)
     found = service.status(layout)
     assert (found["rollback"], found["lock"], found["kept"]) == ("g1", run, ["g2", "g1"])
 

@@ -1,8 +1,14 @@
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import ArtifactError
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.source import Distribution, Folder, Git, Package, parse
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import ArtifactError
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.folder import (
+    Distribution,
+    Folder,
+    Git,
+    Package,
+    parse,
+)
 
 
 def problem(text: str) -> str:

@@ -3,17 +3,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import files, service
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import swap as swap_module
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import (
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import files
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.systemd import SystemdError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import service
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import swap as swap_module
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import (
     Swap,
     SwapError,
     longest_stop,
     prune,
     stop_all,
 )
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.systemd import SystemdError
 
 from tests.unit.deploy.fake_host import ADDRESS, FakeHost, RefusedError, TemporaryLayout, write_generation
 

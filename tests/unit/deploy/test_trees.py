@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import trees
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import trees
 
 # Beyond what Python's own removal bears.
 DEPTH = 3000

@@ -3,9 +3,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import lock, service, trial
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.swap import Swap, SwapError, orphans
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation, service, trial
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap, SwapError, orphans
 
 from tests.unit.deploy.fake_host import ADDRESS, FakeHost, TemporaryLayout, write_generation
 
@@ -20,7 +20,7 @@ def tried(layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPat
     for name in ("old", "found"):
         write_generation(layout, name)
         Swap(layout, name).run()
-    lock.reserve(layout, ME)
+    reservation.reserve(layout, ME)
     assert trial.begin(layout, ME, 60) == "found"
     write_generation(layout, "tried")
     Swap(layout, "tried", trial=True).run()
@@ -139,7 +139,7 @@ def test_the_record_of_a_trial_is_for_root_alone_and_written_through_no_link(
     (tmp_path / "precious").write_text("precious")
     layout.trial.unlink()
     layout.trial.symlink_to(tmp_path / "precious")
-    with pytest.raises(lock.LockedError):
+    with pytest.raises(reservation.LockedError):
         trial.extend(layout, OTHER, 60)
     trial.begin(layout, ME, 60)
     assert (tmp_path / "precious").read_text() == "precious"
@@ -151,7 +151,7 @@ def test_a_trial_that_is_over_is_ended_without_its_owner(layout: TemporaryLayout
     assert 60 <= tried.clock.now < 62
     assert tried.answering() == {"found"}
     assert not (layout.generations / "tried").exists()
-    assert lock.owner(layout) is None, "and nobody has to break his lock"
+    assert reservation.owner(layout) is None, "and nobody has to break his lock"
 
 
 def test_a_trial_that_is_extended_goes_on(layout: TemporaryLayout, tried: FakeHost) -> None:
@@ -196,7 +196,7 @@ def test_a_generation_that_fails_its_trial_costs_nothing(layout: TemporaryLayout
 def test_two_runs_cannot_try_at_the_same_time(layout: TemporaryLayout, tried: FakeHost) -> None:
     with pytest.raises(trial.TrialError, match="is being tried by another run: compare by me@here"):
         trial.extend(layout, OTHER, 60)
-    with pytest.raises(lock.LockedError):
+    with pytest.raises(reservation.LockedError):
         trial.end(layout, OTHER)
     assert json.loads(layout.trial.read_text())["who"] == ME
 
@@ -209,7 +209,7 @@ def test_where_nothing_is_deployed_nothing_can_be_tried(layout: TemporaryLayout,
 def test_the_watchman_waits_for_a_step_that_is_at_work(
     layout: TemporaryLayout, tried: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exclusive = lock.exclusive
+    exclusive = reservation.exclusive
     held = exclusive(layout, ME)
     held.__enter__()
 
@@ -218,7 +218,7 @@ def test_the_watchman_waits_for_a_step_that_is_at_work(
             held.__exit__(None, None, None)
 
     tried.clock.tick = let_go
-    monkeypatch.setattr(lock, "exclusive", lambda *who: exclusive(*who, patience=0))
+    monkeypatch.setattr(reservation, "exclusive", lambda *who: exclusive(*who, patience=0))
     assert trial.watch(layout, ME) is True
     assert 100 <= tried.clock.now < 102
 

@@ -1,5 +1,5 @@
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.unhealthy import advice, gist
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.health_answer import advice, gist
 
 WERKZEUG = "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n<p>The requested URL"
 DEBUG = "<!DOCTYPE html>\n<html>\n<head>\n<style>h1 {color: red}</style>\n</head><body>\n<h1>No &amp; no</h1><p>more"

@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import untrusted
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.untrusted import UntrustedError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import untrusted
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.untrusted import UntrustedError
 
 
 @contextmanager

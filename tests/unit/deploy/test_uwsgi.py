@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import uwsgi
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.untrusted import UntrustedError
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.uwsgi import (
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import uwsgi
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.untrusted import UntrustedError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.uwsgi import (
     Stats,
     Worker,
     await_health,

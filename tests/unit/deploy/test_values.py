@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import environment_file
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.values import (
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.values import (
     application_files,
     entry_problems,
     environment_problems,

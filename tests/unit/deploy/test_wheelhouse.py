@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.lookup import wheelhouse as lookup_module
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import artifact as art
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import ArtifactError
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.wheelhouse import examine
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import artifact as art
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import ArtifactError
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.wheelhouse import examine
 
 PLATFORM = "debian-12-x86_64-py3.11"
 SITE = "lib/python3.11/site-packages"

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import artifact, elf, gevent_check, pyproject, source
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.artifact import ArtifactError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent import elf, judge
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import artifact
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import ArtifactError
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source import folder, pyproject
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -105,12 +107,12 @@ ADDRESS = st.lists(
 @example("git+https://[/app@v1")
 def test_a_source_is_understood_or_refused_by_name(text: str) -> None:
     try:
-        found = source.parse(text)
+        found = folder.parse(text)
     except ArtifactError as error:
         assert "flask_uwsgi_source" in str(error)
         assert "//user:secret@" not in str(error)
     else:
-        if isinstance(found, source.Git):
+        if isinstance(found, folder.Git):
             assert ".." not in Path(found.subdirectory).parts
             assert not found.ref.startswith("-")
 
@@ -119,7 +121,7 @@ def test_a_source_is_understood_or_refused_by_name(text: str) -> None:
 def test_a_long_source_is_understood_within_its_bound(piece: str, within: Any) -> None:
     for text in (piece * (65_536 // len(piece)) + "!", "a" + piece * (65_536 // len(piece)) + "!"):
         with within(BOUND_S), contextlib.suppress(ArtifactError):
-            source.parse(text)
+            folder.parse(text)
 
 
 def module(sections: list[tuple[int, int, int, int]], body: bytes, header_size: int = 64) -> bytes:
@@ -190,4 +192,4 @@ VERSION = st.lists(st.sampled_from(["1", ".", "2", "rc1", "²", "٣", "9" * 5000
 
 @given(VERSION | st.text(max_size=10))
 def test_a_version_of_a_dependency_is_numbers(version: str) -> None:
-    assert all(number >= 0 for number in gevent_check.numbers(version))
+    assert all(number >= 0 for number in judge.numbers(version))

@@ -12,19 +12,12 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import (
-    controller,
-    credentials,
-    files,
-    generation,
-    gevent_check,
-    lock,
-    manifest,
-    trial,
-    untrusted,
-    uwsgi,
-)
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent import judge
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import files, untrusted, uwsgi
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import credentials, generation, manifest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation, trial
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import controller
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -123,16 +116,16 @@ def test_files_that_were_cut_or_forged_are_known_as_such(layout: Layout, content
         assert generation.gevent_check(layout, "one") is None
         assert credentials.encrypted(folder) is None
         assert credentials.spoiled(folder, ["TOKEN"]) == ["credentials.json"]
-        assert lock.owner(layout) in (None, {})
+        assert reservation.owner(layout) in (None, {})
         trial._state(layout)
 
 
 @given(JSON)
 def test_an_owner_of_any_shape_is_told(document: Any) -> None:
     owner = document if isinstance(document, dict) else {"home": controller._home(), "pid": document, "start": document}
-    assert lock.describe(owner)
+    assert reservation.describe(owner)
     assert controller.lives(owner) in (True, False)
-    assert lock.same(owner, owner) in (True, False)
+    assert reservation.same(owner, owner) in (True, False)
 
 
 @given(
@@ -154,8 +147,8 @@ def test_a_gevent_check_bears_whatever_the_application_wrote(
 ) -> None:
     catalogue = yaml.safe_load(CATALOGUE.read_text())
     for failure in (None, "hangs", "memory", "ended"):
-        evidence = gevent_check.Evidence(loaded=loaded, told=told, installed=installed, failure=failure)
-        json.dumps(gevent_check.judge(evidence, catalogue))
+        evidence = judge.Evidence(loaded=loaded, told=told, installed=installed, failure=failure)
+        json.dumps(judge.judge(evidence, catalogue))
 
 
 @contextmanager

@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import build_failure, explain, foreign, journal, logs
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.manifest import Health, Manifest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure import explain
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import foreign, journal, logs
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.manifest import Health, Manifest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse import failure
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -68,8 +70,8 @@ def test_a_failed_start_is_explained_or_not(lines: list[str]) -> None:
 
 @given(TEXT | st.text(max_size=200))
 def test_a_failed_build_is_read_whatever_it_printed(output: str) -> None:
-    build_failure.missing_packages(output)
-    assert len(build_failure.telling_lines(output)) <= 12
+    failure.missing_packages(output)
+    assert len(failure.telling_lines(output)) <= 12
 
 
 # 64 kB of what makes a pattern look again and again.
@@ -93,8 +95,8 @@ def test_a_long_line_is_read_within_its_bound(piece: str, within: Any) -> None:
         explain.explain([line, line], MANIFEST)
         explain.telling([line])
     with within(BOUND_S):
-        build_failure.missing_packages(line)
-        build_failure.telling_lines(line)
+        failure.missing_packages(line)
+        failure.telling_lines(line)
 
 
 @pytest.mark.parametrize(
@@ -106,4 +108,4 @@ def test_many_lines_are_read_within_their_bound(piece: str, within: Any) -> None
     with within(BOUND_S):
         logs.errors(read(records), 10)
         explain.explain(lines, MANIFEST)
-        build_failure.telling_lines("\n".join(lines))
+        failure.telling_lines("\n".join(lines))

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import ab, load, wrk
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import ab, wrk
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import result as load
 from hypothesis import example, given
 from hypothesis import strategies as st
 

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import compare, load, preflight, secrets
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import result
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import secrets
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import compare
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings import preflight
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -86,4 +89,4 @@ def test_settings_of_a_comparison_are_judged(settings: dict[str, Any]) -> None:
     | st.sampled_from(["http://[", "http://h:99999/", "https://", "//h/", "http://\x00/", "http://h"])
 )
 def test_an_address_of_a_load_test_is_judged(url: str) -> None:
-    load.target_mistakes(url, None)
+    result.target_mistakes(url, None)

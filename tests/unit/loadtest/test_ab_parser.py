@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.ab import (
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.ab import (
     AbResult,
     Failures,
     Times,

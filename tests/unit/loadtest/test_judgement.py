@@ -1,8 +1,8 @@
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import loadtest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.loadtest import Check
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import loadtest
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.loadtest import Check
 
 STATUS: dict[str, Any] = {
     "generation": "0123456789ab",

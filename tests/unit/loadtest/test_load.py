@@ -1,8 +1,8 @@
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import load
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.ab import parse_requests_tsv
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import result as load
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.ab import parse_requests_tsv
 
 
 def result(histogram: dict[str, int], **changed: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import loadtest, loadtest_show
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import loadtest, loadtest_show
 
 from tests.unit.loadtest.test_judgement import measured, results
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils import wrk
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import wrk
 
 from tests.unit.loadtest.server import LOGIN, Server
 

@@ -1,0 +1,139 @@
+"""Finds in a log where an application stood that did not end being loaded, or crashed, as faulthandler logs it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..host.journal import Said
+
+_TIMEOUT = re.compile(r"Timeout(?: \([\d:.]+\))?!")
+_FATAL = re.compile(r"Fatal Python error: .*")
+# What faulthandler says besides.
+_BESIDES = re.compile(r"Extension modules: .*|  <no Python frame>|  \.\.\.")
+_THREAD = re.compile(r"(?:(?:Current thread|Thread) 0x[0-9a-f]+\b.*|Greenlet|Stack) \(most recent call first\):")
+_FRAME = re.compile(r'  File "(?P<file>[^"]+)", line (?P<line>\d+|\?\?\?) in (?P<function>.+)')
+_OURS = re.compile(r"/generations/[^/]+/+[^/]+\.py$|^<|/importlib/|/site-packages/gevent/|^src/gevent/")
+_LIBRARY = re.compile(r"/(?:site|dist)-packages/|^/usr/lib/python")
+_ROOT = re.compile(r"^/\S*?/(?:releases/[^/]+|(?:site|dist)-packages)/|^/usr/lib/python[^/]*/")
+# What serves until it is ended, in Python's own library and in the servers that applications start while they are
+# developed.
+_SERVES = re.compile(r"serve_forever|run_simple|run_forever|run_app|run_server|app_run")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A call that had not ended.
+
+    Args:
+        where: file and line, as people look them up.
+        function: the function's name; empty for a module's own statements.
+        library: whether it is not the application's own.
+    """
+
+    where: str
+    function: str
+    library: bool
+
+    @property
+    def told(self) -> str:
+        """The place in words."""
+        return f"{self.where} ({self.function})" if self.function else self.where
+
+
+@dataclass(frozen=True)
+class Stacks:
+    """What faulthandler has logged, each stack with the innermost call first.
+
+    Args:
+        rest: the log without it.
+        hanging: the calls of the first load that lasted; empty where none did.
+        crashed: the calls of the last crash; empty where there was none.
+    """
+
+    rest: list[Said]
+    hanging: list[Place]
+    crashed: list[Place]
+
+
+def split(lines: Sequence[Said]) -> Stacks:
+    """Return a log and the stacks in it apart."""
+    rest: list[Said] = []
+    hanging: dict[str, list[Place]] = {}
+    crashed: list[Place] = []
+    stacks: dict[str, list[Place]] = {}
+    for line in lines:
+        if _TIMEOUT.fullmatch(line.text):
+            stacks[line.pid] = hanging[line.pid] = []
+        elif _FATAL.fullmatch(line.text):
+            stacks[line.pid] = crashed = []
+        elif line.pid in stacks and _THREAD.fullmatch(line.text):
+            # The thread that loads is the last one.
+            stacks[line.pid].clear()
+        elif line.pid in stacks and (match := _FRAME.fullmatch(line.text)):
+            if not _OURS.search(match["file"]):
+                stacks[line.pid].append(_place(match))
+        elif line.pid not in stacks or not _BESIDES.fullmatch(line.text):
+            rest.append(line)
+    return Stacks(rest, next((stack for stack in hanging.values() if stack), []), crashed)
+
+
+def of(places: Sequence[str]) -> list[Place]:
+    """Return the calls of a stack whose places are told as ``file:line function``, as the gevent check's are."""
+    found = []
+    for place in places:
+        file, _, rest = place.rpartition(":")
+        line, _, function = rest.partition(" ")
+        frame = _FRAME.fullmatch(f'  File "{file}", line {line} in {function}')
+        if frame and not _OURS.search(file):
+            found.append(_place(frame))
+    return found
+
+
+def within(stack: Sequence[Place]) -> str:
+    """Return in words where a stack is: the application's own line, and the call of a library that it is in."""
+    own = next((place for place in stack if not place.library), stack[0])
+    return own.told if own is stack[0] else f"{own.told}, within {stack[0].told}"
+
+
+def _place(match: re.Match[str]) -> Place:
+    function = "" if match["function"] == "<module>" else match["function"]
+    where = f"{_ROOT.sub('', match['file'])}:{match['line']}"
+    return Place(where, function, bool(_LIBRARY.search(match["file"])))
+
+
+def server(stack: Sequence[Place], entry: str) -> str:
+    """Return in words that an application serves by itself while it is loaded; an empty string where it does not.
+
+    Args:
+        stack: its calls, the innermost first.
+        entry: the variable that names the application, with its value.
+    """
+    if not any(_SERVES.fullmatch(place.function) for place in stack):
+        return ""
+    own = next((place for place in stack if not place.library), stack[0])
+    return (
+        f"{entry} starts a server of its own while it is loaded, at {own.told}, and does not get beyond that. "
+        'uWSGI is the server: put that call below `if __name__ == "__main__":`'
+    )
+
+
+def told(stack: Sequence[Place], entry: str, seconds: float) -> str:
+    """Return in words that an application did not end being loaded, where it stood, and what to do.
+
+    Args:
+        stack: see :func:`server`.
+        entry: see :func:`server`.
+        seconds: the value of ``flask_uwsgi_start_timeout``.
+    """
+    if serves := server(stack, entry):
+        return serves
+    own = next((place for place in stack if not place.library), stack[0])
+    outer = next((place for place in reversed(stack) if not place.library), own)
+    called = f", called from {outer.where}" if outer is not own else ""
+    return (
+        f"{entry} was not loaded within flask_uwsgi_start_timeout={seconds:g} seconds: it was still at "
+        f"{within(stack)}{called}. Raise flask_uwsgi_start_timeout, or move what takes long, or waits for what does "
+        "not come, out of the import"
+    )

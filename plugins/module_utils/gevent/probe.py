@@ -1,0 +1,239 @@
+"""Asks one worker the same thing alone, then many times at once, and tells how far its requests overlap."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..host.untrusted import UntrustedError
+from ..host.uwsgi import get
+
+# Requests alone; the first, which may import and connect, does not count. Two do where they are long, and many
+# where they are short: the least of them tells what the path needs on a host that has nothing else to do.
+_ALONE = 4
+_ALONE_SHORT = 12
+_SHORT_S = 0.05
+# Noise can only make a burst longer, so the shortest of a few tells most; of long ones two.
+_BURSTS = 4
+_LONG_S = 0.5
+# The part of a burst that a worker may wait for a core.
+_NOISE = 0.3
+_BODY = 1 << 20
+_ENOUGH = 0.5
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a request came to.
+
+    Args:
+        status: the HTTP status; 0 where there was no answer.
+        seconds: how long it took.
+        said: the body's first 500 characters, or why there is none.
+        location: where a redirect leads.
+    """
+
+    status: int
+    seconds: float
+    said: str
+    location: str = ""
+
+
+@dataclass
+class Measured:
+    """What the probe found.
+
+    Args:
+        path: what was asked.
+        requests: how many at once.
+        wanted: the status that counts as good; 0 for any below 500.
+        alone: the requests alone.
+        single_ms: their median.
+        burst_ms: the shortest burst.
+        overlap: 1 where all requests ran at the same time, 0 where one ran after the other.
+        cpu_share: how much of the burst the worker computed.
+        busy_share: the same with the time that it waited for a core.
+        statuses: how often each status came in the burst; 0 is no answer.
+        said: a body or reason of the burst that was not wanted.
+        unfinished: requests of the burst that did not end.
+    """
+
+    path: str
+    requests: int
+    wanted: int
+    alone: list[dict[str, Any]] = field(default_factory=list)
+    single_ms: float | None = None
+    burst_ms: float | None = None
+    overlap: float | None = None
+    cpu_share: float | None = None
+    busy_share: float | None = None
+    statuses: dict[str, int] = field(default_factory=dict)
+    said: str = ""
+    unfinished: int = 0
+
+    def good(self, status: int) -> bool:
+        """Tell whether a status is wanted."""
+        return status == self.wanted if self.wanted else 0 < status < 500
+
+    @property
+    def least_ms(self) -> float:
+        """The shortest of the requests alone, which the rest of the host has lengthened least."""
+        return min((float(one["seconds"]) for one in self.alone[1:]), default=0.0) * 1000
+
+    @property
+    def computes(self) -> float:
+        """How much of the time of one request alone the worker computes for one of many; a busy host lowers it."""
+        if not self.least_ms or not self.burst_ms:
+            return 0.0
+        return (self.cpu_share or 0) * self.burst_ms / self.requests / self.least_ms
+
+    @property
+    def cpu_ms(self) -> float:
+        """The milliseconds that the worker computes for one request of many, however busy the host is."""
+        return (self.cpu_share or 0) * (self.burst_ms or 0) / self.requests
+
+    def document(self) -> dict[str, Any]:
+        """Return all of it, to be kept."""
+        return asdict(self)
+
+
+def ask(socket: Path, path: str, timeout: float, host: str = "localhost") -> Answer:
+    """Send one request and read its answer.
+
+    Args:
+        socket: the instance's UNIX socket, which speaks HTTP.
+        path: the path to GET.
+        timeout: seconds for all of it.
+        host: what the Host header says.
+    """
+    started = time.monotonic()
+    try:
+        answer = get(socket, path, timeout, wait_for=_BODY, host=host)
+        return Answer(answer.status, time.monotonic() - started, answer.body[:500], answer.location)
+    except UntrustedError as error:
+        return Answer(0, time.monotonic() - started, f"no answer: {error.reason}")
+
+
+def burst(
+    socket: Path, path: str, count: int, timeout: float, when_late: Callable[[], None], host: str = "localhost"
+) -> tuple[list[Answer], float, int]:
+    """Send many requests at once.
+
+    Args:
+        socket: the instance's UNIX socket.
+        path: the path to GET.
+        count: how many.
+        timeout: seconds after which those that have not ended are given up.
+        when_late: called then, while they still hang.
+        host: what the Host header says.
+
+    Returns:
+        the answers, the seconds until the last of them, and how many did not end.
+    """
+    answers: list[Answer] = []
+    gate = threading.Barrier(count + 1)
+
+    def client() -> None:
+        gate.wait()
+        answers.append(ask(socket, path, timeout + 5, host))
+
+    threads = [threading.Thread(target=client, daemon=True) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    gate.wait()
+    started = time.monotonic()
+    for thread in threads:
+        thread.join(max(0.0, started + timeout - time.monotonic()))
+    elapsed = time.monotonic() - started
+    ended = list(answers)
+    if len(ended) < count:
+        when_late()
+    return ended, elapsed, count - len(ended)
+
+
+def cpu(pid: int) -> tuple[float, float]:
+    """Return the seconds a process has computed, and those it has waited for a core (Linux: proc-schedstat)."""
+    try:
+        computed, waited, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+    except (OSError, ValueError):
+        return 0.0, 0.0
+    return int(computed) / 1e9, int(waited) / 1e9
+
+
+def measure(
+    socket: Path,
+    path: str,
+    pid: int,
+    *,
+    requests: int,
+    wanted: int,
+    deadline: float,
+    patience: float,
+    host: str = "localhost",
+    when_late: Callable[[], None] = lambda: None,
+) -> Measured:
+    """Find out whether the requests of one worker overlap.
+
+    Args:
+        socket: the instance's UNIX socket.
+        path: the path to GET.
+        pid: the worker's process id.
+        requests: how many to send at once.
+        wanted: the HTTP status that counts as good; 0 for any below 500.
+        deadline: the reading of the monotonic clock at which to have ended.
+        patience: seconds one request may take alone, and a burst on top of twice what it takes one after the other.
+        host: what the Host header says.
+        when_late: called while requests hang that do not end.
+    """
+    found = Measured(path, requests, wanted)
+    alone: list[Answer] = []
+    for number in range(_ALONE_SHORT):
+        answer = ask(socket, path, _left(deadline, patience), host)
+        alone.append(answer)
+        if answer.status == 0:
+            when_late()
+        if not found.good(answer.status) or (number and answer.seconds > _LONG_S):
+            break
+        if number + 1 >= _ALONE and min(one.seconds for one in alone) > _SHORT_S:
+            break
+    # What a good answer says is the application's business.
+    found.alone = [asdict(replace(one, said="") if found.good(one.status) else one) for one in alone]
+    if not found.good(alone[-1].status):
+        return found
+    single = statistics.median(answer.seconds for answer in alone[1:])
+    found.single_ms = round(single * 1000, 2)
+    # As of the bursts the shortest: what else the host does makes one longer, and would pass for an overlap.
+    least = min(answer.seconds for answer in alone[1:])
+    for number in range(_BURSTS):
+        longest = _left(deadline, patience + 2 * requests * single)
+        before, started = cpu(pid), time.monotonic()
+        answers, seconds, unfinished = burst(socket, path, requests, longest, when_late, host)
+        after, whole = cpu(pid), time.monotonic() - started
+        bad = [answer for answer in answers if not found.good(answer.status)]
+        if found.burst_ms is None or seconds * 1000 < found.burst_ms or bad or unfinished:
+            found.burst_ms = round(seconds * 1000, 2)
+            serial = requests * least
+            found.overlap = round(max(0.0, min(1.0, (serial - seconds) / max(serial - least, 1e-9))), 3)
+            found.cpu_share = round(min(1.0, (after[0] - before[0]) / whole), 3)
+            found.busy_share = round(min(1.0, (sum(after) - sum(before)) / whole), 3)
+        found.statuses = {str(status): count for status, count in Counter(a.status for a in answers).items()}
+        found.unfinished = unfinished
+        if bad or unfinished:
+            found.said = bad[0].said if bad else ""
+            break
+        late = time.monotonic() + 2 * seconds > deadline
+        # Only one that ran, or waited, undisturbed tells more than noise.
+        calm = (found.busy_share or 0) - (found.cpu_share or 0) < _NOISE
+        if (found.overlap or 0) >= _ENOUGH or late or (number and calm and seconds > _LONG_S):
+            break
+    return found
+
+
+def _left(deadline: float, most: float) -> float:
+    return max(0.5, min(most, deadline - time.monotonic()))

@@ -1,0 +1,404 @@
+"""A generation on disk: a release, its configuration and its units, whole in one directory."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..host import files, kinds, trees
+from ..host.layout import Layout
+from . import credentials, values
+from . import manifest as manifests
+from .manifest import Health, Manifest, Secrets
+
+MANIFEST = manifests.FILE
+# Values in here may be nobody's business: a diff shows which names changed, never to what.
+ENVIRONMENT = "environment"
+# Configuration files of the application, which may hold such values as well.
+_FILES = f"{values.FOLDER}/"
+# What the gevent check said, once it was asked.
+GEVENT_CHECK = "gevent_check.json"
+_SERVED = ".served"
+# As the filter environment_file writes it: a value may have several lines.
+_VARIABLE = re.compile(r'^(\w+)=("(?:[^"\\]|\\.)*")$', re.M | re.S)
+
+
+def manifest(layout: Layout, generation: str) -> Manifest | None:
+    """Return what a generation says of itself, or None where it is not (wholly) there or damaged."""
+    try:
+        return manifests.read(layout.generations / generation / MANIFEST)
+    except files.DamagedError:
+        return None
+
+
+def damage(layout: Layout, generation: str) -> str:
+    """Return what is wrong with the manifest of a generation; an empty string where nothing is."""
+    try:
+        manifests.read(layout.generations / generation / MANIFEST)
+    except files.DamagedError as error:
+        return str(error)
+    return ""
+
+
+def damaged(layout: Layout) -> dict[str, str]:
+    """Return the generations that serve or served and whose manifests are damaged, each with what is wrong."""
+    names = {*(mark.generation for mark in _marks(layout)), layout.deployed_generation(), layout.current_generation()}
+    found = {name: damage(layout, name) for name in sorted(name for name in names if name)}
+    return {name: reason for name, reason in found.items() if reason}
+
+
+def best_known(layout: Layout, generation: str) -> Manifest | None:
+    """Return the manifest of a generation, or where it is damaged as much of it as the other files tell.
+
+    It is enough to start, stop and show what serves. Nothing is deployed with it: the next deploy writes it anew.
+    """
+    return manifest(layout, generation) or _salvaged(layout, generation)
+
+
+def _salvaged(layout: Layout, generation: str) -> Manifest | None:
+    folder = layout.generations / generation
+    listen = re.search(r"^Sockets=.*@(\S+)\.socket$", _text(folder / "units" / "listen.conf"), re.M)
+    ini, unit = _text(folder / "uwsgi.ini"), _text(folder / "units" / "app@.service")
+
+    def value(text: str, key: str, default: int) -> int:
+        found = re.search(rf"^{key} ?= ?(\d{{1,9}})$", text, re.M)
+        return int(found[1]) if found else default
+
+    if not listen:
+        return None
+    cores = {mode: value(ini, mode, 0) for mode in ("gevent", "threads")}
+    mode = "gevent" if cores["gevent"] else "threads"
+    secrets = folder / credentials.FOLDER
+    return Manifest(
+        release=_target(folder / "release"),
+        venv=_target(folder / "venv"),
+        mode=mode,
+        processes=value(ini, "processes", 0),
+        cores=cores[mode],
+        listen=listen[1],
+        wsgi_file="",
+        callable="",
+        # That it answers is all that can be asked of it.
+        health=Health("/", 0, 60.0),
+        start_timeout=value(unit, "TimeoutStartSec", 90),
+        stop_timeout=value(unit, "TimeoutStopSec", 90),
+        # Whatever is on the host is kept.
+        keep=1000,
+        checksums={},
+        secrets=Secrets(tuple(sorted(path.name for path in secrets.glob("[!.]*")))),
+    )
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode(errors="replace") if path.is_file() else ""
+
+
+def _target(link: Path) -> str:
+    return link.readlink().name if link.is_symlink() else ""
+
+
+def address(layout: Layout, generation: str) -> str | None:
+    """Return the address that a generation is served on, whether its manifest is damaged or not."""
+    found = best_known(layout, generation)
+    return found.listen if found else None
+
+
+@dataclass(frozen=True, order=True)
+class Mark:
+    """That a generation began to serve.
+
+    Args:
+        number: counts the moves on this host; a clock can jump, this cannot.
+        generation: the generation's id.
+        how: ``deploy`` or ``rollback``.
+        since: when, for people.
+    """
+
+    number: int
+    generation: str
+    how: str
+    since: str
+
+
+def history(layout: Layout) -> list[Mark]:
+    """Return when each generation on the host last began to serve, the latest first.
+
+    `current` comes first whatever the marks say: a run can be killed before it marks what it has just linked, and after
+    it has marked what it never linked. What is marked and was not linked comes last.
+    """
+    marks = sorted(_marks(layout), reverse=True)
+    current = layout.deployed_generation()
+    if current is None:
+        return marks
+    number = max((mark.number for mark in marks), default=0) + 1
+    own = next((mark for mark in marks if mark.generation == current), Mark(number, current, "deploy", ""))
+    return [own, *(mark for mark in marks if mark < own), *(mark for mark in marks if mark > own)]
+
+
+def _marks(layout: Layout) -> list[Mark]:
+    return [_mark(path) for path in layout.generations.glob(f"*/{_SERVED}")]
+
+
+def _mark(path: Path) -> Mark:
+    try:
+        said = files.read_object(path)
+    except files.DamagedError:
+        said = {}
+    number, how, since = said.get("number"), said.get("how"), said.get("since")
+    if isinstance(number, int) and how in ("deploy", "rollback") and isinstance(since, str):
+        return Mark(number, path.parent.name, how, since)
+    # It did serve, and nobody knows when.
+    return Mark(0, path.parent.name, "deploy", "")
+
+
+def kept(layout: Layout) -> list[str]:
+    """Return the generations on the host that have served and can serve again, the one that served last first."""
+    names = [mark.generation for mark in history(layout)]
+    return [name for name in names if name == layout.deployed_generation() or manifest(layout, name)]
+
+
+def served(layout: Layout, generation: str) -> bool:
+    """Tell whether a generation serves or has ever served."""
+    return generation == layout.deployed_generation() or mark_path(layout, generation).is_file()
+
+
+def mark_path(layout: Layout, generation: str) -> Path:
+    """Return the file that says that a generation has served."""
+    return layout.generations / generation / _SERVED
+
+
+def mark_served(layout: Layout, generation: str, how: str = "deploy") -> None:
+    """Note that a generation serves from now on, and how that came."""
+    number = max((mark.number for mark in _marks(layout)), default=0) + 1
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    document = json.dumps({"number": number, "how": how, "since": since})
+    files.write(layout.generations / generation / _SERVED, f"{document}\n", 0o640)
+
+
+def rollback_target(layout: Layout) -> str | None:
+    """Return the generation that a rollback goes to when none is named, or None where there is none.
+
+    It is the one that served before the last deploy. Where a rollback has been there already it stays the target:
+    repeated, on one host or on those that a first try did not reach, a rollback goes neither further nor forth again.
+    """
+    names = kept(layout)
+    latest = max((mark for mark in _marks(layout) if mark.generation in names), default=None)
+    # Also one that was cut off before `current` named it.
+    if latest and latest.how == "rollback":
+        return latest.generation
+    return names[1] if len(names) > 1 else None
+
+
+def gevent_check(layout: Layout, generation: str) -> dict[str, Any] | None:
+    """Return what the gevent check said of a generation, or None where it was not asked or its word is damaged."""
+    try:
+        said = files.read_object(layout.generations / generation / GEVENT_CHECK)
+    except files.DamagedError:
+        return None
+    whole = isinstance(said.get("path"), str) and isinstance(said.get("verdict"), str)
+    return said if whole else None
+
+
+def remove(layout: Layout, generation: str) -> None:
+    """Remove a generation and the unit settings that are its own."""
+    trees.remove(layout.generations / generation)
+    for kind in kinds.KINDS:
+        trees.remove(layout.dropin(kind.unit(layout, generation)).parent)
+
+
+def trial_targets(layout: Layout, generation: str) -> dict[Path, Path]:
+    """Return where the unit files of a generation belong that is only tried: installed path to stored path.
+
+    They are gone after a reboot, and stand for this one instance beside the units of the generation that was deployed:
+    systemd prefers a unit file of an instance's own name to the template, wherever the two are.
+    """
+    stored = layout.generations / generation / "units"
+    own = {
+        kinds.SERVICE: ("app@.service", ("generation", "credentials", "listen")),
+        kinds.RELIEF: ("app-relief@.service", ("generation", "credentials", "listen")),
+        kinds.CANARY: ("app-canary@.service", ("generation", "credentials")),
+    }
+    targets: dict[Path, Path] = {}
+    for kind, (file, settings) in own.items():
+        unit = layout.volatile_units / kind.unit(layout, generation)
+        targets[unit] = stored / file
+        targets |= {unit.with_name(f"{unit.name}.d") / f"{name}.conf": stored / f"{name}.conf" for name in settings}
+    return {
+        target: source for target, source in targets.items() if source.name != "credentials.conf" or source.is_file()
+    }
+
+
+def canary_targets(layout: Layout, generation: str) -> dict[Path, Path]:
+    """Return where the unit files that only a canary needs belong: installed path to stored path."""
+    stored = layout.generations / generation / "units"
+    canary = layout.canary(generation)
+    return {
+        layout.units / layout.canary(""): stored / "app-canary@.service",
+        **_settings(layout, generation, canary),
+    }
+
+
+def check_targets(layout: Layout, generation: str) -> dict[Path, Path]:
+    """Return where the unit files belong that only a gevent check needs: installed path to stored path."""
+    stored = layout.generations / generation / "units"
+    return {
+        layout.units / layout.check(""): stored / "app-check@.service",
+        **_settings(layout, generation, layout.check(generation)),
+    }
+
+
+def task_targets(layout: Layout, generation: str, when: str) -> dict[Path, Path]:
+    """Return where the unit files that only a generation's commands need belong: installed path to stored path.
+
+    Args:
+        layout: the application's paths.
+        generation: the generation's id.
+        when: ``pre`` or ``post``.
+    """
+    stored = layout.generations / generation / "units"
+    return {
+        layout.units / layout.task(when, ""): stored / "app-task@.service",
+        **_settings(layout, generation, layout.task(when, generation)),
+    }
+
+
+def unit_targets(layout: Layout, generation: str) -> dict[Path, Path]:
+    """Return where each unit file of a generation belongs: installed path to stored path."""
+    stored = layout.generations / generation / "units"
+    service, relief = layout.service(generation), layout.relief(generation)
+    return {
+        **canary_targets(layout, generation),
+        layout.units / layout.socket_template: stored / "app@.socket",
+        layout.units / layout.service(""): stored / "app@.service",
+        layout.units / layout.relief(""): stored / "app-relief@.service",
+        **_settings(layout, generation, service),
+        **_settings(layout, generation, relief),
+        layout.dropin(service, "listen"): stored / "listen.conf",
+        layout.dropin(relief, "listen"): stored / "listen.conf",
+    }
+
+
+def _settings(layout: Layout, generation: str, unit: str) -> dict[Path, Path]:
+    """Return the settings that every unit of a generation needs to run its processes."""
+    folder = layout.generations / generation
+    named = {"generation": folder / "units" / "generation.conf", "credentials": folder / credentials.UNIT}
+    return {
+        layout.dropin(unit, name): stored for name, stored in named.items() if name != "credentials" or stored.is_file()
+    }
+
+
+def socket_activates(unit: str) -> str:
+    """Return a socket's unit settings that name the service to start when none runs."""
+    return f"[Socket]\nService={unit}\n"
+
+
+def write(directory: Path, contents: Mapping[str, str], group: int) -> None:
+    """Write a generation's files into a directory of its own; what is there of an earlier try is removed.
+
+    Args:
+        directory: the directory to make.
+        contents: relative name to content.
+        group: numeric id of the service's group.
+    """
+    trees.remove(directory)
+    directory.mkdir(mode=0o755, parents=True)
+    for name, content in contents.items():
+        write_file(directory, name, content, group)
+
+
+def write_file(directory: Path, name: str, content: str, group: int) -> None:
+    """Write one file of a generation, readable by root and the service's group alone, whole or not at all."""
+    path = directory / name
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    # systemd reads the environment before it gives up root; the service need not read it at all.
+    if name == ENVIRONMENT:
+        files.write(path, content, 0o600)
+    else:
+        files.write(path, content, 0o640, group)
+
+
+def finish(directory: Path, content: str, group: int) -> None:
+    """Write the manifest of a generation that is whole otherwise: without it, it is not there.
+
+    Args:
+        directory: the generation's directory.
+        content: the manifest.
+        group: numeric id of the service's group.
+    """
+    files.sync_tree(directory)
+    write_file(directory, MANIFEST, content, group)
+    files.sync(directory.parent)
+
+
+def linked(link: Path, target: str) -> bool:
+    """Tell whether a link of a generation is there and names what it should."""
+    return link.is_symlink() and str(link.readlink()) == target
+
+
+def edited(directory: Path, contents: Mapping[str, str]) -> list[str]:
+    """Return the names of a whole generation's files that are not what they were written as."""
+    return [
+        name
+        for name, content in contents.items()
+        if not (directory / name).is_file() or (directory / name).read_bytes() != content.encode()
+    ]
+
+
+def difference(layout: Layout, before: str | None, contents: Mapping[str, str]) -> str:
+    """Return a unified diff from a generation on the host to new files, what an application is given hidden.
+
+    Args:
+        layout: the application's paths.
+        before: the generation to compare with, or None for the first one.
+        contents: relative name to new content.
+    """
+    hunks = _files_difference(layout.generations / before if before else None, contents)
+    for name, content in sorted(contents.items()):
+        if name.startswith(_FILES):
+            continue
+        old = _text(layout.generations / before / name) if before else ""
+        if name == ENVIRONMENT:
+            hunks += _environment_difference(old, content)
+            continue
+        hunks += difflib.unified_diff(
+            old.splitlines(keepends=True),
+            content.splitlines(keepends=True),
+            f"{before or '(none)'}/{name}",
+            f"new/{name}",
+        )
+    return "".join(hunks)
+
+
+def secrets_difference(before: Secrets, after: Secrets) -> str:
+    """Return which secrets come and go from one generation to another; of values, only whether any changed."""
+    lines = [f"- {name}\n" for name in before.names if name not in after.names]
+    lines += [f"+ {name}\n" for name in after.names if name not in before.names]
+    # The fingerprint is one for all of them: where names differ, it does anyway.
+    if not lines and before.fingerprint != after.fingerprint:
+        lines = ["~ values changed\n"]
+    return "".join(["--- secrets (values hidden)\n", *lines]) if lines else ""
+
+
+def _environment_difference(old: str, new: str) -> list[str]:
+    before, after = (dict(_VARIABLE.findall(text)) for text in (old, new))
+    return _names_difference("environment (values hidden)", before, after)
+
+
+def _files_difference(before: Path | None, contents: Mapping[str, str]) -> list[str]:
+    folder = before / _FILES if before else None
+    paths = [path for path in folder.rglob("*") if path.is_file()] if folder else []
+    old = {str(path.relative_to(folder)): _text(path) for path in paths if folder}
+    new = {name.removeprefix(_FILES): text for name, text in contents.items() if name.startswith(_FILES)}
+    return _names_difference("flask_uwsgi_files (contents hidden)", old, new)
+
+
+def _names_difference(title: str, before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    signs = {name: "+" if name not in before else "-" if name not in after else "~" for name in changed}
+    return [f"--- {title}\n", *(f"{signs[name]} {name}\n" for name in changed)] if changed else []

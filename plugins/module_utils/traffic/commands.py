@@ -1,0 +1,91 @@
+"""Runs a generation's own commands, such as a migration, as the service would run: in a unit of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..failure import deaths, remedies
+from ..failure.explain import raised, telling
+from ..host import systemd, temporary
+from ..host.foreign import printables
+from ..host.layout import Layout
+from ..release import credentials
+from ..release import generation as gen
+from ..release.manifest import Manifest
+from .swap import end_leftovers
+
+_CAUSES = {
+    "timeout": "{seconds:.0f} s (flask_uwsgi_command_timeout) were not enough",
+    "exit-code": "it exited with status {status}",
+    "signal": "it was killed by signal {status}",
+    "oom-kill": "the kernel killed it for lack of memory (flask_uwsgi_memory_mb)",
+}
+
+
+class CommandsError(Exception):
+    """A command failed, or took too long."""
+
+
+def run(layout: Layout, generation: str, when: str, seconds: float) -> list[str]:
+    """Run the commands one after the other, until one fails.
+
+    Args:
+        layout: the application's paths.
+        generation: the generation whose environment and release they get; it need not serve.
+        when: ``pre`` or ``post``.
+        seconds: how long they may take in all.
+
+    Returns:
+        what they printed.
+
+    Raises:
+        CommandsError: one failed or took too long; the message has its last lines.
+        SystemdError: systemd does not answer.
+    """
+    # Never beside those of another generation. The same list, left at work by a run that was killed, is waited for.
+    end_leftovers(layout, generation)
+    unit = layout.task(when, generation)
+    targets = gen.task_targets(layout, generation, when)
+    end = systemd.cursor()
+    found = gen.manifest(layout, generation)
+    names = found.secrets.names if found else ()
+    # A command may well tell what it was given.
+    blot = credentials.blotter(layout.generations / generation, names)
+    with temporary.installed(layout, layout.task(when, "*"), targets):
+        try:
+            systemd.systemctl("start", unit, timeout=seconds + temporary.GRACE)
+        except systemd.SystemdError as error:
+            # With what systemd says: it may not even have started them.
+            logged = printables(map(blot, systemd.journal(unit, 200, end)))
+            refused = deaths.explain(logged, systemd.show(unit, *deaths.PROPERTIES), str(layout.root))
+            printed = _printed(unit, end, blot)
+            raise CommandsError(_reason(unit, when, seconds, printed, refused, found)) from error
+        return _printed(unit, end, blot)
+
+
+def _printed(unit: str, after: str | None, blot: Callable[[str], str]) -> list[str]:
+    return printables(map(blot, temporary.printed(unit, after)))
+
+
+def _reason(unit: str, when: str, seconds: float, printed: list[str], refused: str, manifest: Manifest | None) -> str:
+    found = systemd.show(unit, "Result", "ExecMainStatus")
+    cause = _CAUSES.get(found["Result"], "systemd says {result}").format(
+        seconds=seconds, status=found["ExecMainStatus"], result=found["Result"]
+    )
+    # What the commands before it printed tells nothing of why it failed.
+    begun = [number for number, line in enumerate(printed) if line.startswith("+ ")]
+    own = printed[begun[-1] + 1 :] if begun else printed
+    command = f"`{printed[begun[-1]].removeprefix('+ ')}` of " if begun else ""
+    remedy = "Mend it, and deploy again."
+    if refused:
+        cause, remedy = f"{cause}. {refused[0].upper()}{refused[1:]}", "Then deploy again."
+    elif told := raised(own, manifest):
+        why = told.removesuffix(f". {remedies.MEND}")
+        cause, remedy = f"{cause}: {why}", remedy if why != told else "Then deploy again."
+    shown = telling(own)
+    return "\n".join(
+        (
+            f"{command}flask_uwsgi_{when}_activate failed: {cause}. {remedy}",
+            *(["Its last lines:", *(f"    {line}" for line in shown)] if shown else ["It printed nothing."]),
+        )
+    )

@@ -1,0 +1,176 @@
+"""Lets one deploy at a time change an application on a host, and lets the second one name the first.
+
+Two locks, for two spans. The *reservation* is a file that names its owner: it spans a whole deploy, which is
+many processes on the host, and only the controller can tell whether its owner still lives. The *file lock*
+spans one module, and the kernel lets go of it whatever happens.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from ..host import untrusted
+from ..host.foreign import printable
+from ..host.layout import Layout
+
+# What tells one run of Ansible from another.
+_IDENTITY = ("home", "pid", "start")
+# A module whose Ansible was killed goes on to its end, which is near.
+_PATIENCE = 30
+# Bytes of a reservation.
+_MOST = 1 << 16
+
+
+class LockedError(Exception):
+    """Somebody else is changing the application."""
+
+
+def same(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
+    """Tell whether two owners are the same run of Ansible."""
+    return bool(one and other) and all((one or {}).get(key) == (other or {}).get(key) for key in _IDENTITY)
+
+
+def describe(owner: Mapping[str, Any]) -> str:
+    """Return an owner in words, such as ``deploy by root@controller, pid 123, since 2026-11-24T03:12:00Z``."""
+    return f"{owner.get('what')} by {owner.get('who')}, pid {owner.get('pid')}, since {owner.get('since')}"
+
+
+def owner(layout: Layout) -> dict[str, Any] | None:
+    """Return who has reserved the application on this host, or None."""
+    try:
+        document = untrusted.document(untrusted.read(layout.lock, _MOST), layout.lock)
+    except untrusted.UntrustedError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def busy(layout: Layout) -> bool:
+    """Tell whether a module is changing the application at this moment."""
+    try:
+        descriptor = os.open(layout.lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def reserve(layout: Layout, who: Mapping[str, Any], replace: Mapping[str, Any] | None = None) -> bool:
+    """Reserve the application for a run of Ansible.
+
+    Args:
+        layout: the application's paths.
+        who: the run; see the lookup ``run_identity``.
+        replace: an owner that lives no more, and may be replaced.
+
+    Returns:
+        whether the reservation is new.
+
+    Raises:
+        LockedError: somebody else has it.
+    """
+    with exclusive(layout, who, replace) as stream:
+        if same(owner(layout), who):
+            return False
+        _write(stream, json.dumps(dict(who)))
+        return True
+
+
+def release(layout: Layout, who: Mapping[str, Any]) -> bool:
+    """Give a reservation back; another's is left alone. Return whether there was one."""
+    if not same(owner(layout), who):
+        return False
+    with exclusive(layout, who) as stream:
+        _write(stream, "")
+    return True
+
+
+def _write(stream: IO[str], text: str) -> None:
+    stream.seek(0)
+    stream.truncate()
+    stream.write(text)
+    stream.flush()
+
+
+@contextmanager
+def exclusive(
+    layout: Layout,
+    who: Mapping[str, Any] | None = None,
+    replace: Mapping[str, Any] | None = None,
+    patience: float = _PATIENCE,
+) -> Iterator[IO[str]]:
+    """Be the only one to change the application while the context lasts.
+
+    Args:
+        layout: the application's paths.
+        who: the run of Ansible that asks, or None for a person.
+        replace: an owner whose reservation does not count.
+        patience: seconds to wait for a module that is at work.
+
+    Raises:
+        LockedError: another run has reserved the application, or a module is still at work.
+    """
+    layout.lock.parent.mkdir(exist_ok=True)
+    deadline = time.monotonic() + patience
+    while (stream := _locked(layout.lock)) is None:
+        if time.monotonic() >= deadline:
+            held = owner(layout)
+            name = describe(held) if held and not same(held, who) else _holder(layout.lock)
+            raise LockedError(_refusal(layout, name))
+        time.sleep(0.2)
+    with stream:
+        held = owner(layout)
+        if held and not same(held, who) and not same(held, replace):
+            raise LockedError(_refusal(layout, describe(held)))
+        yield stream
+
+
+def _locked(path: Path) -> IO[str] | None:
+    """Return the lock's file, locked, or None where somebody else has it locked.
+
+    Root alone may open it: whoever can open a file can lock it. A removal unlinks the file while others wait for it:
+    what they then have locked is no longer the lock.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LockedError(f"{path} cannot be opened: {error.strerror}. Remove it, and try again") from error
+    stream = os.fdopen(descriptor, "w+")
+    try:
+        if stat.S_IMODE(os.fstat(descriptor).st_mode) != 0o600:
+            os.fchmod(descriptor, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), path.lstat()):
+            return stream
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    stream.close()
+    return None
+
+
+def _holder(path: Path) -> str:
+    """Return who has a file locked, as the kernel tells it (proc(5), /proc/locks)."""
+    try:
+        inode = str(path.lstat().st_ino)
+        rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        pid = next(row[4] for row in rows if row[1] == "FLOCK" and row[5].rpartition(":")[2] == inode and row[4] > "0")
+        name = printable((Path("/proc") / pid / "comm").read_text(errors="replace"))
+        return f"process {pid} ({name}) of user id {(Path('/proc') / pid).stat().st_uid} is at work"
+    except (OSError, StopIteration, IndexError):
+        return "a module is at work"
+
+
+def _refusal(layout: Layout, name: str) -> str:
+    return f"{layout.app} is being changed on this host: {name}. Wait for it to end, then try again"

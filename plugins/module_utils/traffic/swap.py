@@ -1,0 +1,637 @@
+"""Moves the traffic of an application from one generation to another without losing a request.
+
+Both generations accept from the same listening socket, which systemd owns: the new one is started and
+proven before the old one is stopped gracefully, so at every moment somebody accepts. The measurements
+that chose this are in docs/HOW_IT_WORKS.md.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from ..failure import deaths
+from ..failure.explain import MOST_READ, refusal
+from ..host import files, kinds, runtime, systemd, trees
+from ..host.foreign import printable
+from ..host.journal import Said
+from ..host.layout import Layout
+from ..host.untrusted import UntrustedError
+from ..host.uwsgi import await_health, respawns
+from ..release import credentials
+from ..release import generation as gen
+from . import service, toll
+
+# How long systemd itself may take on top of the times the operator set.
+_GRACE = 15
+
+
+class SwapError(Exception):
+    """The new generation does not serve; what served before still does."""
+
+
+class Swap:
+    """One move from the generation that serves to another one that is written already.
+
+    Where the generation serves already, what differs from it is repaired. Its processes are replaced where they were
+    started from something else, or where a restart is asked for: a relief instance serves meanwhile.
+
+    The caller holds the application's lock (see ``lock.exclusive``).
+
+    Args:
+        layout: the application's paths.
+        new: the generation to move to.
+        how: ``deploy`` or ``rollback``: what a later rollback shall know of this move.
+        restart: whether to replace the processes of a generation that serves already.
+        canary: whether to try a generation that does not run off the traffic first.
+        trial: whether the move is one of a trial (see ``trial``): a reboot takes it back, the history of the host does
+            not know of it, and nothing is pruned. Any other move ends a trial.
+
+    Raises:
+        SwapError: the generation is not on the host, or damaged and not the one that was deployed last.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        new: str,
+        *,
+        how: str = "deploy",
+        restart: bool = False,
+        canary: bool = True,
+        trial: bool = False,
+    ) -> None:
+        deployed = layout.deployed_generation()
+        # What serves can be started and restarted although its manifest is damaged.
+        found = gen.best_known(layout, new) if new == deployed else gen.manifest(layout, new)
+        if found is None:
+            there = ", ".join(gen.kept(layout)) or "none"
+            why = "is not on this host"
+            if gen.served(layout, new):
+                why = f"is damaged ({gen.damage(layout, new)}) and cannot serve: deploy to write it anew"
+            raise SwapError(f"generation {new} {why}; kept are: {there}")
+        self.layout = layout
+        self.new = new
+        self.how = how
+        self.restart = restart
+        self.with_canary = canary
+        self.trial = trial
+        self.manifest = found
+        # What is no failure, and that the operator should know.
+        self.remarks: list[str] = []
+        self.address = found.listen
+        self.old = layout.current_generation()
+        # Only what a reboot takes back is changed for it.
+        self.volatile = trial and new != deployed
+        if self.volatile and self.address != gen.address(layout, deployed or ""):
+            raise SwapError(f"generation {new} is served on {self.address}: a trial keeps the address that is served")
+        # As they are before the move, to be put back where it fails.
+        self.deployed = deployed
+        self.before = gen.best_known(layout, self.old) if self.old else None
+        self.enabled = set(enabled_generations(layout))
+        mark = gen.mark_path(layout, new)
+        self.mark = mark.read_bytes() if mark.is_file() else None
+        self.steps: dict[str, float] = {}
+        # What stopping the processes that served cost their clients.
+        self.toll = toll.Toll()
+        self.opened = False
+        self.tried = False
+
+    def run(self) -> bool:
+        """Carry out the move.
+
+        Returns:
+            whether anything changed.
+
+        Raises:
+            SwapError: the new generation is not fit to serve. The old one was not disturbed.
+        """
+        try:
+            changed = self._bring_in()
+        except BaseException as error:
+            # Whatever happened: until here the old generation serves, and the new one must not stay beside it.
+            left = self._restore()
+            if not isinstance(error, Exception):
+                raise
+            raise SwapError("\n".join((_said(error), *left))) from error
+        # First: a connection to a socket whose generation was just stopped would start it again.
+        steps = [self._close_other_sockets, self._stop_others, self._tidy]
+        return self._finish(*steps, *([] if self.trial else [self._prune])) or changed
+
+    def _bring_in(self) -> bool:
+        """Bring the new generation to where it serves beside the old one, and everything names it.
+
+        Returns:
+            whether anything changed.
+        """
+        changed = end_leftovers(self.layout, self.new)
+        state = systemd.instances(self.layout).get(self.new, "inactive")
+        # What is about to start or to end is started: systemd waits for either.
+        runs = state == "active"
+        if self.with_canary and not runs:
+            self._timed("canary", self._try_off_traffic)
+        changed |= self._install(self.new, self._targets(self.new))
+        stopped = state in ("inactive", "failed")
+        # Before the socket is open: a connection may start the generation.
+        claimed = runtime.make_way(self.layout, self.new, runs=not stopped)
+        if self._open_socket(by_relief=not stopped):
+            changed = True
+        if not runs:
+            self._timed("start", self._start)
+        elif changed or self.restart or not runtime.whole(self.layout, self.new):
+            self._timed("restart", self._restart)
+            changed = True
+        else:
+            # A swap that was killed can have left one that was never proven.
+            self._prove()
+        return self._point() or changed or claimed or not runs
+
+    def _finish(self, *steps: Callable[[], bool]) -> bool:
+        """Carry out what remains once the new generation serves, as far as it goes.
+
+        Returns:
+            whether anything changed.
+
+        Raises:
+            SwapError: a step failed. The new generation serves all the same.
+        """
+        changed, problems = False, []
+        for step in steps:
+            try:
+                changed |= step()
+            except Exception as error:
+                problems.append(_said(error))
+        if problems:
+            raise SwapError(
+                f"generation {self.new} serves, but what was before could not be cleared away: {'; '.join(problems)}. "
+                "Deploy again once the cause is gone"
+            )
+        return changed
+
+    def _tries(self, generation: str) -> bool:
+        """Tell whether a generation serves, or would, for a trial only."""
+        return self.volatile if generation == self.new else generation != self.deployed
+
+    def _targets(self, generation: str) -> dict[Path, Path]:
+        return (gen.trial_targets if self._tries(generation) else gen.unit_targets)(self.layout, generation)
+
+    def _activate(self, generation: str, unit: str) -> bool:
+        """Have the socket start a unit of a generation; return whether it would have started another one."""
+        own = self.layout.trial_dropin(self.address)
+        if self._tries(generation):
+            return files.put(own, gen.socket_activates(unit))
+        changed = files.put(self.layout.socket_dropin(self.address), gen.socket_activates(unit))
+        if own.exists():
+            own.unlink()
+            changed = True
+        return changed
+
+    def _timed(self, step: str, action: Callable[[], None]) -> None:
+        started = time.monotonic()
+        action()
+        self.steps[step] = round(time.monotonic() - started, 3)
+
+    def _try_off_traffic(self) -> None:
+        unit = self.layout.canary(self.new)
+        self.tried = True
+        # The units that serve are left alone until the canary has answered.
+        targets = (gen.trial_targets if self.volatile else gen.canary_targets)(self.layout, self.new)
+        self._install(self.new, targets)
+        try:
+            self._bring_up(unit, settle=self.manifest.settle)
+        finally:
+            self._end_canary()
+
+    def _end_canary(self) -> None:
+        # By pattern: a unit that systemd could not even load is no error here.
+        pattern = self.layout.canary("*")
+        systemd.systemctl("stop", pattern, timeout=_GRACE + self.manifest.stop_timeout)
+        systemd.systemctl("reset-failed", pattern)
+
+    def _start(self) -> None:
+        self._bring_up(self.layout.service(self.new))
+
+    def _restart(self) -> None:
+        relief = self.layout.relief(self.new)
+        try:
+            self._bring_up(relief)
+        except BaseException:
+            self._stop([relief])
+            systemd.systemctl("reset-failed", self.layout.relief("*"))
+            raise
+        runtime.point_pidfile(self.layout, relief)
+        # A failure from here on leaves the relief at work: it is all that serves.
+        own, end = self.layout.service(self.new), systemd.cursor()
+        try:
+            self._bring_up(own, verb="restart")
+        except BaseException:
+            if systemd.show(own, "ActiveState")["ActiveState"] == "active":
+                # Started and sick: it would take every second request.
+                self._stop([own])
+                runtime.point_pidfile(self.layout, relief)
+            raise
+        self.toll += toll.taken([own], end)
+
+    def _prove(self) -> None:
+        end = systemd.cursor()
+        unit = self.layout.service(self.new)
+        if problem := self._health_problem(unit):
+            self._refuse(unit, end, problem)
+
+    def _health_problem(self, unit: str) -> str | None:
+        health = self.manifest.health
+        socket = runtime.folder(self.layout, unit) / f"{self.new}.sock"
+        return await_health(socket, health.path, health.status, health.timeout, health.host, self._remark)
+
+    def _remark(self, said: str) -> None:
+        # The canary says the same as the service.
+        if said not in self.remarks:
+            self.remarks.append(said)
+
+    def _bring_up(self, unit: str, *, verb: str = "start", settle: float = 0) -> None:
+        end = systemd.cursor()
+        longest = _GRACE + self.manifest.start_timeout + (self.manifest.stop_timeout if verb != "start" else 0)
+        try:
+            systemd.systemctl(verb, unit, timeout=longest)
+            problem = self._health_problem(unit)
+            if settle and not problem:
+                problem = self._watch(unit, settle) or self._health_problem(unit)
+        except systemd.SystemdError as error:
+            problem = str(error).partition("\n")[0]
+        if problem:
+            self._refuse(unit, end, problem)
+
+    def _watch(self, unit: str, seconds: float) -> str | None:
+        """Look for a while whether an instance that was just started stays healthy, and each of its workers lives."""
+        started = time.monotonic()
+        stats = runtime.folder(self.layout, unit) / f"{self.new}.stats"
+        # uWSGI opens its stats only once its workers run: on a busy host the first answer can come before that.
+        unheard: UntrustedError | None = None
+        patience = seconds + self.manifest.health.timeout
+        while (past := time.monotonic() - started) < (patience if unheard else seconds):
+            if systemd.show(unit, "ActiveState")["ActiveState"] != "active":
+                return f"it ended {past:.1f} s after it had become healthy"
+            try:
+                if respawns(stats):
+                    return f"a worker died, at the latest {past:.1f} s after the first good answer"
+                unheard = None
+            except UntrustedError as error:
+                unheard = error
+            time.sleep(0.2)
+        return f"its stats do not answer: {unheard.reason}" if unheard else None
+
+    def _refuse(self, unit: str, after: str | None, problem: str) -> None:
+        # An application that fails may well tell how it tried to log in.
+        names = self.manifest.secrets.names
+        blot = credentials.blotter(self.layout.generations / self.new, names)
+        logged = [Said(pid, printable(blot(text))) for pid, text in systemd.logged(unit, MOST_READ, after)]
+        state = systemd.show(unit, *deaths.PROPERTIES)
+        cause, *log = refusal(logged, self.manifest, problem, state, str(self.layout.root))
+        raise SwapError("\n".join((f"generation {self.new} ({self.manifest.mode}) does not serve: {cause}", *log)))
+
+    def _install(self, generation: str, targets: dict[Path, Path]) -> bool:
+        changed = [files.put(target, stored.read_text()) for target, stored in targets.items()]
+        stale = systemd.show(self.layout.service(generation), "NeedDaemonReload")["NeedDaemonReload"] == "yes"
+        if any(changed) or stale:
+            systemd.systemctl("daemon-reload")
+        return any(changed) or stale
+
+    def _open_socket(self, *, by_relief: bool) -> bool:
+        """Have systemd listen on the generation's address, beside every other that is listened on.
+
+        Args:
+            by_relief: the generation's own service runs, and systemd opens no socket whose service runs already.
+        """
+        unit = self.layout.socket(self.address)
+        opened = systemd.show(unit, "ActiveState")["ActiveState"] == "active"
+        if opened and service.listening(self.address):
+            return False
+        if opened:
+            # It lost its descriptor and does not know.
+            systemd.systemctl("stop", unit)
+        starts = self.layout.relief(self.new) if by_relief else self.layout.service(self.new)
+        if by_relief and self.new in systemd.relieving(self.layout):
+            self._stop([starts])
+        if self._activate(self.new, starts):
+            systemd.systemctl("daemon-reload")
+        systemd.systemctl("start", unit)
+        self.opened = True
+        return True
+
+    def _restore(self) -> list[str]:
+        """Put back what was installed, and leave nothing of a generation that never served.
+
+        Returns:
+            what could not be put back, one sentence each.
+        """
+        left = []
+        steps = [self._close_new_socket, self._stop_new, self._point_back, self._forget_new]
+        for step in (
+            *([self._end_canary] if self.tried else []),
+            *([self._take_back_restart] if self.new == self.old else steps),
+        ):
+            try:
+                step()
+            except Exception as error:
+                # Whatever it is, the other steps are needed all the more.
+                left.append(f"It could not be put back: {_said(error)}")
+        return left
+
+    def _take_back_restart(self) -> None:
+        if self.opened and self.new in systemd.running(self.layout) and self.new not in systemd.relieving(self.layout):
+            # Nobody accepts from it, and every second connection would wait there.
+            systemd.systemctl("stop", self.layout.socket(self.address))
+            self._activate(self.new, self.layout.service(self.new))
+            systemd.systemctl("daemon-reload")
+
+    def _close_new_socket(self) -> None:
+        """Close the socket that was opened for the new generation, before a connection starts again what is stopped."""
+        if self.old and not self.before and not self.opened:
+            # Of one that is damaged nobody knows the address; it was open before.
+            return
+        if not self.old or not self.before or self.before.listen != self.address:
+            close_socket(self.layout, self.address)
+            return
+        if self.opened:
+            systemd.systemctl("stop", self.layout.socket(self.address))
+        if self._activate(self.old, self.layout.service(self.old)):
+            systemd.systemctl("daemon-reload")
+
+    def _stop_new(self) -> None:
+        beside = [self.layout.service(self.new)] if self.new in systemd.instances(self.layout) else []
+        beside += [self.layout.relief(self.new)] if self.new in systemd.relieving(self.layout) else []
+        if beside:
+            self._stop(beside)
+        systemd.systemctl("reset-failed", self.layout.service("*"), self.layout.relief("*"))
+
+    def _point_back(self) -> None:
+        """Make the pidfile, `current`, the boot and the socket name the old generation."""
+        if self.deployed:
+            files.link(self.layout.current, f"generations/{self.deployed}")
+        else:
+            self.layout.current.unlink(missing_ok=True)
+        if self.old and self.old != self.deployed:
+            files.link(self.layout.tried, str(self.layout.generations / self.old))
+        else:
+            self.layout.tried.unlink(missing_ok=True)
+        if self.old:
+            # Of one that is damaged, what is there of it.
+            targets = {target: stored for target, stored in self._targets(self.old).items() if stored.is_file()}
+            self._install(self.old, targets)
+            if self.old in systemd.running(self.layout):
+                runtime.point_pidfile(self.layout, self.layout.service(self.old))
+        self._enable(self.enabled)
+        if not self.old or self.volatile:
+            for target in self._targets(self.new):
+                target.unlink(missing_ok=True)
+        systemd.systemctl("daemon-reload")
+
+    def _forget_new(self) -> None:
+        if self.trial:
+            return
+        if self.mark is not None:
+            files.write(gen.mark_path(self.layout, self.new), self.mark, 0o640)
+        elif self.new != self.deployed:
+            gen.remove(self.layout, self.new)
+        prune(self.layout, self.old, None, self.manifest.keep)
+        systemd.systemctl("daemon-reload")
+
+    def _point(self) -> bool:
+        """Make the pidfile, `current`, the boot and the socket name the new generation."""
+        unit, socket = self.layout.service(self.new), self.layout.socket(self.address)
+        changed = runtime.point_pidfile(self.layout, unit)
+        if self.volatile:
+            changed |= files.link(self.layout.tried, str(self.layout.generations / self.new))
+            if self._activate(self.new, unit):
+                systemd.systemctl("daemon-reload")
+                changed = True
+            return changed
+        moves = self.deployed != self.new
+        # What `current` names must count as one that has served: a rollback would skip it, and a prune remove it.
+        if not self.trial and (moves or self.mark is None):
+            gen.mark_served(self.layout, self.new, self.how)
+            changed = True
+        changed |= files.link(self.layout.current, f"generations/{self.new}")
+        if self.layout.tried.is_symlink():
+            self.layout.tried.unlink()
+            changed = True
+        changed |= self._enable({self.new})
+        if systemd.show(socket, "UnitFileState")["UnitFileState"] != "enabled":
+            systemd.systemctl("--no-reload", "enable", socket)
+            changed = True
+        # Before what was tried is stopped: a connection would start it again.
+        changed |= self._activate(self.new, unit)
+        if changed:
+            systemd.systemctl("daemon-reload")
+            # What systemctl has enabled, it has not synced.
+            files.sync_tree(self.layout.units)
+        return changed
+
+    def _enable(self, wanted: set[str]) -> bool:
+        """Have these generations start at boot and no other; return whether that is new."""
+        enabled = set(enabled_generations(self.layout))
+        for name in enabled - wanted:
+            systemd.systemctl("--no-reload", "disable", self.layout.service(name))
+        for name in wanted - enabled:
+            systemd.systemctl("--no-reload", "enable", self.layout.service(name))
+        return enabled != wanted
+
+    def _stop_others(self) -> bool:
+        """Stop gracefully whatever serves beside the new generation's own instance."""
+        others = [self.layout.service(name) for name in systemd.running(self.layout) if name != self.new]
+        others += [self.layout.relief(name) for name in systemd.relieving(self.layout)]
+        if others:
+            self._timed("stop_old", lambda: self._stop(others))
+            # One that did not end in time was killed, and would stay in the list of failed units.
+            systemd.systemctl("reset-failed", self.layout.service("*"), self.layout.relief("*"))
+        return bool(others)
+
+    def _prune(self) -> bool:
+        forget_trial(self.layout, self.new)
+        return prune(self.layout, self.new, self.old, self.manifest.keep)
+
+    def _tidy(self) -> bool:
+        runtime.tidy(self.layout, {self.new, *systemd.running(self.layout)}, systemd.relieving(self.layout))
+        return False
+
+    def _close_other_sockets(self) -> bool:
+        others = [address for address in socket_addresses(self.layout) if address != self.address]
+        for address in others:
+            close_socket(self.layout, address)
+        if others:
+            systemd.systemctl("daemon-reload")
+        return bool(others)
+
+    def _stop(self, units: Iterable[str]) -> None:
+        self.toll += stop(self.layout, units)
+
+
+def _said(error: BaseException) -> str:
+    """Return an error as a sentence for an operator, who must learn of one that nobody thought of, too."""
+    known = isinstance(error, SwapError | systemd.SystemdError | OSError | UntrustedError)
+    return str(error) if known else f"an unexpected error, {type(error).__name__}: {error}"
+
+
+def stop_all(layout: Layout) -> tuple[bool, toll.Toll]:
+    """Stop an application gracefully, its sockets first: a connection would start it again.
+
+    Returns:
+        whether anything ran or listened, and what the stop cost.
+
+    Raises:
+        SystemdError: it does not stop in time.
+    """
+    units = service.open_units(layout)
+    cost = stop(layout, units) if units else toll.Toll()
+    return end_leftovers(layout) or bool(units), cost
+
+
+def stop(layout: Layout, units: Iterable[str]) -> toll.Toll:
+    """Stop units gracefully, wait for that, and return what it cost."""
+    units, end = list(units), systemd.cursor()
+    systemd.systemctl("stop", *units, timeout=_GRACE + longest_stop(layout))
+    return toll.taken(units, end)
+
+
+def longest_stop(layout: Layout) -> float:
+    """Return the longest time, in seconds, that any generation on the host gives its requests to end."""
+    manifests = (gen.best_known(layout, path.name) for path in layout.generations.glob("[!.]*"))
+    return max((found.stop_timeout for found in manifests if found), default=0.0)
+
+
+def end_leftovers(layout: Layout, generation: str = "") -> bool:
+    """End what a module that was killed has left at work, and remove its unit files.
+
+    Args:
+        layout: the application's paths.
+        generation: the generation that is about to serve; its own commands are left to end within their time, since
+            nobody would run them again.
+
+    Returns:
+        whether anything was left.
+
+    Raises:
+        SystemdError: it does not end in time.
+    """
+    left = systemd.leftovers(layout)
+    spared = {kind.unit(layout, generation) for kind in kinds.TASKS}
+    ended = [unit for unit in left if unit not in spared]
+    if ended:
+        stop(layout, ended)
+        systemd.systemctl("reset-failed", *(kind.unit(layout, "*") for kind in kinds.TEMPORARY))
+    busy = {unit.partition("@")[0] for unit in left if unit in spared}
+    brief = [kind.unit(layout, "*") for kind in kinds.TEMPORARY if not kind.lasting_files]
+    # The template itself, its instances' settings, and nothing of what still runs.
+    found = [path for unit in brief for suffix in ("", ".d") for path in layout.units.glob(unit + suffix)]
+    stale = [path for path in found if path.name.partition("@")[0] not in busy]
+    for path in stale:
+        trees.remove(path)
+    if stale:
+        systemd.systemctl("daemon-reload")
+    # The one runtime directory that outlives its unit.
+    trees.remove(layout.check_runtime)
+    return bool(ended or stale)
+
+
+def socket_addresses(layout: Layout) -> list[str]:
+    """Return the addresses that the application's socket units listen on, or would at boot."""
+    pattern = re.compile(re.escape(f"{layout.app}@") + r"(.+)\.socket(?:\.d)?")
+    names = [path.name for path in (*layout.units.glob("*.d"), *layout.units.glob("*.wants/*"))]
+    return sorted({*systemd.sockets(layout), *(match[1] for name in names if (match := pattern.fullmatch(name)))})
+
+
+def close_socket(layout: Layout, address: str) -> None:
+    """Close a listening socket and forget it; what the kernel has queued in it is for whoever still accepts."""
+    unit = layout.socket(address)
+    # By pattern: one that systemd does not know is closed already.
+    pattern = f"{unit[:-1]}[{unit[-1]}]"
+    systemd.systemctl("stop", pattern)
+    systemd.systemctl("reset-failed", pattern)
+    # systemd refuses to disable what has no unit file.
+    if any(layout.units.glob(f"*.wants/{unit}")):
+        systemd.systemctl("--no-reload", "disable", unit)
+    trees.remove(layout.socket_dropin(address).parent)
+
+
+def forget_trial(layout: Layout, serving: str) -> None:
+    """Remove what a trial has left (see ``trial``): the generations that were only tried, and that there was one."""
+    if not layout.trial.exists():
+        return
+    for path in layout.generations.glob("[!.]*"):
+        if path.name != serving and not gen.served(layout, path.name):
+            gen.remove(layout, path.name)
+    units = [*(kind.unit(layout, "*") for kind in kinds.KINDS), layout.socket("*")]
+    for pattern in (unit + suffix for unit in units for suffix in ("", ".d")):
+        for path in layout.volatile_units.glob(pattern):
+            trees.remove(path)
+    systemd.systemctl("daemon-reload")
+    layout.tried.unlink(missing_ok=True)
+    layout.trial.unlink()
+
+
+def prune(layout: Layout, new: str | None, old: str | None, keep: int) -> bool:
+    """Remove generations beyond those to keep, then the releases and environments nobody names.
+
+    Args:
+        layout: the application's paths.
+        new: the generation that serves, if any; always kept.
+        old: the one before it, the next rollback's target; always kept.
+        keep: how many to keep in all.
+
+    Returns:
+        whether anything was removed.
+    """
+    # What was only tried (see ``trial``) is no target of a rollback.
+    safe = {name for name in (new, old if old and gen.served(layout, old) else None) if name}
+    others = [name for name in gen.kept(layout) if name not in safe]
+    # What serves and the one before it: a rollback needs two.
+    doomed = [name for name in others[max(keep, 2) - len(safe) :] if name not in runtime.at_work(layout)]
+    for name in doomed:
+        gen.remove(layout, name)
+    return remove_orphans(layout) or bool(doomed)
+
+
+def orphans(layout: Layout) -> list[Path]:
+    """Return what no run will use again.
+
+    These are the generations that never served or are damaged, and the releases and environments that no other one
+    names. What runs is none of them, whatever the records say of it.
+    """
+    wanted = {*gen.kept(layout), layout.current_generation(), *runtime.at_work(layout)}
+    generations = list(layout.generations.glob("[!.]*"))
+    # Those that are tried (see ``trial``) are still wanted, too.
+    kept = [path for path in generations if layout.trial.exists() or path.name in wanted]
+    named = {
+        (link, (path / link).readlink().name)
+        for path in kept
+        for link in ("release", "venv")
+        if (path / link).is_symlink()
+    }
+    manifests = [found for path in kept if (found := gen.manifest(layout, path.name))]
+    named |= {pair for found in manifests for pair in (("release", found.release), ("venv", found.venv))}
+    return [
+        *(path for path in generations if path not in kept),
+        *(path for path in layout.releases.glob("*") if ("release", path.name) not in named),
+        *(path for path in layout.venvs.glob("*") if ("venv", path.name) not in named),
+    ]
+
+
+def remove_orphans(layout: Layout) -> bool:
+    """Remove what ``orphans`` finds; return whether there was anything."""
+    found = orphans(layout)
+    for path in found:
+        if path.parent == layout.generations:
+            gen.remove(layout, path.name)
+        else:
+            trees.remove(path)
+    return bool(found)
+
+
+def enabled_generations(layout: Layout) -> list[str]:
+    """Return the generations that start at boot."""
+    wants = layout.units / "multi-user.target.wants"
+    pattern = re.compile(re.escape(f"{layout.app}@") + r"(.+)\.service")
+    names = wants.iterdir() if wants.is_dir() else ()
+    return [match[1] for path in names if (match := pattern.fullmatch(path.name))]

@@ -1,0 +1,63 @@
+"""Keeps the wheels that a build host has built: another wheelhouse with the same package need not build it again.
+
+Nothing but root reads or writes it. A wheel is named after all that its build could see, so that no other build, and no
+change of the host, can give another one.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ..host import files
+from ..release.artifact import digest, sha256
+from . import inside
+
+ROOT = Path("/var/cache/flaskops-build")
+# What is installed on the host, with versions: a build can use any of it (dpkg(1), FILES).
+_PACKAGES = Path("/var/lib/dpkg/status")
+# The wheels that were used last; the others go.
+_KEPT = 50
+
+
+def key(sdist: Path, patches: Mapping[str, str], tools: Iterable[Path]) -> str:
+    """Return what a wheel is named after.
+
+    Args:
+        sdist: what it is built from.
+        patches: what is applied to it, names to contents.
+        tools: the wheels of the build tools.
+    """
+    return digest(
+        sha256(sdist),
+        json.dumps(patches, sort_keys=True),
+        *sorted(sha256(tool) for tool in tools),
+        sys.version,
+        sha256(_PACKAGES) if _PACKAGES.is_file() else "",
+        inspect.getsource(inside),
+    )
+
+
+def find(name: str) -> Path | None:
+    """Return the wheel of a key, or None where it was never built here."""
+    found = next((ROOT / name).glob("[!.]*.whl"), None)
+    if found:
+        os.utime(found.parent)
+    return found
+
+
+def keep(name: str, wheel: Path) -> None:
+    """Keep a wheel under its key, and remove those that were not used for longest."""
+    ROOT.mkdir(mode=0o700, exist_ok=True)
+    folder = ROOT / name
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with wheel.open("rb") as content:
+        files.write(folder / wheel.name, content, 0o600)
+    for old in sorted(ROOT.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)[_KEPT:]:
+        for path in old.iterdir():
+            path.unlink()
+        old.rmdir()

@@ -1,0 +1,304 @@
+"""Builds a wheelhouse on a build host: fetch by hash, build each sdist alone, collect.
+
+Root compares and moves files; whatever reads them as code runs in a :class:`Sandbox` of its own, so that no package's
+build can change another's wheel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import tarfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..release.artifact import normalised, requirements, sha256
+from .sandbox import Sandbox, StepError, members
+
+_WHEEL = re.compile(r"(?P<name>[A-Za-z0-9._]+)-(?P<version>[A-Za-z0-9.!+_]+)(-\d\w*)?-[\w.]+-[\w.]+-[\w.]+\.whl")
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
+_ENTRY = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)\s*(\[[^]]*\])?\s*===?\s*(?P<version>[^\s;]+)\s*(;(?P<marker>.*))?")
+_ALGORITHMS = ("sha256", "sha384", "sha512")
+# What PEP 440 allows besides the usual way of writing a version, and what that is.
+_SPELLINGS = (
+    (r"[-_.]?(alpha|a)[-_.]?(\d*)", r"a\2"), (r"[-_.]?(beta|b)[-_.]?(\d*)", r"b\2"),
+    (r"[-_.]?(preview|pre|rc|c)[-_.]?(\d*)", r"rc\2"), (r"[-_.]?(post|rev|r)[-_.]?(\d+)", r".post\2"),
+    (r"[-_.]?dev[-_.]?(\d*)", r".dev\1"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a lock: what is wanted, where, and the hashes that it may have, by algorithm."""
+
+    name: str
+    version: str
+    marker: str
+    hashes: Mapping[str, list[str]]
+
+    def __str__(self) -> str:
+        """Return it as pip names it; a project whose version only its build tells, by its name alone."""
+        return f"{self.name}=={self.version}" if self.version else self.name
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that belongs to an entry."""
+
+    entry: Entry
+    path: Path
+
+    @property
+    def is_wheel(self) -> bool:
+        """Whether it needs no build."""
+        return self.path.suffix == ".whl"
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel of the wheelhouse, and the SHA-256 of the file that it was built from; empty where it was fetched."""
+
+    file: str
+    sha256: str
+    built_from: str
+
+
+def entries(text: str) -> list[Entry]:
+    """Return the entries of a lock.
+
+    Raises:
+        ValueError: one is no pin with a hash.
+    """
+    found = []
+    for requirement in requirements(text):
+        head, *options = re.split(r"\s+--", requirement.text)
+        entry = _ENTRY.fullmatch(head.strip())
+        pairs = [option.removeprefix("hash=").partition(":") for option in options if option.startswith("hash=")]
+        hashes = {name: [value.strip() for other, _, value in pairs if other == name] for name in _ALGORITHMS}
+        hashes = {name: values for name, values in hashes.items() if values}
+        if not entry or not hashes:
+            raise ValueError(f"{head.strip()!r} has no exact version or no hash")
+        found.append(Entry(normalised(entry["name"]), entry["version"], (entry["marker"] or "").strip(), hashes))
+    return found
+
+
+def fetch(sandbox: Sandbox, wanted: list[Entry], limit: int = 4096) -> list[File]:
+    """Download a file for each entry that counts on this host, and compare every one with the lock's hashes.
+
+    Args:
+        sandbox: where to run what talks to the registry.
+        wanted: the entries.
+        limit: how many files there may be at most.
+
+    Raises:
+        StepError: a file cannot be had, or is not the one that the lock means.
+    """
+    listed = sandbox.work / "entries.json"
+    listed.write_text(json.dumps([asdict(entry) for entry in wanted]))
+    archive = sandbox.run("the lock", "fetch", given={"entries.json": listed}, network=True)
+    found: dict[int, File] = {}
+    for number, path in contents(archive, limit, "the lock", sandbox.work / "files"):
+        entry = wanted[int(number)] if number.isdecimal() and int(number) < len(wanted) else None
+        if entry is None or int(number) in found:
+            raise StepError("the lock", "failed", f"ERROR: {number}/{path.name} is not wanted")
+        if not any(_digest(algorithm, path) in values for algorithm, values in entry.hashes.items()):
+            expected = ", ".join(values[0] for values in entry.hashes.values())
+            raise StepError(
+                str(entry), "hash",
+                f"ERROR: THESE PACKAGES DO NOT MATCH THE HASHES: {entry} is {_digest('sha256', path)}, not {expected}",
+            )  # fmt: skip
+        found[int(number)] = File(entry, path)
+        if found[int(number)].is_wheel:
+            _insist_on_name(entry.name, entry.version, path.name)
+    archive.unlink()
+    return [found[number] for number in sorted(found)]
+
+
+def tools(sandbox: Sandbox, files: Iterable[File]) -> Path:
+    """Make the virtual environment of the build tools, root's and read-only for every build.
+
+    Args:
+        sandbox: where to run the installation.
+        files: the tools' wheels.
+
+    Raises:
+        StepError: it cannot be made.
+    """
+    wheels = sandbox.work / "wheels"
+    wheels.mkdir()
+    for file in files:
+        if not file.is_wheel:
+            raise StepError(
+                str(file.entry), "failed", f"ERROR: artifact_build_lock has {file.entry}, which has no wheel"
+            )
+        shutil.copy(file.path, wheels)
+    archive = sandbox.run("artifact_build_lock", "tools", given={"wheels": wheels})
+    folder = sandbox.work / "tools"
+    try:
+        for member, tar in members(archive, 100_000):
+            _unpack(member, tar, folder)
+    except (ValueError, OSError) as error:
+        raise StepError("artifact_build_lock", "failed", f"ERROR: its environment cannot be kept: {error}") from error
+    archive.unlink()
+    return folder
+
+
+def _unpack(member: tarfile.TarInfo, tar: tarfile.TarFile, folder: Path) -> None:
+    """Unpack a member as root's own; parents come first, and none of them is ever a link."""
+    path = folder / member.name
+    if ".." in path.parts or member.name.startswith("/") or any(parent.is_symlink() for parent in path.parents):
+        raise ValueError(f"{member.name} leads out")
+    if member.isdir():
+        path.mkdir(exist_ok=True)
+    elif member.isreg():
+        stream = tar.extractfile(member)
+        assert stream
+        with path.open("xb") as target:
+            shutil.copyfileobj(stream, target)
+    elif member.issym():
+        # Only its name is kept; it is followed in the sandbox, if at all.
+        path.symlink_to(member.linkname)
+        return
+    else:
+        raise ValueError(f"{member.name} is neither file, folder nor link")
+    path.chmod(0o755 if member.mode & 0o100 else 0o644)
+
+
+def build(sandbox: Sandbox, file: File, tools: Path, patches: Mapping[str, str]) -> Path:
+    """Build the one wheel of an sdist or of a folder's archive, and return where it is.
+
+    Args:
+        sandbox: where to run the build, without network.
+        file: the sdist, whose hash was compared.
+        tools: the environment of the build tools.
+        patches: names to contents, applied in the order of the names.
+
+    Raises:
+        StepError: it cannot be built, or what came is not its wheel.
+    """
+    subject = str(file.entry)
+    # The account that builds reads a copy; what was shipped is root's alone.
+    given = {"sdist": sandbox.work / "sdist" / subject}
+    given["sdist"].mkdir(parents=True)
+    shutil.copyfile(file.path, given["sdist"] / file.path.name)
+    if patches:
+        given["patches"] = sandbox.work / "patches" / subject
+        given["patches"].mkdir(parents=True)
+        for name, text in patches.items():
+            (given["patches"] / name).write_text(text)
+    # An sdist has its version written down.
+    words = () if file.entry.version else ("unversioned",)
+    archive = sandbox.run(subject, "wheel", file.path.name, *words, given=given, tools=tools)
+    built = list(contents(archive, 2, subject, sandbox.work / "built" / subject))
+    if len(built) != 1 or built[0][0] != ".":
+        raise StepError(subject, "output", f"ERROR: its build left {len(built)} files where one wheel belongs")
+    target = built[0][1]
+    if not _WHEEL.fullmatch(target.name):
+        raise StepError(subject, "output", f"ERROR: its build left {target.name}, which is no wheel")
+    # The controller compares the name of a project, of which only its build tells the version.
+    if file.entry.version:
+        _insist_on_name(file.entry.name, file.entry.version, target.name)
+    archive.unlink()
+    return target
+
+
+def collect(wheels: Iterable[tuple[Path, str]], target: Path, owner: int = -1) -> list[Wheel]:
+    """Write the wheels into one tar whose bytes depend on them alone, and return what it holds.
+
+    Args:
+        wheels: where each is, and the SHA-256 of the file that it was built from; empty where it was fetched.
+        target: the archive.
+        owner: numeric id of the account that alone may read it; -1 for the one that writes it.
+
+    Raises:
+        StepError: two have one name.
+    """
+    found: dict[str, Wheel] = {}
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o400)
+    with os.fdopen(descriptor, "wb") as output, tarfile.open(fileobj=output, mode="w") as tar:
+        os.fchown(descriptor, owner, -1)
+        for path, built_from in sorted(wheels, key=lambda wheel: wheel[0].name):
+            if path.name in found:
+                raise StepError(path.name, "output", f"ERROR: two packages have the wheel {path.name}")
+            found[path.name] = Wheel(path.name, sha256(path), built_from)
+            member = tarfile.TarInfo(path.name)
+            member.size = path.stat().st_size
+            member.mode = 0o644
+            with path.open("rb") as stream:
+                tar.addfile(member, stream)
+    return list(found.values())
+
+
+def itself(path: Path, project: str = "") -> Entry:
+    """Return a distribution of the application's own as an entry; its file's name tells name and version.
+
+    Args:
+        path: the distribution.
+        project: the name of the project where it is the archive of a folder, whose version only its build tells.
+
+    Raises:
+        StepError: the name tells none.
+    """
+    if project:
+        return Entry(project, "", "", {"sha256": [sha256(path)]})
+    stem = re.sub(r"(\.tar\.\w+|\.tgz|\.zip)$", "", path.name)
+    wheel = _WHEEL.fullmatch(path.name)
+    name, _, version = (wheel["name"], "", wheel["version"]) if wheel else stem.rpartition("-")
+    if not name or not re.match(r"v?\d", version):
+        raise StepError(path.name, "output", f"ERROR: {path.name} is not named NAME-VERSION, as an sdist is (PEP 625)")
+    return Entry(normalised(name), version, "", {"sha256": [sha256(path)]})
+
+
+def contents(archive: Path, most: int, subject: str, target: Path) -> Iterable[tuple[str, Path]]:
+    """Write each file of a tar that a unit made into a folder of its own; yield the tar's folder, and the file.
+
+    Args:
+        archive: the tar.
+        most: how many files it may have.
+        subject: what it is about, for people.
+        target: the folder to make.
+
+    Raises:
+        StepError: it has more, or other things than files.
+    """
+    try:
+        for number, (member, tar) in enumerate(members(archive, most * 2 + 1)):
+            path = Path(os.path.normpath(member.name))
+            if member.isdir():
+                continue
+            if not member.isreg() or len(path.parts) > 2 or not _FILE.fullmatch(path.name):
+                raise ValueError(f"{member.name!r} is no plain file")
+            written = target / str(number) / path.name
+            written.parent.mkdir(parents=True)
+            with written.open("xb") as stream:
+                shutil.copyfileobj(tar.extractfile(member) or io.BytesIO(), stream)
+            yield str(path.parent), written
+    except (ValueError, tarfile.ReadError) as error:
+        raise StepError(subject, "output", f"ERROR: what it left cannot be read: {error}") from error
+
+
+def _digest(algorithm: str, path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
+def _insist_on_name(name: str, version: str, file: str) -> None:
+    wheel = _WHEEL.fullmatch(file)
+    found = (normalised(wheel["name"]), spelled(wheel["version"])) if wheel else None
+    if found != (name, spelled(version)):
+        raise StepError(f"{name}=={version}", "output", f"ERROR: {file} is not the wheel of {name}=={version}")
+
+
+def spelled(version: str) -> str:
+    """Return a version in one way of writing it (PEP 440), to compare it; trailing zeros do not count."""
+    public, _, local = version.lower().strip().removeprefix("v").partition("+")
+    for pattern, usual in _SPELLINGS:
+        public = re.sub(pattern, usual, public)
+    release = re.match(r"(?:\d+!)?\d+(?:\.\d+)*", public)
+    end = release.end() if release else 0
+    return re.sub(r"(\.0)+$", "", public[:end]) + public[end:] + "+" + re.sub(r"[-_]", ".", local)

@@ -1,0 +1,122 @@
+"""Comparisons for people: the summary of a run, what its page shows."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from . import compare
+
+_HEAD = ("variant", "c", "requests", "failed", "req/s", "spread", "p50", "p99", "max", "MB", "threads")
+
+
+def row(entry: Mapping[str, Any]) -> dict[str, str]:
+    """Return one line of the summary as texts by column; latencies are milliseconds, ``spread`` is of req/s."""
+    rate = entry["requests_per_second"]
+    texts = {
+        "variant": entry["variant"],
+        "c": f"{entry['concurrency']:,}",
+        "requests": f"{entry['requests']:,}",
+        "failed": f"{entry['failed']:,}",
+        "req/s": _median(rate),
+        "spread": f"{rate['min']:,.0f}–{rate['max']:,.0f}" if rate else "–",
+    }
+    names = {"p50": "p50_ms", "p99": "p99_ms", "max": "max_ms", "MB": "rss_mb", "threads": "threads"}
+    return texts | {column: _median(entry[name]) for column, name in names.items()}
+
+
+def _median(figure: Mapping[str, float] | None) -> str:
+    return f"{figure['median']:,.0f}" if figure else "–"
+
+
+def summary(document: Mapping[str, Any], where: str, width: int = 96) -> str:
+    """Make the text that ends a comparison: a table, the reasons of what was not measured, the verdict.
+
+    Args:
+        document: what :func:`compare.document` made.
+        where: the folder of the report.
+        width: columns that the sentences may take.
+    """
+    rows = [row(entry) for entry in document["summary"]]
+    widths = {name: max(len(name), *(len(one[name]) for one in rows)) for name in _HEAD} if rows else {}
+    lines = ["  ".join(_aligned(name, name, widths[name]) for name in _HEAD)] if rows else []
+    lines += ["  ".join(_aligned(name, one[name], widths[name]) for name in _HEAD) for one in rows]
+    said = [
+        f"{entry['variant']} at {entry['concurrency']}: {reason}"
+        for entry in document["summary"]
+        for reason in entry["reasons"]
+    ]
+    if document.get("incomplete"):
+        said.append(f"INCOMPLETE: {document['incomplete']}")
+    for text in ["", *said, *document["verdict"], f"The page: {where}/index.html"]:
+        lines += textwrap.wrap(text, width, subsequent_indent="    ", break_on_hyphens=False) or [""]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _aligned(column: str, text: str, width: int) -> str:
+    return text.ljust(width) if column == "variant" else text.rjust(width)
+
+
+def page(document: Mapping[str, Any], clients: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Gather what the page shows.
+
+    Args:
+        document: what :func:`compare.document` made; empty if that was not measured.
+        clients: what ``clients.compare`` of the sample application wrote; empty or None if that was not measured.
+
+    Returns:
+        the document, with ``columns``, ``rows`` and ``charts``: lists of ``caption`` and ``svg`` by subject. A chart
+        without a single number is left out. ``clients`` has ``rows`` and ``charts`` of its own.
+
+    Raises:
+        ImportError: matplotlib is missing.
+        ValueError: a document is of another format.
+    """
+    for found, name, remedy in (
+        (document, "compare.json", "playbooks/compare.yml"),
+        (clients, "clients.json", "playbooks/compare_clients.yml"),
+    ):
+        if found and found.get("format") != compare.FORMAT:
+            raise ValueError(
+                f"{name} is of format {found.get('format')}, and this page shows format {compare.FORMAT}: "
+                f"run {remedy} again"
+            )
+    # Here, since matplotlib is needed for a page alone.
+    from . import compare_charts
+
+    page: dict[str, Any] = {"clients": {}}
+    if document:
+        rows = [row(entry) for entry in document["summary"]]
+        page |= {**document, "columns": list(_HEAD), "rows": rows, "charts": compare_charts.served(document)}
+    if clients:
+        drawn = compare_charts.clients(clients["summary"])
+        page["clients"] = {**clients, "rows": _client_rows(clients["summary"]), "charts": drawn}
+    return page
+
+
+# What is told of the clients: key, name, unit, digits.
+_OF_CLIENTS = (
+    ("duration_s", "time", "s", 2),
+    ("p50_ms", "p50", "ms", 0),
+    ("p99_ms", "p99", "ms", 0),
+    ("cpu_s", "CPU", "s", 2),
+    ("peak_memory_mb", "peak memory", "MB", 0),
+)
+
+
+def _client_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
+    rows = [
+        {"figure": f"{name} ({unit})"}
+        | {
+            client: f"{figure['median']:,.{digits}f} ({figure['min']:,.{digits}f}–{figure['max']:,.{digits}f})"
+            for client, measured in summary.items()
+            if (figure := measured[key])
+        }
+        for key, name, unit, digits in _OF_CLIENTS
+    ]
+    rows.append({"figure": "lines of code"} | {client: str(one["lines"]) for client, one in summary.items()})
+    rows.append(
+        {"figure": "failed"} | {client: f"{one['failed']:,} of {one['requests']:,}" for client, one in summary.items()}
+    )
+    return rows

@@ -1,0 +1,36 @@
+"""The patches that this collection applies to what it builds: in files, a folder for each NAME-VERSION."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ...module_utils.release.artifact import ArtifactError, Requirement, normalised, pin
+
+
+def patches_of(entries: Iterable[Requirement], folder: Path) -> dict[str, dict[str, str]]:
+    """Return the patches of what is installed: for each NAME-VERSION that has some, names to contents.
+
+    Args:
+        entries: what is installed.
+        folder: the folder of patches.
+
+    Raises:
+        ArtifactError: a package that is patched is wanted in a version without patches, which lacks what they mend.
+    """
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for path in sorted(folder.glob("*/*.patch")):
+        name, _, version = path.parent.name.rpartition("-")
+        found.setdefault(normalised(name), {}).setdefault(version, {})[path.name] = path.read_text()
+    wanted = {}
+    for entry in entries:
+        versions = found.get(entry.name)
+        if versions and pin(entry) not in versions:
+            there = ", ".join(versions)
+            raise ArtifactError(
+                f"artifact_server_lock pins {entry.name}=={pin(entry)}, and the patches that the role depends on are "
+                f"for {there}: pin {entry.name}=={there} there"
+            )
+        if versions:
+            wanted[f"{entry.name}-{pin(entry)}"] = versions[pin(entry)]
+    return wanted

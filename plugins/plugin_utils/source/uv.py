@@ -1,0 +1,177 @@
+"""Runs uv on the controller to make a lock, and says in a sentence why it cannot.
+
+uv runs no code of a package here: it is told to build nothing, reads no file of the application but those that were
+cleaned of options, and looks for configuration where the operator keeps it, never beside the application.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ...module_utils.release.artifact import masked
+from ...module_utils.wheelhouse.failure import telling_lines
+
+# Seconds that it may take.
+TIMEOUT = 600
+_NETWORK = re.compile(
+    r"Failed to fetch|error sending request|[Cc]onnect(ion)? (error|refused|timed out)|dns error|tcp connect"
+)
+_LOCK = "a lock, with exact versions and hashes"
+# uv 0.13's words where it would have to build to go on.
+_NO_BUILD = re.compile(
+    r"[Bb]uilding (from source|source distributions?)\b.* is disabled|"
+    r"because building from source is disabled|Wheels are required for"
+)
+# What its resolver traces, the only place where it says that it passed a release over: with --no-build it takes an
+# older one that has a wheel, without a word.
+_TRACE = "uv_resolver::candidate_selector=trace"
+_PASSED_OVER = re.compile(
+    r"Found candidate for package (\S+) with range .* after \d+ steps: (\S+) version\n"
+    r"TRACE Returning incompatible candidate for package \1 with "
+)
+# What uv is given of the operator's environment: where it is, how the registry is reached and proven, and what uv may
+# show for it. Neither Ansible's variables nor any other secret.
+_ENVIRONMENT = re.compile(
+    r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TMPDIR|XDG_(CONFIG|DATA|RUNTIME|STATE)_\w+|DBUS_SESSION_BUS_ADDRESS|NETRC|"
+    r"(?i:https?_proxy|all_proxy|no_proxy)|SSL_CERT_(FILE|DIR)|SSL_CLIENT_CERT|"
+    r"UV_(DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|INDEX_\w+_(USERNAME|PASSWORD)|INDEX_STRATEGY|FIND_LINKS|"
+    r"NO_INDEX|KEYRING_PROVIDER|NATIVE_TLS|SYSTEM_CERTS|INSECURE_HOST|HTTP_\w+|REQUEST_TIMEOUT|OFFLINE|"
+    r"CONFIG_FILE|NO_CONFIG|EXCLUDE_NEWER|CREDENTIALS_DIR)"
+)
+
+
+class UvError(Exception):
+    """No lock could be made; the message says why and what to do, for the variable to stand before it."""
+
+
+class BuildNeeded(Exception):
+    """Only a build would tell what is required."""
+
+
+def compile_lock(
+    requirements: Iterable[str], constraints: Iterable[str], overrides: Iterable[str], preferred: str, platform: str,
+    cache: Path,
+) -> str:  # fmt: skip
+    """Return a lock of requirements for a platform, as a requirements file.
+
+    A release that has no wheel does not count as long as another fits; nothing is built.
+
+    Args:
+        requirements: what is wanted, plain requirements or the ``file://`` address of a distribution.
+        constraints: what limits it.
+        overrides: what takes the place of each requirement of the same name, whoever requires it.
+        preferred: a lock whose versions are taken where they fit.
+        platform: distribution, architecture and Python, such as ``debian-12-x86_64-py3.11``.
+        cache: a folder on the controller; uv's own cache, which may hold wheels that somebody built, is not used.
+
+    Raises:
+        BuildNeeded: there is no lock without a build.
+        UvError: uv is missing or fails.
+    """
+    _, _, architecture, python = platform.rsplit("-", 3)
+    with TemporaryDirectory(dir=cache, prefix="uv-") as work:
+        output = Path(work) / "lock.txt"
+        # uv keeps the versions that its output has.
+        output.write_text(preferred)
+        for name, lines in (("constraints", constraints), ("overrides", overrides)):
+            (Path(work) / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines))
+        static = (
+            "pip", "compile", "--no-build", "--no-sources", "--python", sys.executable, "--python-version",
+            python.removeprefix("py"), "--python-platform", f"{architecture}-unknown-linux-gnu",
+        )  # fmt: skip
+        done = _run(
+            Path(work), cache, *static, "--generate-hashes", "--no-header", "--no-annotate", "--no-emit-index-url",
+            "--no-emit-find-links", "--constraints", "constraints.txt", "--overrides", "overrides.txt",
+            "--output-file", str(output), "-",
+            text="".join(f"{requirement}\n" for requirement in requirements),
+        )  # fmt: skip
+        for name, version in sorted(set(_PASSED_OVER.findall(done.stderr))):
+            # It fails where a build is what the release would have needed.
+            _run(Path(work), cache, *static, "--no-deps", "-", text=f"{name}=={version}\n", refused=True)
+        return output.read_text()
+
+
+def export_lock(project: str, lock: str, cache: Path) -> str:
+    """Return a uv.lock as a requirements file.
+
+    Args:
+        project: the text of a pyproject.toml that names the project, and nothing else.
+        lock: the text of the uv.lock.
+        cache: a folder on the controller.
+
+    Raises:
+        UvError: uv is missing or fails.
+    """
+    with TemporaryDirectory(dir=cache, prefix="uv-") as work:
+        for name, text in (("pyproject.toml", project), ("uv.lock", lock)):
+            (Path(work) / name).write_text(text)
+        return _run(
+            Path(work), cache,
+            "export", "--frozen", "--no-emit-project", "--no-dev", "--format=requirements-txt", "--no-header",
+            "--no-annotate", "--offline", "--python", sys.executable,
+        ).stdout  # fmt: skip
+
+
+def environment(given: Mapping[str, str]) -> dict[str, str]:
+    """Return what uv is given of an environment."""
+    return {name: value for name, value in given.items() if _ENVIRONMENT.fullmatch(name)} | {
+        "UV_PYTHON_DOWNLOADS": "never",
+        "NO_COLOR": "1",
+    }
+
+
+def _run(
+    work: Path, cache: Path, *arguments: str, text: str = "", refused: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run uv.
+
+    Args:
+        work: the folder to run it in.
+        cache: a folder on the controller.
+        arguments: the words after ``uv``.
+        text: its standard input.
+        refused: whether uv may refuse what it is asked for, as long as that needs no build.
+    """
+    beside = Path(sysconfig.get_path("scripts")) / "uv"
+    uv = str(beside) if beside.is_file() else shutil.which("uv")
+    if not uv:
+        raise UvError(
+            "is no lock, and none can be made, for the controller has no uv: install it beside Ansible (pip install "
+            f"uv), or set flask_uwsgi_requirements to {_LOCK}"
+        )
+    # uv takes the nearest project's configuration, and this one says nothing. The operator's own counts besides.
+    (work / "uv.toml").touch()
+    try:
+        done = subprocess.run(
+            [uv, *arguments, "--quiet", "--no-progress", "--cache-dir", str(cache / "uv")],
+            cwd=work, input=text, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False,
+            env=environment(os.environ) | {"RUST_LOG": _TRACE},
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise UvError(f"could not be locked in {TIMEOUT} s: try again, or give {_LOCK}") from error
+    if done.returncode:
+        said = masked(done.stderr)
+        if _NO_BUILD.search(said):
+            raise BuildNeeded
+        if refused:
+            return done
+        said = "\n".join(line for line in said.splitlines() if not line.startswith("TRACE "))
+        raise UvError(_reason(said) + ":" + "".join(f"\n    {line}" for line in telling_lines(said, 8)))
+    return done
+
+
+def _reason(said: str) -> str:
+    if _NETWORK.search(said):
+        return (
+            "cannot be locked: the package registry cannot be reached from the controller. Check network, proxy and "
+            f"uv's configuration there (UV_DEFAULT_INDEX; uv does not read pip's), or give {_LOCK}"
+        )
+    return "cannot be locked: correct what it requires"
