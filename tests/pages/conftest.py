@@ -11,8 +11,8 @@ import jinja2
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.support.comparison import clients, made
 from tests.unit.benchmarks.conftest import document
-from tests.unit.compare.conftest import clients, made
 
 __all__ = ["clients", "document", "made"]
 

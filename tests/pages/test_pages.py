@@ -9,7 +9,7 @@ from playwright.sync_api import Page
 
 from benchmarks.results import ROOT
 from benchmarks.results import page as bench_page
-from tests.unit.loadtest.test_judgement import measured, results
+from tests.unit.plugins.plugin_utils.report.test_loadtest import measured, results
 
 Show = Callable[..., Page]
 Made = Callable[..., dict[str, Any]]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 import textwrap
-from pathlib import Path
 
 import pytest
 
+from tests.support import ROOT
 from tools import runbook
-
-ROOT = Path(__file__).resolve().parents[2]
 
 GOOD = """
 # Runbook

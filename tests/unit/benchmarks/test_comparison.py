@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import comparison
 from benchmarks.results import ROOT
-from tests.unit.compare.conftest import made
+from tests.support.comparison import made
 
 __all__ = ["made"]
 

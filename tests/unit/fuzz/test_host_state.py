@@ -21,7 +21,9 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import controll
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-CATALOGUE = Path(__file__).resolve().parents[3] / "roles/flask_uwsgi/files/gevent_libraries.yml"
+from tests.support import ROOT
+
+CATALOGUE = ROOT / "roles/flask_uwsgi/files/gevent_libraries.yml"
 BOUND_S = 5.0
 LEAF = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=6),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,9 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import result 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-FIXTURES = Path(__file__).resolve().parents[1] / "loadtest" / "fixtures"
+from tests.support import ROOT
+
+FIXTURES = ROOT / "tests/unit/plugins/module_utils/load/fixtures"
 OUTPUTS = [path.read_text() for path in sorted(FIXTURES.glob("*.out"))]
 LINES = sorted({line for text in OUTPUTS for line in text.splitlines()})
 # Numbers as nobody prints them, which Python reads all the same, or nearly.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,8 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings import pre
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.support import ROOT
+
 BOUND_S = 5.0
 PREFIX = "flask_uwsgi_"
 DEFAULTS: dict[str, Any] = {

@@ -1,0 +1,189 @@
+"""The folders of a release that outlive it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import (
+    hidden_files,
+    persistent_folders,
+    persistent_problems,
+    static_problems,
+)
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import marks, ownership, persistent, trees
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.accounts import Account
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.marks import Mark
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import artifact
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.removal import doomed
+
+from tests.support.fake_host import FakeHost, TemporaryLayout
+
+UID = 54321
+
+
+def test_a_folder_lies_beside_the_data_and_is_found_in_the_release() -> None:
+    # Not in /var/lib/shop, which is the account's: root would follow a link that it made there.
+    found = persistent_folders(
+        ["instance", "data/uploads", "venv/var/shop-instance"], "shop", "/opt", {"id": "r1", "wheelhouse": {"id": "v1"}}
+    )
+    assert [(one["store"], one["mount"]) for one in found] == [
+        ("/var/lib/shop-persistent/instance", "/opt/shop/releases/r1/instance"),
+        ("/var/lib/shop-persistent/data-uploads", "/opt/shop/releases/r1/data/uploads"),
+        ("/var/lib/shop-persistent/venv-var-shop-instance", "/opt/shop/venvs/v1/var/shop-instance"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "names", [[], ["instance"], ["instance", "uploads"], ["data/a", "data/b"], ["venv/var/shop-instance", ".cache"]]
+)
+def test_folders_of_the_source_are_good(names: list[str]) -> None:
+    assert list(persistent.problems(names)) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "/srv/data",
+        "../data",
+        "a/../b",
+        "./instance",
+        "instance/",
+        "a//b",
+        "a b",
+        "a:b",
+        "%i",
+        "venv",
+        "-a",
+    ],
+)
+def test_what_is_no_folder_of_the_source_is_told(name: str) -> None:
+    told = list(persistent.problems([name, "instance"]))
+    assert len(told) == 1 and told[0].startswith(f"flask_uwsgi_persistent has {name!r}, which is no folder")
+
+
+@pytest.mark.parametrize("value", ["instance", {"a": 1}, [1], None])
+def test_what_is_no_list_is_told(value: Any) -> None:
+    assert list(persistent.problems(value)) == [
+        f"flask_uwsgi_persistent={value} is not valid: set it to a list of folders of the source"
+    ]
+
+
+@pytest.mark.parametrize("names", [["data", "data/a"], ["data/a", "data"], ["a/b", "a-b"], ["a", "a"]])
+def test_two_folders_that_would_lie_in_one_place_are_told(names: list[str]) -> None:
+    told = list(persistent.problems(names))
+    assert len(told) == 1 and "which would lie in one place" in told[0]
+
+
+def test_what_they_are_mounted_on_is_made_once(tmp_path: Path) -> None:
+    layout = Layout("shop", tmp_path)
+    (layout.releases / "r1" / "instance").mkdir(parents=True)
+    folders = persistent.folders(layout, "r1", "v1", ["instance", "data/uploads", "venv/var/x"])
+    absent = persistent.missing(folders)
+    assert [folder.name for folder in absent] == ["data/uploads", "venv/var/x"]
+    persistent.make(absent)
+    assert (layout.releases / "r1/data/uploads").is_dir() and (layout.venvs / "v1/var/x").is_dir()
+    assert persistent.missing(folders) == []
+
+
+@pytest.mark.parametrize("name", ["run.py", "run.py/x", "link"])
+def test_they_are_mounted_on_no_file_and_no_link(tmp_path: Path, name: str) -> None:
+    layout = Layout("shop", tmp_path)
+    release = layout.releases / "r1"
+    release.mkdir(parents=True)
+    (release / "run.py").touch()
+    (release / "link").symlink_to("/etc")
+    with pytest.raises(persistent.PersistentError, match="rename one"):
+        persistent.missing(persistent.folders(layout, "r1", "v1", [name]))
+
+
+def test_what_the_source_has_in_them_is_known_before_it_is_hidden(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for name in ("run.py", "instance/config.py", "instance/deep/x", "instances/y"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(name)
+    files = artifact.source_files(source, [])
+    archive = tmp_path / "code.tar.gz"
+    artifact.pack_code(source, files, {}, archive)
+    plan = {"code": {"path": str(archive)}}
+    assert hidden_files(["instance", "uploads"], plan) == {"instance": 2}
+    assert persistent_problems(["instance", "uploads"], plan) == []
+    assert persistent_problems(["run.py", "instance/config.py/a"], plan) == [
+        "flask_uwsgi_persistent has 'run.py', and flask_uwsgi_source has a file run.py: name a folder, or rename one",
+        "flask_uwsgi_persistent has 'instance/config.py/a', and flask_uwsgi_source has a file instance/config.py: name "
+        "a folder, or rename one",
+    ]
+
+
+def test_static_folders_that_the_artifact_lacks_are_named(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for name in ("run.py", "static/a.css", "tests/static/b.css"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(name)
+    archive = tmp_path / "code.tar.gz"
+    artifact.pack_code(source, artifact.source_files(source, ["tests"]), {}, archive)
+    plan = {"code": {"path": str(archive)}}
+    good = {
+        "/static": "static/",
+        "/a.css": "static/a.css",
+        "/all": ".",
+        "/ours": "shop:static",
+        "/made": "$STATE_DIRECTORY/static",
+        "/kept": "uploads/images",
+    }
+    assert static_problems(good, ["uploads"], plan) == []
+    (told,) = static_problems({**good, "/b": "tests/static"}, ["uploads"], plan)
+    assert told.startswith("flask_uwsgi_static has /b=tests/static, and the artifact has no such folder: ")
+    (told,) = static_problems({"/kept": "uploads/images"}, [], plan)
+    assert told.startswith("flask_uwsgi_static has /kept=uploads/images, ")
+
+
+def store(layout: TemporaryLayout, uid: int = UID) -> None:
+    """Have a folder that outlives releases, as systemd makes it."""
+    folder = layout.persistent / "instance"
+    folder.mkdir(parents=True)
+    os.chown(folder, uid, uid)
+
+
+def mark(layout: TemporaryLayout, *, data_only: bool = False) -> None:
+    """Have the application be the role's."""
+    marks.write(layout, Mark("shop", str(layout.base), Account("shop", UID), Account("shop", UID), data_only))
+
+
+def test_they_are_removed_with_the_data_and_not_before(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("g1")
+    mark(layout)
+    store(layout)
+    assert layout.persistent not in doomed(layout, data=False).paths
+    assert layout.persistent in doomed(layout, data=True).paths
+    # After a removal that left them.
+    mark(layout, data_only=True)
+    for path in (layout.root, layout.runtime, layout.units):
+        trees.remove(path)
+    assert ownership.foreign(layout) == []
+    assert layout.persistent in doomed(layout, data=True).paths
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "directory of another"])
+def test_what_is_somebody_else_s_is_refused_and_never_removed(
+    layout: TemporaryLayout, host: FakeHost, kind: str
+) -> None:
+    host.serve("g1")
+    mark(layout)
+    layout.persistent.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "file":
+        layout.persistent.touch()
+    elif kind == "link":
+        layout.persistent.symlink_to("/etc")
+    else:
+        store(layout, UID + 1)
+    assert [entry.path for entry in ownership.taken(layout)] == [str(layout.persistent)]
+    found = doomed(layout, data=True)
+    assert layout.persistent not in found.paths
+    assert [kept for kept in found.kept if str(layout.persistent) in kept]

@@ -1,0 +1,379 @@
+import fcntl
+import json
+import os
+import re
+import stat
+import threading
+import time
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import lock_problems, replaceable
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation as lock
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.reservation import LockedError
+from ansible_collections.flaskops.uwsgi.plugins.modules import reservation
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import controller
+
+from tests.support.fake_host import Clock, TemporaryLayout
+
+CallModule = Callable[..., dict[str, Any]]
+
+US = {"who": "us@here", "home": "here", "pid": 6, "start": "100", "since": "2026-11-24T03:12:00Z", "what": "deploy"}
+# Each differs from us in one thing that tells runs apart.
+OTHERS = [US | {"home": "there"}, US | {"pid": 7}, US | {"start": "101"}]
+THEM = US | {"who": "them@here", "pid": 7, "what": "rollback"}
+REFUSAL = (
+    "shop is being changed on this host: rollback by them@here, pid 7, since 2026-11-24T03:12:00Z. "
+    "Wait for it to end, then try again"
+)
+
+
+@contextmanager
+def module_at_work(layout: TemporaryLayout) -> Iterator[Any]:
+    """Hold the file lock as another process does."""
+    layout.lock.parent.mkdir(exist_ok=True)
+    with layout.lock.open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield stream
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Let no time pass while somebody waits for a lock."""
+    clock = Clock()
+    monkeypatch.setattr(lock, "time", clock)
+    return clock
+
+
+# The reservation.
+
+
+def test_nobody_has_reserved_what_nobody_ever_changed(layout: TemporaryLayout) -> None:
+    assert lock.owner(layout) is None
+    assert lock.release(layout, US) is False
+    assert not layout.lock.exists()
+
+
+def test_a_reservation_is_new_once_and_names_its_owner(layout: TemporaryLayout) -> None:
+    assert lock.reserve(layout, US) is True
+    assert lock.owner(layout) == US
+    assert lock.reserve(layout, US) is False
+    assert lock.owner(layout) == US
+
+
+def test_the_same_run_is_the_same_whatever_it_is_doing(layout: TemporaryLayout) -> None:
+    lock.reserve(layout, US)
+    later = US | {"since": "2026-11-24T04:00:00Z", "what": "restart", "who": "us@elsewhere"}
+    assert lock.reserve(layout, later) is False
+    assert lock.release(layout, later) is True
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_another_run_is_refused_and_the_first_is_named(layout: TemporaryLayout, other: dict[str, Any]) -> None:
+    lock.reserve(layout, other)
+    with pytest.raises(LockedError, match=rf"changed on this host: deploy by us@here, pid {other['pid']}"):
+        lock.reserve(layout, US)
+    assert lock.owner(layout) == other
+
+
+def test_the_refusal_says_who_and_since_when(layout: TemporaryLayout) -> None:
+    lock.reserve(layout, THEM)
+    with pytest.raises(LockedError) as caught:
+        lock.reserve(layout, US)
+    assert str(caught.value) == REFUSAL
+
+
+def test_an_owner_that_is_replaced_must_be_the_very_one(layout: TemporaryLayout) -> None:
+    lock.reserve(layout, THEM)
+    for wrong in ({}, US, THEM | {"start": "102"}, THEM | {"pid": 8}, THEM | {"home": "there"}):
+        with pytest.raises(LockedError):
+            lock.reserve(layout, US, replace=wrong)
+    assert lock.owner(layout) == THEM
+    assert lock.reserve(layout, US, replace=THEM) is True
+    assert lock.owner(layout) == US
+
+
+def test_a_shorter_owner_replaces_a_longer_one_wholly(layout: TemporaryLayout) -> None:
+    lock.reserve(layout, THEM | {"who": "t" * 500})
+    lock.reserve(layout, US, replace=THEM)
+    assert json.loads(layout.lock.read_text()) == US
+
+
+def test_a_reservation_that_is_given_back_is_free(layout: TemporaryLayout) -> None:
+    lock.reserve(layout, US)
+    assert lock.release(layout, US) is True
+    assert lock.owner(layout) is None
+    assert lock.release(layout, US) is False
+    assert lock.reserve(layout, THEM) is True
+
+
+def test_another_s_reservation_is_not_given_back(layout: TemporaryLayout) -> None:
+    lock.reserve(layout, THEM)
+    assert lock.release(layout, US) is False
+    assert lock.owner(layout) == THEM
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", "{}"])
+def test_what_names_no_owner_reserves_nothing(layout: TemporaryLayout, text: str) -> None:
+    layout.lock.parent.mkdir()
+    layout.lock.write_text(text)
+    assert not lock.owner(layout)
+    assert lock.reserve(layout, US) is True
+    assert lock.owner(layout) == US
+
+
+# The file lock.
+
+
+def test_while_a_module_is_at_work_the_next_one_waits(layout: TemporaryLayout, clock: Clock) -> None:
+    with module_at_work(layout) as stream:
+
+        def end() -> None:
+            if clock.now >= 10:
+                fcntl.flock(stream, fcntl.LOCK_UN)
+
+        clock.tick = end
+        with lock.exclusive(layout, US):
+            assert 10 <= clock.now < 11
+
+
+def test_the_next_one_does_not_wait_for_ever(layout: TemporaryLayout, clock: Clock) -> None:
+    with module_at_work(layout), pytest.raises(LockedError) as caught, lock.exclusive(layout, US):
+        pass
+    assert re.fullmatch(
+        rf"shop is being changed on this host: process {os.getpid()} \(.+\) of user id {os.getuid()} is at work\. "
+        r"Wait for it to end, then try again",
+        str(caught.value),
+    )
+    assert 30 <= clock.now < 31
+
+
+def test_how_long_it_waits_can_be_said(layout: TemporaryLayout, clock: Clock) -> None:
+    with module_at_work(layout), pytest.raises(LockedError), lock.exclusive(layout, US, patience=2):
+        pass
+    assert 2 <= clock.now < 3
+
+
+def test_who_waits_in_vain_is_told_whose_module_it_is(layout: TemporaryLayout) -> None:
+    lock.reserve(layout, THEM)
+    with module_at_work(layout), pytest.raises(LockedError) as caught, lock.exclusive(layout, US, patience=0):
+        pass
+    assert str(caught.value) == REFUSAL
+
+
+def test_a_run_is_not_told_that_it_stands_in_its_own_way(layout: TemporaryLayout) -> None:
+    lock.reserve(layout, US)
+    with (
+        module_at_work(layout),
+        pytest.raises(LockedError, match=rf": process {os.getpid()} \("),
+        lock.exclusive(layout, US, patience=0),
+    ):
+        pass
+
+
+# The file.
+
+
+def mode(layout: TemporaryLayout) -> int:
+    return stat.S_IMODE(layout.lock.stat().st_mode)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+def test_root_alone_may_open_the_lock_and_so_lock_it(layout: TemporaryLayout, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        lock.reserve(layout, US)
+    finally:
+        os.umask(before)
+    assert mode(layout) == 0o600
+
+
+def test_a_lock_that_anybody_may_open_is_closed_by_the_next(layout: TemporaryLayout) -> None:
+    layout.lock.parent.mkdir()
+    layout.lock.touch(mode=0o644)
+    layout.lock.chmod(0o644)
+    lock.reserve(layout, US)
+    assert mode(layout) == 0o600
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(layout: TemporaryLayout, tmp_path: Path) -> None:
+    layout.lock.parent.mkdir()
+    (tmp_path / "victim").write_text("precious")
+    layout.lock.symlink_to(tmp_path / "victim")
+    with pytest.raises(LockedError, match=r"shop\.deploy cannot be opened"):
+        lock.reserve(layout, US)
+    assert lock.owner(layout) is None
+    assert (tmp_path / "victim").read_text() == "precious"
+
+
+def test_a_lock_that_was_removed_while_somebody_waited_is_not_the_lock(layout: TemporaryLayout, clock: Clock) -> None:
+    with module_at_work(layout) as stream:
+
+        def remove_and_let_another_in() -> None:
+            if clock.now >= 1 and not clock.others:
+                layout.lock.unlink()
+                # Who comes now has the new file.
+                clock.others.append(lock._locked(layout.lock))
+                fcntl.flock(stream, fcntl.LOCK_UN)
+            elif clock.now >= 2:
+                clock.others[0].close()
+
+        clock.others = []
+        clock.tick = remove_and_let_another_in
+        with lock.exclusive(layout, US):
+            assert clock.now >= 2, "both had a lock"
+            with pytest.raises(LockedError), lock.exclusive(layout, US, patience=0):
+                pass
+
+
+def test_removals_and_changes_at_the_same_time_exclude_each_other(layout: TemporaryLayout) -> None:
+    inside: list[int] = []
+    problems: list[str] = []
+
+    def work(number: int) -> None:
+        for turn in range(25):
+            try:
+                with lock.exclusive(layout, patience=60):
+                    inside.append(number)
+                    if len(inside) > 1:
+                        problems.append(f"{inside}")
+                    time.sleep(0.0005)
+                    inside.remove(number)
+                    # As a removal does in the end.
+                    if (turn + number) % 3 == 0:
+                        layout.lock.unlink(missing_ok=True)
+            except LockedError as error:
+                problems.append(str(error))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    # As long as it takes to see a few of them collide.
+    sleep, lock_time = time.sleep, lock.time
+    lock.time = types.SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: sleep(0.001))  # type: ignore[assignment]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+    finally:
+        lock.time = lock_time
+    assert problems == []
+
+
+def test_two_modules_of_the_same_run_do_not_work_at_the_same_time(layout: TemporaryLayout) -> None:
+    lock.reserve(layout, US)
+    with lock.exclusive(layout, US), pytest.raises(LockedError), lock.exclusive(layout, US, patience=0):
+        pass
+
+
+@pytest.mark.parametrize("who", [None, US])
+def test_who_was_not_asked_is_refused_what_another_run_has_reserved(
+    layout: TemporaryLayout, who: dict[str, Any] | None
+) -> None:
+    lock.reserve(layout, THEM)
+    with pytest.raises(LockedError, match="pid 7"), lock.exclusive(layout, who):
+        pass
+    # Unless that one is dead.
+    with lock.exclusive(layout, who, replace=THEM):
+        assert lock.owner(layout) == THEM
+
+
+def test_a_person_without_a_run_may_change_what_nobody_has_reserved(layout: TemporaryLayout) -> None:
+    with lock.exclusive(layout):
+        assert lock.owner(layout) is None
+
+
+def test_a_change_that_fails_does_not_lock_out_the_next(layout: TemporaryLayout) -> None:
+    with pytest.raises(ZeroDivisionError), lock.exclusive(layout, US):
+        _ = 1 / 0
+    with lock.exclusive(layout, THEM, patience=0):
+        pass
+
+
+def test_who_comes_while_a_reservation_is_made_sees_it(layout: TemporaryLayout) -> None:
+    with lock.exclusive(layout, THEM), pytest.raises(LockedError), lock.exclusive(layout, US, patience=0):
+        pass
+    lock.reserve(layout, THEM)
+    with pytest.raises(LockedError), lock.exclusive(layout, US, patience=0):
+        pass
+
+
+# The module.
+
+
+def test_the_module_reserves_and_gives_back_and_is_never_changed(
+    call_module: CallModule, layout: TemporaryLayout
+) -> None:
+    assert call_module(reservation, run=US) == {"failed": False, "changed": False, "reserved_by": US}
+    assert lock.owner(layout) == US
+    assert call_module(reservation, run=THEM, state="absent") == {
+        "failed": False, "changed": False, "reserved_by": US
+    }  # fmt: skip
+    assert lock.owner(layout) == US
+    refused = call_module(reservation, run=THEM)
+    assert refused["failed"] and "deploy by us@here, pid 6" in refused["msg"]
+    assert not call_module(reservation, run=THEM, replace=US)["failed"]
+    assert lock.owner(layout) == THEM
+    call_module(reservation, run=THEM, state="absent")
+    assert lock.owner(layout) is None
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_in_check_mode_the_module_does_nothing(call_module: CallModule, layout: TemporaryLayout, state: str) -> None:
+    lock.reserve(layout, US)
+    result = call_module(reservation, check=True, run=US, state=state)
+    assert not result["failed"] and not result["changed"] and lock.same(result["reserved_by"], US)
+    assert lock.owner(layout) == US
+
+
+# What the controller makes of an owner.
+
+
+@pytest.fixture
+def lives(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Say whether every run lives."""
+
+    def say(answer: bool) -> None:
+        monkeypatch.setattr(controller, "lives", lambda run: answer)
+
+    say(True)
+    return say
+
+
+@pytest.mark.usefixtures("lives")
+def test_who_is_at_work_is_named_with_what_to_do() -> None:
+    assert lock_problems(THEM, False) == [
+        "the application is being changed on this host: rollback by them@here, pid 7, since 2026-11-24T03:12:00Z. "
+        "Wait for it to end. If you know that it has ended, run again with -e flask_uwsgi_break_lock=true"
+    ]
+    assert replaceable(THEM, False) == {}
+
+
+def test_who_lives_no_more_is_no_problem_and_may_be_replaced(lives: Callable[[bool], None]) -> None:
+    lives(False)
+    assert lock_problems(THEM, False) == []
+    assert replaceable(THEM, False) == THEM
+
+
+@pytest.mark.usefixtures("lives")
+@pytest.mark.parametrize("word", [True, "true", "yes", "1"])
+def test_who_is_told_to_break_a_lock_does(word: bool | str) -> None:
+    assert lock_problems(THEM, word) == []
+    assert replaceable(THEM, word) == THEM
+
+
+@pytest.mark.usefixtures("lives")
+@pytest.mark.parametrize("word", [False, "false", "no", "perhaps", ""])
+def test_what_does_not_say_to_break_a_lock_does_not(word: bool | str) -> None:
+    assert len(lock_problems(THEM, word)) == 1
+    assert replaceable(THEM, word) == {}
+
+
+@pytest.mark.parametrize("owner", [None, {}])
+@pytest.mark.parametrize("word", [True, False])
+def test_where_nobody_is_at_work_nobody_is_replaced(owner: dict[str, Any] | None, word: bool) -> None:
+    assert lock_problems(owner, word) == []
+    assert replaceable(owner, word) == {}

@@ -1,0 +1,500 @@
+import json
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import systemd
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.systemd import SystemdError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.uwsgi import parse_stats
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation, service
+
+from tests.support.fake_host import ADDRESS, FakeHost, TemporaryLayout
+
+SOCKET = f"shop@{ADDRESS}.socket"
+OTHER = "127.0.0.1:9000"
+
+
+@pytest.fixture
+def serving(layout: TemporaryLayout, host: FakeHost) -> FakeHost:
+    """Serve a generation."""
+    host.serve("g1")
+    return host
+
+
+# Drift.
+
+
+def test_a_host_without_a_deploy_serves_nothing(layout: TemporaryLayout, host: FakeHost) -> None:
+    assert service.drift(layout) == ["no generation serves"]
+
+
+def test_a_generation_that_serves_as_it_was_deployed_does_not_drift(layout: TemporaryLayout, serving: FakeHost) -> None:
+    assert service.drift(layout) == []
+
+
+def test_a_secret_that_somebody_spoils_is_drift_and_its_values_are_told_nowhere(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    assert service.status(layout)["secrets"] == {"names": [], "encrypted": None}
+    host.serve("g1", secrets={"TOKEN": "s3cr3t"})
+    assert service.drift(layout) == []
+    told = service.status(layout)["secrets"]
+    assert told == {"names": ["TOKEN"], "encrypted": gen.credentials.encrypted(layout.generations / "g1")}
+    (layout.generations / "g1" / "credentials" / "TOKEN").unlink()
+    assert service.drift(layout) == ["credentials/TOKEN was changed by hand"]
+
+
+def change_ini(layout: TemporaryLayout, host: FakeHost) -> None:
+    (layout.generations / "g1" / "uwsgi.ini").write_text("[uwsgi]\n")
+
+
+def change_unit(layout: TemporaryLayout, host: FakeHost) -> None:
+    (layout.units / "shop@.service").write_text("[Service]\n")
+    host.systemctl("daemon-reload")
+
+
+def change_socket(layout: TemporaryLayout, host: FakeHost) -> None:
+    (layout.units / "shop@.socket").write_text("[Socket]\nListenStream=%i\n")
+    host.systemctl("daemon-reload")
+
+
+def change_relief(layout: TemporaryLayout, host: FakeHost) -> None:
+    (layout.units / "shop-relief@.service").unlink()
+    host.systemctl("daemon-reload")
+
+
+def remove_dropin(layout: TemporaryLayout, host: FakeHost) -> None:
+    layout.dropin("shop@g1.service").unlink()
+    host.systemctl("daemon-reload")
+
+
+def remove_listen(layout: TemporaryLayout, host: FakeHost) -> None:
+    layout.dropin("shop@g1.service", "listen").unlink()
+    host.systemctl("daemon-reload")
+
+
+def forget_to_load(layout: TemporaryLayout, host: FakeHost) -> None:
+    stored = layout.generations / "g1" / "units" / "app@.service"
+    (layout.units / "shop@.service").write_text("[Service]\n")
+    host.systemctl("daemon-reload")
+    (layout.units / "shop@.service").write_text(stored.read_text())
+
+
+def stop(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.systemctl("stop", "shop@g1.service")
+
+
+def crash(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.crash("shop@g1.service")
+
+
+def disable(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.systemctl("disable", "shop@g1.service")
+
+
+def disable_socket(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.systemctl("disable", SOCKET)
+
+
+def stop_socket(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.systemctl("stop", SOCKET)
+
+
+def lose_socket(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.lose_descriptor()
+
+
+def start_another(layout: TemporaryLayout, host: FakeHost) -> None:
+    layout.socket_dropin(ADDRESS).write_text(gen.socket_activates("shop@g0.service"))
+
+
+def start_nothing_in_particular(layout: TemporaryLayout, host: FakeHost) -> None:
+    layout.socket_dropin(ADDRESS).unlink()
+
+
+def open_another(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.systemctl("start", f"shop@{OTHER}.socket")
+
+
+def stray(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.systemctl("start", "shop@g0.service")
+
+
+def relieve(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.systemctl("start", "shop-relief@g1.service")
+
+
+def lose_stats(layout: TemporaryLayout, host: FakeHost) -> None:
+    (layout.runtime / "g1" / "g1.stats").unlink()
+
+
+def lose_health(layout: TemporaryLayout, host: FakeHost) -> None:
+    (layout.runtime / "g1" / "g1.sock").unlink()
+    # Not a socket.
+    (layout.runtime / "g1" / "g1.sock").touch()
+
+
+def lie(layout: TemporaryLayout, host: FakeHost) -> None:
+    (layout.runtime / "g1.pid").write_text("1\n")
+
+
+def give_away(layout: TemporaryLayout, host: FakeHost) -> None:
+    os.chown(layout.runtime, 1, 1)
+
+
+def no_pidfile(layout: TemporaryLayout, host: FakeHost) -> None:
+    layout.pidfile.unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (change_ini, "uwsgi.ini was changed by hand"),
+        (change_unit, "/shop@.service is not what the generation wants"),
+        (change_socket, "/shop@.socket is not what the generation wants"),
+        (change_relief, "/shop-relief@.service is not what the generation wants"),
+        (remove_dropin, "/shop@g1.service.d/generation.conf is not what the generation wants"),
+        (remove_listen, "/shop@g1.service.d/listen.conf is not what the generation wants"),
+        (forget_to_load, "shop@g1.service was changed and not loaded"),
+        (stop, "shop@g1.service is inactive"),
+        (crash, "shop@g1.service is activating"),
+        (disable, "shop@g1.service does not start at boot"),
+        (disable_socket, f"{SOCKET} is active and disabled"),
+        (stop_socket, f"{SOCKET} is inactive and enabled"),
+        (lose_socket, f"nobody listens on {ADDRESS}"),
+        (start_another, f"{SOCKET} does not start shop@g1.service"),
+        (start_nothing_in_particular, f"{SOCKET} does not start shop@g1.service"),
+        (open_another, f"shop@{OTHER}.socket is open beside it"),
+        (stray, "generation g0 runs beside the current one"),
+        (relieve, "shop-relief@g1.service of a broken restart runs"),
+        (lose_stats, "shop@g1.service has lost its sockets in {runtime}/g1"),
+        (lose_health, "shop@g1.service has lost its sockets in {runtime}/g1"),
+        (give_away, "/run/shop can be written by others than root"),
+        (lie, "/run/shop/shop.pid does not name the serving master"),
+        (no_pidfile, "/run/shop/shop.pid does not name the serving master"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_whatever_differs_from_the_deploy_is_told(
+    layout: TemporaryLayout, serving: FakeHost, spoil: Callable[[TemporaryLayout, FakeHost], None], words: str
+) -> None:
+    spoil(layout, serving)
+    found = service.drift(layout)
+    assert len(found) == 1 and found[0].endswith(words.format(runtime=layout.runtime)), found
+
+
+def test_a_socket_on_another_address_is_told(layout: TemporaryLayout, serving: FakeHost) -> None:
+    manifest = layout.generations / "g1" / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "listen": OTHER}))
+    assert service.drift(layout) == [
+        f"shop@{OTHER}.socket is inactive and disabled",
+        f"{SOCKET} is open beside it",
+    ]
+
+
+def test_a_socket_whose_unit_file_is_gone_is_absent(layout: TemporaryLayout, serving: FakeHost) -> None:
+    serving.systemctl("stop", SOCKET)
+    serving.systemctl("disable", SOCKET)
+    (layout.units / "shop@.socket").unlink()
+    serving.systemctl("daemon-reload")
+    assert f"{SOCKET} is inactive and absent" in service.drift(layout)
+
+
+def test_the_open_units_are_named_the_sockets_first(layout: TemporaryLayout, host: FakeHost) -> None:
+    assert service.open_units(layout) == []
+    host.serve("g1")
+    host.systemctl("start", "shop-relief@g1.service")
+    host.systemctl("start", f"shop@{OTHER}.socket")
+    host.systemctl("start", "shop-canary@g1.service")
+    assert service.open_units(layout) == [
+        SOCKET, f"shop@{OTHER}.socket", "shop@g1.service", "shop-relief@g1.service",
+    ]  # fmt: skip
+    host.systemctl("stop", "shop@*.socket", "shop-relief@g1.service")
+    # systemd still remembers what the service names.
+    assert systemd.sockets(layout) == {ADDRESS: "inactive"}
+    assert service.open_units(layout) == ["shop@g1.service"]
+
+
+@pytest.mark.parametrize(("address", "listens"), [("127.0.0.1", True), ("0.0.0.0", True), ("127.0.0.2", False)])
+def test_the_kernel_is_asked_who_listens(address: str, listens: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert service.listening(f"{address}:{port}") is listens
+    assert service.listening(f"127.0.0.1:{port}") is False
+
+
+# Status.
+
+
+def stats(pid: int, workers: int, cores: int) -> dict[str, Any]:
+    """Return what uWSGI's stats server tells, less what nobody reads."""
+    return {
+        "listen_queue": 3,
+        "sockets": [{"name": ":8040", "max_queue": 0}, {"name": "/run/x.sock", "max_queue": 4096}],
+        "workers": [
+            {
+                "pid": pid,
+                "requests": 10,
+                "exceptions": 1,
+                "respawn_count": 1,
+                "cores": [{"in_request": int(core == 0)} for core in range(cores)],
+            }
+            for _ in range(workers)
+        ],
+    }
+
+
+def observe(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch, document: dict[str, Any]) -> dict[str, Any]:
+    asked: list[Path] = []
+    monkeypatch.setattr(service, "read_stats", lambda path: asked.append(path) or parse_stats(document))
+    found = service.status(layout)
+    assert asked == [layout.runtime / "g1" / "g1.stats"]
+    return found
+
+
+def test_the_status_is_what_systemd_the_stats_and_the_kernel_tell(
+    layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = observe(layout, monkeypatch, stats(os.getpid(), workers=2, cores=500))
+    pid = serving.active["shop@g1.service"]
+    wanted = {
+        "generation": "g1",
+        "state": "active",
+        "restarts": 0,
+        "main_pid": pid,
+        "pidfile_pid": pid,
+        "pidfile_true": True,
+        "configured": {"mode": "gevent", "processes": 4, "cores": 3000},
+        "since": "Tue 2026-11-24 06:40:46 UTC",
+        "kept": ["g1"],
+        "rollback": None,
+        "secrets": {"names": [], "encrypted": None},
+        "lock": None,
+        "mode": "gevent",
+        "workers": 2,
+        "workers_busy": 2,
+        "busy": 2,
+        "cores_per_worker": 500,
+        "requests": 20,
+        "exceptions": 2,
+        "listen_queue": 3,
+        "backlog": 4096,
+        "capacity": 5096,
+    }
+    assert {name: found[name] for name in wanted} == wanted
+    assert found["threads_per_worker"] >= 1
+    assert found["rss_mb"] > 1
+
+
+@pytest.mark.parametrize(("threads", "mode"), [(8, "threads"), (11, "threads"), (7, "gevent"), (1, "gevent")])
+def test_as_many_threads_as_cores_are_threads_mode(
+    layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch, threads: int, mode: str
+) -> None:
+    monkeypatch.setattr(service, "_threads", lambda pid: threads)
+    found = observe(layout, monkeypatch, stats(os.getpid(), workers=1, cores=8))
+    assert (found["mode"], found["threads_per_worker"]) == (mode, threads)
+
+
+def test_a_worker_that_just_ended_is_no_error(
+    layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    assert observe(layout, monkeypatch, stats(gone.pid, workers=1, cores=8))["rss_mb"] == 0
+
+
+def test_a_service_that_is_down_is_told_without_asking_it(
+    layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving.systemctl("stop", "shop@g1.service")
+    monkeypatch.setattr(service, "read_stats", lambda path: pytest.fail("nobody is there to be asked"))
+    found = service.status(layout)
+    assert (found["state"], found["mode"], found["main_pid"], found["pidfile_pid"]) == ("inactive", None, 0, None)
+    assert found["pidfile_true"]
+
+
+def test_before_the_first_deploy_there_is_a_status_too(layout: TemporaryLayout, host: FakeHost) -> None:
+    found = service.status(layout)
+    assert (found["generation"], found["state"], found["kept"]) == (None, "inactive", [])
+    assert (found["rollback"], found["lock"]) == (None, None)
+
+
+def test_the_status_tells_who_changes_it_and_where_a_rollback_would_go(
+    layout: TemporaryLayout, serving: FakeHost
+) -> None:
+    run = {"who": "root@controller", "home": "controller", "pid": 7, "start": "1", "since": "now", "what": "deploy"}
+    serving.serve("g2")
+    serving.systemctl("stop", SOCKET, "shop@g2.service")
+    reservation.reserve(layout, run)
+    found = service.status(layout)
+    assert (found["rollback"], found["lock"], found["kept"]) == ("g1", run, ["g2", "g1"])
+
+
+def test_a_worker_with_a_request_is_busy_however_many_it_has(
+    layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = stats(os.getpid(), workers=3, cores=4)
+    for core in document["workers"][0]["cores"]:
+        core["in_request"] = 1
+    for core in document["workers"][1]["cores"]:
+        core["in_request"] = 0
+    found = observe(layout, monkeypatch, document)
+    assert (found["workers_busy"], found["busy"]) == (2, 5)
+
+
+# Stats that do not answer.
+
+
+def test_stats_that_nobody_serves_do_not_hide_what_systemd_tells(layout: TemporaryLayout, serving: FakeHost) -> None:
+    found = service.status(layout)
+    assert (found["state"], found["main_pid"]) == ("active", serving.active["shop@g1.service"])
+    assert (found["mode"], "workers" in found) == (None, False)
+    assert found["configured"]["mode"] == "gevent"
+    # The fake's socket has nobody behind it.
+    path = layout.runtime / "g1" / "g1.stats"
+    assert found["stats_error"] == f"uWSGI's stats do not answer: Connection refused ({path})"
+
+
+def test_stats_that_are_silent_are_not_waited_for_for_ever(
+    layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch, short_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(short_path / "g1.stats"))
+        silent.listen()
+        read = service.read_stats
+        monkeypatch.setattr(service, "read_stats", lambda path: read(short_path / path.name, timeout=0.1))
+        found = service.status(layout)
+    assert found["state"] == "active"
+    assert found["stats_error"].startswith("uWSGI's stats do not answer: timed out after 0.1 s (")
+
+
+def test_stats_that_end_halfway_are_told(
+    layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch, short_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(short_path / "g1.stats"))
+        server.listen()
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b'{"workers": [')
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        read = service.read_stats
+        monkeypatch.setattr(service, "read_stats", lambda path: read(short_path / path.name, timeout=5))
+        found = service.status(layout)
+        thread.join()
+    assert found["stats_error"].startswith("uWSGI's stats do not answer: not JSON: Expecting value")
+
+
+# systemd's command line.
+
+
+def test_a_refusal_of_systemctl_is_told_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        systemd,
+        "capture",
+        lambda command, timeout: subprocess.CompletedProcess(command, 5, "", "Unit x not found.\n"),
+    )
+    with pytest.raises(SystemdError, match=r"^`systemctl start x` failed: Unit x not found\.$"):
+        systemd.systemctl("start", "x")
+
+
+def test_a_systemctl_that_takes_too_long_is_told() -> None:
+    with pytest.raises(SystemdError, match=r"`sleep 5` did not end within 0 s"):
+        systemd._run("sleep", "5", timeout=0.05)
+
+
+def test_units_and_properties_are_read_as_systemctl_prints_them(
+    layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # From systemd 252.
+    printed = {
+        "list-units": (
+            "shop@3f2a90c1d5e7.service loaded    active   running shop: generation 3f2a90c1d5e7\n"
+            "shop@79ef0d3abb03.service not-found failed   failed  shop@79ef0d3abb03.service\n"
+        ),
+        "show": "Listen=0.0.0.0:8040 (Stream)\nActiveState=active\nUnitFileState=\n",
+    }
+    monkeypatch.setattr(
+        systemd,
+        "capture",
+        lambda command, timeout: subprocess.CompletedProcess(command, 0, printed[command[1]], ""),
+    )
+    assert systemd.instances(layout) == {"3f2a90c1d5e7": "active", "79ef0d3abb03": "failed"}
+    assert systemd.show("shop@0.0.0.0:8040.socket", "ActiveState", "Listen") == {
+        "Listen": "0.0.0.0:8040 (Stream)",
+        "ActiveState": "active",
+        "UnitFileState": "",
+    }
+
+
+def test_addresses_and_reliefs_are_read_as_systemctl_prints_them(
+    layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # From systemd 252.
+    printed = {
+        "shop@*.socket": (
+            "shop@0.0.0.0:8040.socket   loaded active   running shop: socket on 0.0.0.0:8040\n"
+            "shop@127.0.0.1:9000.socket loaded inactive dead    shop: socket on 127.0.0.1:9000\n"
+        ),
+        "shop-relief@*.service": "shop-relief@3f2a90c1d5e7.service loaded deactivating stop-sigterm shop: relief\n",
+        "shop@*.service": (
+            "shop@3f2a90c1d5e7.service loaded inactive     dead         shop: generation 3f2a90c1d5e7\n"
+            "shop@79ef0d3abb03.service loaded activating   auto-restart shop: generation 79ef0d3abb03\n"
+            "shop@8a16f2fd6ec0.service loaded failed       failed       shop: generation 8a16f2fd6ec0\n"
+        ),
+    }
+    monkeypatch.setattr(
+        systemd,
+        "capture",
+        lambda command, timeout: subprocess.CompletedProcess(command, 0, printed[command[-1]], ""),
+    )
+    assert systemd.sockets(layout) == {"0.0.0.0:8040": "active", "127.0.0.1:9000": "inactive"}
+    assert systemd.relieving(layout) == ["3f2a90c1d5e7"]
+    assert systemd.running(layout) == ["79ef0d3abb03"]
+
+
+# The journal.
+
+
+def test_the_end_of_the_journal_is_the_last_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+    # From systemd 252.
+    output = "-- cursor: as somebody logged it\nx\n-- cursor: s=30a33d;i=7fe;b=36305c;m=370853c83;t=66102d;x=de5834\n"
+
+    def run(command: tuple[str, ...], timeout: float) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, output, "")
+
+    monkeypatch.setattr(systemd, "capture", run)
+    assert systemd.cursor() == "s=30a33d;i=7fe;b=36305c;m=370853c83;t=66102d;x=de5834"
+    assert "--show-cursor" in asked[0]
+    output = ""
+    assert systemd.cursor() is None
+
+
+def test_a_journal_without_a_cursor_is_read_from_its_end(host: FakeHost) -> None:
+    for number in range(30):
+        host._write("shop@g1.service", str(number))
+    assert systemd.journal("shop@g1.service", 3) == ["27", "28", "29"]
+
+
+def test_a_journal_is_read_from_a_cursor_on_its_last_lines(host: FakeHost) -> None:
+    host._write("shop@g1.service", "before")
+    host._write("other.service", "noise")
+    end = systemd.cursor()
+    for number in range(30):
+        host._write("shop@g1.service", str(number))
+    host._write("other.service", "noise")
+    assert systemd.journal("shop@g1.service", 3, end) == ["27", "28", "29"]
+    assert systemd.journal("shop@g1.service", 100, end) == [str(number) for number in range(30)]
+    assert systemd.journal("shop@none.service", 100, end) == []

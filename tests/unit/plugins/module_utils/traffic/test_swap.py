@@ -1,0 +1,1233 @@
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import files
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.systemd import SystemdError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import service
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import swap as swap_module
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import (
+    Swap,
+    SwapError,
+    longest_stop,
+    prune,
+    stop_all,
+)
+
+from tests.support.fake_host import ADDRESS, FakeHost, RefusedError, TemporaryLayout, write_generation
+
+# What a start that succeeded and a health check look like among the actions.
+CANARY = ["start shop-canary@new.service", "health shop-canary/new", "stop shop-canary@*.service"]
+START = ["start shop@new.service", "health shop/new"]
+SOCKET = f"shop@{ADDRESS}.socket"
+OTHER = "0.0.0.0:9000"
+
+
+def failing(layout: TemporaryLayout, new: str, **options: Any) -> str:
+    """Swap, and return the message of the failure that is expected."""
+    with pytest.raises(SwapError) as caught:
+        Swap(layout, new, **options).run()
+    return str(caught.value)
+
+
+def in_order(actions: list[str], *wanted: str) -> bool:
+    """Tell whether these actions were taken in this order, whatever else happened between them."""
+    rest = iter(actions)
+    return all(action in rest for action in wanted)
+
+
+def edit_by_hand(layout: TemporaryLayout, host: FakeHost) -> None:
+    """Change a unit that serves, as somebody does who knows better, and have systemd load it."""
+    (layout.units / "shop@.service").write_text("[Service]\nRestart=always\n[Install]\nWantedBy=multi-user.target\n")
+    host.systemctl("daemon-reload")
+    host.events.clear()
+
+
+# A swap that succeeds.
+
+
+def test_the_first_deploy_tries_a_canary_then_serves_and_starts_at_boot(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    write_generation(layout, "new")
+    assert Swap(layout, "new").run() is True
+    assert in_order(host.actions, *CANARY, *START, "enable shop@new.service", f"enable {SOCKET}")
+    assert host.answering() == {"new"}
+    assert layout.current_generation() == "new"
+    assert host.pidfile_pid() == host.active["shop@new.service"]
+    assert host.enabled() == {"shop@new.service", SOCKET}
+    assert gen.kept(layout) == ["new"]
+
+
+def test_the_canary_answers_before_the_new_generation_is_started_beside_the_old_one(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("old")
+    write_generation(layout, "new")
+    Swap(layout, "new").run()
+    assert in_order(host.actions, *CANARY, *START)
+
+
+def test_the_new_generation_is_healthy_before_the_old_one_is_stopped(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    write_generation(layout, "new")
+    assert Swap(layout, "new").run() is True
+    assert in_order(host.actions, *START, "stop shop@old.service")
+    assert host.actions.count("stop shop@old.service") == 1
+    assert not [action for action in host.actions if action.startswith("stop") and ".socke" in action]
+    assert host.answering() == {"new"}
+
+
+def test_the_pointers_name_the_new_generation_before_the_old_one_is_stopped(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("old")
+    write_generation(layout, "new")
+    Swap(layout, "new").run()
+    for untouched in (*CANARY, *START):
+        assert host.event(untouched)[1:] == ("old", "old.pid"), untouched
+    assert host.event("stop shop@old.service")[1:] == ("new", "new.pid")
+    assert in_order(
+        host.actions, "disable shop@old.service", "enable shop@new.service", "daemon-reload", "stop shop@old.service"
+    )
+    assert host.pidfile_pid() == host.active["shop@new.service"]
+    assert "Service=shop@new.service" in layout.socket_dropin(ADDRESS).read_text()
+
+
+def test_the_units_that_serve_are_not_touched_before_the_canary_has_answered(
+    layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.serve("old")
+    before = host.unit_files()
+    seen: dict[str, dict[str, str]] = {}
+
+    def look(path: Path, *_: Any) -> None:
+        seen.setdefault(path.parent.name, host.unit_files())
+
+    monkeypatch.setattr(swap_module, "await_health", look)
+    write_generation(layout, "new")
+    Swap(layout, "new").run()
+    changed = {name for name, content in seen["shop-canary"].items() if before.get(name) != content}
+    assert changed == {"units/shop-canary@.service", "units/shop-canary@new.service.d/generation.conf"}
+
+
+def test_the_health_check_asks_the_private_socket_for_what_the_manifest_says(
+    layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(swap_module, "await_health", lambda *arguments: asked.append(arguments[:-1]))
+    write_generation(layout, "new", health={"path": "/alive", "status": 204, "timeout": 7, "host": "shop.test"})
+    Swap(layout, "new").run()
+    assert asked == [
+        (layout.canary_runtime / "new.sock", "/alive", 204, 7.0, "shop.test"),
+        (layout.runtime / "new/new.sock", "/alive", 204, 7.0, "shop.test"),
+    ]
+
+
+def test_each_step_is_timed(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    write_generation(layout, "new")
+    swap = Swap(layout, "new")
+    swap.run()
+    assert list(swap.steps) == ["canary", "start", "stop_old"]
+
+
+def test_an_old_instance_that_had_to_be_killed_does_not_stay_among_the_failed(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("old")
+    write_generation(layout, "new")
+    # As systemd leaves a unit that did not end in time.
+    host.failed.add("shop@slow.service")
+    Swap(layout, "new").run()
+    assert host.failed == set()
+
+
+def test_without_a_canary_the_generation_is_started_at_once(layout: TemporaryLayout, host: FakeHost) -> None:
+    write_generation(layout, "new")
+    Swap(layout, "new", canary=False).run()
+    assert not [action for action in host.actions if "canary" in action]
+    assert host.answering() == {"new"}
+
+
+def test_a_swap_to_what_serves_already_changes_nothing(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    units = host.unit_files()
+    assert Swap(layout, "same").run() is False
+    assert host.unit_files() == units
+    assert not [action for action in host.actions if action.startswith(("stop", "enable", "disable", "daemon"))]
+
+
+def test_every_other_generation_that_runs_is_stopped(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    write_generation(layout, "stray")
+    host.systemctl("start", "shop@stray.service")
+    write_generation(layout, "new")
+    Swap(layout, "new").run()
+    assert host.running() == {"new"}
+
+
+def test_a_generation_that_does_not_run_is_tried_and_started_again(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    host.systemctl("stop", SOCKET, "shop@same.service")
+    assert Swap(layout, "same").run() is True
+    assert in_order(host.actions, "start shop-canary@same.service", f"start {SOCKET}", "start shop@same.service")
+    assert host.answering() == {"same"}
+    assert host.pidfile_pid() == host.active["shop@same.service"]
+
+
+def test_a_rollback_is_the_same_path(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("first")
+    host.serve("second")
+    assert Swap(layout, "first").run() is True
+    assert in_order(
+        host.actions, "start shop-canary@first.service", "start shop@first.service", "stop shop@second.service"
+    )
+    assert host.answering() == {"first"}
+    assert gen.kept(layout) == ["first", "second"]
+
+
+def test_a_generation_that_is_not_there_is_refused_and_the_kept_ones_are_named(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("first")
+    host.serve("second")
+    with pytest.raises(SwapError, match="generation gone is not on this host; kept are: second, first"):
+        Swap(layout, "gone")
+
+
+# A swap that fails.
+
+
+def test_a_failing_canary_leaves_the_old_generation_untouched(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    before = host.everything()
+    write_generation(layout, "new", release="r2", venv="v2")
+    host.refused.add("shop-canary@new.service")
+    failing(layout, "new")
+    assert host.everything() == before
+    assert layout.current_generation() == "old"
+    assert host.answering() == {"old"}
+    assert not [action for action in host.actions if action.startswith("stop shop@old")]
+
+
+@pytest.mark.parametrize("unit", ["shop-canary@new.service", "shop@new.service"])
+def test_nothing_remains_of_a_generation_that_failed(layout: TemporaryLayout, host: FakeHost, unit: str) -> None:
+    host.serve("old")
+    write_generation(layout, "new", release="r2", venv="v2")
+    host.refused.add(unit)
+    failing(layout, "new")
+    assert not (layout.generations / "new").exists()
+    for own in (layout.service("new"), layout.canary("new"), layout.relief("new")):
+        assert not layout.dropin(own).parent.exists()
+    assert [path.name for path in layout.releases.iterdir()] == ["r1"]
+    assert [path.name for path in layout.venvs.iterdir()] == ["v1"]
+    assert not host.failed
+    assert host.running() == {"old"}
+
+
+@pytest.mark.parametrize("reason", ["systemd", "health"])
+def test_a_failing_start_restores_the_units_of_the_old_generation(
+    layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    host.serve("old")
+    before = host.unit_files()
+    write_generation(layout, "new")
+    if reason == "systemd":
+        host.refused.add("shop@new.service")
+    else:
+        monkeypatch.setattr(
+            swap_module,
+            "await_health",
+            lambda path, *_: "GET /healthz answered 500" if path.parent == layout.runtime / "new" else None,
+        )
+    failing(layout, "new")
+    assert host.unit_files() == before
+    assert host._loaded_text("shop@old.service") == host._stored_text("shop@old.service")
+    assert host.answering() == {"old"}
+    assert not [action for action in host.actions if action.startswith("stop shop@old")]
+    assert (layout.current_generation(), host.pidfile_pid()) == ("old", host.active["shop@old.service"])
+
+
+@pytest.mark.parametrize("unit", ["shop-canary@new.service", "shop@new.service"])
+def test_a_first_deploy_that_fails_leaves_no_unit_file(layout: TemporaryLayout, host: FakeHost, unit: str) -> None:
+    write_generation(layout, "new")
+    host.refused.add(unit)
+    failing(layout, "new")
+    assert host.unit_files() == {}
+    assert host.enabled() == set()
+    assert host.active == {}
+    assert layout.current_generation() is None
+    assert not (layout.generations / "new").exists()
+
+
+def test_the_canary_is_stopped_whatever_it_answered(layout: TemporaryLayout, host: FakeHost) -> None:
+    write_generation(layout, "new")
+    host.sick["new"] = "GET /healthz answered 500 instead of 200: {}"
+    failing(layout, "new")
+    assert in_order(host.actions, *CANARY, "reset-failed shop-canary@*.service")
+
+
+def test_the_message_tells_the_generation_the_problem_and_the_last_log_lines(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    write_generation(layout, "new")
+    host.refused.add("shop-canary@new.service")
+    host.log["shop-canary@new.service"] = [
+        "*** Operational MODE: preforking+async ***",
+        'unable to find "application" callable in file run.py',
+        "*** no app loaded. GAME OVER ***",
+    ]
+    message = failing(layout, "new")
+    first, *rest = message.splitlines()
+    assert first.startswith("generation new (gevent) does not serve: flask_uwsgi_callable=app: no such name in ")
+    assert rest == [
+        "Its last log lines:",
+        '    unable to find "application" callable in file run.py',
+    ]
+
+
+def test_the_message_blots_out_what_the_application_tells_of_its_secrets(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    write_generation(layout, "new", secrets={"TOKEN": "s3cr3t-v4lue"})
+    host.refused.add("shop-canary@new.service")
+    host.log["shop-canary@new.service"] = ["RuntimeError: no login with s3cr3t-v4lue", "unable to load app 0 (…)"]
+    message = failing(layout, "new")
+    assert "s3cr3t" not in message and message.count("RuntimeError: no login with ********") == 2
+
+
+def test_without_a_known_cause_the_message_is_what_the_health_check_got(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    write_generation(layout, "new")
+    host.sick["new"] = "GET /healthz answered 503 instead of 200: warming up"
+    assert "does not serve: GET /healthz answered 503 instead of 200: warming up" in failing(layout, "new")
+
+
+def test_what_was_logged_before_the_start_is_not_told(layout: TemporaryLayout, host: FakeHost) -> None:
+    write_generation(layout, "new")
+    host._write("shop-canary@new.service", "ValueError: of last week")
+    host._write("other.service", "logged since")
+    host.refused.add("shop-canary@new.service")
+    host.log["shop-canary@new.service"] = ["first", "second"]
+    message = failing(layout, "new")
+    assert "last week" not in message
+    assert message.splitlines()[-2:] == ["    first", "    second"]
+
+
+def test_the_log_that_is_told_is_its_end_however_much_there_is(layout: TemporaryLayout, host: FakeHost) -> None:
+    write_generation(layout, "new")
+    host.refused.add("shop-canary@new.service")
+    host.log["shop-canary@new.service"] = [f"line {number}" for number in range(500)]
+    assert failing(layout, "new").splitlines()[-1] == "    line 499"
+
+
+class Interruption:
+    """Raises an error once, at the n-th time that the swap asks systemd, writes a file or makes a link.
+
+    Args:
+        monkeypatch: puts it in between.
+        error: what to raise.
+        at: the time, from 0 on.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: BaseException, at: int) -> None:
+        self.error, self.left = error, at
+        self.raised = False
+        # Whether the new generation had taken over by then.
+        self.finishing = self.late = False
+        places = [(swap_module.systemd, "_run"), (files, "put"), (files, "link")]
+        places += [(gen, "mark_served"), (swap_module.runtime, "point_pidfile"), (swap_module.runtime, "claim")]
+        for owner, name in places:
+            monkeypatch.setattr(owner, name, self._around(getattr(owner, name)))
+        finish = Swap._finish
+
+        def finishing(swap: Swap, *steps: Any) -> bool:
+            self.finishing = True
+            return finish(swap, *steps)
+
+        monkeypatch.setattr(Swap, "_finish", finishing)
+
+    def _around(self, real: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            self.left -= 1
+            if self.left < 0 and not self.raised:
+                self.raised, self.late = True, self.finishing
+                raise self.error
+            return real(*arguments, **options)
+
+        return call
+
+
+ERRORS = [
+    UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid continuation byte"),
+    SystemdError("`systemctl` did not end within 90 s"),
+    OSError(errno.ENOSPC, "No space left on device"),
+    KeyError("workers"),
+    KeyboardInterrupt(),
+    SystemExit(143),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["new", "served", "elsewhere"])
+def test_whatever_happens_at_any_step_the_old_generation_serves_alone(tmp_path: Path, target: str) -> None:
+    for at in range(200):
+        error = ERRORS[at % len(ERRORS)]
+        layout = TemporaryLayout.below(tmp_path / str(at), "shop")
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            host = FakeHost(layout, monkeypatch)
+            host.serve("served")
+            host.serve("old")
+            if target != "served":
+                write_generation(layout, target, listen="127.0.0.1:9000" if target == "elsewhere" else ADDRESS)
+            before, history = host.everything(), gen.history(layout)
+            point = Interruption(monkeypatch, error, at)
+            try:
+                Swap(layout, target).run()
+            except SwapError as caught:
+                assert str(error).strip() in str(caught) or isinstance(error, KeyError)
+            except (KeyboardInterrupt, SystemExit) as caught:
+                assert caught is error
+            if point.late:
+                assert layout.current_generation() == target
+                assert target in host.answering("127.0.0.1:9000" if target == "elsewhere" else ADDRESS)
+            elif point.raised:
+                assert host.everything() == before, at
+                assert gen.history(layout) == history
+                assert host.running() == {"old"}
+                assert (layout.generations / target).exists() == (target == "served")
+            else:
+                assert at > 30, "nothing was interrupted"
+                return
+    raise AssertionError("the swap never ended")
+
+
+def test_a_first_deploy_that_is_interrupted_at_any_step_leaves_nothing(tmp_path: Path) -> None:
+    for at in range(200):
+        layout = TemporaryLayout.below(tmp_path / str(at), "shop")
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            host = FakeHost(layout, monkeypatch)
+            write_generation(layout, "new")
+            point = Interruption(monkeypatch, KeyError("workers"), at)
+            try:
+                Swap(layout, "new").run()
+            except SwapError as caught:
+                assert "an unexpected error, KeyError: 'workers'" in str(caught)
+            if point.raised and not point.late:
+                assert (host.unit_files(), host.enabled(), host.active, host.pidfile_pid()) == ({}, set(), {}, None), at
+                assert layout.current_generation() is None and not (layout.generations / "new").exists()
+            elif not point.raised:
+                return
+    raise AssertionError("the swap never ended")
+
+
+def test_what_current_names_always_counts_as_served(layout: TemporaryLayout, host: FakeHost, monkeypatch: Any) -> None:
+    write_generation(layout, "new")
+    link, seen = files.link, []
+
+    def look(path: Path, target: str) -> bool:
+        seen.append(gen.served(layout, "new"))
+        return bool(link(path, target))
+
+    monkeypatch.setattr(files, "link", look)
+    Swap(layout, "new").run()
+    assert seen == [True]
+
+
+def test_an_old_one_that_does_not_stop_is_told_and_the_new_one_serves(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    write_generation(layout, "new")
+    stop = host._stop
+
+    def refuse(*units: str) -> None:
+        if "shop@old.service" in units:
+            raise RefusedError("it does not stop")
+        stop(*units)
+
+    host._stop = refuse  # type: ignore[method-assign]
+    message = failing(layout, "new")
+    assert message.startswith("generation new serves, but what was before could not be cleared away: `systemctl stop")
+    assert layout.current_generation() == "new"
+    assert host.answering() == {"new", "old"}
+    assert "generation old runs beside the current one" in service.drift(layout)
+
+
+def test_what_cannot_be_put_back_is_told_beside_the_reason(
+    layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.serve("old")
+    write_generation(layout, "new")
+    host.sick["shop/new"] = "GET /healthz answered 500 instead of 200: no"
+    monkeypatch.setattr(Swap, "_stop_new", lambda swap: swap_module.systemd.systemctl("stop", "nothing.service"))
+    message = failing(layout, "new")
+    assert "GET /healthz answered 500 instead of 200: no" in message
+    assert "It could not be put back: `systemctl stop nothing.service` failed" in message
+    # The other steps were taken all the same.
+    assert layout.current_generation() == "old" and not (layout.generations / "new").exists()
+
+
+def test_the_message_shows_what_the_application_says_as_text(layout: TemporaryLayout, host: FakeHost) -> None:
+    write_generation(layout, "new")
+    host.refused.add("shop-canary@new.service")
+    host.log["shop-canary@new.service"] = [
+        "\x1b[2J\x1b]0;owned\x07 \u202egnp",
+        "ValueError: \x1b[31mred",
+        "unable to load app 0",
+    ]
+    message = failing(layout, "new")
+    assert message.replace("\n", "").isprintable()
+    assert "    \\x1b[2J\\x1b]0;owned\\x07 \\u202egnp" in message.splitlines()
+    assert "flask_uwsgi_wsgi_file=run.py raised while it was loaded: ValueError: \\x1b[31mred." in message
+
+
+def test_a_rollback_target_that_fails_stays_on_the_host(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("first")
+    host.serve("second")
+    host.refused.add("shop-canary@first.service")
+    failing(layout, "first")
+    assert gen.kept(layout) == ["second", "first"]
+    assert host.answering() == {"second"}
+
+
+def test_the_serving_generation_is_not_removed_when_its_repair_fails(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    edit_by_hand(layout, host)
+    pid = host.active["shop@same.service"]
+    host.sick["same"] = "GET /healthz answered 500 instead of 200"
+    failing(layout, "same")
+    assert not [action for action in host.actions if action.startswith("stop shop@")]
+    assert host.active["shop@same.service"] == pid
+    assert host.answering() == {"same"}
+    assert gen.manifest(layout, "same")
+
+
+def test_a_unit_that_cannot_be_written_is_a_failure_like_others(
+    layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.serve("old")
+    before = host.unit_files()
+    write_generation(layout, "new")
+    put = files.put
+    troubles = [OSError(errno.ENOSPC, "No space left on device")]
+
+    def full_disk(path: Path, content: str) -> bool:
+        if path == layout.dropin(layout.service("new")) and troubles:
+            raise troubles.pop()
+        return put(path, content)
+
+    monkeypatch.setattr(files, "put", full_disk)
+    assert "No space left on device" in failing(layout, "new")
+    assert host.unit_files() == before
+
+
+# A restart.
+
+
+def restart(layout: TemporaryLayout, name: str) -> bool:
+    return Swap(layout, name, restart=True).run()
+
+
+def test_a_relief_serves_while_the_generation_s_own_instance_is_restarted(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("same")
+    before = host.active["shop@same.service"]
+    assert restart(layout, "same") is True
+    assert in_order(
+        host.actions,
+        "start shop-relief@same.service",
+        "health shop-relief/same",
+        "restart shop@same.service",
+        "health shop/same",
+        "stop shop-relief@same.service",
+    )
+    assert host.active["shop@same.service"] > before
+    assert host.answering() == {"same"}
+    assert "shop-relief@same.service" not in host.active
+    assert service.drift(layout) == []
+
+
+def test_the_pidfile_names_whoever_serves_during_a_restart(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    restart(layout, "same")
+    pointed = {event.what: event.pidfile for event in host.events}
+    assert pointed["health shop-relief/same"] == "same.pid"
+    assert pointed["restart shop@same.service"] == "same.relief.pid"
+    # Its own start points it back, as after a crash.
+    assert pointed["health shop/same"] == pointed["stop shop-relief@same.service"] == "same.pid"
+    assert host.pidfile_pid() == host.active["shop@same.service"]
+
+
+def test_the_pidfile_is_true_while_the_own_instance_is_down(
+    layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.serve("same")
+    seen: list[tuple[int | None, int]] = []
+    connect = host._connect
+
+    def look(after: str, busy: str = "") -> None:
+        if busy:
+            seen.append((host.pidfile_pid(), host.active["shop-relief@same.service"]))
+        connect(after, busy)
+
+    monkeypatch.setattr(host, "_connect", look)
+    restart(layout, "same")
+    assert len(seen) == 1
+    assert seen[0][0] == seen[0][1]
+
+
+def test_at_every_moment_of_a_restart_somebody_accepts(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    host.clients.add(ADDRESS)
+    restart(layout, "same")
+    assert "restart shop@same.service" in host.actions
+    assert host.waited == []
+
+
+def test_at_every_moment_of_a_swap_somebody_accepts(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    host.clients.add(ADDRESS)
+    write_generation(layout, "new")
+    Swap(layout, "new").run()
+    assert host.answering() == {"new"}
+    assert host.waited == []
+
+
+def test_a_restart_has_no_canary_and_its_steps_are_timed(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    swap = Swap(layout, "same", restart=True)
+    swap.run()
+    assert list(swap.steps) == ["restart", "stop_old"]
+    assert not [action for action in host.actions if "canary" in action]
+
+
+def test_a_restart_of_what_does_not_run_is_a_start(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    host.systemctl("stop", SOCKET, "shop@same.service")
+    assert restart(layout, "same") is True
+    assert not [action for action in host.actions if "relief" in action]
+    assert host.answering() == {"same"}
+
+
+@pytest.mark.parametrize("reason", ["systemd", "health"])
+def test_a_relief_that_fails_is_stopped_and_nothing_else_is_touched(
+    layout: TemporaryLayout, host: FakeHost, reason: str
+) -> None:
+    host.serve("same")
+    before = host.everything()
+    if reason == "systemd":
+        host.refused.add("shop-relief@same.service")
+    else:
+        host.sick["shop-relief/same"] = "GET /healthz answered 500 instead of 200"
+    with pytest.raises(SwapError, match=r"generation same .* does not serve"):
+        restart(layout, "same")
+    assert in_order(host.actions, "stop shop-relief@same.service", "reset-failed shop-relief@*.service")
+    assert [action for action in host.actions if action.startswith(("stop", "restart"))] == [
+        "stop shop-relief@same.service"
+    ]
+    assert host.everything() == before
+    assert not host.failed
+
+
+@pytest.mark.parametrize("reason", ["systemd", "health"])
+def test_an_own_instance_that_fails_to_restart_leaves_the_relief_at_work(
+    layout: TemporaryLayout, host: FakeHost, reason: str
+) -> None:
+    host.serve("same")
+    host.clients.add(ADDRESS)
+    if reason == "systemd":
+        host.refused.add("shop@same.service")
+    else:
+        host.sick["shop/same"] = "GET /healthz answered 500 instead of 200"
+    with pytest.raises(SwapError, match=r"generation same .* does not serve"):
+        restart(layout, "same")
+    assert "shop-relief@same.service" in host.active
+    assert host.waited == []
+    assert layout.current_generation() == "same"
+    assert f"{layout.relief('same')} of a broken restart runs" in service.drift(layout)
+    if reason == "systemd":
+        assert host.pidfile_pid() == host.active["shop-relief@same.service"]
+
+
+def test_an_own_instance_that_is_sick_after_its_restart_serves_nobody(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    host.clients.add(ADDRESS)
+    host.sick["shop/same"] = "GET /healthz answered 500 instead of 200"
+    with pytest.raises(SwapError):
+        restart(layout, "same")
+    assert {unit for unit, inherited in host.inherited.items() if inherited} == {"shop-relief@same.service"}
+    assert host.pidfile_pid() == host.active["shop-relief@same.service"]
+    assert host.waited == []
+
+
+def test_after_a_restart_that_broke_the_next_one_ends_what_the_first_began(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("same")
+    host.clients.add(ADDRESS)
+    host.refused.add("shop@same.service")
+    with pytest.raises(SwapError):
+        restart(layout, "same")
+    host.refused.clear()
+    assert Swap(layout, "same").run() is True
+    assert service.drift(layout) == []
+    assert host.answering() == {"same"}
+    assert host.pidfile_pid() == host.active["shop@same.service"]
+    assert host.waited == []
+
+
+def test_another_generation_takes_over_from_a_relief(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    host.clients.add(ADDRESS)
+    host.refused.add("shop@old.service")
+    with pytest.raises(SwapError):
+        restart(layout, "old")
+    write_generation(layout, "new")
+    Swap(layout, "new").run()
+    assert host.answering() == {"new"}
+    assert service.drift(layout) == []
+    assert host.waited == []
+
+
+# A repair.
+
+
+def test_units_that_were_changed_by_hand_are_mended_and_what_was_started_from_them_is_restarted(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("same")
+    units = host.unit_files()
+    host.clients.add(ADDRESS)
+    edit_by_hand(layout, host)
+    swap = Swap(layout, "same")
+    assert swap.run() is True
+    assert list(swap.steps) == ["restart", "stop_old"]
+    assert in_order(host.actions, "daemon-reload", "start shop-relief@same.service", "restart shop@same.service")
+    assert host.unit_files() == units
+    assert service.drift(layout) == []
+    assert host.waited == []
+
+
+def test_a_unit_that_was_not_loaded_is_loaded(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    mine = layout.units / "shop@.service"
+    wanted = mine.read_text()
+    edit_by_hand(layout, host)
+    mine.write_text(wanted)
+    assert service.drift(layout) == ["shop@same.service was changed and not loaded"]
+    Swap(layout, "same").run()
+    assert service.drift(layout) == []
+
+
+def test_an_instance_that_lost_its_private_sockets_is_restarted(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    (layout.runtime / "same/same.stats").unlink()
+    assert service.drift(layout) == [f"shop@same.service has lost its sockets in {layout.runtime}/same"]
+    assert Swap(layout, "same").run() is True
+    assert "restart shop@same.service" in host.actions
+    assert service.drift(layout) == []
+
+
+def test_a_repair_of_pointers_restarts_nothing(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    before = dict(host.active)
+    layout.pidfile.unlink()
+    host.systemctl("disable", "shop@same.service")
+    host.systemctl("disable", SOCKET)
+    layout.socket_dropin(ADDRESS).write_text(gen.socket_activates("shop@other.service"))
+    assert Swap(layout, "same").run() is True
+    assert host.active == before
+    assert service.drift(layout) == []
+
+
+def test_a_crash_loop_is_told_and_the_relief_of_it_is_not_left(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    host.crash("shop@same.service")
+    for unit in (layout.canary("same"), layout.relief("same"), layout.service("same")):
+        host.refused.add(unit)
+        host.log[unit] = ["ValueError: no such queue"]
+    assert "ValueError: no such queue" in failing(layout, "same")
+    assert not host.failed
+    host.refused.clear()
+    assert Swap(layout, "same").run() is True
+    assert service.drift(layout) == []
+
+
+def test_a_socket_that_was_stopped_by_hand_is_opened_again_without_stopping_anything(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("same")
+    host.clients.add(ADDRESS)
+    host.systemctl("stop", SOCKET)
+    assert service.drift(layout) == [f"{SOCKET} is inactive and enabled"]
+    host.events.clear()
+    assert Swap(layout, "same").run() is True
+    assert in_order(
+        host.actions, f"start {SOCKET}", "start shop-relief@same.service", "restart shop@same.service",
+        "stop shop-relief@same.service",
+    )  # fmt: skip
+    assert [action for action in host.actions if action.startswith("stop")] == ["stop shop-relief@same.service"]
+    assert host.answering() == {"same"}
+    assert len(host.descriptors()) == 1
+    assert "Service=shop@same.service" in layout.socket_dropin(ADDRESS).read_text()
+    assert service.drift(layout) == []
+    # Whoever connected to what nobody accepted from yet was accepted by the relief.
+    assert set(host.waited) <= {f"start {SOCKET}"}
+
+
+def test_a_socket_that_was_opened_again_is_closed_when_the_relief_fails(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("same")
+    host.systemctl("stop", SOCKET)
+    host.refused.add("shop-relief@same.service")
+    with pytest.raises(SwapError):
+        Swap(layout, "same").run()
+    host.clients.add(ADDRESS)
+    host.systemctl("reset-failed", "nothing")
+    # Otherwise every second connection would wait in a queue from which nobody accepts.
+    assert host.waited == []
+    assert host.answering() == {"same"}
+
+
+# An address.
+
+
+def test_a_new_address_is_listened_on_and_the_old_one_is_left(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    write_generation(layout, "new", listen=OTHER)
+    assert Swap(layout, "new").run() is True
+    assert host.answering(OTHER) == {"new"}
+    assert host.sockets() == {OTHER}
+    assert host.descriptors(ADDRESS) == set()
+    assert host.enabled() == {"shop@new.service", f"shop@{OTHER}.socket"}
+    assert not layout.socket_dropin(ADDRESS).parent.exists()
+    assert service.drift(layout) == []
+
+
+def test_the_old_address_is_served_until_the_new_one_answers(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    host.clients.add(ADDRESS)
+    write_generation(layout, "new", listen=OTHER)
+    Swap(layout, "new").run()
+    closing = [action for action in host.actions if action.startswith(f"stop {SOCKET[:-1]}")]
+    assert len(closing) == 1
+    assert in_order(host.actions, *CANARY, f"start shop@{OTHER}.socket", *START, closing[0])
+    answered = host.actions.index("health shop/new")
+    ended = {closing[0], "stop shop@old.service"}
+    assert set(host.waited) & {*host.actions[: answered + 1]} - ended == set()
+
+
+def test_a_connection_to_the_old_address_does_not_bring_the_old_generation_back(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("old")
+    host.clients.add(ADDRESS)
+    write_generation(layout, "new", listen=OTHER)
+    Swap(layout, "new").run()
+    assert host.running() == {"new"}
+    assert host.descriptors(ADDRESS) == set()
+
+
+def test_another_bind_address_of_the_same_port_is_a_new_address(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    write_generation(layout, "new", listen="127.0.0.1:8040")
+    Swap(layout, "new").run()
+    assert host.answering("127.0.0.1:8040") == {"new"}
+    assert host.sockets() == {"127.0.0.1:8040"}
+    assert service.drift(layout) == []
+
+
+def test_back_to_an_address_that_was_left_is_a_new_address_too(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    host.serve("new", listen=OTHER)
+    assert Swap(layout, "old").run() is True
+    assert host.answering(ADDRESS) == {"old"}
+    assert host.sockets() == {ADDRESS}
+    assert service.drift(layout) == []
+
+
+def test_a_canary_that_fails_leaves_the_old_address_served(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    before = host.everything()
+    write_generation(layout, "new", listen=OTHER)
+    host.refused.add("shop-canary@new.service")
+    failing(layout, "new")
+    assert host.answering(ADDRESS) == {"old"}
+    assert host.everything() == before
+    assert not [action for action in host.actions if action.startswith(f"stop {SOCKET[:-1]}")]
+
+
+def test_a_start_on_a_new_address_that_fails_closes_only_that_one(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    host.clients.add(ADDRESS)
+    before = host.everything()
+    write_generation(layout, "new", listen=OTHER)
+    host.refused.add("shop@new.service")
+    failing(layout, "new")
+    assert host.answering(ADDRESS) == {"old"}
+    assert host.everything() == before
+    assert host.waited == []
+
+
+def test_a_connection_to_the_new_address_does_not_bring_back_what_failed_there(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("old")
+    before = host.everything()
+    # Those who wait for it.
+    host.clients.add(OTHER)
+    write_generation(layout, "new", listen=OTHER)
+    host.sick["shop/new"] = "GET /healthz answered 500 instead of 200"
+    failing(layout, "new")
+    assert host.everything() == before
+
+
+def test_a_connection_does_not_bring_back_a_first_deploy_that_failed(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.clients.add(ADDRESS)
+    write_generation(layout, "new")
+    host.sick["shop/new"] = "GET /healthz answered 500 instead of 200"
+    failing(layout, "new")
+    assert host.active == {}
+    assert host.crashing == set()
+
+
+def test_a_connection_does_not_bring_back_what_failed_where_the_application_was_stopped(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("old")
+    stop_all(layout)
+    host.clients.add(ADDRESS)
+    write_generation(layout, "new")
+    host.sick["shop/new"] = "GET /healthz answered 500 instead of 200"
+    failing(layout, "new")
+    assert "new" not in host.running()
+    assert layout.current_generation() == "old"
+
+
+def test_an_address_that_cannot_be_opened_leaves_the_old_one_served(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    before = host.everything()
+    write_generation(layout, "new", listen=OTHER)
+    host.refused.add(f"shop@{OTHER}.socket")
+    assert "Address already in use" in failing(layout, "new")
+    assert host.everything() == before
+
+
+def test_an_address_that_could_not_be_opened_is_forgotten(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    write_generation(layout, "new", listen=OTHER)
+    host.refused.add(f"shop@{OTHER}.socket")
+    failing(layout, "new")
+    assert not host.failed
+    assert Swap(layout, "old").run() is False
+
+
+def test_a_socket_that_lost_its_descriptor_is_drift_and_a_repair_opens_it_anew(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("aaa")
+    host.lose_descriptor()
+    assert service.drift(layout) == [f"nobody listens on {ADDRESS}"]
+    Swap(layout, "aaa").run()
+    assert host.answering() == {"aaa"}
+    assert service.drift(layout) == []
+
+
+# What settles.
+
+
+@pytest.fixture
+def settling(layout: TemporaryLayout, host: FakeHost) -> FakeHost:
+    """Write a generation whose canary is looked at for three seconds, beside one that serves."""
+    host.serve("old")
+    write_generation(layout, "new", settle=3.0)
+    return host
+
+
+def test_a_canary_is_looked_at_for_as_long_as_the_manifest_says(layout: TemporaryLayout, settling: FakeHost) -> None:
+    began = settling.clock.now
+    assert Swap(layout, "new").run() is True
+    assert 3 <= settling.clock.now - began < 4
+    assert in_order(
+        settling.actions, "start shop-canary@new.service", "health shop-canary/new", "health shop-canary/new", *START
+    )
+
+
+def test_a_canary_whose_worker_dies_soon_is_refused(layout: TemporaryLayout, settling: FakeHost) -> None:
+    before = settling.everything()
+
+    def die() -> None:
+        if settling.clock.now > 1.9:
+            settling.respawned[layout.canary_runtime / "new.stats"] = 1
+
+    settling.clock.tick = die
+    assert "a worker died, at the latest 2.0 s after the first good answer" in failing(layout, "new")
+    assert not [action for action in settling.actions if action.startswith("start shop@new")]
+    assert settling.everything() == before
+
+
+def test_a_worker_that_died_before_the_first_look_is_seen_too(layout: TemporaryLayout, settling: FakeHost) -> None:
+    settling.respawned[layout.canary_runtime / "new.stats"] = 1
+    assert "a worker died, at the latest 0.0 s after" in failing(layout, "new")
+
+
+def test_a_canary_that_answers_before_uwsgi_has_opened_its_stats_is_waited_for(
+    layout: TemporaryLayout, settling: FakeHost
+) -> None:
+    stats, hidden = layout.canary_runtime / "new.stats", layout.canary_runtime / "hidden"
+    began = settling.clock.now
+
+    def hide() -> None:
+        # From the first look on, until the canary has been watched long enough.
+        if stats.exists() and settling.clock.now < began + 5:
+            stats.rename(hidden)
+        elif hidden.exists() and settling.clock.now >= began + 5:
+            hidden.rename(stats)
+
+    settling.clock.tick = hide
+    assert Swap(layout, "new").run() is True
+    assert settling.clock.now - began > 5
+
+
+@pytest.mark.parametrize("how", ["unit", "stats"])
+def test_a_canary_that_ends_soon_is_refused(layout: TemporaryLayout, settling: FakeHost, how: str) -> None:
+    before = settling.everything()
+
+    def end() -> None:
+        settling.clock.tick = lambda: None
+        if how == "unit":
+            settling.crash("shop-canary@new.service")
+        else:
+            (layout.canary_runtime / "new.stats").unlink()
+
+    settling.clock.tick = end
+    words = {
+        "unit": "it ended 0.2 s after it had become healthy",
+        "stats": "its stats do not answer: No such file or directory",
+    }
+    assert words[how] in failing(layout, "new")
+    assert settling.everything() == before
+    assert not settling.failed
+
+
+def test_a_canary_that_is_no_longer_healthy_when_it_has_settled_is_refused(
+    layout: TemporaryLayout, settling: FakeHost
+) -> None:
+    def sicken() -> None:
+        settling.sick["shop-canary/new"] = "GET /healthz answered 500 instead of 200: leak"
+
+    settling.clock.tick = sicken
+    assert "answered 500 instead of 200: leak" in failing(layout, "new")
+    assert settling.answering() == {"old"}
+
+
+# What a swap that was killed leaves.
+
+
+def test_a_generation_that_runs_beside_the_current_one_is_not_trusted_unproven(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("old")
+    write_generation(layout, "new")
+    # Killed between its start and its health.
+    swap = Swap(layout, "new")
+    swap._install("new", gen.unit_targets(layout, "new"))
+    host.systemctl("start", "shop@new.service")
+    host.sick["shop/new"] = "GET /healthz answered 500 instead of 200"
+    failing(layout, "new")
+    assert host.answering() == {"old"}
+    assert layout.current_generation() == "old"
+
+
+def test_a_generation_that_is_ending_is_started_again(
+    layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.serve("first")
+    host.serve("second")
+    host.systemctl("start", "shop@first.service")
+    # As it is while its requests end, for a minute.
+    state = host._state
+    ending = {"shop@first.service"}
+    monkeypatch.setattr(host, "_state", lambda unit: "deactivating" if unit in ending else state(unit))
+
+    def start(*units: str) -> None:
+        for unit in units:
+            if unit in ending:
+                ending.remove(unit)
+                host._end(unit)
+            host._start(unit)
+
+    monkeypatch.setattr(host, "_start_all", start)
+    Swap(layout, "first").run()
+    assert "start shop@first.service" in host.actions
+    assert service.drift(layout) == []
+
+
+def test_a_restart_that_breaks_beside_the_current_generation_leaves_nothing(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("old")
+    before = host.everything()
+    write_generation(layout, "new")
+    swap = Swap(layout, "new", restart=True)
+    swap._install("new", gen.unit_targets(layout, "new"))
+    host.systemctl("start", "shop@new.service")
+    host.sick["shop/new"] = "GET /healthz answered 500 instead of 200"
+    with pytest.raises(SwapError):
+        swap.run()
+    assert host.everything() == before
+
+
+def test_a_swap_that_failed_does_not_hinder_the_next(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("old")
+    write_generation(layout, "bad")
+    host.refused.add("shop-canary@bad.service")
+    failing(layout, "bad")
+    write_generation(layout, "new")
+    assert Swap(layout, "new").run() is True
+
+
+# A stop.
+
+
+def test_everything_is_stopped_in_one_call_the_sockets_first(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("same")
+    host.systemctl("start", "shop-relief@same.service")
+    # Between two calls a connection would start it again.
+    host.clients.add(ADDRESS)
+    host.events.clear()
+    assert stop_all(layout)[0] is True
+    assert host.actions[0] == f"stop {SOCKET} shop@same.service shop-relief@same.service"
+    assert host.active == {}
+    assert host.enabled() == {"shop@same.service", SOCKET}
+    assert stop_all(layout)[0] is False
+    assert [action for action in host.actions[1:] if not action.startswith("journal of ")] == []
+
+
+def test_a_stop_waits_as_long_as_the_generation_with_the_longest_patience(
+    layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert longest_stop(layout) == 0
+    host.serve("first", stop_timeout=600)
+    host.serve("second", stop_timeout=30)
+    (layout.generations / "half").mkdir()
+    assert longest_stop(layout) == 600
+    waits: list[float] = []
+    run = host._run
+
+    def listen(*command: str, timeout: float) -> Any:
+        if command[:2] == ("systemctl", "stop"):
+            waits.append(timeout)
+        return run(*command, timeout=timeout)
+
+    monkeypatch.setattr(swap_module.systemd, "_run", listen)
+    stop_all(layout)
+    assert len(waits) == 1 and waits[0] > 600
+
+
+def test_a_stop_that_systemd_refuses_is_an_error(
+    layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.serve("same")
+
+    def refuse(*units: str) -> None:
+        raise RefusedError("Job for shop@same.service canceled.")
+
+    monkeypatch.setattr(host, "_stop", refuse)
+    with pytest.raises(SystemdError, match="canceled"):
+        stop_all(layout)
+
+
+# Pruning.
+
+
+def served(layout: TemporaryLayout, *names: str) -> None:
+    """Write generations with a release and an environment each, which served in this order."""
+    for name in names:
+        write_generation(layout, name, release=f"r-{name}", venv=f"v-{name}")
+        gen.mark_served(layout, name)
+
+
+def there(layout: TemporaryLayout) -> set[str]:
+    return {path.name for folder in (layout.releases, layout.venvs) for path in folder.iterdir()}
+
+
+def test_prune_keeps_as_many_as_asked_the_last_served_first(layout: TemporaryLayout) -> None:
+    served(layout, "a", "b", "c", "d", "e")
+    assert prune(layout, "e", "d", keep=3) is True
+    assert gen.kept(layout) == ["e", "d", "c"]
+    assert there(layout) == {"r-e", "r-d", "r-c", "v-e", "v-d", "v-c"}
+
+
+def test_prune_keeps_the_one_that_served_before_however_few_are_asked_for(layout: TemporaryLayout) -> None:
+    served(layout, "a", "b", "c")
+    prune(layout, "c", "b", keep=1)
+    assert gen.kept(layout) == ["c", "b"]
+
+
+def test_prune_after_a_rollback_keeps_new_and_old_although_others_served_later(layout: TemporaryLayout) -> None:
+    served(layout, "a", "b", "c", "d")
+    gen.mark_served(layout, "a")
+    prune(layout, "a", "d", keep=2)
+    assert gen.kept(layout) == ["a", "d"]
+
+
+def test_prune_removes_the_unit_settings_of_what_it_removes(layout: TemporaryLayout) -> None:
+    served(layout, "a", "b", "c")
+    for name in ("a", "c"):
+        for unit in (layout.service(name), layout.canary(name), layout.relief(name)):
+            layout.dropin(unit).parent.mkdir()
+            layout.dropin(unit).write_text("[Service]\n")
+    prune(layout, "c", "b", keep=2)
+    for unit in (layout.service, layout.canary, layout.relief):
+        assert not layout.dropin(unit("a")).parent.exists()
+        assert layout.dropin(unit("c")).is_file()
+
+
+def test_prune_removes_releases_and_environments_that_no_generation_names(layout: TemporaryLayout) -> None:
+    served(layout, "a")
+    for orphan in (layout.releases / "r-orphan", layout.releases / ".r.partial", layout.venvs / "v-orphan"):
+        orphan.mkdir()
+    assert prune(layout, "a", None, keep=3) is True
+    assert there(layout) == {"r-a", "v-a"}
+
+
+def test_prune_keeps_what_generations_share(layout: TemporaryLayout) -> None:
+    for name in ("a", "b", "c"):
+        write_generation(layout, name, release="shared", venv="shared")
+        gen.mark_served(layout, name)
+    prune(layout, "c", "b", keep=2)
+    assert there(layout) == {"shared"}
+
+
+def test_prune_with_nothing_to_do_says_so(layout: TemporaryLayout) -> None:
+    served(layout, "a", "b")
+    assert prune(layout, "b", "a", keep=3) is False
+
+
+def test_a_repair_keeps_the_rollback_target(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("first", keep=2)
+    host.serve("second", keep=2)
+    (layout.units / "shop@.service").write_text("changed by hand\n")
+    assert Swap(layout, "second").run() is True
+    assert gen.kept(layout) == ["second", "first"]
+
+
+def test_a_failed_deploy_keeps_the_rollback_target(layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("first", keep=1)
+    host.serve("second", keep=1)
+    write_generation(layout, "new", keep=1)
+    host.refused.add("shop-canary@new.service")
+    failing(layout, "new")
+    assert gen.kept(layout) == ["second", "first"]
+
+
+def test_a_stray_file_among_the_releases_does_not_break_a_deploy(layout: TemporaryLayout, host: FakeHost) -> None:
+    (layout.releases / "notes.txt").write_text("left by somebody")
+    write_generation(layout, "new")
+    assert Swap(layout, "new").run() is True

@@ -1,0 +1,546 @@
+import base64
+import hashlib
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import artifact as art
+from ansible_collections.flaskops.uwsgi.plugins.modules import release
+from ansible_collections.flaskops.uwsgi.plugins.modules.release import ReleaseError
+
+from tests.support.fake_host import manifest
+
+RunModule = Callable[..., dict[str, Any]]
+DIGEST = "d" * 64
+
+
+def wheel(folder: Path, name: str, files: dict[str, str]) -> Path:
+    """Write a pure-Python wheel by hand."""
+    info = f"{name}-1.0.dist-info"
+    contents = {
+        **files,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    rows = [f"{info}/RECORD,,"]
+    for file, content in contents.items():
+        checksum = base64.urlsafe_b64encode(hashlib.sha256(content.encode()).digest()).rstrip(b"=").decode()
+        rows.append(f"{file},sha256={checksum},{len(content)}")
+    path = folder / f"{name}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file, content in {**contents, f"{info}/RECORD": "\n".join(rows) + "\n"}.items():
+            archive.writestr(file, content)
+    return path
+
+
+# Does what the role wants of pip, in a twentieth of the time.
+MINIATURE_PIP = """
+import sys, sysconfig, zipfile
+for word in sys.argv:
+    if word.endswith(".whl"):
+        zipfile.ZipFile(word).extractall(sysconfig.get_path("purelib"))
+"""
+
+
+def real_pip() -> Path:
+    """Return the pip that Python itself brings, or skip the test."""
+    ensurepip = pytest.importorskip("ensurepip", reason="this Python has no ensurepip to take pip from")
+    folders = [Path(ensurepip.__file__).parent / "_bundled", Path("/usr/share/python-wheels")]
+    found = [path for folder in folders for path in folder.glob("pip-*.whl")]
+    if not found:
+        pytest.skip("this Python brings no wheel of pip")
+    return found[0]
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    """Pack a small application as the controller does."""
+    source = tmp_path / "source"
+    (source / "shop" / "deep").mkdir(parents=True)
+    (source / "run.py").write_text("import shop\n")
+    (source / "shop" / "__init__.py").write_text("")
+    (source / "shop" / "deep" / "data.txt").write_text("x")
+    (source / "manage.sh").write_text("#!/bin/sh\n")
+    (source / "manage.sh").chmod(0o755)
+    archive = tmp_path / "code-c1.tar.gz"
+    art.pack_code(source, art.source_files(source, []), {}, archive)
+    return archive
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> Path:
+    """Write a folder with a wheel and a miniature pip, both made by hand."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    wheel(folder, "tiny", {"tiny/__init__.py": "ANSWER = 42\n"})
+    wheel(folder, "pip", {"pip/__init__.py": "", "pip/__main__.py": MINIATURE_PIP})
+    return folder
+
+
+@pytest.fixture
+def wheelhouse(wheels: Path, tmp_path: Path) -> Path:
+    """Pack these wheels as the build host does."""
+    return pack(wheels, tmp_path / "wheelhouse-w1.tar")
+
+
+def pack(folder: Path, archive: Path) -> Path:
+    with tarfile.open(archive, "w") as tar:
+        tar.add(folder, ".")
+    return archive
+
+
+def entry(archive: Path) -> dict[str, Any]:
+    found = {"file": archive.name, "sha256": art.sha256(archive), "unpacked": 1 << 24}
+    return found | ({"pip": "pip-1.0-py3-none-any.whl"} if archive.suffix == ".tar" else {})
+
+
+def install(archive: Path, venv: Path, **more: Any) -> None:
+    release.install_wheels(archive, venv, entry(archive) | more, DIGEST)
+
+
+def unpack(archive: Path, target: Path) -> None:
+    release.unpack_code(archive, target, entry(archive), DIGEST)
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# What was shipped.
+
+
+def test_an_archive_that_arrived_whole_is_used(code: Path) -> None:
+    assert release.checked(code.parent, entry(code)) == code
+
+
+def test_an_archive_that_was_not_shipped_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match=rf"{tmp_path}/code-x\.tar\.gz was not shipped: deploy again"):
+        release.checked(tmp_path, {"file": "code-x.tar.gz", "sha256": "0" * 64})
+
+
+def test_an_archive_that_arrived_damaged_is_removed_so_that_it_is_shipped_anew(code: Path) -> None:
+    wanted = entry(code)
+    code.write_bytes(code.read_bytes()[:-1])
+    with pytest.raises(ReleaseError) as caught:
+        release.checked(code.parent, wanted)
+    message = str(caught.value)
+    assert message.startswith("artifact archive code-c1.tar.gz arrived damaged: its SHA-256 is ")
+    assert wanted["sha256"][:16] in message
+    assert message.endswith("Nothing was unpacked. Deploy again to ship it anew")
+    assert not code.exists()
+
+
+# The code.
+
+
+@pytest.mark.usefixtures("umask")
+def test_the_code_is_unpacked_with_its_bytecode_for_all_to_read(code: Path, tmp_path: Path) -> None:
+    target = tmp_path / "releases" / "r1"
+    target.parent.mkdir()
+    unpack(code, target)
+    assert (target / "run.py").read_text() == "import shop\n"
+    assert stat.S_IMODE((target / "manage.sh").stat().st_mode) == 0o755
+    for path in (target, *target.rglob("*")):
+        wanted = 0o555 if path.is_dir() else 0o444
+        assert path.stat().st_mode & wanted == wanted, path
+        assert not path.stat().st_mode & 0o022, path
+    compiled = target / "__pycache__" / f"run.{sys.implementation.cache_tag}.pyc"
+    assert compiled.is_file()
+    # Tracebacks name the file where it is, not where it was unpacked.
+    assert str(target / "run.py").encode() in compiled.read_bytes()
+    assert left(target.parent) == ["r1"]
+
+
+def test_code_that_does_not_compile_is_unpacked_all_the_same(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "run.py").write_text("def app(\n")
+    archive = tmp_path / "code.tar.gz"
+    art.pack_code(source, [Path("run.py")], {}, archive)
+    unpack(archive, tmp_path / "r1")
+    assert (tmp_path / "r1" / "run.py").is_file()
+
+
+@pytest.mark.parametrize("damage", ["cut", "garbage"])
+def test_code_that_cannot_be_unpacked_leaves_nothing_behind(code: Path, tmp_path: Path, damage: str) -> None:
+    target = tmp_path / "releases" / "r1"
+    target.parent.mkdir()
+    content = code.read_bytes()
+    code.write_bytes(content[: len(content) // 2] if damage == "cut" else b"no archive at all")
+    with pytest.raises(ReleaseError, match=r"^code-c1\.tar\.gz cannot be unpacked: "):
+        unpack(code, target)
+    assert left(target.parent) == []
+
+
+def test_a_disk_that_fills_up_leaves_nothing_behind(
+    code: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(release.shutil, "copyfileobj", full)
+    target = tmp_path / "releases" / "r1"
+    target.parent.mkdir()
+    with pytest.raises(OSError, match="No space left"):
+        unpack(code, target)
+    assert left(target.parent) == []
+
+
+def test_what_is_left_of_an_earlier_try_is_not_in_the_way(code: Path, tmp_path: Path) -> None:
+    stale = tmp_path / "releases" / ".r1.partial"
+    stale.mkdir(parents=True)
+    (stale / "old.py").write_text("")
+    unpack(code, tmp_path / "releases" / "r1")
+    assert left(tmp_path / "releases") == ["r1"]
+    assert not (tmp_path / "releases" / "r1" / "old.py").exists()
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, mode: int = 0o644, link: str = "") -> tarfile.TarInfo:
+    found = tarfile.TarInfo(name)
+    found.type, found.mode, found.linkname, found.size = kind, mode, link, 1 if kind == tarfile.REGTYPE else 0
+    return found
+
+
+@pytest.mark.parametrize(
+    ("members", "problem"),
+    [
+        ([member("../outside")], "'../outside', which leads out of its folder"),
+        ([member("a/../../outside")], "'a/../../outside', which leads out of its folder"),
+        ([member("ABOVE/outside")], "/outside', which leads out of its folder"),
+        ([member("x", tarfile.SYMTYPE, link=".."), member("x/outside")], "'x', which is neither a file nor a folder"),
+        ([member("x", tarfile.SYMTYPE, link="y")], "'x', which is neither a file nor a folder"),
+        ([member("x", tarfile.LNKTYPE, link="/etc/passwd")], "'x', which is neither a file nor a folder"),
+        ([member("x", tarfile.CHRTYPE)], "'x', which is neither a file nor a folder"),
+        ([member("x", tarfile.FIFOTYPE)], "'x', which is neither a file nor a folder"),
+        ([member("x"), member("x")], "cannot be unpacked: [Errno 17] File exists"),
+        ([member("x"), member("x/y")], "cannot be unpacked: "),
+        ([member(str(number)) for number in range(5)], "unpacks to more than the 4 bytes that its record names"),
+    ],
+)
+@pytest.mark.parametrize("filtered", [True, False], ids=["data filter", "older Python"])
+def test_an_archive_cannot_write_outside_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, members: list[tarfile.TarInfo], problem: str, filtered: bool
+) -> None:
+    if not filtered:
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    archive = tmp_path / "evil.tar"
+    with tarfile.open(archive, "w") as tar:
+        for one in members:
+            one.name = one.name.replace("ABOVE", str(tmp_path))
+            tar.addfile(one, io.BytesIO(b"x" * one.size))
+    (tmp_path / "target").mkdir()
+    before = set(tmp_path.iterdir())
+    with pytest.raises(ReleaseError) as caught:
+        release.extract(archive, tmp_path / "target" / "x", 4)
+    assert str(caught.value).startswith("evil.tar ") and problem in str(caught.value)
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.usefixtures("umask")
+def test_no_file_of_an_archive_changes_the_account_of_who_runs_it(tmp_path: Path) -> None:
+    archive = tmp_path / "modes.tar"
+    with tarfile.open(archive, "w") as tar:
+        for name, mode in (("setuid", 0o6755), ("open", 0o666), ("closed", 0o000)):
+            one = member(name, mode=mode)
+            one.uid = one.gid = 65534
+            tar.addfile(one, io.BytesIO(b"x"))
+    release.extract(archive, tmp_path / "target", 3)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "target").iterdir()}
+    assert modes == {"setuid": 0o755, "open": 0o644, "closed": 0o644}
+    assert {path.stat().st_uid for path in (tmp_path / "target").iterdir()} == {os.getuid()}
+
+
+def test_code_that_ends_the_compiler_is_unpacked_all_the_same(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "deep.py").write_text("(" * 100_000)
+    (source / "deeper.py").write_text("x = " + "-" * 1_000_000 + "1")
+    archive = tmp_path / "code.tar.gz"
+    art.pack_code(source, [Path("deep.py"), Path("deeper.py")], {}, archive)
+    unpack(archive, tmp_path / "r1")
+    assert (tmp_path / "r1" / "deep.py").is_file()
+
+
+# The wheels.
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("umask")
+@pytest.mark.parametrize("pip", ["miniature", "real"])
+def test_wheels_are_installed_offline_with_the_pip_among_them(wheels: Path, tmp_path: Path, pip: str) -> None:
+    if pip == "real":
+        (wheels / "pip-1.0-py3-none-any.whl").unlink()
+        (wheels / "pip-9-py3-none-any.whl").write_bytes(real_pip().read_bytes())
+    venv = tmp_path / "venvs" / "w1"
+    venv.parent.mkdir()
+    name = "pip-9-py3-none-any.whl" if pip == "real" else "pip-1.0-py3-none-any.whl"
+    install(pack(wheels, tmp_path / "wheelhouse.tar"), venv, pip=name)
+    assert left(venv.parent) == ["w1"]
+    assert art.marked(venv) == DIGEST
+    code = "import tiny, importlib.util; print(tiny.ANSWER, importlib.util.find_spec('pip'))"
+    done = subprocess.run([venv / "bin/python", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "42 None\n"
+
+
+def test_wheels_that_cannot_be_installed_leave_nothing_behind(wheels: Path, tmp_path: Path) -> None:
+    (wheels / "broken-1.0-py3-none-any.whl").write_bytes(b"no zip")
+    venv = tmp_path / "venvs" / "w1"
+    venv.parent.mkdir()
+    with pytest.raises(ReleaseError, match=r"File is not a zip file$"):
+        install(pack(wheels, tmp_path / "wheelhouse.tar"), venv)
+    assert left(venv.parent) == []
+
+
+def test_a_half_made_environment_is_made_anew(wheelhouse: Path, tmp_path: Path) -> None:
+    venv = tmp_path / "venvs" / "w1"
+    (venv / "lib").mkdir(parents=True)
+    (venv / "lib" / "old").touch()
+    install(wheelhouse, venv)
+    assert not (venv / "lib" / "old").exists()
+
+
+def test_wheels_that_cannot_be_unpacked_leave_nothing_behind(tmp_path: Path) -> None:
+    venv = tmp_path / "venvs" / "w1"
+    venv.parent.mkdir()
+    archive = tmp_path / "wheelhouse.tar"
+    archive.write_bytes(b"no archive")
+    with pytest.raises(ReleaseError, match="cannot be unpacked"):
+        install(archive, venv)
+    assert left(venv.parent) == []
+
+
+def test_a_full_disk_is_recognised_in_what_pip_says() -> None:
+    with pytest.raises(OSError, match="No space left") as caught:
+        release._run("/bin/sh", "-c", "echo 'ERROR: [Errno 28] No space left on device' >&2; exit 1")
+    assert caught.value.errno == 28
+
+
+def test_a_command_that_fails_is_told_with_its_last_words() -> None:
+    with pytest.raises(ReleaseError, match=r"`/bin/sh -c…` failed: the reason$"):
+        release._run("/bin/sh", "-c", "echo the reason >&2; exit 1")
+
+
+# The module.
+
+
+def artifact(code: Path, wheelhouse: Path) -> dict[str, Any]:
+    wheels = {"id": "w1", "digest": "3" * 64, **entry(wheelhouse)}
+    return {"id": "r1", "digest": "1" * 64, "code": {"id": "c1", **entry(code)}, "wheelhouse": wheels}
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, code: Path, wheelhouse: Path) -> dict[str, Any]:
+    """Ship an artifact to a host; return the module's arguments."""
+    root = tmp_path / "opt" / "shop"
+    for folder in ("releases", "venvs", "incoming"):
+        (root / folder).mkdir(parents=True)
+    described = artifact(code, wheelhouse)
+    for archive in (code, wheelhouse):
+        archive.rename(root / "incoming" / archive.name)
+    return {
+        "app_name": "shop",
+        "base_dir": str(tmp_path / "opt"),
+        "artifact": described,
+        "incoming": str(root / "incoming"),
+    }
+
+
+@pytest.mark.slow
+def test_the_module_unpacks_an_artifact_once_and_clears_what_was_shipped(
+    run_module: RunModule, shipped: dict[str, Any], tmp_path: Path
+) -> None:
+    root = tmp_path / "opt" / "shop"
+    checked = run_module("release", check=True, **shipped)
+    assert checked["changed"] and left(root) == ["incoming", "releases", "venvs"] and left(root / "releases") == []
+    first = run_module("release", **shipped)
+    assert first["changed"], first
+    assert (first["release"], first["venv"]) == (str(root / "releases/r1"), str(root / "venvs/w1"))
+    assert left(root) == ["releases", "venvs"]
+    assert not run_module("release", **shipped)["changed"]
+
+
+@pytest.mark.slow
+def test_only_what_no_served_generation_needs_is_taken_back(
+    run_module: RunModule, shipped: dict[str, Any], tmp_path: Path
+) -> None:
+    root = tmp_path / "opt" / "shop"
+    run_module("release", **shipped)
+    absent = {**shipped, "artifact": None, "state": "absent"}
+    serving = root / "generations" / "g1"
+    serving.mkdir(parents=True)
+    (serving / "manifest.json").write_text(json.dumps(manifest(release="r0", venv="w1")))
+    (serving / ".served").write_text(json.dumps({"number": 1, "how": "deploy", "since": ""}))
+    (root / "releases" / "r0").mkdir()
+    assert run_module("release", check=True, **absent)["changed"] and left(root / "releases") == ["r0", "r1"]
+    assert run_module("release", **absent)["changed"]
+    assert left(root / "releases") == ["r0"] and left(root / "venvs") == ["w1"]
+    assert not run_module("release", **absent)["changed"]
+
+
+def test_the_module_refuses_a_damaged_archive_and_leaves_nothing(
+    run_module: RunModule, shipped: dict[str, Any], tmp_path: Path
+) -> None:
+    shipped["artifact"]["code"]["sha256"] = "0" * 64
+    result = run_module("release", **shipped)
+    assert result["failed"] and "code-c1.tar.gz arrived damaged" in result["msg"]
+    root = tmp_path / "opt" / "shop"
+    assert left(root) == ["releases", "venvs"] and left(root / "releases") == []
+    # The environment was whole before the code was looked at, and is used by the next deploy.
+    assert left(root / "venvs") == ["w1"]
+
+
+def test_the_service_can_read_the_code_whatever_root_s_umask_is(
+    run_module: RunModule, shipped: dict[str, Any], tmp_path: Path
+) -> None:
+    run_module("release", limit="umask 077; ", **shipped)
+    folder = tmp_path / "opt/shop/releases/r1/shop"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+
+
+def test_a_wheelhouse_without_pip_is_told(wheels: Path, tmp_path: Path) -> None:
+    (wheels / "pip-1.0-py3-none-any.whl").unlink()
+    with pytest.raises(ReleaseError, match="pip"):
+        install(pack(wheels, tmp_path / "wheelhouse.tar"), tmp_path / "w1")
+
+
+# Nothing of a wheel runs as root.
+
+
+EVIL = {
+    "evil.pth": "import os; open({marker!r}, 'a').write('pth')\n",
+    "sitecustomize.py": "open({marker!r}, 'a').write('sitecustomize')\n",
+    "usercustomize.py": "open({marker!r}, 'a').write('usercustomize')\n",
+    # What pip imports late, where it finds it.
+    **{
+        f"{name}.py": "open({marker!r}, 'a').write(__name__)\n"
+        for name in ("attr", "keyring", "setuptools", "_distutils_hack", "compileall", "csv", "IPython", "ipywidgets")
+    },
+    "evil-1.0.data/scripts/python": "#!/bin/sh\necho python >> {marker}\n",
+    "evil-1.0.data/scripts/python3": "#!/bin/sh\necho python3 >> {marker}\n",
+    "evil-1.0.data/scripts/pip": "#!/bin/sh\necho pip >> {marker}\n",
+    "evil-1.0.data/scripts/uwsgi": "#!/bin/sh\necho uwsgi >> {marker}\n",
+}
+
+
+@pytest.mark.slow
+def test_installing_runs_no_code_of_a_wheel(wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    marker = tmp_path / "ran"
+    pip = real_pip()
+    (wheels / "pip-1.0-py3-none-any.whl").unlink()
+    (wheels / pip.name).write_bytes(pip.read_bytes())
+    files = {name: text.format(marker=str(marker)) for name, text in EVIL.items()}
+    wheel(wheels, "evil", files)
+    # It comes after it, so that it would be installed by what the first has left.
+    wheel(wheels, "zzz", {"zzz.py": ""})
+    monkeypatch.setenv("PIP_TARGET", str(tmp_path / "elsewhere"))
+    venv = tmp_path / "venvs" / "w1"
+    install(pack(wheels, tmp_path / "wheelhouse.tar"), venv, pip=pip.name)
+    assert not marker.exists(), marker.read_text()
+    assert not (tmp_path / "elsewhere").exists()
+    site = next((venv / "lib").glob("python*/site-packages"))
+    assert {"zzz.py", "evil.pth", "tiny"} <= set(left(site))
+    assert (venv / "bin" / "uwsgi").read_text().endswith(f"echo uwsgi >> {marker}\n")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("umask")
+def test_commands_of_wheels_run_in_the_environment(wheels: Path, tmp_path: Path) -> None:
+    pip = real_pip()
+    (wheels / pip.name).write_bytes(pip.read_bytes())
+    (wheels / "pip-1.0-py3-none-any.whl").unlink()
+    info = "shop-1.0.dist-info"
+    files = {
+        "shop.py": "import sys\ndef main(): print(sys.prefix)\n",
+        f"{info}/entry_points.txt": "[console_scripts]\nshop = shop:main\n",
+        "shop-1.0.data/scripts/manage": "#!python\nimport shop\nshop.main()\n",
+    }
+    wheel(wheels, "shop", files)
+    venv = tmp_path / "venvs" / "w1"
+    install(pack(wheels, tmp_path / "wheelhouse.tar"), venv, pip=pip.name)
+    done = subprocess.run([venv / "bin" / "shop"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{venv}\n"
+    assert (venv / "bin" / "manage").read_text().startswith(f"#!{venv}/bin/python\n")
+
+
+def test_what_installs_finds_nothing_of_what_it_has_installed(wheels: Path, tmp_path: Path) -> None:
+    # As a pip that imports late.
+    late = f"{MINIATURE_PIP}\ntry:\n    import tiny\nexcept ImportError:\n    pass\n"
+    wheel(wheels, "pip", {"pip/__init__.py": "", "pip/__main__.py": late})
+    wheel(wheels, "tiny", {"tiny/__init__.py": f"open({str(tmp_path / 'ran')!r}, 'w')\n"})
+    install(pack(wheels, tmp_path / "wheelhouse.tar"), tmp_path / "venvs" / "w1")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_application_s_own_pip_installs_nothing(wheels: Path, tmp_path: Path) -> None:
+    other = wheel(wheels, "pip", {"pip/__main__.py": f"open({str(tmp_path / 'ran')!r}, 'w')\n"})
+    other.rename(wheels / "pip-0.9-py3-none-any.whl")
+    wheel(wheels, "pip", {"pip/__init__.py": "", "pip/__main__.py": MINIATURE_PIP})
+    install(pack(wheels, tmp_path / "wheelhouse.tar"), tmp_path / "venvs" / "w1")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda venv: (venv / "bin/tool").chmod(0o4755), "/bin/tool has the mode 4755"),
+        (lambda venv: (venv / "bin/tool").chmod(0o2755), "/bin/tool has the mode 2755"),
+        (lambda venv: (venv / "lib").chmod(0o777), "/lib has the mode 0777"),
+        (lambda venv: (venv / "bin/link").symlink_to("/etc/passwd"), "/bin/link is a link that leads out"),
+        (lambda venv: (venv / "bin/link").symlink_to("../../w2"), "/bin/link is a link that leads out"),
+        (lambda venv: os.mkfifo(venv / "bin/fifo"), "/bin/fifo is neither a file nor a folder"),
+    ],
+)
+def test_an_environment_that_others_could_change_is_refused(
+    tmp_path: Path, change: Callable[[Path], None], problem: str
+) -> None:
+    venv = tmp_path / "w1"
+    for folder in ("bin", "lib"):
+        (venv / folder).mkdir(parents=True)
+    (venv / "bin/tool").touch()
+    (venv / "lib64").symlink_to("lib")
+    (venv / "bin/python").symlink_to(sys.executable)
+    (venv / "bin/python3").symlink_to("python")
+    release.insist_on_plain(venv)
+    change(venv)
+    with pytest.raises(ReleaseError) as caught:
+        release.insist_on_plain(venv)
+    assert problem in str(caught.value)
+
+
+# Two artifacts of one short id.
+
+
+@pytest.mark.parametrize("kind", ["releases/r1", "venvs/w1"])
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "unused"])
+def test_another_artifact_of_the_same_short_id_is_never_taken_for_this_one(
+    run_module: RunModule, shipped: dict[str, Any], tmp_path: Path, kind: str, kept: bool
+) -> None:
+    root = tmp_path / "opt" / "shop"
+    twin = root / kind
+    (twin / "bin").mkdir(parents=True)
+    (twin / "evil.py").touch()
+    (twin / art.MARKER).write_text("e" * 64)
+    if kept:
+        serving = root / "generations" / "g1"
+        serving.mkdir(parents=True)
+        (serving / "manifest.json").write_text(json.dumps(manifest("g1", release="r1", venv="w1")))
+        (serving / ".served").write_text(json.dumps({"number": 1, "how": "deploy", "since": ""}))
+    result = run_module("release", **shipped)
+    if kept:
+        assert result["failed"]
+        assert result["msg"].startswith(f"{twin} is in use and does not hold what is to be deployed: its SHA-256 is ")
+        assert "not " in result["msg"] and "Nothing was changed" in result["msg"]
+        assert (twin / "evil.py").exists()
+    else:
+        assert result["changed"], result
+        assert not (twin / "evil.py").exists()
+        assert art.marked(twin) in ("1" * 64, "3" * 64)

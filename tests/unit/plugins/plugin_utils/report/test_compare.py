@@ -1,0 +1,146 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import compare
+
+from tests.support.comparison import VARIANTS, ab
+
+Made = Callable[..., dict[str, Any]]
+SETTINGS = {
+    "concurrency": [1, 10],
+    "requests_max": 6000,
+    "requests_per_client": 20,
+    "rounds": 3,
+    "time_limit_s": 60,
+    "health_timeout_s": 60,
+    "variants": [{"name": "gevent", "mode": "gevent", "cores": 3000}],
+}
+TURN = {"variant": "gevent", "round": 1, "concurrency": 10, "requests": 1000}
+
+
+@pytest.mark.parametrize(("concurrency", "requests"), [(1, 20), (100, 2000), (1000, 6000), (10000, 10000)])
+def test_each_client_makes_some_requests_and_at_least_one(concurrency: int, requests: int) -> None:
+    assert compare.requests_for(concurrency, 20, 6000) == requests
+
+
+def test_every_round_begins_with_another_variant() -> None:
+    variants = [{"name": name} for name in "abc"]
+    turns = compare.schedule(variants, [10, 1, 10], 3, 20, 6000)
+    assert [turn["variant"] for turn in turns] == ["a", "b", "c", "b", "c", "a", "c", "a", "b"]
+    assert [turn["round"] for turn in turns] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert [run["concurrency"] for run in turns[0]["runs"]] == [1, 10]
+
+
+def test_sound_settings_have_no_problem() -> None:
+    assert compare.problems(SETTINGS, ["app1"]) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"rounds": 0}, "compare_rounds=0 is not valid: set it to a whole number"),
+        ({"time_limit_s": "x"}, "compare_time_limit_s=x"),
+        ({"concurrency": []}, "compare_concurrency=[] is not valid: set it to a list"),
+        ({"concurrency": [0]}, "compare_concurrency=[0]"),
+        ({"concurrency": "1"}, "compare_concurrency=1"),
+        ({"variants": []}, "compare_variants=[] is not valid"),
+        ({"variants": [{"name": "a b", "mode": "gevent", "cores": 1}]}, "give it a name"),
+        ({"variants": [{"name": "a", "mode": "fork", "cores": 1}]}, "set its mode to gevent or threads"),
+        ({"variants": [{"name": "a", "mode": "gevent", "cores": "many"}]}, "set its cores"),
+        ({"variants": SETTINGS["variants"] * 2}, "names twice"),  # type: ignore[operator]
+    ],
+)
+def test_what_is_wrong_is_told_with_the_remedy(settings: dict[str, Any], told: str) -> None:
+    (problem,) = compare.problems(SETTINGS | settings, ["app1"])
+    assert told in problem
+
+
+@pytest.mark.parametrize("hosts", [[], ["app1", "app2"]])
+def test_a_comparison_is_of_one_host(hosts: list[str]) -> None:
+    (problem,) = compare.problems(SETTINGS, hosts)
+    assert "name it with -e target=HOST" in problem
+
+
+@pytest.mark.parametrize(
+    ("said", "answered"),
+    [({}, 1000), ({"non_2xx": 10}, 990), ({"failed": 30}, 970), ({"failed": 1500, "non_2xx": 0}, 0)],
+)
+def test_what_was_lost_is_no_answer(said: dict[str, int], answered: int) -> None:
+    assert compare.run(TURN, {"ab": ab(49.0, **said)}, {})["answered"] == answered
+
+
+def test_a_run_without_a_good_answer_has_measured_nothing() -> None:
+    record = compare.run(TURN, {"ab": ab(49.0, non_2xx=1000)}, {})
+    assert record["outcome"] == "failed"
+    assert record["reason"] == "none of 1000 requests got a good answer"
+
+
+def test_a_run_that_ab_could_not_make_has_no_numbers() -> None:
+    record = compare.run(TURN, {"ab": {"outcome": "failed", "reason": "refused"}}, {})
+    assert record["requests_per_second"] is record["threads"] is record["rss_mb"] is None
+
+
+def test_a_run_whose_module_broke_says_how() -> None:
+    record = compare.run(TURN, {"failed": True, "msg": "MODULE FAILURE"}, {})
+    assert (record["outcome"], record["reason"], record["answered"]) == ("failed", "MODULE FAILURE", 0)
+
+
+def test_figures_are_medians_with_their_spread(made: Made) -> None:
+    (row,) = made({"gevent": {1000: [3000.0, 4000.0, 3500.0]}})["summary"]
+    assert row["requests_per_second"] == {"median": 3500, "min": 3000, "max": 4000}
+    assert (row["rounds"], row["requests"], row["failed"], row["threads"]["median"]) == (3, 3000, 0, 8)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ((48, 49, 50), (47, 48, 49), True),
+        ((100, 103, 104), (98, 99, 99.5), True),
+        ((100, 130, 140), (90, 95, 99), False),
+        ((80, 130, 140), (70, 95, 99), True),
+    ],
+)
+def test_medians_that_the_spread_of_rounds_covers_are_alike(one: Any, other: Any, same: bool) -> None:
+    spreads = [{"min": low, "median": middle, "max": high} for low, middle, high in (one, other)]
+    assert compare.alike(spreads) is same
+
+
+def test_the_verdict_says_where_all_are_alike_and_where_not_and_why(made: Made) -> None:
+    found = made({"gevent": {10: [49.0] * 3, 1000: [3900.0] * 3}, "threads": {10: [49.1] * 3, 1000: [3100.0] * 3}})
+    assert found["verdict"] == [
+        "At 10 concurrent all serve 49 req/s: indistinguishable, since 10 clients that wait 0.2 s can ask no more than "
+        "50 times a second.",
+        "At 1000 concurrent (req/s): gevent 3,900, threads 3,100; gevent serves 1.3 × threads, whose 640 threads are "
+        "all busy.",
+        "No request failed.",
+    ]
+
+
+def test_threads_that_are_not_busy_are_a_burden(made: Made) -> None:
+    found = made({"gevent": {100: [490.0]}, "threads": {100: [40.0]}})
+    assert "each of whose 644 threads the kernel has to consider for every connection" in " ".join(found["verdict"])
+
+
+def test_without_a_known_wait_there_is_no_ideal(made: Made) -> None:
+    found = made({"gevent": {10: [49.0]}, "threads": {10: [49.0]}}, wait_s=None)
+    assert found["verdict"][0] == "At 10 concurrent all serve 49 req/s: indistinguishable."
+
+
+def test_what_was_not_measured_is_told(made: Made) -> None:
+    found = made({"gevent": {10: [49.0]}, "threads": {10: ["no answer"]}})
+    assert found["verdict"][0].startswith("Nothing can be compared")
+    assert "Not measured: threads at 10; the table has the reasons." in found["verdict"]
+    assert found["summary"][1]["reasons"] == ["no answer"]
+
+
+def test_lost_requests_are_told_with_their_number(made: Made) -> None:
+    found = made({"gevent": {10: [49.0]}})
+    row = found["summary"][0] | {"failed": 7}
+    assert "gevent lost 7 of 1,000 at 10" in " ".join(compare.verdict(found | {"summary": [row]}))
+
+
+def test_a_comparison_that_was_cut_off_at_once_is_a_document_too() -> None:
+    found = compare.document({"wait_s": 0.2}, VARIANTS, [])
+    assert found["summary"] == []
+    assert found["verdict"] == ["Nothing can be compared: at no concurrency were all variants measured."]
