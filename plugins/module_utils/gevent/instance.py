@@ -95,11 +95,8 @@ class Instance:
         with suppress(OSError):
             told.unlink(missing_ok=True)
             os.close(os.open(told.with_name("tell"), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        deadline = time.monotonic() + _TELL_S
-        while time.monotonic() < deadline:
-            if found := self._read("told.json"):
-                return found
-            time.sleep(0.05)
+        if found := self._told():
+            return found
         # Its interpreter stands still: Python's own handler of the signal needs none.
         worker = self.worker
         stack = self.stack(worker) if worker else []
@@ -113,10 +110,7 @@ class Instance:
         if not stack or not _IDLE.search(stack[0]):
             return stack
         # The hub runs: the hook, which the same signal asks, knows who waits for it, and takes its time to say so.
-        deadline = time.monotonic() + _TELL_S
-        while not (told := self._read("told.json")) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        waiting = told.get("waiting")
+        waiting = self._told().get("waiting")
         first = waiting[0] if isinstance(waiting, list) and waiting else None
         found = first.get("stack") if isinstance(first, dict) else None
         return list(map(str, found)) if isinstance(found, list) and found else stack
@@ -170,6 +164,13 @@ class Instance:
 
     def _master(self) -> str:
         return systemd.show(self.unit, "MainPID")["MainPID"]
+
+    def _told(self) -> dict[str, Any]:
+        """Return what the hook has told, or tells soon; nothing where it does not."""
+        deadline = time.monotonic() + _TELL_S
+        while not (found := self._read("told.json")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found
 
     def _read(self, name: str) -> dict[str, Any]:
         path = self.layout.check_runtime / name
