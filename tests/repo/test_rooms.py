@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.repo.conftest import ROOT
+from tests.support import ROOT
 
 PLUGINS = ROOT / "plugins"
 COLLECTION = "ansible_collections.flaskops.uwsgi.plugins."
@@ -32,35 +32,30 @@ def room(parts: tuple[str, ...]) -> str:
     return "/".join(parts[:2])
 
 
-def rooms() -> dict[str, set[str]]:
-    """Return of each room those that it needs."""
-    found: dict[str, set[str]] = {}
-    for file in FILES:
-        if file.parts[0] in ("module_utils", "plugin_utils"):
-            own = room(file.parts)
-            needs = {room(parts) for parts in imported(file, (PLUGINS / file).read_text())}
-            found.setdefault(own, set()).update(needs - {own})
-    return found
+NEEDS = {file: set(imported(file, (PLUGINS / file).read_text())) for file in FILES}
+ROOMS: dict[str, set[str]] = {}
+for file, needs in NEEDS.items():
+    if file.parts[0].endswith("_utils"):
+        ROOMS.setdefault(room(file.parts), set()).update(set(map(room, needs)) - {room(file.parts)})
 
 
 def test_no_module_stands_in_the_corridor() -> None:
     assert {str(file) for file in FILES if len(file.parts) == 2 and file.parts[0].endswith("_utils")} == set()
 
 
-@pytest.mark.parametrize("name", [name for name in rooms() if name.startswith("module_utils/")])
+@pytest.mark.parametrize("name", [name for name in ROOMS if name.startswith("module_utils/")])
 def test_what_runs_on_hosts_needs_nothing_of_the_controller(name: str) -> None:
-    assert {need for need in rooms()[name] if not need.startswith("module_utils/")} == set()
+    assert {need for need in ROOMS[name] if not need.startswith("module_utils/")} == set()
 
 
 def test_modules_need_nothing_of_the_controller() -> None:
-    for file in FILES:
+    for file, needs in NEEDS.items():
         if file.parts[0] == "modules":
-            needs = imported(file, (PLUGINS / file).read_text())
             assert not [parts for parts in needs if parts[0] == "plugin_utils"], file
 
 
 def test_rooms_do_not_need_each_other_in_a_circle() -> None:
-    TopologicalSorter(rooms()).prepare()
+    TopologicalSorter(ROOMS).prepare()
 
 
 @pytest.mark.parametrize(
