@@ -12,18 +12,28 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support import ROOT
 
 
-def clone(target: Path) -> None:
-    """Copy the repository as it would be committed now, with the tools of this one."""
+def tracked_files() -> list[Path]:
+    """Return the files of the repository, also those that are not committed yet, relative to its root."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
     ).stdout
-    for name in filter(None, listed.split("\0")):
-        if os.path.lexists(ROOT / name):
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name, follow_symlinks=False)
+    # What was deleted and not committed yet is listed as well.
+    return sorted(Path(name) for name in listed.split("\0") if name and os.path.lexists(ROOT / name))
+
+
+def copy(target: Path) -> None:
+    """Copy the repository as it would be committed now, and nothing else that lies around."""
+    for file in tracked_files():
+        (target / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / file, target / file, follow_symlinks=False)
+
+
+def clone(target: Path) -> None:
+    """Copy the repository with the tools of this one."""
+    copy(target)
     (target / ".venv").symlink_to(sys.prefix)
 
 

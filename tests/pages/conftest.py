@@ -11,12 +11,11 @@ import jinja2
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.support import ROOT
 from tests.support.comparison import clients, made
 from tests.unit.benchmarks.conftest import document
 
 __all__ = ["clients", "document", "made"]
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 # Not for the session: while it is open, playwright's event loop runs in this thread, where others want to run theirs.

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from tests.real import questions
 from tests.real.visitor import Visitor
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 APPS = ROOT / "molecule" / "real" / "apps"
 
 ISSO = """\

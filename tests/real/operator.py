@@ -12,9 +12,7 @@ from typing import Any
 import yaml
 
 from tests.real.catalogue import Application
-from tests.support import remote
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import ROOT, remote
 
 
 @dataclass

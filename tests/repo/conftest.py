@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
-
-def tracked_files() -> list[Path]:
-    """Return the files of the repository, also those that are not committed yet, relative to its root."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
-    ).stdout
-    # What was deleted and not committed yet is listed as well.
-    return sorted(Path(name) for name in listed.split("\0") if name and os.path.lexists(ROOT / name))
-
+from tests.clone import copy
 
 Ansible = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -64,12 +53,9 @@ def ansible(elsewhere: Path) -> Ansible:
 @pytest.fixture(scope="session")
 def artefact(elsewhere: Path, ansible: Ansible) -> Path:
     """Build the collection from what git would commit, and from nothing else that lies around."""
-    copy = elsewhere / "repository"
-    for file in tracked_files():
-        target = copy / file
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / file, target, follow_symlinks=False)
-    ansible("ansible-galaxy", "collection", "build", copy, "--output-path", elsewhere)
+    repository = elsewhere / "repository"
+    copy(repository)
+    ansible("ansible-galaxy", "collection", "build", repository, "--output-path", elsewhere)
     (built,) = elsewhere.glob("flaskops-uwsgi-*.tar.gz")
     return built
 

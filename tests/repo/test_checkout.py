@@ -5,22 +5,19 @@ Ansible reads no ansible.cfg of such a folder unless it is named, and finds neit
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.repo.conftest import ROOT, tracked_files
+from tests.clone import copy
+from tests.support import ROOT
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runner") / "checkout"
-    for file in tracked_files():
-        target = folder / file
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / file, target, follow_symlinks=False)
+    copy(folder)
     folder.chmod(0o777)
     return folder
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.repo.conftest import ROOT, Ansible
+from tests.repo.conftest import Ansible
+from tests.support import ROOT
 
 pytestmark = pytest.mark.slow
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))

@@ -6,7 +6,7 @@ from types import ModuleType
 import pytest
 import yaml
 
-from tests.repo.conftest import ROOT
+from tests.support import ROOT
 
 CATALOGUE = {
     "version": "1",

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.preflight import value_problems
 
-from tests.repo.conftest import ROOT
+from tests.support import ROOT
 
 DEFAULTS: dict[str, Any] = yaml.safe_load((ROOT / "roles/flask_uwsgi/defaults/main.yml").read_text())
 NAMES = yaml.safe_load((ROOT / "roles/flask_uwsgi/vars/main.yml").read_text())["__flask_uwsgi_settings"]

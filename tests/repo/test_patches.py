@@ -2,7 +2,7 @@ import re
 
 import yaml
 
-from tests.repo.conftest import ROOT
+from tests.support import ROOT
 
 ROLES = ROOT / "roles"
 PATCHES = ROLES / "artifact" / "files" / "patches"

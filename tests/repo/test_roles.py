@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.repo.conftest import ROOT
+from tests.support import ROOT
 
 ROLES = sorted(path.parent.parent for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
 

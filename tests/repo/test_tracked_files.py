@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.repo.conftest import ROOT, tracked_files
+from tests.clone import tracked_files
+from tests.support import ROOT
 
 # In pieces, so that this file does not name them either.
 HOSTS = [

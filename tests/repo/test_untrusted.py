@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.repo.conftest import ROOT
+from tests.support import ROOT
 
 PLUGINS = ROOT / "plugins"
 # The directories of the instances, and the names in them.

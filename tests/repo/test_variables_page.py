@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 import yaml
 
-from tests.repo.conftest import ROOT
+from tests.support import ROOT
 
 
 @pytest.fixture

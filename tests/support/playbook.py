@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 from typing import ClassVar, Self
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import ROOT
 
 
 class Playbook:

@@ -18,10 +18,9 @@ from typing import Any
 
 import requests
 
-from tests.support import listing
+from tests.support import ROOT, listing
 
 APP = "aiops_flask"
-ROOT = Path(__file__).resolve().parents[2]
 HOST = "mol-hostile"
 # What makes a release of the sample application hostile.
 RELEASE = ROOT / "molecule" / "hostile" / "tests"

@@ -16,10 +16,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from tests.support import ROOT
 from tests.witness.report import Report, judge
 from tests.witness.samples import Reader, Sample
 
-ROOT = Path(__file__).parents[2]
 # How often the file of samples is looked at while something in it is awaited.
 POLL_S = 0.05
 # What starting, writing and ending may take beyond the requests themselves, on a busy machine.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support import ROOT
 from tools import runbook
 
-ROOT = Path(__file__).resolve().parents[3]
 PAGE = runbook.parse((ROOT / "docs/OWN_APP.md").read_text())
 
 pytestmark = pytest.mark.timeout(600)

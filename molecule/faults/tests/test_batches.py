@@ -20,7 +20,8 @@ import requests
 import yaml
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import controller
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.support import ROOT
+
 APP = "aiops_flask"
 INVENTORY = os.environ["SANDBOX_INVENTORY"]
 FIRST, SECOND = yaml.safe_load(Path(INVENTORY).read_text())["all"]["children"]["flask"]["hosts"]

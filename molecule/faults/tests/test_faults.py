@@ -23,12 +23,12 @@ from typing import Any
 import pytest
 import requests
 
+from tests.support import ROOT
 from tests.support.playbook import Playbook
 from tests.witness import Report, Window, Witness
 from tests.witness.samples import Sample
 
 APP = "aiops_flask"
-ROOT = Path(__file__).resolve().parents[3]
 HOST = "mol-faults-1"
 # What they lose is measured with as many as in docs/OPERATIONS.md; otherwise other scenarios need the cores.
 CLIENTS = 100 if os.environ.get("FLASKOPS_FULL") else 40

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support import listing
-from tests.support.site import APP, CANARY, ROOT, SECRET, TOOLS, Site
+from tests.support import ROOT, listing
+from tests.support.site import APP, CANARY, SECRET, TOOLS, Site
 from tests.witness import Witness
 
 CLIENTS = 40

@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.support import ROOT
+
 pytestmark = pytest.mark.full
 PLACE = "/var/lib/flaskops-build"
 LIMITS = {"timeout": 300, "memory_mb": 512, "disk_mb": 256, "tasks": 128}

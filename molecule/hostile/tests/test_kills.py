@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.playbook import ROOT, Playbook
+from tests.support import ROOT
+from tests.support.playbook import Playbook
 from tests.witness import Witness
 
 APP = "aiops_flask"

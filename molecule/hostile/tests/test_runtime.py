@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import requests
 
+from tests.support import ROOT
+
 pytestmark = pytest.mark.timeout(400)
 APP = "aiops_flask"
-ROOT = Path(__file__).resolve().parents[3]
 # Healthy as a canary, sick where it serves, and its log is not UTF-8.
 SICK = """
 import os

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from molecule.conftest import APP, ROOT
+from molecule.conftest import APP
+from tests.support import ROOT
 
 # The first builds all that the application needs.
 pytestmark = pytest.mark.timeout(600)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support import ROOT
 from tests.support.application import Application, Deploy, Release
 from tests.support.wire import Answer, request
 
@@ -238,7 +238,7 @@ def test_each_byte_of_a_request_may_come_alone(raw: Application) -> None:
 
 
 def test_the_table_is_documented() -> None:
-    page = (Path(__file__).resolve().parents[3] / "docs" / "HTTP.md").read_text()
+    page = (ROOT / "docs" / "HTTP.md").read_text()
     rows = re.findall(r"^\| (.+?) \| (\d{3})\b", page.partition("\n## Requests\n")[2].partition("\n## ")[0], re.M)
     assert [(name, int(status)) for name, status in rows] == [(case.name, case.status) for case in TABLE]
 

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import requests
 
+from tests.support import ROOT
+
 APP = "aiops_flask"
-ROOT = Path(__file__).resolve().parents[3]
 SECRET = "oh-so-secret-4711"
 OTHER = {"gevent": "threads", "threads": "gevent"}
 # Every file of the application and of its units with size, time and mode; the state of the units; the kernel's setting.

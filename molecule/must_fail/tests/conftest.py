@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import requests
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.support import ROOT
+
 APP = "aiops_flask"
 # All that a deploy writes on a host, the units that are not just inactive, and who has the application reserved.
 TRACES = (

@@ -15,7 +15,6 @@ import pytest
 
 from tests.witness import Witness
 
-ROOT = Path(__file__).resolve().parents[3]
 APP = "aiops_flask"
 # What they cost is measured with as many as in docs/OPERATIONS.md; otherwise other scenarios need the cores.
 CLIENTS = 100 if os.environ.get("FLASKOPS_FULL") else 20

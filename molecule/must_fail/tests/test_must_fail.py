@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.support import ROOT
+
 APP = "aiops_flask"
 BUILD_HOST = "mol-must-fail-build"
 INVENTORY = os.environ["SANDBOX_INVENTORY"]

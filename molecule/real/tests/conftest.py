@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.real.catalogue import APPLICATIONS, Application
-from tests.real.operator import ROOT, Operator
+from tests.real.operator import Operator
+from tests.support import ROOT
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from tests.support import ROOT
 from tests.witness import Report, Witness
 
 APP = "aiops_flask"
-ROOT = Path(__file__).resolve().parents[3]
 # As many as docs/OPERATIONS.md tells of take both cores, and each operation half as long again.
 CLIENTS = 200 if os.environ.get("FLASKOPS_FULL") else 80
 # The promise is held to the letter where it is measured for docs/OPERATIONS.md, which wants a quiet machine. Elsewhere

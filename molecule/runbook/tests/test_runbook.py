@@ -26,10 +26,9 @@ import yaml
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
 
 from tests.clone import clone, write
-from tests.support import remote
+from tests.support import ROOT, remote
 from tools import runbook
 
-ROOT = Path(__file__).resolve().parents[3]
 APP = "aiops_flask"
 PAGE = runbook.parse((ROOT / runbook.PAGE).read_text())
 INVENTORY = "inventory/production"

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 import requests
 
+from tests.support import ROOT
 from tests.witness import Witness
 
-ROOT = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).parent
 APP = "aiops_flask"
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.support import ROOT
 from tests.unit.witness.server import Server
 from tests.witness import Window, Witness, WitnessError
 from tests.witness import __main__ as by_hand
 from tests.witness.clients import kind
-from tests.witness.process import ROOT
 from tests.witness.report import judge_all
 from tests.witness.samples import Reader
 
