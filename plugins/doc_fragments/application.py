@@ -22,6 +22,12 @@ options:
     description: Who asks, as the lookup P(flaskops.uwsgi.run_identity#lookup) returns it.
     type: dict
   replace:
-    description: Whose reservation of the application does not count, because he lives no more.
+    description: >-
+      Whose reservation of the application does not count, because the run that held it has ended. With C(renewed), only
+      if it has not been renewed since then.
     type: dict
+  reserved:
+    description: Whether the run must still hold its reservation, so that what it planned is still true.
+    type: bool
+    default: false
 """

@@ -308,23 +308,32 @@ def deploy_summary(hosts: list[dict[str, Any]]) -> str:
 
 
 def replaceable(owner: dict[str, Any] | None, break_lock: bool | str) -> dict[str, Any]:
-    """Return whose reservation may be replaced: that of a run that lives no more, or anybody's if told so."""
-    return owner if owner and not lock_problems(owner, break_lock) else {}
+    """Return whose reservation may be replaced: that of a run that has ended, or anybody's with ``break_lock``."""
+    if not owner or lock_problems(owner, break_lock):
+        return {}
+    if preflight.truth(break_lock) or not controller.lives(owner):
+        return {key: value for key, value in owner.items() if key != "renewed"}
+    # Only its lease has ended: the run may renew it until the host replaces it.
+    return owner
 
 
 def lock_problems(owner: dict[str, Any] | None, break_lock: bool | str) -> list[str]:
-    """Tell who else is changing the application, and what to do.
+    """Return who else is changing the application, and what to do.
 
     Args:
-        owner: who has reserved it on the host, or None.
+        owner: who has reserved it on the host, with the age of the reservation, or None.
         break_lock: the variable ``flask_uwsgi_break_lock``.
     """
     ours = reservation.same(owner, controller.identity())
     if not owner or ours or preflight.truth(break_lock) or not controller.lives(owner):
         return []
+    idle, lease = int(owner.get("idle_s", 0)), int(owner.get("lease", reservation.LEASE_S))
+    if idle >= lease:
+        return []
     return [
-        f"the application is being changed on this host: {reservation.describe(owner)}. Wait for it to end. "
-        "If you know that it has ended, run again with -e flask_uwsgi_break_lock=true"
+        f"the application is being changed on this host: {reservation.describe(owner)}; its last step here was "
+        f"{idle} s ago. Wait for it to end. Without another step the reservation ends in {lease - idle} s "
+        "(flask_uwsgi_lease). If you know that the run has ended, run again with -e flask_uwsgi_break_lock=true"
     ]
 
 

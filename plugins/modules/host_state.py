@@ -171,7 +171,7 @@ def main() -> None:
         "current": current,
         "mode": serving.mode if serving else None,
         "listen": serving.listen if serving else None,
-        "lock": reservation.owner(layout),
+        "lock": reservation.held(layout),
         "kept": gen.kept(layout),
         "digest": serving.digest if serving else None,
         "releases": digests(layout.releases),

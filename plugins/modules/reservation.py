@@ -10,7 +10,7 @@ version_added: 0.1.0
 author: The flaskops maintainers
 description:
   - While a run has an application reserved, every other one that would change it is refused and told whose it is.
-  - A reservation lives in C(/run), so it does not outlive a reboot.
+  - A reservation is in C(/run), so it does not outlive a reboot. It is a lease, which every module of the run renews.
 options:
   app_name:
     description: The application's name.
@@ -25,8 +25,14 @@ options:
     description: Who asks, as the lookup P(flaskops.uwsgi.run_identity#lookup) returns it.
     type: dict
     required: true
+  lease:
+    description: Seconds after which another run may replace the reservation if no module has renewed it.
+    type: int
+    default: 1800
   replace:
-    description: Whose reservation does not count, because he lives no more.
+    description: >-
+      Whose reservation does not count, because the run that held it has ended. With C(renewed), only if it has not been
+      renewed since then.
     type: dict
 """
 
@@ -56,6 +62,7 @@ def main() -> None:
             "app_name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "run": {"type": "dict", "required": True},
+            "lease": {"type": "int", "default": reservation.LEASE_S},
             "replace": {"type": "dict"},
         },
         supports_check_mode=True,
@@ -65,7 +72,7 @@ def main() -> None:
         if module.check_mode:
             pass
         elif module.params["state"] == "present":
-            reservation.reserve(layout, run, module.params["replace"])
+            reservation.reserve(layout, run | {"lease": module.params["lease"]}, module.params["replace"])
         else:
             reservation.release(layout, run)
     except reservation.LockedError as error:

@@ -183,6 +183,7 @@ def test_a_reservation_on_one_host_refuses_all_until_it_is_broken(
     fleet.reserve(SECOND, ELSEWHERE)
     said = run("deploy", *new, code=2)
     assert "being changed on this host: deploy by jane@elsewhere, pid 4711, since 2026-11-24T03:12:00Z" in said
+    assert re.search(r"the reservation ends in 17\d\d s \(flask_uwsgi_lease\)", said)
     assert "run again with -e flask_uwsgi_break_lock=true Nothing was changed." in said
     assert f"fatal: [{SECOND}]" in said and f"fatal: [{FIRST}]" not in said
     assert fleet.traces ^ before == set()
@@ -223,13 +224,16 @@ def test_a_rollback_to_different_generations_is_refused_until_one_is_named(fleet
     assert fleet.reservations == NOBODY
 
 
-def test_a_reservation_of_a_run_that_died_here_is_taken_over_and_a_rollback_takes_both_back(
+def test_a_reservation_whose_run_or_lease_has_ended_is_taken_over_and_a_rollback_takes_both_back(
     fleet: Fleet, run: Any, new: list[str], found: str
 ) -> None:
     before = fleet.serving
     ended = subprocess.Popen(["true"])
     ended.wait()
     fleet.reserve(FIRST, {**ELSEWHERE, **controller.identity(), "pid": ended.pid, "start": "1"})
+    # As a CI runner leaves it that is gone.
+    fleet.reserve(SECOND, ELSEWHERE | {"lease": 60})
+    fleet.hosts[SECOND].check_output(f"touch --date='-61 seconds' {RESERVATION}")
     run("deploy", *new)
     assert len(set(fleet.serving.values())) == 1 and fleet.serving != before
     assert fleet.reservations == NOBODY

@@ -22,7 +22,11 @@ BUILD: dict[str, Any] = {
     "disk_mb": {"type": "int", "required": True},
     "tasks": {"type": "int", "required": True},
 }
-RESERVED: dict[str, Any] = {"run": {"type": "dict"}, "replace": {"type": "dict"}}
+RESERVED: dict[str, Any] = {
+    "run": {"type": "dict"},
+    "replace": {"type": "dict"},
+    "reserved": {"type": "bool", "default": False},
+}
 
 
 def layout(module: AnsibleModule) -> Layout:

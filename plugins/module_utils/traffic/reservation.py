@@ -1,8 +1,9 @@
 """Lets one deploy at a time change an application on a host, and lets the second one name the first.
 
 Two locks, for two spans. The *reservation* is a file that names its owner: it spans a whole deploy, which is
-many processes on the host, and only the controller can tell whether its owner still lives. The *file lock*
-spans one module, and the kernel lets go of it whatever happens.
+many processes on the host. Whether its owner is still alive is known only to the owner's own controller, so it is a
+lease: each module of the owner renews it, and one that nobody has renewed for its length may be replaced. The *file
+lock* spans one module, and the kernel lets go of it whatever happens.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ _IDENTITY = ("home", "pid", "start")
 _PATIENCE = 30
 # Bytes of a reservation.
 _MOST = 1 << 16
+# Seconds that a reservation counts without a sign of its owner, unless it says otherwise.
+LEASE_S = 1800
 
 
 class LockedError(Exception):
@@ -52,6 +55,21 @@ def owner(layout: Layout) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
+def held(layout: Layout) -> dict[str, Any] | None:
+    """Return who has reserved the application, with the age of the reservation, or None.
+
+    Returns:
+        the owner, ``renewed`` (the time of its last module on this host, in the file system's nanoseconds) and
+        ``idle_s`` (the seconds since then, by this host's clock).
+    """
+    try:
+        renewed = layout.lock.lstat().st_mtime_ns
+    except OSError:
+        return None
+    found = owner(layout)
+    return found and found | {"renewed": renewed, "idle_s": max(0, time.time_ns() - renewed) // 10**9}
+
+
 def busy(layout: Layout) -> bool:
     """Tell whether a module is changing the application at this moment."""
     try:
@@ -73,7 +91,7 @@ def reserve(layout: Layout, who: Mapping[str, Any], replace: Mapping[str, Any] |
     Args:
         layout: the application's paths.
         who: the run; see the lookup ``run_identity``.
-        replace: an owner that lives no more, and may be replaced.
+        replace: an owner whose reservation does not count. With ``renewed`` it must not have been renewed since.
 
     Returns:
         whether the reservation is new.
@@ -89,8 +107,14 @@ def reserve(layout: Layout, who: Mapping[str, Any], replace: Mapping[str, Any] |
 
 
 def release(layout: Layout, who: Mapping[str, Any]) -> bool:
-    """Give a reservation back; another's is left alone. Return whether there was one."""
-    if not same(owner(layout), who):
+    """Give a reservation back; another's is left alone. Return whether there was one.
+
+    Args:
+        layout: the application's paths.
+        who: the run. With ``renewed``, the reservation must not have been renewed since.
+    """
+    found = held(layout)
+    if not found or not _replaced(found, who):
         return False
     with exclusive(layout, who) as stream:
         _write(stream, "")
@@ -109,6 +133,7 @@ def exclusive(
     layout: Layout,
     who: Mapping[str, Any] | None = None,
     replace: Mapping[str, Any] | None = None,
+    reserved: bool = False,
     patience: float = _PATIENCE,
 ) -> Iterator[IO[str]]:
     """Be the only one to change the application while the context lasts.
@@ -116,25 +141,43 @@ def exclusive(
     Args:
         layout: the application's paths.
         who: the run of Ansible that asks, or None for a person.
-        replace: an owner whose reservation does not count.
+        replace: an owner whose reservation does not count. With ``renewed`` it must not have been renewed since.
+        reserved: whether the run must still hold its reservation.
         patience: seconds to wait for a module that is at work.
 
     Raises:
-        LockedError: another run has reserved the application, or a module is still at work.
+        LockedError: another run has reserved the application, a module is still at work, or the reservation that the
+            run must hold is gone.
     """
     layout.lock.parent.mkdir(exist_ok=True)
     deadline = time.monotonic() + patience
     while (stream := _locked(layout.lock)) is None:
         if time.monotonic() >= deadline:
-            held = owner(layout)
-            name = describe(held) if held and not same(held, who) else _holder(layout.lock)
+            other = owner(layout)
+            name = describe(other) if other and not same(other, who) else _holder(layout.lock)
             raise LockedError(_refusal(layout, name))
         time.sleep(0.2)
     with stream:
-        held = owner(layout)
-        if held and not same(held, who) and not same(held, replace):
-            raise LockedError(_refusal(layout, describe(held)))
+        found = held(layout)
+        if found and not same(found, who) and not _replaced(found, replace or {}):
+            raise LockedError(_refusal(layout, describe(found)))
+        ours = same(found, who)
+        if reserved and not ours:
+            raise LockedError(
+                f"{layout.app} is no longer reserved for this run on this host: the reservation was not renewed for "
+                "its lease (flask_uwsgi_lease), and another run has taken it since. Deploy again, so that the plan is "
+                "made anew"
+            )
+        if ours:
+            os.utime(stream.fileno())
         yield stream
+        # What took long was a sign of life to its end.
+        if ours:
+            os.utime(stream.fileno())
+
+
+def _replaced(found: Mapping[str, Any], replace: Mapping[str, Any]) -> bool:
+    return same(found, replace) and replace.get("renewed") in (None, found["renewed"])
 
 
 def _locked(path: Path) -> IO[str] | None:

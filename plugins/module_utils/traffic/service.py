@@ -126,7 +126,7 @@ def status(layout: Layout) -> dict[str, Any]:
             "names": list(wanted.secrets.names) if wanted else [],
             "encrypted": credentials.encrypted(layout.generations / current) if current else None,
         },
-        "lock": reservation.owner(layout),
+        "lock": reservation.held(layout),
         "mode": None,
     }
     if unit["ActiveState"] == "active":

@@ -25,6 +25,7 @@ _NUMBERS: dict[str, tuple[type[int] | type[float], int, int]] = {
     "port": (int, 1, 65_535),
     "backlog": (int, 1, 65_535),
     "keep_releases": (int, 1, 100),
+    "lease": (int, 60, 86_400),
     "canary_seconds": (float, 0, 600),
     "command_timeout": (int, 1, 86_400),
     "gevent_check_requests": (int, 2, 200),

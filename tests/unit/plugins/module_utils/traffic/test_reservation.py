@@ -97,6 +97,73 @@ def test_an_owner_that_is_replaced_must_be_the_very_one(layout: TemporaryLayout)
     assert lock.owner(layout) == US
 
 
+def aged(layout: TemporaryLayout, seconds: int) -> None:
+    """Let the reservation be that much older."""
+    renewed = layout.lock.stat().st_mtime_ns - seconds * 10**9
+    os.utime(layout.lock, ns=(renewed, renewed))
+
+
+def test_the_age_of_a_reservation_is_known(layout: TemporaryLayout) -> None:
+    assert lock.held(layout) is None
+    lock.reserve(layout, THEM)
+    aged(layout, 100)
+    found = lock.held(layout)
+    assert found is not None
+    assert found == THEM | {"renewed": layout.lock.stat().st_mtime_ns, "idle_s": found["idle_s"]}
+    assert 100 <= found["idle_s"] < 130
+
+
+def test_each_step_of_the_owner_renews_its_reservation(layout: TemporaryLayout) -> None:
+    lock.reserve(layout, US)
+    for look_inside in (True, False):
+        aged(layout, 100)
+        with lock.exclusive(layout, US):
+            if look_inside:
+                assert (lock.held(layout) or {})["idle_s"] < 30
+            else:
+                aged(layout, 100)
+        assert (lock.held(layout) or {})["idle_s"] < 30
+
+
+def test_a_stranger_s_step_renews_nothing(layout: TemporaryLayout) -> None:
+    lock.reserve(layout, THEM)
+    aged(layout, 100)
+    before = lock.held(layout)
+    with pytest.raises(LockedError), lock.exclusive(layout, US):
+        pass
+    assert (lock.held(layout) or {})["renewed"] == (before or {})["renewed"]
+
+
+def test_a_lease_that_was_renewed_meanwhile_is_neither_replaced_nor_given_back(layout: TemporaryLayout) -> None:
+    lock.reserve(layout, THEM)
+    aged(layout, 4000)
+    seen = lock.held(layout)
+    with lock.exclusive(layout, THEM):
+        pass
+    with pytest.raises(LockedError):
+        lock.reserve(layout, US, replace=seen)
+    assert lock.release(layout, seen or {}) is False
+    assert lock.owner(layout) == THEM
+    assert lock.reserve(layout, US, replace=lock.held(layout)) is True
+
+
+@pytest.mark.parametrize("since", [{}, THEM])
+def test_a_run_whose_reservation_is_gone_changes_nothing(layout: TemporaryLayout, since: dict[str, Any]) -> None:
+    lock.reserve(layout, US)
+    lock.release(layout, US)
+    if since:
+        lock.reserve(layout, since)
+    refusal = "rollback by them@here" if since else "no longer reserved for this run .*Deploy again"
+    with pytest.raises(LockedError, match=refusal), lock.exclusive(layout, US, reserved=True):
+        raise AssertionError("it goes on")
+
+
+def test_a_run_that_holds_its_reservation_goes_on(layout: TemporaryLayout) -> None:
+    lock.reserve(layout, US)
+    with lock.exclusive(layout, US, reserved=True):
+        pass
+
+
 def test_a_shorter_owner_replaces_a_longer_one_wholly(layout: TemporaryLayout) -> None:
     lock.reserve(layout, THEM | {"who": "t" * 500})
     lock.reserve(layout, US, replace=THEM)
@@ -307,16 +374,17 @@ def test_who_comes_while_a_reservation_is_made_sees_it(layout: TemporaryLayout) 
 def test_the_module_reserves_and_gives_back_and_is_never_changed(
     call_module: CallModule, layout: TemporaryLayout
 ) -> None:
-    assert call_module(reservation, run=US) == {"failed": False, "changed": False, "reserved_by": US}
-    assert lock.owner(layout) == US
+    found = {"failed": False, "changed": False, "reserved_by": US | {"lease": 1800}}
+    assert call_module(reservation, run=US) == found
+    assert lock.owner(layout) == US | {"lease": 1800}
     assert call_module(reservation, run=THEM, state="absent") == {
-        "failed": False, "changed": False, "reserved_by": US
+        "failed": False, "changed": False, "reserved_by": US | {"lease": 1800}
     }  # fmt: skip
-    assert lock.owner(layout) == US
+    assert lock.owner(layout) == US | {"lease": 1800}
     refused = call_module(reservation, run=THEM)
     assert refused["failed"] and "deploy by us@here, pid 6" in refused["msg"]
     assert not call_module(reservation, run=THEM, replace=US)["failed"]
-    assert lock.owner(layout) == THEM
+    assert lock.owner(layout) == THEM | {"lease": 1800}
     call_module(reservation, run=THEM, state="absent")
     assert lock.owner(layout) is None
 
@@ -345,17 +413,29 @@ def lives(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
 
 @pytest.mark.usefixtures("lives")
 def test_who_is_at_work_is_named_with_what_to_do() -> None:
-    assert lock_problems(THEM, False) == [
-        "the application is being changed on this host: rollback by them@here, pid 7, since 2026-11-24T03:12:00Z. "
-        "Wait for it to end. If you know that it has ended, run again with -e flask_uwsgi_break_lock=true"
+    seen = THEM | {"renewed": 1, "idle_s": 5}
+    assert lock_problems(seen, False) == [
+        "the application is being changed on this host: rollback by them@here, pid 7, since 2026-11-24T03:12:00Z; "
+        "its last step here was 5 s ago. Wait for it to end. Without another step the reservation ends in 1795 s "
+        "(flask_uwsgi_lease). If you know that the run has ended, run again with -e flask_uwsgi_break_lock=true"
     ]
-    assert replaceable(THEM, False) == {}
+    assert replaceable(seen, False) == {}
 
 
 def test_who_lives_no_more_is_no_problem_and_may_be_replaced(lives: Callable[[bool], None]) -> None:
     lives(False)
-    assert lock_problems(THEM, False) == []
-    assert replaceable(THEM, False) == THEM
+    seen = THEM | {"renewed": 1, "idle_s": 5}
+    assert lock_problems(seen, False) == []
+    assert replaceable(seen, False) == THEM | {"idle_s": 5}
+
+
+@pytest.mark.usefixtures("lives")
+@pytest.mark.parametrize(("lease", "idle", "ended"), [({}, 1799, False), ({}, 1800, True), ({"lease": 60}, 60, True)])
+def test_a_lease_ends_after_its_length(lease: dict[str, Any], idle: int, ended: bool) -> None:
+    seen = THEM | lease | {"renewed": 1, "idle_s": idle}
+    assert (lock_problems(seen, False) == []) is ended
+    # With the time of its last renewal: the host looks again whether it was renewed.
+    assert replaceable(seen, False) == (seen if ended else {})
 
 
 @pytest.mark.usefixtures("lives")

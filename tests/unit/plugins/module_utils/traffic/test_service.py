@@ -333,7 +333,8 @@ def test_the_status_tells_who_changes_it_and_where_a_rollback_would_go(
     serving.systemctl("stop", SOCKET, "shop@g2.service")
     reservation.reserve(layout, run)
     found = service.status(layout)
-    assert (found["rollback"], found["lock"], found["kept"]) == ("g1", run, ["g2", "g1"])
+    assert (found["rollback"], found["lock"], found["kept"]) == ("g1", reservation.held(layout), ["g2", "g1"])
+    assert found["lock"] == run | {"renewed": found["lock"]["renewed"], "idle_s": found["lock"]["idle_s"]}
 
 
 def test_a_worker_with_a_request_is_busy_however_many_it_has(
