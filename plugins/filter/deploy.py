@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import checksums, persistent
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import checksums, kinds, persistent
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import secrets, values
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import digest, short
@@ -59,6 +60,16 @@ def generation(
     recorded = {key: checksums.checksum(key, files[key], app) for key in sorted(files)}
     document = json.dumps({**named, "checksums": recorded}, indent=2) + "\n"
     return {"id": short(whole), "digest": whole, "files": {**files, "manifest.json": document}}
+
+
+def unit_kind(name: str) -> dict[str, Any]:
+    """Return what a kind of unit is (see ``kinds.Kind``), for the template of its unit file.
+
+    Args:
+        name: such as ``service`` or ``canary``.
+    """
+    kind = kinds.BY_NAME[name]
+    return {**asdict(kind), "suffix": kind.suffix}
 
 
 def static_folder(folder: str, root: str, plan: dict[str, Any]) -> str:
@@ -365,4 +376,5 @@ class FilterModule:
             "static_folder": static_folder,
             "static_problems": static_problems,
             "threads_instead": threads_instead,
+            "unit_kind": unit_kind,
         }

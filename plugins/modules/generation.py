@@ -97,6 +97,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure.explain imp
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import (
     arguments,
     files,
+    kinds,
     persistent,
     systemd,
     temporary,
@@ -132,14 +133,14 @@ def validate_ini(layout: Layout, generation: str) -> None:
         InvalidError: uWSGI refuses the configuration, or cannot be run.
         SystemdError: systemd does not answer.
     """
-    unit = layout.task("validate", generation)
+    unit = layout.unit(kinds.VALIDATE, generation)
     stored = layout.generations / generation / "units"
     targets = {
-        layout.units / layout.task("validate", ""): stored / "app-validate@.service",
+        layout.units / layout.unit(kinds.VALIDATE, ""): stored / kinds.VALIDATE.template,
         layout.dropin(unit): stored / "generation.conf",
     }
     after = systemd.cursor()
-    with temporary.installed(layout, layout.task("validate", "*"), targets):
+    with temporary.installed(layout, layout.unit(kinds.VALIDATE, "*"), targets):
         try:
             systemd.systemctl("start", unit, timeout=VALIDATE_S + temporary.GRACE)
         except systemd.SystemdError as error:
@@ -154,8 +155,10 @@ def validate_ini(layout: Layout, generation: str) -> None:
 def validate_units(layout: Layout, generation: str, address: str) -> None:
     """Let systemd verify the units before they are installed."""
     with tempfile.TemporaryDirectory() as scratch:
-        beside = gen.check_targets(layout, generation) | gen.task_targets(layout, generation, "pre")
-        for target, stored in (gen.unit_targets(layout, generation) | beside).items():
+        # All tasks have the same unit file.
+        brief = (kinds.CHECK, kinds.PRE)
+        wanted = gen.unit_targets(layout, generation) | gen.targets(layout, generation, *brief)
+        for target, stored in wanted.items():
             copy = Path(scratch) / target.relative_to(layout.units)
             copy.parent.mkdir(exist_ok=True)
             shutil.copyfile(stored, copy)
@@ -163,8 +166,7 @@ def validate_units(layout: Layout, generation: str, address: str) -> None:
         dropin.parent.mkdir()
         dropin.write_text(gen.socket_activates(layout.service(generation)))
         # The service brings the socket along, whose name `systemd-analyze` would take for two.
-        names = [unit(generation) for unit in (layout.service, layout.canary, layout.relief, layout.check)]
-        names.append(layout.task("pre", generation))
+        names = [layout.unit(kind, generation) for kind in (kinds.SERVICE, kinds.CANARY, kinds.RELIEF, *brief)]
         done = subprocess.run(
             ["systemd-analyze", "verify", "--man=no", *names],
             env={"SYSTEMD_UNIT_PATH": f"{scratch}:", "PATH": os.environ["PATH"]},

@@ -9,7 +9,7 @@ from tests.support import ROOT
 
 PLUGINS = ROOT / "plugins"
 # The directories of the instances, and the names in them.
-WRITABLE = {"runtime", "canary_runtime", "relief_runtime", "check_runtime", "pidfile", "folder"}
+WRITABLE = {"runtime", "runtime_of", "canary_runtime", "relief_runtime", "check_runtime", "pidfile", "folder"}
 TOUCHES = {
     "open", "read_text", "read_bytes", "write_text", "write_bytes", "touch", "connect", "copyfile", "copy", "loads",
     "is_file", "is_dir", "is_socket", "exists", "stat", "chmod", "chown", "unlink", "symlink_to", "mkdir", "rename",

@@ -68,18 +68,6 @@ class TemporaryLayout(Layout):
         return self.top / "run" / self.app
 
     @property
-    def canary_runtime(self) -> Path:
-        return self.top / "run" / f"{self.app}-canary"
-
-    @property
-    def relief_runtime(self) -> Path:
-        return self.top / "run" / f"{self.app}-relief"
-
-    @property
-    def check_runtime(self) -> Path:
-        return self.top / "run" / f"{self.app}-check"
-
-    @property
     def lock(self) -> Path:
         return self.top / "lock" / f"{self.app}.deploy"
 

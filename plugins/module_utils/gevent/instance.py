@@ -16,7 +16,7 @@ from typing import Any
 
 from ..failure import deaths
 from ..failure.explain import MOST_READ
-from ..host import systemd, temporary, trees, untrusted
+from ..host import kinds, systemd, temporary, trees, untrusted
 from ..host.journal import Said
 from ..host.layout import Layout
 from ..release import generation as gen
@@ -215,7 +215,7 @@ def running(layout: Layout, generation: str, *, timeout: float, memory_mb: int) 
         )
     }
     try:
-        with temporary.installed(layout, layout.check("*"), {**gen.check_targets(layout, generation), **limits}):
+        with temporary.installed(layout, layout.check("*"), {**gen.targets(layout, generation, kinds.CHECK), **limits}):
             # Left by a check that was killed.
             trees.remove(layout.check_runtime)
             yield Instance(layout, generation)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import names
+from . import kinds
 
 _PROC = Path("/proc")
 
@@ -97,7 +97,7 @@ def processes(app: str, uid: int) -> list[dict[str, Any]]:
         app: the application's name.
         uid: the account's number.
     """
-    own = re.compile(rf"/{re.escape(app)}(-({'|'.join(names.SUFFIXES)}))?@[^/]*\.service(/|$)", re.MULTILINE)
+    own = re.compile(rf"/{re.escape(app)}({'|'.join(kinds.SUFFIXES)})@[^/]*\.service(/|$)", re.MULTILINE)
     found = []
     for process in _PROC.glob("[0-9]*"):
         try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import kinds
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -48,20 +50,24 @@ class Layout:
         """The pidfiles, and a directory for each running generation; root alone can write here."""
         return Path("/run") / self.app
 
+    def runtime_of(self, kind: kinds.Kind) -> Path:
+        """Return the runtime directory of a kind of unit; the service's has one below it for each generation."""
+        return self.runtime.with_name(f"{self.app}{kind.suffix}")
+
     @property
     def canary_runtime(self) -> Path:
         """The private sockets of a generation that is being tried off the traffic."""
-        return Path("/run") / f"{self.app}-canary"
+        return self.runtime_of(kinds.CANARY)
 
     @property
     def relief_runtime(self) -> Path:
         """The same for a generation that serves while its own instance is restarted."""
-        return Path("/run") / f"{self.app}-relief"
+        return self.runtime_of(kinds.RELIEF)
 
     @property
     def check_runtime(self) -> Path:
         """The same for a generation whose gevent mode is being checked, and what the check leaves to be read."""
-        return Path("/run") / f"{self.app}-check"
+        return self.runtime_of(kinds.CHECK)
 
     @property
     def pidfile(self) -> Path:
@@ -145,25 +151,25 @@ class Layout:
         """Tells a socket which generation to start when a connection finds none running."""
         return self.dropin(self.socket(address))
 
+    def unit(self, kind: kinds.Kind, generation: str) -> str:
+        """Return the unit of a kind that belongs to a generation: to all with ``*``, the template with nothing."""
+        return f"{self.app}{kind.suffix}@{generation}.service"
+
     def service(self, generation: str) -> str:
         """Return the unit that runs a generation."""
-        return f"{self.app}@{generation}.service"
+        return self.unit(kinds.SERVICE, generation)
 
     def canary(self, generation: str) -> str:
         """Return the unit that tries a generation off the traffic."""
-        return f"{self.app}-canary@{generation}.service"
+        return self.unit(kinds.CANARY, generation)
 
     def check(self, generation: str) -> str:
         """Return the unit that runs a generation to check its gevent mode."""
-        return f"{self.app}-check@{generation}.service"
+        return self.unit(kinds.CHECK, generation)
 
     def relief(self, generation: str) -> str:
         """Return the unit that serves in place of a generation's own while that one is restarted."""
-        return f"{self.app}-relief@{generation}.service"
-
-    def task(self, when: str, generation: str) -> str:
-        """Return the unit that runs a generation's commands of before (``pre``) or after (``post``) its activation."""
-        return f"{self.app}-{when}@{generation}.service"
+        return self.unit(kinds.RELIEF, generation)
 
     def trial_dropin(self, address: str) -> Path:
         """Return what tells a socket, in a trial, which generation to start; systemd reads it after the lasting one."""

@@ -76,12 +76,11 @@ def read(layout: Layout, lines: int, since: str = "") -> list[Entry]:
 
 def units(layout: Layout) -> list[str]:
     """Return the application's units: those that ever logged, those of the generations on the host, and the sockets."""
-    beside = "|".join(f"-{kind.name}" for kind in kinds.KINDS if kind.name)
-    pattern = re.compile(rf"{re.escape(layout.app)}(?:{beside})?@.+\.(?:service|socket)")
+    pattern = re.compile(rf"{re.escape(layout.app)}(?:{'|'.join(kinds.SUFFIXES)})@.+\.(?:service|socket)")
     logged = systemd.journalctl("--field=_SYSTEMD_UNIT").splitlines()
     # Of a unit whose processes never logged, systemd may have said why.
     there = [path.name for path in layout.generations.glob("[!.]*")]
-    told = [kind.unit(layout, name) for kind in kinds.KINDS for name in there]
+    told = [layout.unit(kind, name) for kind in kinds.KINDS for name in there]
     sockets = [path.name.removesuffix(".d") for path in layout.units.glob(f"{layout.socket('*')}.d")]
     return sorted({*filter(pattern.fullmatch, logged), *told, *sockets})
 

@@ -7,18 +7,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from .kinds import KINDS
+from . import kinds
 
-# Units and runtime directories of an application `x` are also named `x-canary` and so on.
-SUFFIXES = tuple(kind.name for kind in KINDS if kind.name)
+# What the units and runtime directories of an application `x` are named beside `x` itself, such as `x-canary`.
+_SUFFIXES = tuple(filter(None, kinds.SUFFIXES))
 # Nor is `x-persistent`, where the folders of `x` lie that outlive its releases.
-_ENDS = (*SUFFIXES, "persistent")
-_SUFFIX = "|".join(_ENDS)
-_APP = re.compile(rf"(?!.*-({_SUFFIX})$)[a-z][a-z0-9_-]{{0,29}}")
+_ENDS = (*_SUFFIXES, "-persistent")
+_APP = re.compile(rf"(?!.*({'|'.join(_ENDS)})$)[a-z][a-z0-9_-]{{0,29}}")
 APP_REMEDY = (
     "a name of a-z, 0-9, _ and -, at most 30 long, a letter first and none of "
-    + ", ".join(f"-{suffix}" for suffix in _ENDS[:-1])
-    + f" and -{_ENDS[-1]} last"
+    + ", ".join(_ENDS[:-1])
+    + f" and {_ENDS[-1]} last"
 )
 # The system's, or of packages that hosts commonly get later. What is there already is found on the host.
 _RESERVED = {
@@ -126,7 +125,7 @@ def host_problems(s: Mapping[str, Any], app: Mapping[str, Any]) -> Iterator[str]
             f"{owner['base']}: set it to that, or remove the application there first"
         )
     for other in app["applications"]:
-        if any(f"{other}-{suffix}" == name or f"{name}-{suffix}" == other for suffix in SUFFIXES):
+        if any(f"{other}{suffix}" == name or f"{name}{suffix}" == other for suffix in _SUFFIXES):
             yield (
                 f"flask_uwsgi_app_name={name} and the application {other} of this host would share units: "
                 "choose another name"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import accounts, marks, names
+from . import accounts, kinds, marks
 from .layout import Layout
 from .marks import Mark
 
@@ -41,7 +41,7 @@ def foreign(layout: Layout) -> list[Found]:
         return []
     mark = marks.read(layout)
     uid = mark.user.number if mark and mark.user else None
-    runtime = (layout.runtime, *(layout.runtime.with_name(f"{layout.app}-{suffix}") for suffix in names.SUFFIXES))
+    runtime = map(layout.runtime_of, kinds.KINDS)
     found = [what for path in (*runtime, *layout.data) if (what := _foreign_directory(layout, path, uid))]
     found += [*_foreign_root(layout), *_foreign_persistent(layout, uid)]
     for path in (layout.lock, layout.trial):
@@ -88,8 +88,7 @@ def refusal(layout: Layout, strange: Collection[Found]) -> str:
 
 def units(layout: Layout) -> Iterator[Path]:
     """Yield every unit of a name that the application's units have, wherever systemd would take it from."""
-    kinds = "|".join(names.SUFFIXES)
-    pattern = re.compile(rf"{re.escape(layout.app)}(|(-({kinds}))?@[^/]*)\.({_UNIT_TYPES})")
+    pattern = re.compile(rf"{re.escape(layout.app)}(|({'|'.join(kinds.SUFFIXES)})@[^/]*)\.({_UNIT_TYPES})")
     seen = set()
     for folder in layout.unit_folders:
         # /lib is a link to /usr/lib on hosts that are merged.

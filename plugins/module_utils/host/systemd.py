@@ -84,7 +84,7 @@ def relieving(layout: Layout) -> list[str]:
 
 def leftovers(layout: Layout) -> list[str]:
     """Return the units at work that only run while a module is at work, too."""
-    states = _states(*(kind.unit(layout, "*") for kind in kinds.TEMPORARY))
+    states = _states(*(layout.unit(kind, "*") for kind in kinds.TEMPORARY))
     return sorted(_alive(states))
 
 

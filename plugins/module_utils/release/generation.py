@@ -64,7 +64,7 @@ def best_known(layout: Layout, generation: str) -> Manifest | None:
 def _salvaged(layout: Layout, generation: str) -> Manifest | None:
     folder = layout.generations / generation
     listen = re.search(r"^Sockets=.*@(\S+)\.socket$", _text(folder / "units" / "listen.conf"), re.M)
-    ini, unit = _text(folder / "uwsgi.ini"), _text(folder / "units" / "app@.service")
+    ini, unit = _text(folder / "uwsgi.ini"), _text(folder / "units" / kinds.SERVICE.template)
 
     def value(text: str, key: str, default: int) -> int:
         found = re.search(rf"^{key} ?= ?(\d{{1,9}})$", text, re.M)
@@ -209,7 +209,23 @@ def remove(layout: Layout, generation: str) -> None:
     """Remove a generation and the unit settings that are its own."""
     trees.remove(layout.generations / generation)
     for kind in kinds.KINDS:
-        trees.remove(layout.dropin(kind.unit(layout, generation)).parent)
+        trees.remove(layout.dropin(layout.unit(kind, generation)).parent)
+
+
+def targets(layout: Layout, generation: str, *wanted: kinds.Kind) -> dict[Path, Path]:
+    """Return where the unit files belong that only some kinds of units need: installed path to stored path."""
+    found: dict[Path, Path] = {}
+    for kind in wanted:
+        unit, settings = layout.unit(kind, generation), _settings(layout, generation, kind)
+        found[layout.units / layout.unit(kind, "")] = layout.generations / generation / "units" / kind.template
+        found |= {layout.dropin(unit, name): stored for name, stored in settings.items()}
+    return found
+
+
+def unit_targets(layout: Layout, generation: str) -> dict[Path, Path]:
+    """Return where each unit file of a generation belongs that stays there: installed path to stored path."""
+    socket = layout.generations / generation / "units" / "app@.socket"
+    return {layout.units / layout.socket_template: socket, **targets(layout, generation, *kinds.LASTING)}
 
 
 def trial_targets(layout: Layout, generation: str) -> dict[Path, Path]:
@@ -218,79 +234,23 @@ def trial_targets(layout: Layout, generation: str) -> dict[Path, Path]:
     They are gone after a reboot, and stand for this one instance beside the units of the generation that was deployed:
     systemd prefers a unit file of an instance's own name to the template, wherever the two are.
     """
-    stored = layout.generations / generation / "units"
-    own = {
-        kinds.SERVICE: ("app@.service", ("generation", "credentials", "listen")),
-        kinds.RELIEF: ("app-relief@.service", ("generation", "credentials", "listen")),
-        kinds.CANARY: ("app-canary@.service", ("generation", "credentials")),
-    }
-    targets: dict[Path, Path] = {}
-    for kind, (file, settings) in own.items():
-        unit = layout.volatile_units / kind.unit(layout, generation)
-        targets[unit] = stored / file
-        targets |= {unit.with_name(f"{unit.name}.d") / f"{name}.conf": stored / f"{name}.conf" for name in settings}
-    return {
-        target: source for target, source in targets.items() if source.name != "credentials.conf" or source.is_file()
-    }
+    found: dict[Path, Path] = {}
+    for kind in kinds.LASTING:
+        unit, settings = layout.volatile_units / layout.unit(kind, generation), _settings(layout, generation, kind)
+        found[unit] = layout.generations / generation / "units" / kind.template
+        found |= {unit.with_name(f"{unit.name}.d") / f"{name}.conf": stored for name, stored in settings.items()}
+    return found
 
 
-def canary_targets(layout: Layout, generation: str) -> dict[Path, Path]:
-    """Return where the unit files that only a canary needs belong: installed path to stored path."""
-    stored = layout.generations / generation / "units"
-    canary = layout.canary(generation)
-    return {
-        layout.units / layout.canary(""): stored / "app-canary@.service",
-        **_settings(layout, generation, canary),
-    }
-
-
-def check_targets(layout: Layout, generation: str) -> dict[Path, Path]:
-    """Return where the unit files belong that only a gevent check needs: installed path to stored path."""
-    stored = layout.generations / generation / "units"
-    return {
-        layout.units / layout.check(""): stored / "app-check@.service",
-        **_settings(layout, generation, layout.check(generation)),
-    }
-
-
-def task_targets(layout: Layout, generation: str, when: str) -> dict[Path, Path]:
-    """Return where the unit files that only a generation's commands need belong: installed path to stored path.
-
-    Args:
-        layout: the application's paths.
-        generation: the generation's id.
-        when: ``pre`` or ``post``.
-    """
-    stored = layout.generations / generation / "units"
-    return {
-        layout.units / layout.task(when, ""): stored / "app-task@.service",
-        **_settings(layout, generation, layout.task(when, generation)),
-    }
-
-
-def unit_targets(layout: Layout, generation: str) -> dict[Path, Path]:
-    """Return where each unit file of a generation belongs: installed path to stored path."""
-    stored = layout.generations / generation / "units"
-    service, relief = layout.service(generation), layout.relief(generation)
-    return {
-        **canary_targets(layout, generation),
-        layout.units / layout.socket_template: stored / "app@.socket",
-        layout.units / layout.service(""): stored / "app@.service",
-        layout.units / layout.relief(""): stored / "app-relief@.service",
-        **_settings(layout, generation, service),
-        **_settings(layout, generation, relief),
-        layout.dropin(service, "listen"): stored / "listen.conf",
-        layout.dropin(relief, "listen"): stored / "listen.conf",
-    }
-
-
-def _settings(layout: Layout, generation: str, unit: str) -> dict[Path, Path]:
-    """Return the settings that every unit of a generation needs to run its processes."""
+def _settings(layout: Layout, generation: str, kind: kinds.Kind) -> dict[str, Path]:
+    """Return the settings that a kind of unit needs to run a generation's processes, by the names of their files."""
     folder = layout.generations / generation
-    named = {"generation": folder / "units" / "generation.conf", "credentials": folder / credentials.UNIT}
-    return {
-        layout.dropin(unit, name): stored for name, stored in named.items() if name != "credentials" or stored.is_file()
-    }
+    found = {"generation": folder / "units" / "generation.conf"}
+    if (secrets := folder / credentials.UNIT).is_file():
+        found["credentials"] = secrets
+    if not kind.temporary:
+        found["listen"] = folder / "units" / "listen.conf"
+    return found
 
 
 def socket_activates(unit: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..failure import deaths, remedies
 from ..failure.explain import raised, telling
-from ..host import systemd, temporary
+from ..host import kinds, systemd, temporary
 from ..host.foreign import printables
 from ..host.layout import Layout
 from ..release import credentials
@@ -44,14 +44,15 @@ def run(layout: Layout, generation: str, when: str, seconds: float) -> list[str]
     """
     # Never beside those of another generation. The same list, left at work by a run that was killed, is waited for.
     end_leftovers(layout, generation)
-    unit = layout.task(when, generation)
-    targets = gen.task_targets(layout, generation, when)
+    kind = kinds.BY_NAME[when]
+    unit = layout.unit(kind, generation)
+    targets = gen.targets(layout, generation, kind)
     end = systemd.cursor()
     found = gen.manifest(layout, generation)
     names = found.secrets.names if found else ()
     # A command may well tell what it was given.
     blot = credentials.blotter(layout.generations / generation, names)
-    with temporary.installed(layout, layout.task(when, "*"), targets):
+    with temporary.installed(layout, layout.unit(kind, "*"), targets):
         try:
             systemd.systemctl("start", unit, timeout=seconds + temporary.GRACE)
         except systemd.SystemdError as error:

@@ -68,7 +68,7 @@ def doomed(layout: Layout, *, data: bool) -> Doomed:
     elif strange := ownership.foreign(layout):
         raise RemovalError(ownership.refusal(layout, strange))
     else:
-        runtime = (layout.runtime, *(layout.runtime.with_name(f"{layout.app}-{suffix}") for suffix in names.SUFFIXES))
+        runtime = map(layout.runtime_of, kinds.KINDS)
         paths = [*_units(layout, kept)]
         paths += _directories(layout, mark, (*runtime, *(owned if data else ())), kept)
         if mark or (layout.root.is_dir() and any(layout.root.iterdir())):
@@ -87,7 +87,7 @@ def doomed(layout: Layout, *, data: bool) -> Doomed:
 
 def _units(layout: Layout, kept: list[str]) -> Iterator[Path]:
     """Yield the units, their settings and the links that enable them; what the operator added to them is kept."""
-    for template in (layout.socket_template, *(kind.unit(layout, "") for kind in kinds.KINDS)):
+    for template in (layout.socket_template, *(layout.unit(kind, "") for kind in kinds.KINDS)):
         instances = template.replace("@.", "@?*.")
         yield layout.units / template
         yield from layout.units.glob(f"*.wants/{instances}")
@@ -201,7 +201,7 @@ def remove(layout: Layout, *, data: bool) -> Doomed:
         for path in (layout.lock, layout.trial, layout.tried):
             path.unlink(missing_ok=True)
         systemd.systemctl("daemon-reload")
-        systemd.systemctl("reset-failed", *(kind.unit(layout, "*") for kind in kinds.KINDS), layout.socket("*"))
+        systemd.systemctl("reset-failed", *(layout.unit(kind, "*") for kind in kinds.KINDS), layout.socket("*"))
         if going.user:
             accounts.remove_user(going.user)
         if going.group:

@@ -197,7 +197,7 @@ class Swap:
         unit = self.layout.canary(self.new)
         self.tried = True
         # The units that serve are left alone until the canary has answered.
-        targets = (gen.trial_targets if self.volatile else gen.canary_targets)(self.layout, self.new)
+        targets = self._targets(self.new) if self.volatile else gen.targets(self.layout, self.new, kinds.CANARY)
         self._install(self.new, targets)
         try:
             self._bring_up(unit, settle=self.manifest.settle)
@@ -516,13 +516,13 @@ def end_leftovers(layout: Layout, generation: str = "") -> bool:
         SystemdError: it does not end in time.
     """
     left = systemd.leftovers(layout)
-    spared = {kind.unit(layout, generation) for kind in kinds.TASKS}
+    spared = {layout.unit(kind, generation) for kind in kinds.TASKS}
     ended = [unit for unit in left if unit not in spared]
     if ended:
         stop(layout, ended)
-        systemd.systemctl("reset-failed", *(kind.unit(layout, "*") for kind in kinds.TEMPORARY))
+        systemd.systemctl("reset-failed", *(layout.unit(kind, "*") for kind in kinds.TEMPORARY))
     busy = {unit.partition("@")[0] for unit in left if unit in spared}
-    brief = [kind.unit(layout, "*") for kind in kinds.TEMPORARY if not kind.lasting_files]
+    brief = [layout.unit(kind, "*") for kind in kinds.TEMPORARY if not kind.lasting_files]
     # The template itself, its instances' settings, and nothing of what still runs.
     found = [path for unit in brief for suffix in ("", ".d") for path in layout.units.glob(unit + suffix)]
     stale = [path for path in found if path.name.partition("@")[0] not in busy]
@@ -562,7 +562,7 @@ def forget_trial(layout: Layout, serving: str) -> None:
     for path in layout.generations.glob("[!.]*"):
         if path.name != serving and not gen.served(layout, path.name):
             gen.remove(layout, path.name)
-    units = [*(kind.unit(layout, "*") for kind in kinds.KINDS), layout.socket("*")]
+    units = [*(layout.unit(kind, "*") for kind in kinds.KINDS), layout.socket("*")]
     for pattern in (unit + suffix for unit in units for suffix in ("", ".d")):
         for path in layout.volatile_units.glob(pattern):
             trees.remove(path)

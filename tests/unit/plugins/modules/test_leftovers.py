@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import jinja2
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import kinds, systemd
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
@@ -13,7 +12,6 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import remo
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap, end_leftovers
 from ansible_collections.flaskops.uwsgi.plugins.modules import serving, status
 
-from tests.support import ROOT
 from tests.support.fake_host import FakeHost, TemporaryLayout, write_generation
 
 CallModule = Callable[..., dict[str, Any]]
@@ -21,10 +19,9 @@ CallModule = Callable[..., dict[str, Any]]
 
 def leave(layout: TemporaryLayout, host: FakeHost, kind: kinds.Kind, name: str) -> str:
     """Start a unit as a module does, and forget it as a killed module does."""
-    unit = kind.unit(layout, name)
+    unit = layout.unit(kind, name)
     stored = layout.generations / name / "units"
-    template = stored / ("app-check@.service" if kind is kinds.CHECK else "app-canary@.service")
-    (layout.units / kind.unit(layout, "")).write_text(template.read_text())
+    (layout.units / layout.unit(kind, "")).write_text((stored / "app-canary@.service").read_text())
     settings = layout.dropin(unit)
     settings.parent.mkdir(exist_ok=True)
     settings.write_text((stored / "generation.conf").read_text())
@@ -41,21 +38,6 @@ def serves(layout: TemporaryLayout, host: FakeHost) -> FakeHost:
 
 
 each = pytest.mark.parametrize("kind", kinds.TEMPORARY, ids=lambda kind: kind.name)
-
-
-def test_each_kind_of_unit_is_the_application_s(layout: TemporaryLayout) -> None:
-    units = {kind.unit(layout, "g") for kind in kinds.KINDS}
-    assert units == {
-        layout.service("g"),
-        layout.relief("g"),
-        layout.canary("g"),
-        layout.check("g"),
-        layout.task("pre", "g"),
-        layout.task("post", "g"),
-        layout.task("validate", "g"),
-    }
-    runtimes = {kind.runtime(layout) for kind in kinds.KINDS}
-    assert runtimes > {layout.runtime, layout.relief_runtime, layout.canary_runtime, layout.check_runtime}
 
 
 @each
@@ -87,7 +69,7 @@ def test_what_is_left_is_ended_by_the_next_run(
     assert unit not in serves.active and systemd.leftovers(layout) == []
     assert serves.answering() == (set() if state == "stopped" else {"current"})
     if kind is not kinds.CANARY:
-        assert list(layout.units.glob(kind.unit(layout, "*") + "*")) == []
+        assert list(layout.units.glob(layout.unit(kind, "*") + "*")) == []
     if state != "stopped":
         assert service.drift(layout) == []
 
@@ -136,36 +118,3 @@ def test_a_killed_generation_that_runs_beside_the_current_one_is_named_and_ended
     assert call_module(serving, state="started")["changed"]
     assert serves.answering() == {"current"}
     assert service.drift(layout) == []
-
-
-def unit_text(kind: str) -> str:
-    """Return the unit file of a kind as the role renders it."""
-    folder = ROOT / "roles/flask_uwsgi/templates"
-    variables = {
-        "flask_uwsgi_app_name": "shop",
-        "flask_uwsgi_canary_seconds": "2.5",
-        "flask_uwsgi_command_timeout": 300,
-        "flask_uwsgi_health_timeout": "10",
-        "flask_uwsgi_start_timeout": 60,
-        "flask_uwsgi_stop_timeout": 30,
-    }
-    template = jinja2.Environment(autoescape=False).from_string((folder / "app.service.j2").read_text())
-    return template.render(kind=kind, **variables)
-
-
-@pytest.mark.parametrize(
-    ("kind", "bound"),
-    [
-        # The look at it, two health checks, and some more.
-        ("canary", "\nRuntimeMaxSec=82\n"),
-        # A oneshot is starting all the time.
-        ("task", "\nTimeoutStartSec=300\n"),
-    ],
-)
-def test_what_is_temporary_ends_by_itself(kind: str, bound: str) -> None:
-    assert bound in unit_text(kind)
-
-
-@pytest.mark.parametrize("kind", ["service", "relief"])
-def test_what_serves_never_ends_by_itself(kind: str) -> None:
-    assert "RuntimeMaxSec" not in unit_text(kind)

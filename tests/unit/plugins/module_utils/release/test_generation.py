@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import kinds
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.manifest import Secrets
@@ -70,7 +71,7 @@ def test_every_unit_file_of_a_generation_has_its_place(layout: TemporaryLayout) 
 
 def test_a_gevent_check_has_the_same_settings_and_leaves_every_other_unit_alone(layout: TemporaryLayout) -> None:
     stored = layout.generations / "g" / "units"
-    assert gen.check_targets(layout, "g") == {
+    assert gen.targets(layout, "g", kinds.CHECK) == {
         layout.units / "shop-check@.service": stored / "app-check@.service",
         layout.units / "shop-check@g.service.d" / "generation.conf": stored / "generation.conf",
     }
@@ -78,7 +79,7 @@ def test_a_gevent_check_has_the_same_settings_and_leaves_every_other_unit_alone(
 
 def test_a_canary_has_the_same_settings_and_inherits_no_socket(layout: TemporaryLayout) -> None:
     stored = layout.generations / "g" / "units"
-    assert gen.canary_targets(layout, "g") == {
+    assert gen.targets(layout, "g", kinds.CANARY) == {
         layout.units / "shop-canary@.service": stored / "app-canary@.service",
         layout.units / "shop-canary@g.service.d" / "generation.conf": stored / "generation.conf",
     }
@@ -89,10 +90,10 @@ def test_whatever_runs_a_generation_is_given_its_secrets(layout: TemporaryLayout
     stored = layout.generations / "g" / "units" / "credentials.conf"
     units = [layout.service("g"), layout.canary("g"), layout.relief("g")]
     targets = gen.unit_targets(layout, "g")
-    assert [target for target, source in targets.items() if source == stored] == [
-        layout.dropin(unit, "credentials") for unit in (units[1], units[0], units[2])
-    ]
-    assert gen.canary_targets(layout, "g")[layout.dropin(units[1], "credentials")] == stored
+    assert {target for target, source in targets.items() if source == stored} == {
+        layout.dropin(unit, "credentials") for unit in units
+    }
+    assert gen.targets(layout, "g", kinds.CANARY)[layout.dropin(units[1], "credentials")] == stored
 
 
 def test_the_socket_starts_the_generation_it_names(layout: TemporaryLayout) -> None:

@@ -1,0 +1,108 @@
+"""The kinds of units, each with what its unit file says of it."""
+
+import re
+
+import jinja2
+import pytest
+import yaml
+from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import unit_kind
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import kinds
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
+
+from tests.support import ROOT
+
+ROLE = ROOT / "roles" / "flask_uwsgi"
+KINDS = {
+    # The unit of generation g, its runtime directory (of an instance), its file in a generation, the signal.
+    "service": ("shop@g.service", "shop/%i", "app@.service", "SIGTERM"),
+    "relief": ("shop-relief@g.service", "shop-relief", "app-relief@.service", "SIGTERM"),
+    "canary": ("shop-canary@g.service", "shop-canary", "app-canary@.service", "SIGKILL"),
+    "check": ("shop-check@g.service", "shop-check", "app-check@.service", "SIGKILL"),
+    "pre": ("shop-pre@g.service", "shop-%j", "app-task@.service", "SIGTERM"),
+    "post": ("shop-post@g.service", "shop-%j", "app-task@.service", "SIGTERM"),
+    "validate": ("shop-validate@g.service", "shop-validate", "app-validate@.service", "SIGTERM"),
+}
+FILES = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["__flask_uwsgi_files"]
+
+
+def unit_text(name: str) -> str:
+    """Return the unit file of a kind as the role renders it."""
+    variables = {
+        "flask_uwsgi_app_name": "shop",
+        "flask_uwsgi_canary_seconds": "2.5",
+        "flask_uwsgi_command_timeout": 300,
+        "flask_uwsgi_health_timeout": "10",
+        "flask_uwsgi_start_timeout": 60,
+        "flask_uwsgi_stop_timeout": 30,
+    }
+    template = jinja2.Environment(autoescape=False).from_string((ROLE / "templates/app.service.j2").read_text())
+    return template.render(kind=unit_kind(name), **variables)
+
+
+def said(name: str, key: str) -> list[str]:
+    return re.findall(rf"^{key}=(.*)$", unit_text(name), re.M)
+
+
+each = pytest.mark.parametrize("name", KINDS)
+
+
+def test_these_are_all_kinds() -> None:
+    assert [kind.name for kind in kinds.KINDS] == list(KINDS)
+    assert [kind.name for kind in kinds.LASTING] == ["service", "relief", "canary"]
+    assert [kind.name for kind in kinds.TASKS] == ["pre", "post"]
+    assert [kind.name for kind in kinds.TEMPORARY] == ["canary", "check", "pre", "post", "validate"]
+
+
+@each
+def test_each_has_its_unit_its_runtime_directory_its_file_and_its_signal(name: str) -> None:
+    kind, layout = kinds.BY_NAME[name], Layout("shop")
+    unit, runtime, template, signal = KINDS[name]
+    assert (layout.unit(kind, "g"), kind.template, kind.stop_signal) == (unit, template, signal)
+    assert str(layout.runtime_of(kind)) == "/run/" + runtime.replace("%j", name).removesuffix("/%i")
+    assert said(name, "RuntimeDirectory") == [runtime]
+    assert said(name, "KillSignal") == ([signal] if signal != "SIGTERM" else [])
+
+
+@each
+def test_the_role_renders_its_file_for_it(name: str) -> None:
+    rendered = FILES[f"units/{KINDS[name][2]}"]
+    assert f"'{'pre' if name == 'post' else name}' | flaskops.uwsgi.unit_kind" in rendered
+
+
+def test_the_role_renders_no_other_unit_files() -> None:
+    services = {file.removeprefix("units/") for file in FILES if file.endswith(".service")}
+    assert services == {kind.template for kind in kinds.KINDS}
+
+
+@pytest.mark.parametrize(
+    ("name", "description", "role"),
+    [
+        ("service", "shop: generation %i", "service"),
+        ("relief", "shop: relief of generation %i", "service"),
+        ("canary", "shop: canary of generation %i", "canary"),
+        ("check", "shop: gevent check of generation %i", "check"),
+        ("post", "shop: %j commands of generation %i", "task"),
+        ("validate", "shop: check of the configuration of generation %i", "validate"),
+    ],
+)
+def test_people_and_the_application_learn_what_it_is(name: str, description: str, role: str) -> None:
+    assert said(name, "Description") == [description]
+    assert f"FLASK_UWSGI_GENERATION=%i FLASK_UWSGI_ROLE={role}" in said(name, "Environment")
+
+
+@pytest.mark.parametrize(
+    ("name", "bound"),
+    [
+        # The look at it, two health checks, and some more.
+        ("canary", "\nRuntimeMaxSec=82\n"),
+        # A oneshot is starting all the time.
+        ("pre", "\nTimeoutStartSec=300\n"),
+    ],
+)
+def test_what_is_temporary_ends_by_itself(name: str, bound: str) -> None:
+    assert bound in unit_text(name)
+
+
+@pytest.mark.parametrize("name", ["service", "relief"])
+def test_what_serves_never_ends_by_itself(name: str) -> None:
+    assert "RuntimeMaxSec" not in unit_text(name)
