@@ -96,9 +96,10 @@ def play() -> Callable[..., subprocess.CompletedProcess[str]]:
     variables = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
 
     def run(playbook: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        path = playbook if playbook.endswith(".yml") else f"playbooks/{playbook}.yml"
         inventories = ["--inventory", str(variables), "--inventory", os.environ["SANDBOX_INVENTORY"]]
         return subprocess.run(
-            ["ansible-playbook", *inventories, f"playbooks/{playbook}.yml", *arguments],
+            ["ansible-playbook", *inventories, path, *arguments],
             cwd=ROOT,
             capture_output=True,
             text=True,

@@ -170,37 +170,54 @@ def hidden_files(names: list[str], plan: dict[str, Any]) -> dict[str, int]:
     return code_archive.below(plan["code"]["path"], names)
 
 
-def collisions(hosts: list[dict[str, Any]], name: str) -> list[str]:
-    """Tell which other applications of the same deploy want what one of them wants.
+def batch(hosts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Compare the hosts that are deployed together.
 
     Args:
-        hosts: the variables of each host of the play.
-        name: the inventory's name of the one that asks.
+        hosts: the variables of each host, in the order of the play. One that was not asked does not count.
+
+    Returns:
+        ``leaders``, for each application the first host that gets it anew: it migrates and checks for all of them; and
+        ``problems``, for each host what it wants that another application on the same machine wants too.
     """
-    states = {host["inventory_hostname"]: host["__flask_uwsgi_state"] for host in hosts}
-    own = states.pop(name)
-    app, (bind, port, user) = own["app"]["name"], own["app"]["wants"]
+    asked = [host for host in hosts if "__flask_uwsgi_state" in host]
+    leaders: dict[str, str] = {}
+    machines: dict[str, list[dict[str, Any]]] = {}
+    for host in asked:
+        state = host["__flask_uwsgi_state"]
+        machines.setdefault(state["host"]["machine"], []).append(host)
+        if not host["__flask_uwsgi_settled"]:
+            leaders.setdefault(state["app"]["name"], host["inventory_hostname"])
+    problems = {
+        host["inventory_hostname"]: [problem for other in shared if other is not host for problem in _same(host, other)]
+        for shared in machines.values()
+        for host in shared
+    }
+    return {"leaders": leaders, "problems": {name: found for name, found in problems.items() if found}}
+
+
+def _same(host: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Return what an application wants that another one of the same machine wants too."""
+    name, its_name = host["inventory_hostname"], other["inventory_hostname"]
+    own, its = host["__flask_uwsgi_state"]["app"], other["__flask_uwsgi_state"]["app"]
+    app, (bind, port, user) = own["name"], own["wants"]
+    its_app, (its_bind, its_port, its_user) = its["name"], its["wants"]
+    if its_app == app:
+        return [
+            f"flask_uwsgi_app_name={app} is wanted by {name} and by {its_name}, which are one host: "
+            "give each application of a host a name of its own"
+        ]
     problems = []
-    for other, state in states.items():
-        if state["host"]["machine"] != own["host"]["machine"]:
-            continue
-        its_app, (its_bind, its_port, its_user) = state["app"]["name"], state["app"]["wants"]
-        if its_app == app:
-            problems.append(
-                f"flask_uwsgi_app_name={app} is wanted by {name} and by {other}, which are one host: "
-                "give each application of a host a name of its own"
-            )
-            continue
-        if its_user == user:
-            problems.append(
-                f"flask_uwsgi_user={user} is wanted by {app} and by {its_app} on one host ({name}, {other}): "
-                "give each application of a host an account of its own"
-            )
-        if its_port == port and (bind == its_bind or "0.0.0.0" in (bind, its_bind)):
-            problems.append(
-                f"flask_uwsgi_port={port} is wanted by {app} and by {its_app} on one host ({name}, {other}): "
-                "give each application of a host a port of its own"
-            )
+    if its_user == user:
+        problems.append(
+            f"flask_uwsgi_user={user} is wanted by {app} and by {its_app} on one host ({name}, {its_name}): "
+            "give each application of a host an account of its own"
+        )
+    if its_port == port and (bind == its_bind or "0.0.0.0" in (bind, its_bind)):
+        problems.append(
+            f"flask_uwsgi_port={port} is wanted by {app} and by {its_app} on one host ({name}, {its_name}): "
+            "give each application of a host a port of its own"
+        )
     return problems
 
 
@@ -355,7 +372,7 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "application_files": values.application_files,
-            "collisions": collisions,
+            "batch": batch,
             "common_failure": common_failure,
             "decided": decided,
             "deploy_summary": deploy_summary,

@@ -6,6 +6,7 @@ began.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -21,6 +22,7 @@ import yaml
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import controller
 
 from tests.support import ROOT
+from tests.witness import Witness
 
 APP = "aiops_flask"
 INVENTORY = os.environ["SANDBOX_INVENTORY"]
@@ -59,11 +61,17 @@ class Fleet:
     @property
     def serving(self) -> dict[str, str]:
         """Which generations answer, as a visitor sees it."""
-        found = {}
-        for name, host in self.hosts.items():
-            url = f"http://{host.ansible.get_variables()['ansible_host']}:8040/healthz"
-            found[name] = str(requests.get(url, timeout=10).json()["generation"])
-        return found
+        return {
+            name: str(requests.get(f"{url}/healthz", timeout=10).json()["generation"])
+            for name, url in self.urls.items()
+        }
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """Where each answers."""
+        return {
+            name: f"http://{host.ansible.get_variables()['ansible_host']}:8040" for name, host in self.hosts.items()
+        }
 
     def reserve(self, name: str, owner: dict[str, Any]) -> None:
         """Leave a reservation on one host."""
@@ -252,3 +260,78 @@ def test_the_status_document_has_both_hosts(fleet: Fleet, run: Any, tmp_path: Pa
     document = json.loads((tmp_path / "status.json").read_text())
     assert {name: status["generation"] for name, status in document.items()} == fleet.serving
     assert [status["drift"] for status in document.values()] == [[], []]
+
+
+# The role in a play of another project, as the README shows it.
+
+
+@pytest.fixture
+def own_play(tmp_path: Path, play: Callable[..., Any]) -> Callable[..., Any]:
+    """Run the role in a play of its own."""
+
+    def run(*roles: dict[str, Any], **keywords: Any) -> Any:
+        path = tmp_path / "site.yml"
+        listed = [{"role": "flaskops.uwsgi.flask_uwsgi", "vars": variables} for variables in roles]
+        path.write_text(yaml.safe_dump([{"hosts": "flask", "gather_facts": False, "roles": listed, **keywords}]))
+        return play(str(path))
+
+    return run
+
+
+def variables_of(arguments: list[str]) -> dict[str, Any]:
+    """Return the variables that words of a command line set."""
+    return dict(word.split("=", 1) for word in arguments if word != "-e")
+
+
+@pytest.mark.parametrize("serial", [1, "100%"])
+def test_the_role_in_a_play_of_its_own_reaches_all_hosts(
+    fleet: Fleet, own_play: Any, application: Any, serial: int | str
+) -> None:
+    before = fleet.serving
+    with contextlib.ExitStack() as stack:
+        witnesses = [stack.enter_context(Witness(url, clients=20, timeout_s=60)) for url in fleet.urls.values()]
+        with contextlib.ExitStack() as during:
+            windows = [during.enter_context(witness.window("role", steady=0.5)) for witness in witnesses]
+            done = own_play(variables_of(application(f"role-{serial}")), serial=serial)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert [window.report().failures for window in windows] == [{}, {}]
+    (generation,) = set(fleet.serving.values())
+    assert generation not in before.values()
+    assert fleet.reservations == NOBODY
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_no_host_takes_the_place_of_a_first_one_whose_migration_fails(
+    fleet: Fleet, own_play: Any, application: Any
+) -> None:
+    canaries = fleet.ask(CANARIES)
+    new = variables_of(application("migration")) | {"flask_uwsgi_pre_activate": ["echo migrating; false"]}
+    done = own_play(new)
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert said.count("flask_uwsgi_pre_activate failed: it exited with status 1") == 1
+    assert f"{FIRST} migrates and checks for all hosts of {APP}, and failed" in said
+    assert f"The running release was not changed on {SECOND}." in said
+    assert fleet.ask(CANARIES) == canaries
+
+
+def test_the_role_twice_in_one_play_deploys_two_applications(
+    fleet: Fleet, own_play: Any, run: Any, application: Any
+) -> None:
+    before = fleet.serving
+    one = variables_of(application("one"))
+    other = variables_of(application("other")) | {"flask_uwsgi_app_name": "twin", "flask_uwsgi_port": 8041}
+    done = own_play(one, other)
+    assert done.returncode == 0, done.stdout + done.stderr
+    twins = {
+        name: requests.get(url.replace("8040", "8041") + "/healthz", timeout=10) for name, url in fleet.urls.items()
+    }
+    assert len({answer.json()["generation"] for answer in twins.values()}) == 1
+    assert set(fleet.serving.values()).isdisjoint(before.values())
+    # What the role did to the one is not said of the other.
+    done = own_play(variables_of(application("next")), other)
+    summary = [line for line in done.stdout.splitlines() if f"{twins[0]} (gevent) serves as wanted" in line]
+    assert done.returncode == 0 and len(summary) == 2, done.stdout
+    assert not [line for line in summary if "[" in line], summary
+    run("remove", "-e", "flask_uwsgi_app_name=twin", "-e", "data=remove")
+    assert fleet.reservations == NOBODY

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.flaskops.uwsgi.plugins.filter import operations
 from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import (
     FilterModule,
-    collisions,
+    batch,
     decided,
     environment_file,
     generation,
@@ -199,7 +199,7 @@ def placed(name: str, app: str, address: str, machine: str = "m1", user: str = "
     bind, _, port = address.partition(":")
     wants = [bind, port, user or app]
     state = {"host": {"machine": machine}, "app": {"name": app, "wants": wants, "decision": {}}}
-    return {"inventory_hostname": name, "__flask_uwsgi_state": state}
+    return {"inventory_hostname": name, "__flask_uwsgi_state": state, "__flask_uwsgi_settled": False}
 
 
 @pytest.mark.parametrize(
@@ -224,8 +224,21 @@ def placed(name: str, app: str, address: str, machine: str = "m1", user: str = "
     ],
 )
 def test_applications_of_one_deploy_that_collide_are_told(other: dict[str, Any], told: str) -> None:
-    problems = collisions([placed("a", "shop", "127.0.0.1:8040"), other], "a")
-    assert [problem.partition(": give")[0] for problem in problems] == ([told] if told else [])
+    problems = batch([placed("a", "shop", "127.0.0.1:8040"), other])["problems"]
+    assert [problem.partition(": give")[0] for problem in problems.get("a", [])] == ([told] if told else [])
+    # The other one is refused as well.
+    assert problems.keys() == ({"a", "b"} if told else set())
+
+
+def test_the_first_host_of_each_application_that_has_something_to_do_leads() -> None:
+    hosts = [
+        placed("a", "shop", "0.0.0.0:8040", machine="m1") | {"__flask_uwsgi_settled": True},
+        {"inventory_hostname": "not asked yet"},
+        placed("c", "shop", "0.0.0.0:8040", machine="m2"),
+        placed("d", "books", "0.0.0.0:8041", machine="m2"),
+        placed("e", "shop", "0.0.0.0:8040", machine="m3"),
+    ]
+    assert batch(hosts) == {"leaders": {"shop": "c", "books": "d"}, "problems": {}}
 
 
 def test_static_files_may_be_what_the_application_has_made() -> None:
