@@ -25,7 +25,8 @@ HEADER = """\
 # Variables
 
 All variables of all roles. Set them like any Ansible variable: in the inventory (`group_vars`, `host_vars`), in a play,
-or on the command line with `-e name=value`, where numbers and booleans may be strings. The sample application needs none.
+or on the command line with `-e name=value`, where numbers and booleans may be strings. The sample application needs no
+settings.
 
 A default in `{{ … }}` is computed at use; "as `name`" means the value of that other variable.
 """
