@@ -1,6 +1,6 @@
 """Writes the table of libraries of GEVENT.md from the catalogue of the gevent check.
 
-``python docs/gevent_libraries.py`` writes it; with ``--check`` it only says whether it is (exit status 1: stale).
+``python docs/gevent_libraries.py`` writes it; with ``--check`` it only checks it (exit status 1: stale).
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _ORDER = ("blocks", "warning", "ok")
 
 
 def versions(entry: Mapping[str, Any]) -> str:
-    """Return the versions that an entry is about, in words."""
+    """Return the versions of an entry, in words."""
     since, until = entry.get("since"), entry.get("until")
     return " ".join(filter(None, (f"from {since}" if since else "", f"before {until}" if until else "")))
 
 
 def table(catalogue: Mapping[str, Any]) -> str:
-    """Return the catalogue as a table, what breaks first."""
+    """Return the catalogue as a table, blocking libraries first."""
     lines = [
         f"\nCatalogue {catalogue['version']}:\n",
         "| library | verdict | symptom | remedy |",
@@ -42,12 +42,12 @@ def table(catalogue: Mapping[str, Any]) -> str:
 
 
 def page(text: str, catalogue: Mapping[str, Any]) -> str:
-    """Return the page with a table that is current."""
+    """Return the page with the current table."""
     return _TABLE.sub(lambda _: table(catalogue), text, count=1)
 
 
 def main() -> int:
-    """Write the page, or look whether it is current."""
+    """Write the page, or check that it is current."""
     text = PAGE.read_text(encoding="utf-8")
     wanted = page(text, yaml.safe_load(CATALOGUE.read_text(encoding="utf-8")))
     if "--check" in sys.argv[1:]:

@@ -1,6 +1,6 @@
 """Writes VARIABLES.md from the roles' argument_specs and defaults.
 
-``python docs/variables.py`` writes it; with ``--check`` it only says whether it is current (exit status 1: stale).
+``python docs/variables.py`` writes it; with ``--check`` it only checks that it is current (exit status 1: stale).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "VARIABLES.md"
-# In the order in which an operator meets them.
+# In the order in which an operator needs them.
 ROLES = ("flask_uwsgi", "artifact", "loadtest", "compare")
 
 HEADER = """\
@@ -24,14 +24,14 @@ HEADER = """\
 
 # Variables
 
-Every variable of every role. Set them where Ansible variables are set: in the inventory (`group_vars`, `host_vars`),
-in a play, or on the command line with `-e name=value`, where numbers and booleans may be strings. Nothing needs to be
-set to serve the sample application.
+All variables of all roles. Set them like any Ansible variable: in the inventory (`group_vars`, `host_vars`), in a play,
+or on the command line with `-e name=value`, where numbers and booleans may be strings. The sample application needs no
+settings.
 
-A default in `{{ … }}` is computed when it is used; "as `name`" is the value of that other variable.
+A default in `{{ … }}` is computed at use; "as `name`" means the value of that other variable.
 """
 
-# Ansible's own markup in descriptions, most of which comes out as code; what it holds ends where its bracket is closed.
+# Ansible's markup in descriptions, most of which becomes code; it ends with its closing bracket.
 _MARKUP = re.compile(r"\b([CVOEMPBIU])\(")
 _ALIAS = re.compile(r"\{\{ *([a-z_]+) *\}\}")
 _NAME = re.compile(rf"(?<!`)\b(?:{'|'.join(ROLES)})_\w+")
@@ -39,7 +39,7 @@ _NAME = re.compile(rf"(?<!`)\b(?:{'|'.join(ROLES)})_\w+")
 
 @dataclass(frozen=True)
 class Group:
-    """Variables that stand under one heading in the defaults, which may have none."""
+    """Variables under one heading of the defaults; the heading may be empty."""
 
     heading: str
     names: list[str]
@@ -63,7 +63,7 @@ def groups(defaults: str) -> list[Group]:
 
 
 def meaning(description: str | list[str]) -> str:
-    """Return a description of the specs as Markdown that fits into a cell."""
+    """Return a description of the specs as Markdown for a table cell."""
     paragraphs = [description] if isinstance(description, str) else description
     return "<br>".join(_sentence(paragraph) for paragraph in paragraphs)
 
@@ -84,7 +84,7 @@ def _markdown(text: str) -> Iterator[str]:
 
 
 def _closed(text: str, start: int) -> int:
-    """Return where the bracket is closed that was opened right before a place."""
+    """Return the position after the bracket that closes the one opened right before a position."""
     depth = 1
     for place, char in enumerate(text[start:], start):
         depth += {"(": 1, ")": -1}.get(char, 0)
@@ -101,17 +101,17 @@ def _marked(kind: str, text: str) -> str:
 
 
 def code(text: str) -> str:
-    """Return text as inline code, also when it holds a backtick."""
+    """Return text as inline code, also if it contains a backtick."""
     return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 
 def cell(text: str) -> str:
-    """Return text without what would end the cell of a table."""
+    """Return text with the characters escaped that would end a table cell."""
     return text.replace("|", "\\|")
 
 
 def kind(spec: dict[str, Any]) -> str:
-    """Return the type of a variable, or what may be chosen."""
+    """Return the type of a variable, or its choices."""
     if choices := spec.get("choices"):
         *others, last = (value(choice) for choice in choices)
         return f"{', '.join(others)} or {last}" if others else last
@@ -123,7 +123,7 @@ def kind(spec: dict[str, Any]) -> str:
 
 
 def value(default: Any) -> str:
-    """Return a default as it would be written in YAML on one line."""
+    """Return a default as one line of YAML."""
     if isinstance(default, str):
         text = re.sub(r"\s+", " ", default).strip()
         if alias := _ALIAS.fullmatch(text):
@@ -134,7 +134,7 @@ def value(default: Any) -> str:
 
 
 def table(heading: str, names: Iterable[str], options: dict[str, Any], defaults: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines of a table of variables under a heading."""
+    """Yield the lines of a heading and a table of variables."""
     if heading:
         yield from (f"### {heading}", "")
     yield "| Variable | Type | Default | Meaning |"
@@ -147,7 +147,7 @@ def table(heading: str, names: Iterable[str], options: dict[str, Any], defaults:
 
 
 def chapter(role: Path) -> Iterator[str]:
-    """Yield the lines about one role."""
+    """Yield the lines of one role."""
     specs = load(role / "meta" / "argument_specs.yml")["argument_specs"]
     text = (role / "defaults" / "main.yml").read_text(encoding="utf-8")
     defaults = yaml.safe_load(text)
