@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import systemd, trees
+from . import kinds, systemd, trees
 from .layout import Layout
 
 # Seconds that systemd may take on top of what a unit's own limits allow.
@@ -55,6 +55,19 @@ def remove(layout: Layout, pattern: str) -> None:
     if found:
         systemd.systemctl("daemon-reload")
         systemd.systemctl("reset-failed", pattern)
+
+
+def files_left(layout: Layout) -> list[Path]:
+    """Return the files of temporary units that do not stay on a host, where none of their kind is at work.
+
+    Raises:
+        SystemdError: systemd does not answer.
+    """
+    busy = {unit.partition("@")[0] for unit in systemd.leftovers(layout)}
+    patterns = [layout.unit(kind, "*") for kind in kinds.TEMPORARY if not kind.lasting_files]
+    # The template itself, and its instances' settings.
+    found = (path for unit in patterns for suffix in ("", ".d") for path in layout.units.glob(unit + suffix))
+    return sorted(path for path in found if path.name.partition("@")[0] not in busy)
 
 
 def printed(unit: str, after: str | None) -> list[str]:
