@@ -15,18 +15,22 @@ _LIFE = ("Starting ", "Finished ", "Failed to start ", "Stopping ", "Stopped ", 
 
 
 @contextmanager
-def installed(layout: Layout, pattern: str, targets: Mapping[Path, Path | str]) -> Iterator[None]:
+def installed(
+    layout: Layout, pattern: str, targets: Mapping[Path, Path | str], *, join: bool = False
+) -> Iterator[None]:
     """Install unit files while the context lasts; whatever happens, nothing of them is left.
 
     Args:
         layout: the application's paths.
-        pattern: matches the units of this kind, those included that a killed run has left.
+        pattern: matches the units of this kind.
         targets: installed path to stored path, or to a text of its own.
+        join: whether a unit that a killed run has left at work goes on; otherwise it is stopped first.
 
     Raises:
         SystemdError: systemd does not answer, or refuses the units.
     """
-    remove(layout, pattern)
+    if not join:
+        remove(layout, pattern)
     try:
         for target, stored in targets.items():
             target.parent.mkdir(mode=0o755, exist_ok=True)
