@@ -10,6 +10,7 @@ version_added: 0.1.0
 author: The flaskops maintainers
 extends_documentation_fragment:
   - flaskops.uwsgi.application
+  - flaskops.uwsgi.application.reserved
 description:
   - Writes configuration, environment and units of a generation into a directory of its own.
   - The uWSGI configuration is checked with uWSGI itself, as the service's account in the service's sandbox, and the
@@ -107,6 +108,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import 
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import credentials, manifest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.secrets import texts
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import remove_orphans
 
 # Seconds that uWSGI may take to read its configuration; the unit's TimeoutStartSec is the same.
@@ -211,10 +213,39 @@ def is_there(module: AnsibleModule, layout: Layout, name: str, wanted: dict[str,
     return False
 
 
+def create(
+    module: AnsibleModule, layout: Layout, links: dict[str, str], secrets: dict[str, str], result: dict[str, Any]
+) -> None:
+    """Write a whole generation and validate it; end the module where it is refused, and leave nothing of it."""
+    name, contents = module.params["generation"], module.params["files"]
+    final, group = layout.generations / name, grp.getgrnam(module.params["group"]).gr_gid
+    # The manifest last: a directory without it is not a generation.
+    body = {key: value for key, value in contents.items() if key != gen.MANIFEST}
+    try:
+        gen.write(final, body, group)
+        if secrets:
+            write_secrets(module, final, secrets, result)
+        for link, target in links.items():
+            files.link(final / link, target)
+        validate_units(layout, name, json.loads(contents[gen.MANIFEST])["listen"])
+        validate_ini(layout, name)
+        gen.finish(final, contents[gen.MANIFEST], group)
+    except (InvalidError, systemd.SystemdError, OSError, subprocess.SubprocessError) as error:
+        # Without its marker it counts for nothing, and the next deploy removes it.
+        with suppress(OSError):
+            trees.remove(final)
+        # Its release was unpacked for it alone.
+        remove_orphans(layout)
+        module.fail_json(
+            msg=f"generation {name} is refused: {error}. Nothing of it remains; the running service was not touched"
+        )
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec=arguments.APPLICATION
+        | arguments.RESERVED
         | {
             "generation": {"type": "str", "required": True},
             "release": {"type": "str", "required": True},
@@ -233,7 +264,6 @@ def main() -> None:
     contents: dict[str, str] = module.params["files"]
     secrets = texts(module.params["secrets"])
     final = layout.generations / name
-    # The manifest last: a directory without it is not a generation.
     body = {key: value for key, value in contents.items() if key != gen.MANIFEST}
     document = json.loads(contents[gen.MANIFEST])
     # What served may be at work: it is mended where it is, also where its manifest is damaged.
@@ -261,8 +291,8 @@ def main() -> None:
     if module.check_mode or not result["changed"]:
         module.exit_json(**result)
     persistent.make(unmounted)
-    group = grp.getgrnam(module.params["group"]).gr_gid
     if whole:
+        group = grp.getgrnam(module.params["group"]).gr_gid
         # File by file: the directory of what serves is never taken away.
         for file in sorted(edited, key=lambda file: file == gen.MANIFEST):
             if file in links:
@@ -273,23 +303,10 @@ def main() -> None:
             write_secrets(module, final, secrets, result)
         module.exit_json(**result)
     try:
-        gen.write(final, body, group)
-        if secrets:
-            write_secrets(module, final, secrets, result)
-        for link, target in links.items():
-            files.link(final / link, target)
-        validate_units(layout, name, document["listen"])
-        validate_ini(layout, name)
-        gen.finish(final, contents[gen.MANIFEST], group)
-    except (InvalidError, systemd.SystemdError, OSError, subprocess.SubprocessError) as error:
-        # Without its marker it counts for nothing, and the next deploy removes it.
-        with suppress(OSError):
-            trees.remove(final)
-        # Its release was unpacked for it alone.
-        remove_orphans(layout)
-        module.fail_json(
-            msg=f"generation {name} is refused: {error}. Nothing of it remains; the running service was not touched"
-        )
+        with reservation.exclusive(layout, module.params["run"], module.params["replace"]):
+            create(module, layout, links, secrets, result)
+    except reservation.LockedError as error:
+        module.fail_json(msg=str(error))
     module.exit_json(**result)
 
 

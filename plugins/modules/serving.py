@@ -52,7 +52,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments, systemd
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.systemd import SystemdError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation, service, trial
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap, SwapError, stop_all
@@ -78,7 +78,7 @@ def main() -> None:
         if module.check_mode:
             wanted = {
                 "started": bool(service.drift(layout)),
-                "stopped": bool(service.open_units(layout) or systemd.leftovers(layout)),
+                "stopped": bool(service.open_units(layout) or service.left(layout)),
                 "restarted": True,
             }
             module.exit_json(changed=wanted[state], **result)

@@ -83,9 +83,9 @@ def relieving(layout: Layout) -> list[str]:
 
 
 def leftovers(layout: Layout) -> list[str]:
-    """Return the units at work that only run while a module is at work, too."""
+    """Return the temporary units that run or have failed: they are a module's at work, or a killed one's."""
     states = _states(*(layout.unit(kind, "*") for kind in kinds.TEMPORARY))
-    return sorted(_alive(states))
+    return sorted(name for name, state in states.items() if state != "inactive")
 
 
 def _alive(states: dict[str, str]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import systemd, trees
+from . import kinds, systemd, trees
 from .layout import Layout
 
 # Seconds that systemd may take on top of what a unit's own limits allow.
@@ -15,18 +15,22 @@ _LIFE = ("Starting ", "Finished ", "Failed to start ", "Stopping ", "Stopped ", 
 
 
 @contextmanager
-def installed(layout: Layout, pattern: str, targets: Mapping[Path, Path | str]) -> Iterator[None]:
+def installed(
+    layout: Layout, pattern: str, targets: Mapping[Path, Path | str], *, join: bool = False
+) -> Iterator[None]:
     """Install unit files while the context lasts; whatever happens, nothing of them is left.
 
     Args:
         layout: the application's paths.
-        pattern: matches the units of this kind, those included that a killed run has left.
+        pattern: matches the units of this kind.
         targets: installed path to stored path, or to a text of its own.
+        join: whether a unit that a killed run has left at work goes on; otherwise it is stopped first.
 
     Raises:
         SystemdError: systemd does not answer, or refuses the units.
     """
-    remove(layout, pattern)
+    if not join:
+        remove(layout, pattern)
     try:
         for target, stored in targets.items():
             target.parent.mkdir(mode=0o755, exist_ok=True)
@@ -55,6 +59,19 @@ def remove(layout: Layout, pattern: str) -> None:
     if found:
         systemd.systemctl("daemon-reload")
         systemd.systemctl("reset-failed", pattern)
+
+
+def files_left(layout: Layout) -> list[Path]:
+    """Return the files of temporary units that do not stay on a host, where none of their kind is at work.
+
+    Raises:
+        SystemdError: systemd does not answer.
+    """
+    busy = {unit.partition("@")[0] for unit in systemd.leftovers(layout)}
+    patterns = [layout.unit(kind, "*") for kind in kinds.TEMPORARY if not kind.lasting_files]
+    # The template itself, and its instances' settings.
+    found = (path for unit in patterns for suffix in ("", ".d") for path in layout.units.glob(unit + suffix))
+    return sorted(path for path in found if path.name.partition("@")[0] not in busy)
 
 
 def printed(unit: str, after: str | None) -> list[str]:

@@ -42,7 +42,8 @@ def run(layout: Layout, generation: str, when: str, seconds: float) -> list[str]
         CommandsError: one failed or took too long; the message has its last lines.
         SystemdError: systemd does not answer.
     """
-    # Never beside those of another generation. The same list, left at work by a run that was killed, is waited for.
+    # Never beside those of another generation. The same list, left at work by a run that was killed, is waited for:
+    # systemd lets a start wait for one that is under way.
     end_leftovers(layout, generation)
     kind = kinds.BY_NAME[when]
     unit = layout.unit(kind, generation)
@@ -52,7 +53,7 @@ def run(layout: Layout, generation: str, when: str, seconds: float) -> list[str]
     names = found.secrets.names if found else ()
     # A command may well tell what it was given.
     blot = credentials.blotter(layout.generations / generation, names)
-    with temporary.installed(layout, layout.unit(kind, "*"), targets):
+    with temporary.installed(layout, layout.unit(kind, "*"), targets, join=True):
         try:
             systemd.systemctl("start", unit, timeout=seconds + temporary.GRACE)
         except systemd.SystemdError as error:

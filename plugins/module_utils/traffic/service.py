@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..host import checksums, runtime, systemd
+from ..host import checksums, runtime, systemd, temporary
 from ..host.facts import listeners
 from ..host.layout import Layout
 from ..host.untrusted import UntrustedError
@@ -26,11 +26,11 @@ def drift(layout: Layout) -> list[str]:
     """
     current = layout.current_generation()
     if current is None:
-        return ["no generation serves"]
+        return ["no generation serves", *_abandoned(layout)]
     damaged = [f"generation {name} is damaged: {reason}" for name, reason in gen.damaged(layout).items()]
     wanted = gen.best_known(layout, current)
     if wanted is None:
-        return [*damaged, f"the address of generation {current} is not known"]
+        return [*damaged, f"the address of generation {current} is not known", *_abandoned(layout)]
     tried = current != layout.deployed_generation()
     found = damaged + [
         f"{name} was changed by hand"
@@ -67,9 +67,7 @@ def drift(layout: Layout) -> list[str]:
     found += [f"{layout.socket(name)} is open beside it" for name in others if name != wanted.listen]
     found += [f"generation {name} runs beside the current one" for name in systemd.running(layout) if name != current]
     found += [f"{layout.relief(name)} of a broken restart runs" for name in systemd.relieving(layout)]
-    # While a module is at work, they are its own.
-    if not reservation.busy(layout):
-        found += [f"{name} is left of a run that was killed" for name in systemd.leftovers(layout)]
+    found += _abandoned(layout)
     if state["ActiveState"] == "active" and not runtime.whole(layout, current):
         found.append(f"{unit} has lost its sockets in {runtime.folder(layout, unit)}")
     if not runtime.owned_by_root(layout):
@@ -77,6 +75,18 @@ def drift(layout: Layout) -> list[str]:
     if state["ActiveState"] == "active" and runtime.pidfile_pid(layout) != int(state["MainPID"]):
         found.append(f"{layout.pidfile} does not name the serving master")
     return found
+
+
+def left(layout: Layout) -> list[str]:
+    """Return the temporary units, and the files of such, that a killed run has left on the host."""
+    # While a module is at work, they are its own.
+    if reservation.busy(layout):
+        return []
+    return [*systemd.leftovers(layout), *map(str, temporary.files_left(layout))]
+
+
+def _abandoned(layout: Layout) -> list[str]:
+    return [f"{name} is left of a run that was killed" for name in left(layout)]
 
 
 def listening(address: str) -> bool:

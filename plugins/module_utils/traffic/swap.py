@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..failure import deaths
 from ..failure.explain import MOST_READ, refusal
-from ..host import files, kinds, runtime, systemd, trees
+from ..host import files, kinds, runtime, systemd, temporary, trees
 from ..host.foreign import printable
 from ..host.journal import Said
 from ..host.layout import Layout
@@ -520,12 +520,10 @@ def end_leftovers(layout: Layout, generation: str = "") -> bool:
     ended = [unit for unit in left if unit not in spared]
     if ended:
         stop(layout, ended)
+    if left:
         systemd.systemctl("reset-failed", *(layout.unit(kind, "*") for kind in kinds.TEMPORARY))
-    busy = {unit.partition("@")[0] for unit in left if unit in spared}
-    brief = [layout.unit(kind, "*") for kind in kinds.TEMPORARY if not kind.lasting_files]
-    # The template itself, its instances' settings, and nothing of what still runs.
-    found = [path for unit in brief for suffix in ("", ".d") for path in layout.units.glob(unit + suffix)]
-    stale = [path for path in found if path.name.partition("@")[0] not in busy]
+    # Nothing of what still runs.
+    stale = temporary.files_left(layout)
     for path in stale:
         trees.remove(path)
     if stale:

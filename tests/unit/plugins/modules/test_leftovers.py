@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import kinds, systemd
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import kinds
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import removal, reservation, service
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap, end_leftovers
@@ -17,8 +17,8 @@ from tests.support.fake_host import FakeHost, TemporaryLayout, write_generation
 CallModule = Callable[..., dict[str, Any]]
 
 
-def leave(layout: TemporaryLayout, host: FakeHost, kind: kinds.Kind, name: str) -> str:
-    """Start a unit as a module does, and forget it as a killed module does."""
+def leave(layout: TemporaryLayout, host: FakeHost, kind: kinds.Kind, name: str, then: str = "runs") -> str:
+    """Start a unit as a module does, and forget it as a killed module does, whatever it does then."""
     unit = layout.unit(kind, name)
     stored = layout.generations / name / "units"
     (layout.units / layout.unit(kind, "")).write_text((stored / "app-canary@.service").read_text())
@@ -27,6 +27,10 @@ def leave(layout: TemporaryLayout, host: FakeHost, kind: kinds.Kind, name: str) 
     settings.write_text((stored / "generation.conf").read_text())
     host.systemctl("daemon-reload")
     host.systemctl("start", unit)
+    if then == "failed":
+        host.crash(unit)
+    elif then == "ended":
+        host.systemctl("stop", unit)
     return unit
 
 
@@ -37,23 +41,44 @@ def serves(layout: TemporaryLayout, host: FakeHost) -> FakeHost:
     return host
 
 
-each = pytest.mark.parametrize("kind", kinds.TEMPORARY, ids=lambda kind: kind.name)
+each = pytest.mark.parametrize(
+    ("kind", "then"),
+    [
+        pytest.param(kind, then, id=f"{kind.name}-{then}")
+        for kind in kinds.TEMPORARY
+        for then in ("runs", "failed", "ended")
+        # Of a canary that has ended nothing is left that does not belong there.
+        if (kind, then) != (kinds.CANARY, "ended")
+    ],
+)
 
 
 @each
 def test_what_is_left_is_named(
-    call_module: CallModule, layout: TemporaryLayout, serves: FakeHost, kind: kinds.Kind
+    call_module: CallModule, layout: TemporaryLayout, serves: FakeHost, kind: kinds.Kind, then: str
 ) -> None:
-    unit = leave(layout, serves, kind, "killed")
+    unit = leave(layout, serves, kind, "killed", then)
     drift = call_module(status)["status"]["drift"]
-    assert f"{unit} is left of a run that was killed" in drift
+    left = layout.units / layout.unit(kind, "") if then == "ended" else unit
+    assert f"{left} is left of a run that was killed" in drift
+
+
+def test_what_a_first_deploy_has_left_is_named(
+    call_module: CallModule, layout: TemporaryLayout, host: FakeHost
+) -> None:
+    write_generation(layout, "killed")
+    unit = leave(layout, host, kinds.CANARY, "killed")
+    assert call_module(status)["status"]["drift"] == [
+        "no generation serves",
+        f"{unit} is left of a run that was killed",
+    ]
 
 
 @each
 def test_what_belongs_to_a_module_at_work_is_not_left(
-    layout: TemporaryLayout, serves: FakeHost, kind: kinds.Kind
+    layout: TemporaryLayout, serves: FakeHost, kind: kinds.Kind, then: str
 ) -> None:
-    leave(layout, serves, kind, "killed")
+    leave(layout, serves, kind, "killed", then)
     with reservation.exclusive(layout):
         assert [text for text in service.drift(layout) if "is left" in text] == []
 
@@ -61,12 +86,12 @@ def test_what_belongs_to_a_module_at_work_is_not_left(
 @each
 @pytest.mark.parametrize("state", ["started", "restarted", "stopped"])
 def test_what_is_left_is_ended_by_the_next_run(
-    call_module: CallModule, layout: TemporaryLayout, serves: FakeHost, kind: kinds.Kind, state: str
+    call_module: CallModule, layout: TemporaryLayout, serves: FakeHost, kind: kinds.Kind, then: str, state: str
 ) -> None:
-    unit = leave(layout, serves, kind, "killed")
+    unit = leave(layout, serves, kind, "killed", then)
     result = call_module(serving, state=state)
     assert not result["failed"] and result["changed"]
-    assert unit not in serves.active and systemd.leftovers(layout) == []
+    assert unit not in {*serves.active, *serves.failed}
     assert serves.answering() == (set() if state == "stopped" else {"current"})
     if kind is not kinds.CANARY:
         assert list(layout.units.glob(layout.unit(kind, "*") + "*")) == []
@@ -76,21 +101,23 @@ def test_what_is_left_is_ended_by_the_next_run(
 
 @each
 def test_check_mode_tells_that_something_is_left(
-    call_module: CallModule, layout: TemporaryLayout, serves: FakeHost, kind: kinds.Kind
+    call_module: CallModule, layout: TemporaryLayout, serves: FakeHost, kind: kinds.Kind, then: str
 ) -> None:
-    leave(layout, serves, kind, "killed")
+    leave(layout, serves, kind, "killed", then)
     assert call_module(serving, check=True, state="started")["changed"]
     call_module(serving, state="stopped")
     assert not call_module(serving, check=True, state="stopped")["changed"]
-    leave(layout, serves, kind, "killed")
+    leave(layout, serves, kind, "killed", then)
     assert call_module(serving, check=True, state="stopped")["changed"]
 
 
 @each
-def test_what_is_left_is_gone_with_the_application(layout: TemporaryLayout, serves: FakeHost, kind: kinds.Kind) -> None:
-    leave(layout, serves, kind, "killed")
+def test_what_is_left_is_gone_with_the_application(
+    layout: TemporaryLayout, serves: FakeHost, kind: kinds.Kind, then: str
+) -> None:
+    leave(layout, serves, kind, "killed", then)
     removal.remove(layout, data=False)
-    assert not serves.active and serves.unit_files() == {}
+    assert not serves.active and not serves.failed and serves.unit_files() == {}
 
 
 def test_the_commands_of_what_is_deployed_are_left_to_end(layout: TemporaryLayout, serves: FakeHost) -> None:
@@ -98,6 +125,16 @@ def test_the_commands_of_what_is_deployed_are_left_to_end(layout: TemporaryLayou
     Swap(layout, "current").run()
     assert own in serves.active and other not in serves.active
     assert list(layout.units.glob("shop-post@*")), "what runs keeps its files"
+
+
+@pytest.mark.parametrize("then", ["failed", "ended"])
+def test_commands_of_what_is_deployed_that_have_ended_leave_nothing(
+    layout: TemporaryLayout, serves: FakeHost, then: str
+) -> None:
+    leave(layout, serves, kinds.POST, "current", then)
+    assert Swap(layout, "current").run()
+    assert not serves.failed and not list(layout.units.glob("shop-post@*"))
+    assert service.drift(layout) == []
 
 
 def test_where_nothing_is_left_nothing_is_ended(layout: TemporaryLayout, serves: FakeHost) -> None:

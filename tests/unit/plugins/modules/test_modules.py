@@ -68,7 +68,7 @@ def run_generation(run_module: RunModule, tmp_path: Path) -> RunModule:
     before = (
         "from pathlib import Path\n"
         "from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout\n"
-        f"Layout.units = Path('{tmp_path}/units')"
+        f"Layout.units, Layout.lock = Path('{tmp_path}/units'), Path('{tmp_path}/lock')"
     )
     return lambda **arguments: run_module("generation", before=before, **arguments)
 
@@ -160,6 +160,24 @@ def test_uwsgi_reads_the_configuration_in_a_unit_of_the_service_s_and_root_does_
     assert list((tmp_path / "units").iterdir()) == []
     asked = (tmp_path / "bin/systemctl.asked").read_text().splitlines()
     assert asked[-3:] == ["stop shop-validate@*.service", "daemon-reload", "reset-failed shop-validate@*.service"]
+
+
+def test_what_is_validated_belongs_to_a_module_at_work(
+    run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    program(tmp_path / "opt/shop/venvs/v1/bin/uwsgi", f"flock --nonblock {tmp_path}/lock touch {tmp_path}/idle; true")
+    assert run_generation(**arguments)["changed"]
+    assert (tmp_path / "lock").exists() and not (tmp_path / "idle").exists()
+
+
+def test_while_somebody_else_has_the_reservation_nothing_is_written(
+    run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "lock").write_text(json.dumps(THEM))
+    result = run_generation(run=US, **arguments)
+    assert result["failed"] and "deploy by them@controller" in result["msg"]
+    assert not list((tmp_path / "opt/shop/generations").iterdir())
+    assert run_generation(run=US, replace=THEM, **arguments)["changed"]
 
 
 def test_the_difference_that_is_shown_hides_the_environment(
@@ -267,10 +285,9 @@ def test_a_check_that_hangs_leaves_nothing_behind(
 ) -> None:
     class Module:
         check_mode = False
-        params = arguments
 
         def __init__(self, **_: Any) -> None:
-            pass
+            self.params = {"run": None, "replace": None, **arguments}
 
         def fail_json(self, msg: str) -> None:
             raise Failed(msg)
@@ -279,6 +296,7 @@ def test_a_check_that_hangs_leaves_nothing_behind(
         raise subprocess.TimeoutExpired("uwsgi", 30)
 
     monkeypatch.setattr(generation, "AnsibleModule", Module)
+    monkeypatch.setattr(Layout, "lock", tmp_path / "lock")
     monkeypatch.setattr(generation, check, hang)
     with pytest.raises(Failed, match="generation g1 is refused"):
         generation.main()

@@ -65,6 +65,13 @@ def test_they_run_in_a_unit_of_which_nothing_remains(layout: TemporaryLayout, fa
     assert nothing_remains(layout, fake)
 
 
+def test_the_same_list_that_a_killed_run_left_at_work_is_waited_for(layout: TemporaryLayout, fake: Systemd) -> None:
+    commands.run(layout, "g1", "pre", 5)
+    before = fake.asked[: fake.asked.index(f"start {UNIT}")]
+    # A stop would cut a migration in two.
+    assert not [words for words in before if words.startswith("stop ")]
+
+
 @pytest.mark.parametrize(
     ("result", "told"),
     [
