@@ -87,6 +87,17 @@ def test_a_word_that_means_nothing_is_told_with_the_remedy_before_any_change(
     assert not refused(service.url)
 
 
+# Whose deploys leave a generation to go back to.
+@pytest.mark.full
+def test_a_rollback_in_check_mode_tells_from_where_to_where(service: Any, run: Any) -> None:
+    generation, target = service.generation, service.status["rollback"]
+    assert target not in (None, generation)
+    said, changed = run("rollback", "--check")
+    assert f"{generation} -> {target}; traffic moves once it is proven" in said
+    assert changed == 1
+    assert service.generation == generation
+
+
 def test_a_removal_leaves_the_data_alone_and_a_deploy_brings_all_back(service: Any, run: Any, mode: str) -> None:
     generation, account = service.generation, service.run(ACCOUNT)
     kept = f"/var/lib/{APP}/orders.json"
