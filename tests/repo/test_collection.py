@@ -108,3 +108,8 @@ def test_every_entry_point_of_a_role_is_documented(ansible: Ansible, installed: 
     full = [f"flaskops.uwsgi.{name}" for name in roles]
     documented = json.loads(ansible("ansible-doc", "--type", "role", "--json", *full).stdout)
     assert documented.keys() == set(full)
+    for name in roles:
+        specs = yaml.safe_load((ROOT / "roles" / name / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+        shown = documented[f"flaskops.uwsgi.{name}"]["entry_points"]
+        assert shown.keys() == specs.keys(), name
+        assert all(page["short_description"] for page in shown.values()), name

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments as arguments_module
 
 from tests.support import ROOT
@@ -59,10 +60,10 @@ def call_module(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> Cal
 
             def __init__(self, argument_spec: dict[str, Any], supports_check_mode: bool, **_: Any) -> None:
                 assert supports_check_mode
-                given = {"app_name": layout.app, **arguments}
-                assert given.keys() <= argument_spec.keys()
-                assert not [name for name, spec in argument_spec.items() if spec.get("required") and name not in given]
-                self.params = {name: spec.get("default") for name, spec in argument_spec.items()} | given
+                # As Ansible does: names, types, choices, and what is required.
+                found = ArgumentSpecValidator(argument_spec).validate({"app_name": layout.app, **arguments})
+                assert not found.error_messages
+                self.params = found.validated_parameters
 
             def exit_json(self, **result: Any) -> None:
                 raise Ended({"failed": False, **result})
