@@ -35,8 +35,10 @@ def unit_text(name: str) -> str:
         "flask_uwsgi_start_timeout": 60,
         "flask_uwsgi_stop_timeout": 30,
     }
-    template = jinja2.Environment(autoescape=False).from_string((ROLE / "templates/app.service.j2").read_text())
-    return template.render(kind=unit_kind(name), **variables)
+    environment = jinja2.Environment(autoescape=False)
+    environment.filters["flaskops.uwsgi.unit_kind"] = unit_kind
+    template = environment.from_string((ROLE / "templates/app.service.j2").read_text())
+    return template.render(unit=name, **variables)
 
 
 def said(name: str, key: str) -> list[str]:
@@ -66,7 +68,7 @@ def test_each_has_its_unit_its_runtime_directory_its_file_and_its_signal(name: s
 @each
 def test_the_role_renders_its_file_for_it(name: str) -> None:
     rendered = FILES[f"units/{KINDS[name][2]}"]
-    assert f"'{'pre' if name == 'post' else name}' | flaskops.uwsgi.unit_kind" in rendered
+    assert f"template_vars={{'unit': '{'pre' if name == 'post' else name}'}}" in rendered
 
 
 def test_the_role_renders_no_other_unit_files() -> None:
