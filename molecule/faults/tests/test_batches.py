@@ -316,17 +316,15 @@ def test_no_host_takes_the_place_of_a_first_one_whose_migration_fails(
 
 
 def test_the_role_twice_in_one_play_deploys_two_applications(
-    fleet: Fleet, own_play: Any, run: Any, application: Any
+    fleet: Fleet, own_play: Any, run: Any, application: Any, found: str
 ) -> None:
     before = fleet.serving
     one = variables_of(application("one"))
     other = variables_of(application("other")) | {"flask_uwsgi_app_name": "twin", "flask_uwsgi_port": 8041}
     done = own_play(one, other)
     assert done.returncode == 0, done.stdout + done.stderr
-    twins = {
-        name: requests.get(url.replace("8040", "8041") + "/healthz", timeout=10) for name, url in fleet.urls.items()
-    }
-    assert len({answer.json()["generation"] for answer in twins.values()}) == 1
+    twins = [requests.get(f"{url[:-4]}8041/healthz", timeout=10).json()["generation"] for url in fleet.urls.values()]
+    assert twins[0] == twins[1]
     assert set(fleet.serving.values()).isdisjoint(before.values())
     # What the role did to the one is not said of the other.
     done = own_play(variables_of(application("next")), other)
@@ -335,3 +333,5 @@ def test_the_role_twice_in_one_play_deploys_two_applications(
     assert not [line for line in summary if "[" in line], summary
     run("remove", "-e", "flask_uwsgi_app_name=twin", "-e", "data=remove")
     assert fleet.reservations == NOBODY
+    run("deploy")
+    assert fleet.serving == {FIRST: found, SECOND: found}
