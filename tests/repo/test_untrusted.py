@@ -9,7 +9,7 @@ from tests.support import ROOT
 
 PLUGINS = ROOT / "plugins"
 # The directories of the instances, and the names in them.
-WRITABLE = {"runtime", "runtime_of", "canary_runtime", "relief_runtime", "check_runtime", "pidfile", "folder"}
+WRITABLE = {"runtime", "runtime_of", "check_runtime", "pidfile", "folder"}
 TOUCHES = {
     "open", "read_text", "read_bytes", "write_text", "write_bytes", "touch", "connect", "copyfile", "copy", "loads",
     "is_file", "is_dir", "is_socket", "exists", "stat", "chmod", "chown", "unlink", "symlink_to", "mkdir", "rename",
@@ -85,7 +85,7 @@ def test_directories_are_removed_by_the_helper_alone() -> None:
         "return open(layout.pidfile)",
         "a = runtime.folder(layout, unit)\n    b = a / 'x.stats'\n    return b.read_bytes()",
         "return int(layout.pidfile.read_text())",
-        "return json.loads((layout.relief_runtime / 'x').read_bytes())",
+        "return json.loads((layout.runtime_of(kinds.RELIEF) / 'x').read_bytes())",
     ],
 )
 def test_what_would_is_found(body: str) -> None:

@@ -55,18 +55,8 @@ class Layout:
         return self.runtime.with_name(f"{self.app}{kind.suffix}")
 
     @property
-    def canary_runtime(self) -> Path:
-        """The private sockets of a generation that is being tried off the traffic."""
-        return self.runtime_of(kinds.CANARY)
-
-    @property
-    def relief_runtime(self) -> Path:
-        """The same for a generation that serves while its own instance is restarted."""
-        return self.runtime_of(kinds.RELIEF)
-
-    @property
     def check_runtime(self) -> Path:
-        """The same for a generation whose gevent mode is being checked, and what the check leaves to be read."""
+        """The sockets of a generation whose gevent mode is being checked, and what the check leaves to be read."""
         return self.runtime_of(kinds.CHECK)
 
     @property

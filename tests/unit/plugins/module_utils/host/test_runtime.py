@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import runtime, trees
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import kinds, runtime, trees
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import service
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap
 
@@ -145,8 +145,8 @@ def test_the_next_deploy_ends_the_old_layout(layout: TemporaryLayout, host: Fake
 
 
 def test_a_canary_a_relief_and_a_check_have_directories_of_their_own(layout: TemporaryLayout) -> None:
-    assert runtime.folder(layout, "shop-canary@g.service") == layout.canary_runtime
-    assert runtime.folder(layout, "shop-relief@g.service") == layout.relief_runtime
+    assert runtime.folder(layout, "shop-canary@g.service") == layout.runtime_of(kinds.CANARY)
+    assert runtime.folder(layout, "shop-relief@g.service") == layout.runtime_of(kinds.RELIEF)
     assert runtime.folder(layout, "shop-check@g.service") == layout.check_runtime
     assert runtime.folder(layout, "shop@g.service") == layout.runtime / "g"
 

@@ -39,7 +39,6 @@ def test_the_layout_is_the_documented_one() -> None:
         "/run/shop/shop.pid",
     ]
     assert Layout("shop").root == Path("/opt/shop")
-    assert (str(layout.canary_runtime), str(layout.relief_runtime)) == ("/run/shop-canary", "/run/shop-relief")
     assert str(layout.check_runtime) == "/run/shop-check"
     assert (str(layout.lock), str(layout.sysctl)) == ("/run/shop.deploy", "/etc/sysctl.d/60-shop.conf")
     assert layout.socket_template == "shop@.socket"

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import files
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import files, kinds
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.systemd import SystemdError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import service
@@ -121,7 +121,7 @@ def test_the_health_check_asks_the_private_socket_for_what_the_manifest_says(
     write_generation(layout, "new", health={"path": "/alive", "status": 204, "timeout": 7, "host": "shop.test"})
     Swap(layout, "new").run()
     assert asked == [
-        (layout.canary_runtime / "new.sock", "/alive", 204, 7.0, "shop.test"),
+        (layout.runtime_of(kinds.CANARY) / "new.sock", "/alive", 204, 7.0, "shop.test"),
         (layout.runtime / "new/new.sock", "/alive", 204, 7.0, "shop.test"),
     ]
 
@@ -963,7 +963,7 @@ def test_a_canary_whose_worker_dies_soon_is_refused(layout: TemporaryLayout, set
 
     def die() -> None:
         if settling.clock.now > 1.9:
-            settling.respawned[layout.canary_runtime / "new.stats"] = 1
+            settling.respawned[layout.runtime_of(kinds.CANARY) / "new.stats"] = 1
 
     settling.clock.tick = die
     assert "a worker died, at the latest 2.0 s after the first good answer" in failing(layout, "new")
@@ -972,14 +972,14 @@ def test_a_canary_whose_worker_dies_soon_is_refused(layout: TemporaryLayout, set
 
 
 def test_a_worker_that_died_before_the_first_look_is_seen_too(layout: TemporaryLayout, settling: FakeHost) -> None:
-    settling.respawned[layout.canary_runtime / "new.stats"] = 1
+    settling.respawned[layout.runtime_of(kinds.CANARY) / "new.stats"] = 1
     assert "a worker died, at the latest 0.0 s after" in failing(layout, "new")
 
 
 def test_a_canary_that_answers_before_uwsgi_has_opened_its_stats_is_waited_for(
     layout: TemporaryLayout, settling: FakeHost
 ) -> None:
-    stats, hidden = layout.canary_runtime / "new.stats", layout.canary_runtime / "hidden"
+    stats, hidden = layout.runtime_of(kinds.CANARY) / "new.stats", layout.runtime_of(kinds.CANARY) / "hidden"
     began = settling.clock.now
 
     def hide() -> None:
@@ -1003,7 +1003,7 @@ def test_a_canary_that_ends_soon_is_refused(layout: TemporaryLayout, settling: F
         if how == "unit":
             settling.crash("shop-canary@new.service")
         else:
-            (layout.canary_runtime / "new.stats").unlink()
+            (layout.runtime_of(kinds.CANARY) / "new.stats").unlink()
 
     settling.clock.tick = end
     words = {
