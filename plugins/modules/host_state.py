@@ -165,6 +165,7 @@ def main() -> None:
     user, group = module.params["user"], module.params["group"]
     app: dict[str, Any] = {
         "name": layout.app,
+        "root": str(layout.root),
         "wants": [bind, str(port), user],
         "decision": {serving.artifact: serving.decision} if serving and serving.decision else {},
         "checked": checked(layout),

@@ -262,6 +262,34 @@ def test_the_status_document_has_both_hosts(fleet: Fleet, run: Any, tmp_path: Pa
     assert [status["drift"] for status in document.values()] == [[], []]
 
 
+def test_what_is_taken_back_is_the_other_application_s_own(
+    fleet: Fleet, run: Any, application: Any, tmp_path: Path
+) -> None:
+    # Two applications on one machine: the second waits for its batch when the first one fails.
+    machine = yaml.safe_load(Path(INVENTORY).read_text())["all"]["children"]["flask"]["hosts"][FIRST]
+    inventory = tmp_path / "two.yml"
+
+    def deploy(code: int, **codes: str) -> str:
+        hosts = {}
+        for name, port in (("first", 8051), ("second", 8052)):
+            release = variables_of(application(name, codes.get(name, "")))
+            hosts[f"{name}@one"] = machine | release | {"flask_uwsgi_app_name": name, "flask_uwsgi_port": port}
+        inventory.write_text(yaml.safe_dump({"flask": {"hosts": hosts}}))
+        return str(run("deploy", "--inventory", str(inventory), "-e", "target=first@one:second@one", code=code))
+
+    def traces(name: str) -> str:
+        looked = f"ls /opt/{name}/releases /opt/{name}/generations; cat /run/{name}.deploy"
+        return str(fleet.hosts[FIRST].check_output(looked))
+
+    deploy(0)
+    before = traces("first"), traces("second")
+    said = deploy(2, first='raise RuntimeError("the data base is away")')
+    assert "Not touched: second@one" in said
+    assert (traces("first"), traces("second")) == before
+    for name in ("first", "second"):
+        run("remove", "--inventory", str(inventory), "-e", f"target={name}@one", "-e", "data=remove")
+
+
 # The role in a play of another project, as the README shows it.
 
 
