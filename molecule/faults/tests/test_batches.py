@@ -91,7 +91,8 @@ def fleet(host: Any) -> Fleet:
     return Fleet(host)
 
 
-@pytest.fixture(scope="module")
+# Before the first test: which tests run does not matter.
+@pytest.fixture(scope="module", autouse=True)
 def found(fleet: Fleet) -> str:
     """The generation that the scenario has deployed on both."""
     (generation,) = set(fleet.serving.values())
