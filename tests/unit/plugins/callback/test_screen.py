@@ -299,6 +299,11 @@ def test_what_is_secret_is_not_shown(run: Run, options: tuple[str, ...]) -> None
     assert "the output has been hidden" in shown
 
 
+def test_a_secret_message_is_not_announced(run: Run) -> None:
+    shown = lines(run([{"name": "Look", "tasks": [say("x", no_log=True)]}], hosts="one,"))
+    assert shown == ["Look", "finished in M:SS: 1 host ok"]
+
+
 def test_check_mode_shows_what_would_change_as_before(run: Run, tmp_path: Path) -> None:
     new = {"dest": str(tmp_path / "x"), "content": "new\n", "mode": "0644"}
     tasks = [
@@ -352,6 +357,12 @@ def test_a_long_step_is_shown_while_it_runs_on_a_terminal(run: Run) -> None:
     seen = [line.rpartition(CLEAR)[2] for line in shown.split("\n")]
     assert not any("wheels" in line for line in seen)
     assert re.fullmatch(r"\x1b\[0;32mprepare +\d\.\d s\x1b\[0m", seen[0])
+
+
+def test_a_long_step_has_no_line_on_a_pipe(run: Run) -> None:
+    shown = run(LONG, hosts="one,", file="playbooks/deploy.yml")
+    assert lines(shown) == ["prepare", "finished in M:SS: 1 host ok, 1 changed"]
+    assert "\x1b" not in shown and "\r" not in shown
 
 
 def test_what_others_write_does_not_mix_with_the_line(run: Run, tmp_path: Path) -> None:
