@@ -232,7 +232,8 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             cache = Path(self.get_option("cache"))
             source = parse(self.get_option("source"))
             folder, origin = self._found(source, cache)
-            assert folder
+            if not folder:
+                raise AssertionError("a project is read in its folder")
             files = self._files(source, folder, origin, cache)
             whole = art.code_id(folder, files, {})
             code = cache / f"code-{art.short(whole)}.tar.gz"
