@@ -49,6 +49,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
                 "plugins and repository",
                 "pytest tests/unit tests/repo -m 'not playbook and not slow' --numprocesses 2 --dist worksteal",
             ),
+            Stage("ansible-test sanity", "python -m tools.sanity"),
             Stage("mypy plugins", "mypy -p ansible_collections.flaskops.uwsgi.plugins"),
             Stage("yamllint", "yamllint --strict ."),
             Stage("app", "pytest app --numprocesses 2"),

@@ -7,7 +7,7 @@ name: plain
 type: stdout
 short_description: Show the message of a failure as text, and once
 version_added: 0.1.0
-author: The flaskops maintainers
+author: The flaskops maintainers (!UNKNOWN)
 description:
   - Is the callback P(ansible.builtin.default#callback) but for tasks that fail. Of these it shows the message as lines
     of text.

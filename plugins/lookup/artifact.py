@@ -6,7 +6,7 @@ DOCUMENTATION = r"""
 name: artifact
 short_description: Name the artifact of an application, and pack its code
 version_added: 0.1.0
-author: The flaskops maintainers
+author: The flaskops maintainers (!UNKNOWN)
 description:
   - Computes on the controller the id of the artifact an application becomes on a platform.
   - Packs the code into the cache when it is not there. The wheels are built by the role C(artifact).
@@ -232,7 +232,8 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             cache = Path(self.get_option("cache"))
             source = parse(self.get_option("source"))
             folder, origin = self._found(source, cache)
-            assert folder
+            if not folder:
+                raise AssertionError("a project is read in its folder")
             files = self._files(source, folder, origin, cache)
             whole = art.code_id(folder, files, {})
             code = cache / f"code-{art.short(whole)}.tar.gz"

@@ -6,7 +6,7 @@ DOCUMENTATION = r"""
 name: run_identity
 short_description: Name this run of Ansible
 version_added: 0.1.0
-author: The flaskops maintainers
+author: The flaskops maintainers (!UNKNOWN)
 description: Returns who runs Ansible, where and since when, to reserve an application in its name.
 options:
   _terms:

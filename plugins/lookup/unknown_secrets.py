@@ -6,7 +6,7 @@ DOCUMENTATION = r"""
 name: unknown_secrets
 short_description: Tell which secrets cannot be known
 version_added: 0.1.0
-author: The flaskops maintainers
+author: The flaskops maintainers (!UNKNOWN)
 description:
   - Returns what is wrong with those entries of V(flask_uwsgi_secrets) that are not defined, not decrypted or not found.
   - What Ansible itself would say of them quotes the lines around, which may hold other secrets.

@@ -6,7 +6,7 @@ DOCUMENTATION = r"""
 name: wheelhouse
 short_description: Compare a wheelhouse with the locks that it was built from, and keep it
 version_added: 0.1.0
-author: The flaskops maintainers
+author: The flaskops maintainers (!UNKNOWN)
 description:
   - Reads the wheels on the controller and runs nothing of them.
   - Each wheel must belong to an entry of a lock by name and version, each entry must have one wheel, and a wheel that

@@ -76,7 +76,7 @@ attributes:
     description: Nothing is changed, so there is nothing to compare.
     support: none
 author:
-  - The flaskops maintainers
+  - The flaskops maintainers (!UNKNOWN)
 """
 
 EXAMPLES = r"""

@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: claim
 short_description: Mark an application on a host, and make its account and its directories
 version_added: 0.2.0
-author: The flaskops maintainers
+author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.application
   - flaskops.uwsgi.application.reserved

@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: commands
 short_description: Run the commands that belong to a deploy, such as a migration
 version_added: 0.1.0
-author: The flaskops maintainers
+author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.application
   - flaskops.uwsgi.application.reserved

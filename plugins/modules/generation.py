@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: generation
 short_description: Write a generation beside the running one, validated
 version_added: 0.1.0
-author: The flaskops maintainers
+author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.application
   - flaskops.uwsgi.application.reserved

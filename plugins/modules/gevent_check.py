@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: gevent_check
 short_description: Find out whether gevent mode works for an application, off the traffic
 version_added: 0.1.0
-author: The flaskops maintainers
+author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.application
   - flaskops.uwsgi.application.reserved

@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: host_state
 short_description: Tell all that a deploy must know of a host in one round trip
 version_added: 0.1.0
-author: The flaskops maintainers
+author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.application
 description:

@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: logs
 short_description: Read what an application logged last, with its errors apart
 version_added: 0.1.0
-author: The flaskops maintainers
+author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.application
 description:

@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: release
 short_description: Unpack an artifact into a read-only release with its virtual environment
 version_added: 0.1.0
-author: The flaskops maintainers
+author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.application
 description:

@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: removal
 short_description: Stop an application and remove it from a host
 version_added: 0.1.0
-author: The flaskops maintainers
+author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.application
   - flaskops.uwsgi.application.reserved

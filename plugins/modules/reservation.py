@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: reservation
 short_description: Reserve an application on a host for one run of Ansible
 version_added: 0.1.0
-author: The flaskops maintainers
+author: The flaskops maintainers (!UNKNOWN)
 description:
   - While a run has an application reserved, every other one that would change it is refused and told whose it is.
   - A reservation is in C(/run), so it does not outlive a reboot. It is a lease, which every module of the run renews.

@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: resolution
 short_description: Lock requirements in a sandbox
 version_added: 0.2.0
-author: The flaskops maintainers
+author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.build
 description:

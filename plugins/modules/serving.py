@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: serving
 short_description: Start, stop or restart a deployed application
 version_added: 0.1.0
-author: The flaskops maintainers
+author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.application
   - flaskops.uwsgi.application.reserved

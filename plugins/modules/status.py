@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: status
 short_description: Tell what serves of an application on a host
 version_added: 0.1.0
-author: The flaskops maintainers
+author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.application
 description:

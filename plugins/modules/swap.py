@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: swap
 short_description: Move an application's traffic to a generation without losing a request
 version_added: 0.1.0
-author: The flaskops maintainers
+author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.application
   - flaskops.uwsgi.application.reserved

@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: trial
 short_description: Let other generations serve for a while, and bring back the one that was found
 version_added: 0.1.0
-author: The flaskops maintainers
+author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.application
 description:

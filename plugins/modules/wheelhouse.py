@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: wheelhouse
 short_description: Build a wheelhouse in a sandbox
 version_added: 0.2.0
-author: The flaskops maintainers
+author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.build
 description:

@@ -51,7 +51,7 @@ options:
     default: wrk
 attributes:
   check_mode:
-    description: Sends no load in check mode, and returns RV(wrk.outcome=skipped).
+    description: Sends no load in check mode, and returns V(skipped) as C(outcome).
     support: full
   diff_mode:
     description: Nothing is changed, so there is nothing to compare.
@@ -59,7 +59,7 @@ attributes:
 seealso:
   - module: flaskops.uwsgi.ab
 author:
-  - The flaskops maintainers
+  - The flaskops maintainers (!UNKNOWN)
 """
 
 EXAMPLES = r"""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 from ..host.journal import Said
 
@@ -282,10 +281,9 @@ def _one(texts: Sequence[str], at: int) -> tuple[Raised | None, int]:
 
 
 def _frames(body: Sequence[str]) -> Iterator[Frame]:
-    begins = [number for number, line in enumerate(body) if _FRAME.fullmatch(line)]
-    for begin, end in pairwise([*begins, len(body)]):
-        match = _FRAME.fullmatch(body[begin])
-        assert match
+    matches = [(number, match) for number, line in enumerate(body) if (match := _FRAME.fullmatch(line))]
+    ends = [*(number for number, _ in matches[1:]), len(body)]
+    for (begin, match), end in zip(matches, ends, strict=False):
         yield Frame(match["file"], match["function"] or "", tuple(body[begin:end]))
 
 

@@ -172,7 +172,8 @@ class Sandbox:
         said = bytearray()
         # Whoever is killed here closes the standard input, and the unit ends.
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        assert process.stdin and process.stdout and process.stderr
+        if not (process.stdin and process.stdout and process.stderr):
+            raise AssertionError("each of them is a pipe")
 
         def listen(stream: IO[bytes]) -> None:
             for chunk in iter(lambda: stream.read1(2**16), b""):  # type: ignore[attr-defined]

@@ -155,9 +155,7 @@ def _unpack(member: tarfile.TarInfo, tar: tarfile.TarFile, folder: Path) -> None
         raise ValueError(f"{member.name} leads out")
     if member.isdir():
         path.mkdir(exist_ok=True)
-    elif member.isreg():
-        stream = tar.extractfile(member)
-        assert stream
+    elif member.isreg() and (stream := tar.extractfile(member)):
         with path.open("xb") as target:
             shutil.copyfileobj(stream, target)
     elif member.issym():

@@ -122,7 +122,8 @@ def lock_of(
             _insist_on_package(source, entries, variable)
             return Lock(entries, ignored=wanted.ignored, itself=wanted.itself is not None)
     if wanted.itself is not None:
-        assert folder
+        if not folder:
+            raise AssertionError("only a folder's own requirements can name it")
         wanted = _with_project(wanted, folder, code)
     made_from = itself[0] if not file else exported.name if exported else file.name
     project = [art.code_id(folder, code, {}), *sorted(wanted.itself or ())] if wanted.project and folder else []

@@ -264,7 +264,8 @@ class _Blobs:
         Raises:
             ValueError: git does not have it.
         """
-        assert self._git.stdin and self._git.stdout
+        if not (self._git.stdin and self._git.stdout):
+            raise AssertionError("both are pipes")
         self._git.stdin.write(f"{blob}\n".encode())
         self._git.stdin.flush()
         header = self._git.stdout.readline().split()
