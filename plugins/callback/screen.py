@@ -7,7 +7,7 @@ name: screen
 type: stdout
 short_description: Show a deploy on one screen
 version_added: 0.1.0
-author: The flaskops maintainers
+author: The flaskops maintainers (!UNKNOWN)
 description:
   - Shows a line for each phase of a deploy (plan, reserve, prepare, prove, activate, report) with its seconds, and
     below it what the phase has to say, such as the plan. With batches, the line says how many hosts are done.
