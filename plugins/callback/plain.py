@@ -54,7 +54,7 @@ class CallbackModule(Default):  # type: ignore[misc]
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """Show a task that failed."""
-        document, task = _part(result, "result"), _part(result, "task")
+        document, task = part(result, "result"), part(result, "task")
         if self._left_to_default(document):
             super().v2_runner_on_failed(result, ignore_errors)
             return
@@ -68,7 +68,7 @@ class CallbackModule(Default):  # type: ignore[misc]
 
     def v2_runner_item_on_failed(self, result: Any) -> None:
         """Show an item of a loop that failed."""
-        document = _part(result, "result")
+        document = part(result, "result")
         if self._left_to_default(document):
             super().v2_runner_item_on_failed(result)
         else:
@@ -76,11 +76,11 @@ class CallbackModule(Default):  # type: ignore[misc]
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         """Show a host that was not reached."""
-        if self._left_to_default(_part(result, "result")):
+        if self._left_to_default(part(result, "result")):
             super().v2_runner_on_unreachable(result)
             return
         self._show(result, f"fatal: [{self.host_label(result)}]: UNREACHABLE!", color=constants.COLOR_UNREACHABLE)
-        if getattr(_part(result, "task"), "ignore_unreachable", False):
+        if getattr(part(result, "task"), "ignore_unreachable", False):
             self._display.display("...ignoring", color=constants.COLOR_SKIP)
 
     def _left_to_default(self, document: dict[str, Any]) -> bool:
@@ -92,7 +92,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         return self._display.verbosity > 0 or not isinstance(message, str) or not message.strip()
 
     def _show(self, result: Any, head: str, color: str = constants.COLOR_ERROR) -> None:
-        document, task = _part(result, "result"), _part(result, "task")
+        document, task = part(result, "result"), part(result, "task")
         if self._last_task_banner != task._uuid:
             self._print_task_banner(task)
         self._handle_warnings(document)
@@ -111,7 +111,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         body = [f"    {line}" for line in lines]
         if rest:
             body += self._dump_results(rest).strip("\n").splitlines()
-        host = str(_part(result, "host").get_name())
+        host = str(part(result, "host").get_name())
         head, body = self._but_told(head, body, task._uuid, host)
         self._display.display("\n".join(line.rstrip() for line in (head, *body)), color=color, stderr=on_stderr)
 
@@ -138,6 +138,6 @@ class CallbackModule(Default):  # type: ignore[misc]
         return head, body
 
 
-def _part(result: Any, name: str) -> Any:
+def part(result: Any, name: str) -> Any:
     """Return a part of a task's result; before ansible-core 2.19 it has another name."""
     return getattr(result, name) if hasattr(result, name) else getattr(result, f"_{name}")

@@ -41,7 +41,7 @@ from typing import Any
 from ansible import constants, context
 from ansible.playbook.task_include import TaskInclude
 from ansible_collections.flaskops.uwsgi.plugins.callback.plain import CallbackModule as Plain
-from ansible_collections.flaskops.uwsgi.plugins.callback.plain import _part
+from ansible_collections.flaskops.uwsgi.plugins.callback.plain import part
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.foreign import printable
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.live import Live, minutes
 
@@ -171,7 +171,7 @@ class CallbackModule(Plain):
     def v2_runner_on_ok(self, result: Any) -> None:
         """Show what a task says, and with --check or --diff that it changes something."""
         self._end(result)
-        task = _part(result, "task")
+        task = part(result, "task")
         if isinstance(task, TaskInclude):
             return
         self._section.worked = True
@@ -179,32 +179,32 @@ class CallbackModule(Plain):
             self._show_held()
             super().v2_runner_on_ok(result)
             return
-        self._handle_warnings(_part(result, "result"))
+        self._handle_warnings(part(result, "result"))
         if not task.loop:
             self._hold(result)
 
     @_unless_verbose
     def v2_runner_item_on_ok(self, result: Any) -> None:
         """Show what an item of a loop says, and with --check or --diff that it changes something."""
-        if isinstance(_part(result, "task"), TaskInclude):
+        if isinstance(part(result, "task"), TaskInclude):
             return
         if _shows_change(result):
             self._show_held()
             super().v2_runner_item_on_ok(result)
             return
-        self._handle_warnings(_part(result, "result"))
+        self._handle_warnings(part(result, "result"))
         self._hold(result)
 
     @_unless_verbose
     def v2_runner_on_skipped(self, result: Any) -> None:
         """Show nothing but the warnings of a task that was skipped."""
         self._end(result)
-        self._handle_warnings(_part(result, "result"))
+        self._handle_warnings(part(result, "result"))
 
     @_unless_verbose
     def v2_runner_item_on_skipped(self, result: Any) -> None:
         """Show nothing but the warnings of an item that was skipped."""
-        self._handle_warnings(_part(result, "result"))
+        self._handle_warnings(part(result, "result"))
 
     @_unless_verbose
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
@@ -224,17 +224,17 @@ class CallbackModule(Plain):
     def v2_runner_on_unreachable(self, result: Any) -> None:
         """Show a host that was not reached."""
         self._end(result)
-        self._begin_failure(ignored=bool(getattr(_part(result, "task"), "ignore_unreachable", False)))
+        self._begin_failure(ignored=bool(getattr(part(result, "task"), "ignore_unreachable", False)))
         super().v2_runner_on_unreachable(result)
 
     @_unless_verbose
     def v2_runner_retry(self, result: Any) -> None:
         """Say once that a task is tried again; a failure at last tells the number of attempts."""
-        document = _part(result, "result")
+        document = part(result, "result")
         if document.get("attempts") == 1:
             self._show_held()
             self._display.display(
-                f"{_name(_part(result, 'task'))}: [{self.host_label(result)}] tries again, up to "
+                f"{_name(part(result, 'task'))}: [{self.host_label(result)}] tries again, up to "
                 f"{document['retries'] - 1} times",
                 color=constants.COLOR_DEBUG,
             )
@@ -353,10 +353,10 @@ class CallbackModule(Plain):
 
     def _hold(self, result: Any) -> None:
         """Keep the message of a debug task until the hosts that say the same are known."""
-        document, task = _part(result, "result"), _part(result, "task")
+        document, task = part(result, "result"), part(result, "task")
         if task.action.rpartition(".")[2] != "debug" or "censored" in document:
             return
-        host, message = str(_part(result, "host").get_name()), document.get("msg")
+        host, message = str(part(result, "host").get_name()), document.get("msg")
         if not isinstance(message, str):
             self._clean_results(document, task.action)
             message = self._dump_results(document).strip("\n")
@@ -379,7 +379,7 @@ class CallbackModule(Plain):
 
     def _end(self, result: Any) -> None:
         """Note that a task of a host has ended."""
-        host, task, document = (_part(result, name) for name in ("host", "task", "result"))
+        host, task, document = (part(result, name) for name in ("host", "task", "result"))
         where = self._waiting.pop((host.get_name(), task._uuid), None)
         if where and any(
             "invocation" in ran for ran in (document, *document.get("results", ())) if isinstance(ran, dict)
@@ -408,8 +408,8 @@ class CallbackModule(Plain):
 
 
 def _shows_change(result: Any) -> bool:
-    task = _part(result, "task")
-    return bool(_part(result, "result").get("changed")) and bool(task.check_mode or task.diff)
+    task = part(result, "task")
+    return bool(part(result, "result").get("changed")) and bool(task.check_mode or task.diff)
 
 
 def _name(task: Any) -> str:
