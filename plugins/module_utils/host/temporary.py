@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,13 +61,14 @@ def remove(layout: Layout, pattern: str) -> None:
         systemd.systemctl("reset-failed", pattern)
 
 
-def files_left(layout: Layout) -> list[Path]:
+def files_left(layout: Layout, at_work: Iterable[str]) -> list[Path]:
     """Return the files of temporary units that do not stay on a host, where none of their kind is at work.
 
-    Raises:
-        SystemdError: systemd does not answer.
+    Args:
+        layout: the application's paths.
+        at_work: what :func:`systemd.leftovers` returned.
     """
-    busy = {unit.partition("@")[0] for unit in systemd.leftovers(layout)}
+    busy = {unit.partition("@")[0] for unit in at_work}
     patterns = [layout.unit(kind, "*") for kind in kinds.TEMPORARY if not kind.lasting_files]
     # The template itself, and its instances' settings.
     found = (path for unit in patterns for suffix in ("", ".d") for path in layout.units.glob(unit + suffix))

@@ -82,7 +82,8 @@ def left(layout: Layout) -> list[str]:
     # While a module is at work, they are its own.
     if reservation.busy(layout):
         return []
-    return [*systemd.leftovers(layout), *map(str, temporary.files_left(layout))]
+    units = systemd.leftovers(layout)
+    return [*units, *map(str, temporary.files_left(layout, units))]
 
 
 def _abandoned(layout: Layout) -> list[str]:

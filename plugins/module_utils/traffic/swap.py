@@ -523,7 +523,7 @@ def end_leftovers(layout: Layout, generation: str = "") -> bool:
     if left:
         systemd.systemctl("reset-failed", *(layout.unit(kind, "*") for kind in kinds.TEMPORARY))
     # Nothing of what still runs.
-    stale = temporary.files_left(layout)
+    stale = temporary.files_left(layout, systemd.leftovers(layout))
     for path in stale:
         trees.remove(path)
     if stale:
