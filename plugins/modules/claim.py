@@ -68,7 +68,7 @@ def main() -> None:
     missing = claim.missing(layout, user, group)
     if missing and not module.check_mode:
         try:
-            with reservation.exclusive(layout, module.params["run"], module.params["replace"]):
+            with reservation.exclusive_to(layout, module.params):
                 claim.claim(layout, user, group)
         except (claim.ClaimError, accounts.AccountError, reservation.LockedError) as error:
             module.fail_json(msg=str(error))

@@ -68,7 +68,7 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=True)
     try:
-        with reservation.exclusive(layout, asked["run"], asked["replace"], asked["reserved"]):
+        with reservation.exclusive_to(layout, asked):
             printed = commands.run(layout, asked["generation"], asked["when"], asked["timeout"])
     except (commands.CommandsError, SystemdError, reservation.LockedError) as error:
         module.fail_json(msg=str(error))

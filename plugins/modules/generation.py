@@ -303,7 +303,7 @@ def main() -> None:
             write_secrets(module, final, secrets, result)
         module.exit_json(**result)
     try:
-        with reservation.exclusive(layout, module.params["run"], module.params["replace"]):
+        with reservation.exclusive_to(layout, module.params):
             create(module, layout, links, secrets, result)
     except reservation.LockedError as error:
         module.fail_json(msg=str(error))

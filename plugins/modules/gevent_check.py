@@ -299,7 +299,7 @@ def main() -> None:
         module.fail_json(msg=f"{named} {problem}")
         return
     try:
-        with reservation.exclusive(layout, asked["run"], asked["replace"]):
+        with reservation.exclusive_to(layout, asked):
             directory = layout.generations / asked["generation"]
             names = manifest.secrets.names
             # An application that fails may well tell what it was given.

@@ -65,7 +65,7 @@ def main() -> None:
     try:
         found = removal.doomed(layout, data=data)
         if found and not module.check_mode:
-            with reservation.exclusive(layout, module.params["run"], module.params["replace"]):
+            with reservation.exclusive_to(layout, module.params):
                 found = removal.remove(layout, data=data)
     except (removal.RemovalError, SystemdError, reservation.LockedError, OSError) as error:
         module.fail_json(msg=str(error))

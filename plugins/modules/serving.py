@@ -82,7 +82,7 @@ def main() -> None:
                 "restarted": True,
             }
             module.exit_json(changed=wanted[state], **result)
-        with reservation.exclusive(layout, module.params["run"], module.params["replace"]):
+        with reservation.exclusive_to(layout, module.params):
             # Of a trial whose owner is gone, or it would start again what is stopped here.
             changed = trial.abandon(layout)
             result["generation"] = current = layout.current_generation() or current

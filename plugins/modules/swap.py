@@ -96,7 +96,7 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=True, before=before, diff=diff)
     try:
-        with reservation.exclusive(layout, asked["run"], asked["replace"], asked["reserved"]):
+        with reservation.exclusive_to(layout, asked):
             options = {name: asked[name] for name in ("how", "restart", "canary", "trial")}
             swap = Swap(layout, new, **options)
             before = swap.old

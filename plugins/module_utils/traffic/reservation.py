@@ -14,7 +14,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -114,7 +114,7 @@ def release(layout: Layout, who: Mapping[str, Any]) -> bool:
         who: the run. With ``renewed``, the reservation must not have been renewed since.
     """
     found = held(layout)
-    if not found or not _replaced(found, who):
+    if not found or not _unchanged(found, who):
         return False
     with exclusive(layout, who) as stream:
         _write(stream, "")
@@ -159,7 +159,7 @@ def exclusive(
         time.sleep(0.2)
     with stream:
         found = held(layout)
-        if found and not same(found, who) and not _replaced(found, replace or {}):
+        if found and not same(found, who) and not _unchanged(found, replace or {}):
             raise LockedError(_refusal(layout, describe(found)))
         ours = same(found, who)
         if reserved and not ours:
@@ -176,8 +176,22 @@ def exclusive(
             os.utime(stream.fileno())
 
 
-def _replaced(found: Mapping[str, Any], replace: Mapping[str, Any]) -> bool:
-    return same(found, replace) and replace.get("renewed") in (None, found["renewed"])
+def exclusive_to(layout: Layout, asked: Mapping[str, Any]) -> AbstractContextManager[IO[str]]:
+    """Be the only one to change the application, for a module with the arguments ``RESERVED``.
+
+    Args:
+        layout: the application's paths.
+        asked: the module's arguments.
+
+    Raises:
+        LockedError: as :func:`exclusive`.
+    """
+    return exclusive(layout, asked["run"], asked["replace"], asked["reserved"])
+
+
+def _unchanged(found: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
+    """Tell whether a reservation is the one that was seen, and, with ``renewed``, was not renewed since."""
+    return same(found, seen) and seen.get("renewed") in (None, found["renewed"])
 
 
 def _locked(path: Path) -> IO[str] | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,7 +19,16 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import cred
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation, service, trial
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap
-from ansible_collections.flaskops.uwsgi.plugins.modules import generation, host_state, serving, status, swap
+from ansible_collections.flaskops.uwsgi.plugins.modules import (
+    claim,
+    commands,
+    generation,
+    host_state,
+    removal,
+    serving,
+    status,
+    swap,
+)
 
 from tests.support.fake_host import CREDS, FakeHost, RefusedError, TemporaryLayout, write_generation
 from tests.support.fake_host import manifest as whole_manifest
@@ -287,7 +297,7 @@ def test_a_check_that_hangs_leaves_nothing_behind(
         check_mode = False
 
         def __init__(self, **_: Any) -> None:
-            self.params = {"run": None, "replace": None, **arguments}
+            self.params = {"run": None, "replace": None, "reserved": False, **arguments}
 
         def fail_json(self, msg: str) -> None:
             raise Failed(msg)
@@ -438,6 +448,27 @@ def test_a_swap_is_refused_while_another_run_has_reserved_the_application(
     # Replaced for once: the reservation itself is the module reservation's.
     assert reservation.owner(layout) == THEM
     assert call_module(swap, generation="g1", run=THEM)["changed"]
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        (claim, {"user": "shop", "group": "shop"}),
+        (commands, {"generation": "g1", "when": "pre"}),
+        (removal, {}),
+        (serving, {"state": "restarted"}),
+        (swap, {"generation": "g2"}),
+    ],
+)
+def test_every_module_that_must_hold_the_reservation_is_refused_without_it(
+    call_module: RunModule, layout: TemporaryLayout, host: FakeHost, module: ModuleType, arguments: dict[str, Any]
+) -> None:
+    host.serve("g1")
+    write_generation(layout, "g2")
+    before = host.everything()
+    result = call_module(module, run=US, reserved=True, **arguments)
+    assert result["failed"] and "shop is no longer reserved for this run on this host" in result["msg"]
+    assert host.everything() == before and host.actions == []
 
 
 def test_what_serves_is_read_when_nobody_else_can_change_it(
