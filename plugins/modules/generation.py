@@ -107,9 +107,9 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import (
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import credentials, manifest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.retention import remove_orphans
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.secrets import texts
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import remove_orphans
 
 # Seconds that uWSGI may take to read its configuration; the unit's TimeoutStartSec is the same.
 VALIDATE_S = 30

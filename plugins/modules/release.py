@@ -75,7 +75,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments, files, trees
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import MARKER, marked, sha256
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import orphans
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.retention import orphans
 
 # Seconds that one program may take.
 _TIMEOUT = 900

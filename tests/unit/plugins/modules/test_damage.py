@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import retention
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import removal, reservation, service, trial
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import swap as swap_module
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap, SwapError
@@ -306,7 +307,7 @@ def test_current_counts_as_served_although_nobody_marked_it(layout: TemporaryLay
     (layout.generations / "g3/.served").unlink()
     assert gen.kept(layout) == ["g3", "g2", "g1"]
     assert gen.rollback_target(layout) == "g2"
-    assert swap_module.orphans(layout) == []
+    assert retention.orphans(layout) == []
     write_generation(layout, "bad")
     three.sick["bad"] = "GET /healthz answered 500 instead of 200: no"
     with pytest.raises(SwapError):
@@ -367,4 +368,4 @@ def test_a_kill_between_the_mark_and_the_link_is_put_right_by_the_next_run(
     Swap(layout, "g4").run()
     assert three.answering() == {"g4"}
     assert gen.kept(layout)[:2] == ["g4", "g3"]
-    assert service.drift(layout) == [] and swap_module.orphans(layout) == []
+    assert service.drift(layout) == [] and retention.orphans(layout) == []

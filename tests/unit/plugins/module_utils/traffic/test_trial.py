@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.retention import orphans
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation, service, trial
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap, SwapError, orphans
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap, SwapError
 
 from tests.support.fake_host import ADDRESS, FakeHost, TemporaryLayout, write_generation
 
