@@ -33,7 +33,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import 
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.untrusted import UntrustedError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import credentials
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import service, swap
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import sockets, swap
 
 ADDRESS = "0.0.0.0:8040"
 # A systemd-creds that encrypts, and only decrypts under the same name, as long as it has a key.
@@ -175,7 +175,7 @@ class FakeHost:
         monkeypatch.setattr(swap, "await_health", self._await_health)
         monkeypatch.setattr(swap, "respawns", self._respawns)
         monkeypatch.setattr(swap, "time", self.clock)
-        monkeypatch.setattr(service, "listening", lambda address: bool(self.descriptors(address)))
+        monkeypatch.setattr(sockets, "listening", lambda address: bool(self.descriptors(address)))
 
     # What a test asks.
 

@@ -11,7 +11,8 @@ from ..host import accounts, kinds, marks, names, ownership, systemd, trees
 from ..host.accounts import Account, AccountError
 from ..host.layout import Layout
 from ..host.marks import Mark
-from .swap import close_socket, enabled_generations, socket_addresses, stop_all
+from . import sockets
+from .swap import enabled_generations, stop_all
 
 # What a generation writes into the settings of its units; anything else is the operator's.
 _SETTINGS = frozenset({"generation.conf", "listen.conf", "credentials.conf", "limits.conf", "trial.conf"})
@@ -191,8 +192,8 @@ def remove(layout: Layout, *, data: bool) -> Doomed:
         stop_all(layout)
         for name in enabled_generations(layout):
             systemd.systemctl("--no-reload", "disable", layout.service(name))
-        for address in socket_addresses(layout):
-            close_socket(layout, address)
+        for address in sockets.addresses(layout):
+            sockets.close(layout, address)
         # Now that nothing of the application runs.
         going = doomed(layout, data=data)
         for path in going.paths:

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ..host import checksums, runtime, systemd, temporary
-from ..host.facts import listeners
 from ..host.layout import Layout
 from ..host.untrusted import UntrustedError
 from ..host.uwsgi import read_stats
 from ..release import credentials
 from ..release import generation as gen
 from ..release.artifact import sha256
-from . import reservation
+from . import reservation, sockets
 
 _TIMESTAMP = "StateChangeTimestamp"
 
@@ -59,7 +58,7 @@ def drift(layout: Layout) -> list[str]:
     opened = systemd.show(socket, "ActiveState", "UnitFileState")
     if (opened["ActiveState"], opened["UnitFileState"]) != ("active", "enabled"):
         found.append(f"{socket} is {opened['ActiveState']} and {opened['UnitFileState'] or 'absent'}")
-    elif not listening(wanted.listen):
+    elif not sockets.listening(wanted.listen):
         found.append(f"nobody listens on {wanted.listen}")
     elif _text(activation) != gen.socket_activates(unit):
         found.append(f"{socket} does not start {unit}")
@@ -88,12 +87,6 @@ def left(layout: Layout) -> list[str]:
 
 def _abandoned(layout: Layout) -> list[str]:
     return [f"{name} is left of a run that was killed" for name in left(layout)]
-
-
-def listening(address: str) -> bool:
-    """Ask the kernel whether an address (``0.0.0.0:8040``) is listened on: systemd can believe it and be wrong."""
-    bind, _, port = address.partition(":")
-    return bool(listeners(bind, int(port)))
 
 
 def open_units(layout: Layout) -> list[str]:

@@ -22,7 +22,7 @@ from ..host.untrusted import UntrustedError
 from ..host.uwsgi import await_health, respawns
 from ..release import credentials, retention
 from ..release import generation as gen
-from . import service, toll
+from . import service, sockets, toll
 
 # How long systemd itself may take on top of the times the operator set.
 _GRACE = 15
@@ -306,7 +306,7 @@ class Swap:
         """
         unit = self.layout.socket(self.address)
         opened = systemd.show(unit, "ActiveState")["ActiveState"] == "active"
-        if opened and service.listening(self.address):
+        if opened and sockets.listening(self.address):
             return False
         if opened:
             # It lost its descriptor and does not know.
@@ -352,7 +352,7 @@ class Swap:
             # Of one that is damaged nobody knows the address; it was open before.
             return
         if not self.old or not self.before or self.before.listen != self.address:
-            close_socket(self.layout, self.address)
+            sockets.close(self.layout, self.address)
             return
         if self.opened:
             systemd.systemctl("stop", self.layout.socket(self.address))
@@ -457,9 +457,9 @@ class Swap:
         return False
 
     def _close_other_sockets(self) -> bool:
-        others = [address for address in socket_addresses(self.layout) if address != self.address]
+        others = [address for address in sockets.addresses(self.layout) if address != self.address]
         for address in others:
-            close_socket(self.layout, address)
+            sockets.close(self.layout, address)
         if others:
             systemd.systemctl("daemon-reload")
         return bool(others)
@@ -531,26 +531,6 @@ def end_leftovers(layout: Layout, generation: str = "") -> bool:
     # The one runtime directory that outlives its unit.
     trees.remove(layout.check_runtime)
     return bool(ended or stale)
-
-
-def socket_addresses(layout: Layout) -> list[str]:
-    """Return the addresses that the application's socket units listen on, or would at boot."""
-    pattern = re.compile(re.escape(f"{layout.app}@") + r"(.+)\.socket(?:\.d)?")
-    names = [path.name for path in (*layout.units.glob("*.d"), *layout.units.glob("*.wants/*"))]
-    return sorted({*systemd.sockets(layout), *(match[1] for name in names if (match := pattern.fullmatch(name)))})
-
-
-def close_socket(layout: Layout, address: str) -> None:
-    """Close a listening socket and forget it; what the kernel has queued in it is for whoever still accepts."""
-    unit = layout.socket(address)
-    # By pattern: one that systemd does not know is closed already.
-    pattern = f"{unit[:-1]}[{unit[-1]}]"
-    systemd.systemctl("stop", pattern)
-    systemd.systemctl("reset-failed", pattern)
-    # systemd refuses to disable what has no unit file.
-    if any(layout.units.glob(f"*.wants/{unit}")):
-        systemd.systemctl("--no-reload", "disable", unit)
-    trees.remove(layout.socket_dropin(address).parent)
 
 
 def enabled_generations(layout: Layout) -> list[str]:

@@ -221,14 +221,6 @@ def test_the_open_units_are_named_the_sockets_first(layout: TemporaryLayout, hos
     assert service.open_units(layout) == ["shop@g1.service"]
 
 
-@pytest.mark.parametrize(("address", "listens"), [("127.0.0.1", True), ("0.0.0.0", True), ("127.0.0.2", False)])
-def test_the_kernel_is_asked_who_listens(address: str, listens: bool) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        assert service.listening(f"{address}:{port}") is listens
-    assert service.listening(f"127.0.0.1:{port}") is False
-
-
 # Status.
 
 
