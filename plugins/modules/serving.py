@@ -55,7 +55,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.systemd import SystemdError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation, service, trial
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap, SwapError, stop_all
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.stopping import stop_all
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap, SwapError
 
 
 def main() -> None:

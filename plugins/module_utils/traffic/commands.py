@@ -12,7 +12,7 @@ from ..host.layout import Layout
 from ..release import credentials
 from ..release import generation as gen
 from ..release.manifest import Manifest
-from .swap import end_leftovers
+from .stopping import end_leftovers
 
 _CAUSES = {
     "timeout": "{seconds:.0f} s (flask_uwsgi_command_timeout) were not enough",

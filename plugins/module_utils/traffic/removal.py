@@ -11,8 +11,8 @@ from ..host import accounts, kinds, marks, names, ownership, systemd, trees
 from ..host.accounts import Account, AccountError
 from ..host.layout import Layout
 from ..host.marks import Mark
-from . import sockets
-from .swap import enabled_generations, stop_all
+from . import service, sockets
+from .stopping import stop_all
 
 # What a generation writes into the settings of its units; anything else is the operator's.
 _SETTINGS = frozenset({"generation.conf", "listen.conf", "credentials.conf", "limits.conf", "trial.conf"})
@@ -190,7 +190,7 @@ def remove(layout: Layout, *, data: bool) -> Doomed:
         marks.write(layout, mark)
     try:
         stop_all(layout)
-        for name in enabled_generations(layout):
+        for name in service.enabled_generations(layout):
             systemd.systemctl("--no-reload", "disable", layout.service(name))
         for address in sockets.addresses(layout):
             sockets.close(layout, address)

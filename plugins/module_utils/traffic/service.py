@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,14 @@ def open_units(layout: Layout) -> list[str]:
         *(layout.service(name) for name in systemd.running(layout)),
         *(layout.relief(name) for name in systemd.relieving(layout)),
     ]
+
+
+def enabled_generations(layout: Layout) -> list[str]:
+    """Return the generations that start at boot."""
+    wants = layout.units / "multi-user.target.wants"
+    pattern = re.compile(re.escape(f"{layout.app}@") + r"(.+)\.service")
+    names = wants.iterdir() if wants.is_dir() else ()
+    return [match[1] for path in names if (match := pattern.fullmatch(path.name))]
 
 
 def _text(path: Path) -> str:

@@ -7,14 +7,13 @@ that chose this are in docs/HOW_IT_WORKS.md.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..failure import deaths
 from ..failure.explain import MOST_READ, refusal
-from ..host import files, kinds, runtime, systemd, temporary, trees
+from ..host import files, kinds, runtime, systemd
 from ..host.foreign import printable
 from ..host.journal import Said
 from ..host.layout import Layout
@@ -22,10 +21,7 @@ from ..host.untrusted import UntrustedError
 from ..host.uwsgi import await_health, respawns
 from ..release import credentials, retention
 from ..release import generation as gen
-from . import service, sockets, toll
-
-# How long systemd itself may take on top of the times the operator set.
-_GRACE = 15
+from . import service, sockets, stopping, toll
 
 
 class SwapError(Exception):
@@ -90,7 +86,7 @@ class Swap:
         # As they are before the move, to be put back where it fails.
         self.deployed = deployed
         self.before = gen.best_known(layout, self.old) if self.old else None
-        self.enabled = set(enabled_generations(layout))
+        self.enabled = set(service.enabled_generations(layout))
         mark = gen.mark_path(layout, new)
         self.mark = mark.read_bytes() if mark.is_file() else None
         self.steps: dict[str, float] = {}
@@ -126,7 +122,7 @@ class Swap:
         Returns:
             whether anything changed.
         """
-        changed = end_leftovers(self.layout, self.new)
+        changed = stopping.end_leftovers(self.layout, self.new)
         state = systemd.instances(self.layout).get(self.new, "inactive")
         # What is about to start or to end is started: systemd waits for either.
         runs = state == "active"
@@ -207,7 +203,7 @@ class Swap:
     def _end_canary(self) -> None:
         # By pattern: a unit that systemd could not even load is no error here.
         pattern = self.layout.canary("*")
-        systemd.systemctl("stop", pattern, timeout=_GRACE + self.manifest.stop_timeout)
+        systemd.systemctl("stop", pattern, timeout=stopping.GRACE + self.manifest.stop_timeout)
         systemd.systemctl("reset-failed", pattern)
 
     def _start(self) -> None:
@@ -252,7 +248,7 @@ class Swap:
 
     def _bring_up(self, unit: str, *, verb: str = "start", settle: float = 0) -> None:
         end = systemd.cursor()
-        longest = _GRACE + self.manifest.start_timeout + (self.manifest.stop_timeout if verb != "start" else 0)
+        longest = stopping.GRACE + self.manifest.start_timeout + (self.manifest.stop_timeout if verb != "start" else 0)
         try:
             systemd.systemctl(verb, unit, timeout=longest)
             problem = self._health_problem(unit)
@@ -431,7 +427,7 @@ class Swap:
 
     def _enable(self, wanted: set[str]) -> bool:
         """Have these generations start at boot and no other; return whether that is new."""
-        enabled = set(enabled_generations(self.layout))
+        enabled = set(service.enabled_generations(self.layout))
         for name in enabled - wanted:
             systemd.systemctl("--no-reload", "disable", self.layout.service(name))
         for name in wanted - enabled:
@@ -465,77 +461,10 @@ class Swap:
         return bool(others)
 
     def _stop(self, units: Iterable[str]) -> None:
-        self.toll += stop(self.layout, units)
+        self.toll += stopping.stop(self.layout, units)
 
 
 def _said(error: BaseException) -> str:
     """Return an error as a sentence for an operator, who must learn of one that nobody thought of, too."""
     known = isinstance(error, SwapError | systemd.SystemdError | OSError | UntrustedError)
     return str(error) if known else f"an unexpected error, {type(error).__name__}: {error}"
-
-
-def stop_all(layout: Layout) -> tuple[bool, toll.Toll]:
-    """Stop an application gracefully, its sockets first: a connection would start it again.
-
-    Returns:
-        whether anything ran or listened, and what the stop cost.
-
-    Raises:
-        SystemdError: it does not stop in time.
-    """
-    units = service.open_units(layout)
-    cost = stop(layout, units) if units else toll.Toll()
-    return end_leftovers(layout) or bool(units), cost
-
-
-def stop(layout: Layout, units: Iterable[str]) -> toll.Toll:
-    """Stop units gracefully, wait for that, and return what it cost."""
-    units, end = list(units), systemd.cursor()
-    systemd.systemctl("stop", *units, timeout=_GRACE + longest_stop(layout))
-    return toll.taken(units, end)
-
-
-def longest_stop(layout: Layout) -> float:
-    """Return the longest time, in seconds, that any generation on the host gives its requests to end."""
-    manifests = (gen.best_known(layout, path.name) for path in layout.generations.glob("[!.]*"))
-    return max((found.stop_timeout for found in manifests if found), default=0.0)
-
-
-def end_leftovers(layout: Layout, generation: str = "") -> bool:
-    """End what a module that was killed has left at work, and remove its unit files.
-
-    Args:
-        layout: the application's paths.
-        generation: the generation that is about to serve; its own commands are left to end within their time, since
-            nobody would run them again.
-
-    Returns:
-        whether anything was left.
-
-    Raises:
-        SystemdError: it does not end in time.
-    """
-    left = systemd.leftovers(layout)
-    spared = {layout.unit(kind, generation) for kind in kinds.TASKS}
-    ended = [unit for unit in left if unit not in spared]
-    if ended:
-        stop(layout, ended)
-    if left:
-        systemd.systemctl("reset-failed", *(layout.unit(kind, "*") for kind in kinds.TEMPORARY))
-    # Nothing of what still runs.
-    stale = temporary.files_left(layout, systemd.leftovers(layout))
-    for path in stale:
-        trees.remove(path)
-    if stale:
-        systemd.systemctl("daemon-reload")
-    # The one runtime directory that outlives its unit.
-    trees.remove(layout.check_runtime)
-    return bool(ended or stale)
-
-
-def enabled_generations(layout: Layout) -> list[str]:
-    """Return the generations that start at boot."""
-    wants = layout.units / "multi-user.target.wants"
-    pattern = re.compile(re.escape(f"{layout.app}@") + r"(.+)\.service")
-    names = wants.iterdir() if wants.is_dir() else ()
-    return [match[1] for path in names if (match := pattern.fullmatch(path.name))]

@@ -13,7 +13,13 @@ import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import retention
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import removal, reservation, service, trial
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import (
+    removal,
+    reservation,
+    service,
+    stopping,
+    trial,
+)
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import swap as swap_module
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap, SwapError
 from ansible_collections.flaskops.uwsgi.plugins.modules import host_state, serving, status
@@ -168,14 +174,14 @@ def test_a_damaged_generation_that_is_kept_hinders_neither_a_deploy_nor_a_stop_a
     layout: TemporaryLayout, three: FakeHost, content: bytes
 ) -> None:
     damage(layout, "g2", content)
-    assert swap_module.longest_stop(layout) >= 30
+    assert stopping.longest_stop(layout) >= 30
     write_generation(layout, "g4")
     Swap(layout, "g4").run()
     assert three.answering() == {"g4"}
     assert not (layout.generations / "g2").exists()
     assert not (layout.releases / "r-g2").exists()
     assert service.drift(layout) == []
-    assert swap_module.stop_all(layout)
+    assert stopping.stop_all(layout)
 
 
 # The one that serves.

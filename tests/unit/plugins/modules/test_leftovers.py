@@ -9,7 +9,8 @@ import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import kinds
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import removal, reservation, service
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap, end_leftovers
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.stopping import end_leftovers
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap
 from ansible_collections.flaskops.uwsgi.plugins.modules import serving, status
 
 from tests.support.fake_host import FakeHost, TemporaryLayout, write_generation

@@ -1,7 +1,8 @@
 """What a stop cost is read from the journal of what was stopped, and told."""
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap, stop_all
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.stopping import stop_all
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.toll import Toll, told
 
 from tests.support.fake_host import FakeHost, write_generation
