@@ -34,7 +34,7 @@ class Swap:
     Where the generation serves already, what differs from it is repaired. Its processes are replaced where they were
     started from something else, or where a restart is asked for: a relief instance serves meanwhile.
 
-    The caller holds the application's lock (see ``lock.exclusive``).
+    The caller holds the application's lock (see ``reservation.exclusive``).
 
     Args:
         layout: the application's paths.
