@@ -116,7 +116,6 @@ keepalive:
 """
 
 import collections
-import math
 import threading
 import time
 import traceback
@@ -125,6 +124,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.result import figures
 
 try:
     import requests
@@ -167,11 +167,7 @@ class Counts:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as plain data, the percentiles included."""
-        times = sorted(self.times_ms)
-
-        def percentile(percent: int) -> int | None:
-            return round(times[max(0, math.ceil(len(times) * percent / 100) - 1)]) if times else None
-
+        numbers = figures(collections.Counter(self.times_ms))
         return {
             "clients": self.clients,
             "sent": self.sent,
@@ -182,9 +178,7 @@ class Counts:
             "gave_up": self.gave_up,
             "duration_s": round(self.duration_s, 3),
             "requests_per_second": round(self.sent / self.duration_s, 2) if self.duration_s else None,
-            "p50_ms": percentile(50),
-            "p99_ms": percentile(99),
-            "max_ms": percentile(100),
+            **{name: numbers[name] for name in ("p50_ms", "p99_ms", "max_ms")},
         }
 
 

@@ -21,8 +21,9 @@ class Server:
     """An HTTP server on the loopback address, in a thread of its own.
 
     Paths: the login path and ``/healthz`` answer as the sample app does; ``/500`` an error; ``/growing`` a
-    body that is longer each time; ``/hang`` nothing; ``/reset`` the first ``reset_after`` requests, then
-    a reset; ``/half-keepalive`` speaks HTTP/1.1 for one request and then closes without a word.
+    body that is longer each time; ``/slower`` 20 ms later each time; ``/hang`` nothing; ``/reset`` the first
+    ``reset_after`` requests, then a reset; ``/half-keepalive`` speaks HTTP/1.1 for one request and then closes
+    without a word.
 
     Args:
         port: the TCP port, 0 for a free one.
@@ -110,6 +111,8 @@ class Server:
         status, body, announce = 200, b"{}\n", True
         if path == LOGIN:
             await asyncio.sleep(self.wait_s)
+        elif path == "/slower":
+            await asyncio.sleep(self.seen * 0.02)
         elif path == "/healthz":
             body = json.dumps(self.health).encode() + b"\n"
         elif path == "/500":

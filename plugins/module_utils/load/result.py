@@ -186,13 +186,21 @@ def wait_until(start_at: float, patience_s: float = 60) -> None:
 
 
 def percentile(histogram: Mapping[float, int], percent: float) -> float:
-    """Return the milliseconds within which so many percent of the requests were served, as ``ab`` reckons it.
+    """Return a percentile as ``ab`` prints it: of n sorted times, the one at index floor(n × percent / 100) from 0.
+
+    This is the one definition for every percentile in a report. It is that of ``ab`` (2.3, ``output_results``) because
+    what ``ab`` has printed cannot be computed again. The nearest rank would be one request earlier where n × percent is
+    a multiple of 100.
 
     Args:
-        histogram: requests by milliseconds; not empty.
-        percent: 0 to 100.
+        histogram: requests by milliseconds.
+        percent: 0 to 100; 100 is the longest request.
+
+    Raises:
+        ValueError: the histogram is empty.
     """
-    place = min(sum(histogram.values()) - 1, int(sum(histogram.values()) * percent / 100))
+    total = sum(histogram.values())
+    place = min(total - 1, int(total * percent / 100))
     passed = 0
     for ms, count in sorted(histogram.items()):
         passed += count

@@ -1,9 +1,12 @@
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.result import percentile
+from ansible_collections.flaskops.uwsgi.plugins.modules import keepalive
 
 from tests.support.load_target import LOGIN, Server
 
@@ -37,6 +40,15 @@ def test_ab_measures_and_keeps_its_output(server: Server, run_module: RunModule,
     raw = prefix.with_suffix(".txt").read_text(encoding="utf-8")
     assert raw.startswith("$ ") and "-n 60 -c 10" in raw
     assert "--- exit status 0" in raw
+
+
+@needs_ab
+def test_ab_s_percentiles_are_of_the_definition_that_every_report_uses(server: Server, run_module: RunModule) -> None:
+    # Ten answers, each 20 ms slower than the one before: the definitions are one answer apart.
+    ab = run_module("ab", url=server.url + "/slower", requests=10, concurrency=1, histogram=True)["ab"]
+    times = Counter({float(ms): count for ms, count in ab["histogram_ms"].items()})
+    assert ab["p50_ms"] == percentile(times, 50) == sorted(times.elements())[5]
+    assert (ab["p95_ms"], ab["p99_ms"], ab["max_ms"]) == tuple(percentile(times, percent) for percent in (95, 99, 100))
 
 
 @needs_ab
@@ -148,6 +160,14 @@ def test_keepalive_uses_its_connections_again(server: Server, run_module: RunMod
     assert found["parallel"]["sent"] == 30
     assert found["parallel"]["connections"] <= 10
     assert found["parallel"]["p99_ms"] <= found["parallel"]["max_ms"]
+
+
+def test_keepalive_s_percentiles_are_those_of_ab() -> None:
+    counts = keepalive.Counts(clients=1)
+    for ms in range(10, 0, -1):
+        counts.add("", 200, ms * 10.4)
+    found = counts.to_dict()
+    assert (found["p50_ms"], found["p99_ms"], found["max_ms"]) == (62, 104, 104)
 
 
 def test_keepalive_notices_a_server_that_closes_without_a_word(server: Server, run_module: RunModule) -> None:

@@ -38,6 +38,17 @@ def test_percentiles_are_of_all_requests_and_not_the_mean_of_percentiles() -> No
     assert found["warnings"] == []
 
 
+@pytest.mark.parametrize(("percent", "ms"), [(0, 1), (50, 11), (94, 19), (95, 20), (99, 20), (100, 20)])
+def test_a_percentile_is_the_one_that_ab_prints(percent: int, ms: int) -> None:
+    # Of 20 requests ab prints the 11th as its median; the nearest rank is the 10th.
+    assert load.percentile(dict.fromkeys(range(1, 21), 1), percent) == ms
+
+
+def test_nothing_has_no_percentile() -> None:
+    with pytest.raises(ValueError, match="the histogram is empty"):
+        load.percentile({}, 50)
+
+
 def test_the_time_is_from_the_first_begin_to_the_last_end() -> None:
     found = load.merge({"load1": result({"1": 30}), "load2": result({"1": 10}, began_s=1001.0, duration_s=3.0)})
     assert found["duration_s"] == 4.0
