@@ -194,6 +194,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import engine
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.ab import (
     AbError,
     AbResult,
@@ -323,7 +324,7 @@ def measure(module: AnsibleModule, ab: str) -> dict[str, Any]:
     if params["histogram"]:
         found |= {"histogram_ms": parse_requests_tsv(lines), "raw": raw}
     numbers = result.to_dict()
-    numbers["engine"] = f"ab {result.ab_version}" if result.ab_version else "ab"
+    numbers["engine"] = engine.title("ab", result.ab_version)
     numbers["curve_ms"] = parse_percentiles_csv(curve, result.complete or 0)
     numbers["concurrency"] = params["concurrency"]
     numbers["requests"] = params["requests"]

@@ -109,7 +109,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import result, wrk
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import engine, result, wrk
 
 # Seconds that wrk may take beyond its duration: it waits for its threads.
 _GRACE_S = 30
@@ -150,7 +150,7 @@ def measure(module: AnsibleModule, executable: str) -> dict[str, Any]:
     params = module.params
     body = Path(params["data_file"]).read_text(encoding="utf-8") if params["data_file"] else params["body"]
     told = subprocess.run([executable, "-v"], capture_output=True, text=True, check=False)
-    number = wrk.version(told.stdout)
+    number = engine.version("wrk", told.stdout)
     found: dict[str, Any] = {"outcome": "measured", "reason": "", "files": {}}
     with tempfile.TemporaryDirectory(dir=module.tmpdir) as folder:
         script = Path(folder) / "run.lua"
@@ -177,7 +177,7 @@ def measure(module: AnsibleModule, executable: str) -> dict[str, Any]:
         **numbers,
         **found,
         "command": command,
-        "engine": f"wrk {number}" if number else "wrk",
+        "engine": engine.title("wrk", number),
         "concurrency": params["concurrency"],
         "requests": numbers.get("complete", 0),
     }

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .engine import version
+
 
 @dataclass(frozen=True)
 class AbError:
@@ -259,8 +261,8 @@ def _read_line(
     label, colon, rest = line.strip().partition(":")
     words = rest.split()
     first = words[0] if words else ""
-    if label.startswith("This is ApacheBench, Version "):
-        values["ab_version"] = label.split()[4]
+    if number := version("ab", label):
+        values["ab_version"] = number
     elif line.endswith(" requests completed"):
         # In a short run this stands behind "Benchmarking HOST (be patient)..." on the same line.
         values["complete"] = int(line.removesuffix(" requests completed").rpartition(" ")[2])

@@ -75,14 +75,6 @@ def _lua(text: str) -> str:
     return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03d}" for byte in text.encode()) + '"'
 
 
-def version(printed: str) -> str | None:
-    """Return the version from what ``wrk -v`` prints, such as ``4.1.0``."""
-    words = printed.split()
-    if len(words) < 2 or words[0] != "wrk":
-        return None
-    return words[1].removeprefix("debian/").partition("-")[0]
-
-
 def parse(stdout: str, stderr: str, returncode: int | None) -> dict[str, Any]:
     """Read what one run of wrk printed.
 

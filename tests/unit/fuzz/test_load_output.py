@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import ab, wrk
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import ab, engine, wrk
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import result as load
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -82,9 +82,9 @@ def test_wrk_is_parsed_where_its_line_is_none(line: str, within: Any) -> None:
         assert wrk.parse(f"FLASKOPS {line}\n", "", 0)["error"]["kind"] == "unparsable"
 
 
-@given(st.text(max_size=40))
+@given(st.text(max_size=40).map("wrk{}".format) | st.text(max_size=40))
 def test_a_version_is_read_or_none(printed: str) -> None:
-    assert wrk.version(printed) is None or printed.startswith("wrk")
+    assert engine.version("wrk", printed) is None or printed.startswith("wrk")
 
 
 @pytest.mark.parametrize(

@@ -52,12 +52,6 @@ def test_what_is_no_result_is_told(stdout: str, stderr: str, status: int, kind: 
     assert error["kind"] == kind and words in error["message"]
 
 
-def test_the_version_is_read_without_the_distribution_s_part() -> None:
-    assert wrk.version("wrk debian/4.1.0-3+b2 [epoll] Copyright (C) 2012 Will Glozer") == "4.1.0"
-    assert wrk.version("wrk 4.2.0 [kqueue]") == "4.2.0"
-    assert wrk.version("") is None
-
-
 @needs_wrk
 def test_wrk_measures_and_sends_the_body_as_it_is(server: Server, run_module: RunModule, tmp_path: Path) -> None:
     data = tmp_path / "data.txt"
