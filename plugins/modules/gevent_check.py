@@ -88,9 +88,10 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure.explain imp
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent import processes
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.elf import ElfError, wants
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.instance import Instance, running
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.judge import Evidence, judge, normalized
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.judge import Evidence, judge
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.probe import Measured, measure
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.distributions import normalised
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.foreign import printable
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.health_answer import advice, gist
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
@@ -109,7 +110,7 @@ _ERROR = 500
 def distributions(paths: list[Path]) -> dict[str, str]:
     """Return the distributions in some folders, normalized names with versions."""
     found = metadata.distributions(path=[str(path) for path in paths])
-    return {normalized(one.metadata["Name"]): one.version for one in found if one.metadata["Name"]}
+    return {normalised(one.metadata["Name"]): one.version for one in found if one.metadata["Name"]}
 
 
 def within(said: object, root: Path) -> Path | None:

@@ -2,6 +2,7 @@ import re
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from tests.clone import tracked_files
 from tests.support import ROOT
@@ -106,9 +107,9 @@ def test_a_lock_pins_and_hashes_everything_and_leaves_the_index_to_pip_s_configu
 
 @pytest.mark.parametrize("lock", [file for file in LOCKS if file.suffix == ".txt"], ids=str)
 def test_a_lock_holds_what_its_input_asks_for(lock: Path) -> None:
-    locked = {re.sub(r"[-_.]+", "-", name).lower() for name in re.findall(r"^([\w.-]+)==", text(lock), re.M)}
+    locked = {canonicalize_name(name) for name in re.findall(r"^([\w.-]+)==", text(lock), re.M)}
     wanted = re.findall(r"^([A-Za-z][\w.-]*)", text(lock.with_suffix(".in")), re.M)
-    assert {re.sub(r"[-_.]+", "-", name).lower() for name in wanted} <= locked
+    assert {canonicalize_name(name) for name in wanted} <= locked
 
 
 def text(file: Path) -> str:

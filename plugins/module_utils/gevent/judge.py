@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import takewhile
 from typing import Any
 
+from ..host.distributions import normalised
 from ..host.health_answer import gist
 from .probe import Measured
 from .processes import BLOCKS, Use
@@ -281,18 +282,13 @@ def installed(entry: Mapping[str, Any], distributions: Mapping[str, str]) -> tup
         distributions: normalized names with versions.
     """
     for name in entry.get("distributions") or [entry["name"]]:
-        version = distributions.get(normalized(str(name)))
+        version = distributions.get(normalised(str(name)))
         if version is None:
             continue
         since, until = entry.get("since"), entry.get("until")
         if (not since or numbers(version) >= numbers(since)) and (not until or numbers(version) < numbers(until)):
             return str(name), version
     return None
-
-
-def normalized(name: str) -> str:
-    """Return a distribution's name as the packaging specification normalizes it (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -308,7 +304,7 @@ def _library(entry: Mapping[str, Any], found: tuple[str, str], loaded: bool, evi
     if entry["verdict"] == "ok":
         return
     helper = entry.get("remedied_by")
-    if helper and normalized(helper) in evidence.installed:
+    if helper and normalised(helper) in evidence.installed:
         yield Finding("note", f"{label} with {helper}", told, str(entry["remedy"]))
         return
     if not loaded:

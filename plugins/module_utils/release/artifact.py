@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..host import files
+from ..host.distributions import normalised
 
 # Part of every id: raise it when the way of packing or building changes what hosts get.
 RECIPE = "2"
@@ -77,11 +78,6 @@ def marked(folder: Path) -> str:
         return (folder / MARKER).read_text(errors="replace").strip()
     except OSError:
         return ""
-
-
-def normalised(name: str) -> str:
-    """Return a distribution's name as the registry compares it (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def masked(text: str) -> str:

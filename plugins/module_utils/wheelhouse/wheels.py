@@ -17,7 +17,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..release.artifact import normalised, requirements, sha256
+from ..host.distributions import normalised
+from ..release.artifact import requirements, sha256
 from .sandbox import Sandbox, StepError, members
 
 _WHEEL = re.compile(r"(?P<name>[A-Za-z0-9._]+)-(?P<version>[A-Za-z0-9.!+_]+)(-\d\w*)?-[\w.]+-[\w.]+-[\w.]+\.whl")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from ...module_utils.release.artifact import ArtifactError, masked, normalised
+from ...module_utils.release.artifact import ArtifactError, masked
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _PACKAGE = re.compile(rf"(?P<name>{_NAME})\s*(?P<extras>\[[\w\s.,-]*\])?\s*===?\s*(?P<version>[A-Za-z0-9][\w.!+-]*)")
@@ -85,6 +85,8 @@ def parse(text: str) -> Source:
     Raises:
         ArtifactError: it is no source, or a folder or file that does not exist.
     """
+    from packaging.utils import canonicalize_name
+
     if text.startswith("git+"):
         return _git(text)
     path = local("flask_uwsgi_source", text)
@@ -104,7 +106,7 @@ def parse(text: str) -> Source:
         return Distribution(path.absolute())
     if package := _PACKAGE.fullmatch(text):
         name, extras, version = package["name"], re.sub(r"\s", "", package["extras"] or ""), package["version"]
-        return Package(normalised(name), version, f"{name}{extras}=={version}")
+        return Package(canonicalize_name(name), version, f"{name}{extras}=={version}")
     if (loose := _LOOSE_PACKAGE.fullmatch(text)) and loose["range"]:
         raise ArtifactError(
             f"flask_uwsgi_source={text} has no exact version: set it to {loose['name']}==VERSION, so that every "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ...module_utils.release.artifact import ArtifactError, Requirement, normalised, pin
+from ...module_utils.release.artifact import ArtifactError, Requirement, pin
 
 
 def patches_of(entries: Iterable[Requirement], folder: Path) -> dict[str, dict[str, str]]:
@@ -18,10 +18,12 @@ def patches_of(entries: Iterable[Requirement], folder: Path) -> dict[str, dict[s
     Raises:
         ArtifactError: a package that is patched is wanted in a version without patches, which lacks what they mend.
     """
+    from packaging.utils import canonicalize_name
+
     found: dict[str, dict[str, dict[str, str]]] = {}
     for path in sorted(folder.glob("*/*.patch")):
         name, _, version = path.parent.name.rpartition("-")
-        found.setdefault(normalised(name), {}).setdefault(version, {})[path.name] = path.read_text()
+        found.setdefault(canonicalize_name(name), {}).setdefault(version, {})[path.name] = path.read_text()
     wanted = {}
     for entry in entries:
         versions = found.get(entry.name)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...module_utils.release.artifact import ArtifactError, normalised
+from ...module_utils.release.artifact import ArtifactError
 from .requirement_files import table, toml
 
 # The first that says of each package to which groups it belongs.
@@ -36,8 +36,10 @@ def requirements(text: str, file: Path, wanted: list[str]) -> str:
     Raises:
         ArtifactError: it is none, lacks what the project requires, or has what is no release of a registry.
     """
+    from packaging.utils import canonicalize_name
+
     packages = list(_packages(toml(text, file), file))
-    if missing := sorted(set(wanted) - {normalised(str(one["name"])) for one in packages}):
+    if missing := sorted(set(wanted) - {canonicalize_name(str(one["name"])) for one in packages}):
         raise ArtifactError(
             f"flask_uwsgi_requirements={file} does not have {missing[0]}, which its pyproject.toml requires: run "
             "`poetry lock`"
@@ -61,7 +63,9 @@ def requirements(text: str, file: Path, wanted: list[str]) -> str:
 
 def versions(text: str, file: Path) -> list[str]:
     """Return the versions of a poetry.lock, as requirements; without the packages that it has several of."""
-    found = [(normalised(str(one["name"])), str(one["version"])) for one in _packages(toml(text, file), file)]
+    from packaging.utils import canonicalize_name
+
+    found = [(canonicalize_name(str(one["name"])), str(one["version"])) for one in _packages(toml(text, file), file)]
     several = Counter(name for name, _ in found)
     return [
         f"{name}=={version}"

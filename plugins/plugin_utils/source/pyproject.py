@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...module_utils.release.artifact import ArtifactError, normalised
+from ...module_utils.release.artifact import ArtifactError
 from .requirement_files import table, text, toml
 
 # A setup.py that installs something, and is not called so by chance.
@@ -85,7 +85,9 @@ def _legacy(folder: Path, files: Collection[Path]) -> str:
 
 
 def _name(given: object) -> str:
-    return normalised(given) if isinstance(given, str) and _NAME.fullmatch(given) else ""
+    from packaging.utils import canonicalize_name
+
+    return canonicalize_name(given) if isinstance(given, str) and _NAME.fullmatch(given) else ""
 
 
 def beside(file: Path, name: str) -> Path | None:
@@ -111,6 +113,8 @@ def required(file: Path) -> list[str]:
     Raises:
         ArtifactError: it cannot be read.
     """
+    from packaging.utils import canonicalize_name
+
     document = _read(file)
     listed = table(document, "project").get("dependencies", [])
     poetry = table(table(table(document, "tool"), "poetry"), "dependencies")
@@ -118,7 +122,7 @@ def required(file: Path) -> list[str]:
     names += [
         name for name, how in poetry.items() if name != "python" and not (isinstance(how, dict) and how.get("optional"))
     ]
-    return sorted(set(map(normalised, names)))
+    return sorted({str(canonicalize_name(name)) for name in names})
 
 
 def insist_on_python(file: Path, platform: str, variable: str = "flask_uwsgi_requirements") -> None:

@@ -22,7 +22,13 @@ from typing import IO, Any
 
 from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
 from packaging.version import InvalidVersion, Version
 
 from ...module_utils.release.artifact import (
@@ -30,7 +36,6 @@ from ...module_utils.release.artifact import (
     MARKER,
     ArtifactError,
     Requirement,
-    normalised,
     pin,
     plain,
     quoted,
@@ -256,7 +261,7 @@ def _content(stream: IO[bytes], wheel: Wheel, python: str) -> Iterator[str]:
             return
         folders = {name.partition("/")[0] for name in names if name.partition("/")[0].endswith(".dist-info")}
         info = next(iter(folders), "")
-        if len(folders) != 1 or normalised(info.removesuffix(".dist-info").rpartition("-")[0]) != wheel.name:
+        if len(folders) != 1 or canonicalize_name(info.removesuffix(".dist-info").rpartition("-")[0]) != wheel.name:
             yield f"has no .dist-info of its own name alone (there are: {', '.join(sorted(folders)) or 'none'})"
             return
         texts = {}
@@ -299,7 +304,7 @@ def _metadata(text: str, wheel: Wheel) -> Iterator[str]:
     head = email.message_from_string(text.partition("\n\n")[0])
     name, version = str(head["Name"] or ""), str(head["Version"] or "")
     try:
-        same = normalised(name.strip()) == wheel.name and Version(version) == wheel.version
+        same = canonicalize_name(name.strip()) == wheel.name and Version(version) == wheel.version
     except InvalidVersion:
         same = False
     if not same:
