@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import rollback
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import toll
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import gevent_show
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.deploy_show import seconds
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.table import Table
 
 _COLUMNS = ("host", "mode", "generation", "since", "busy", "flight", "served", "MB", "backlog", "pid")
 _NUMBERS = ("busy", "flight", "served", "MB", "backlog")
+_TABLE = Table(_COLUMNS, right=_NUMBERS)
 _LEGEND = (
     "since: by the host's clock; busy: workers with a request in flight, of all; flight: requests in flight; "
     "served: requests since the start; MB: resident memory of the workers; backlog: connections that wait, of those "
@@ -49,14 +51,11 @@ def status_table(report: Mapping[str, Mapping[str, Any]], width: int = 92) -> st
         Lines without trailing blanks, so that YAML output shows them as a block.
     """
     rows = [_row(host, status) for host, status in report.items()]
-    sizes = [
-        max(len(name), *(len(cells[index]) for cells, _ in rows if index < len(cells)), 0)
-        for index, name in enumerate(_COLUMNS)
-    ]
+    sizes = _TABLE.sizes([_COLUMNS, *(cells for cells, _ in rows)])
     sizes[0] = min(sizes[0], max(8, width - sum(sizes[1:]) - len(sizes[1:])))
-    lines = [_line(_COLUMNS, sizes), " ".join("-" * size for size in sizes)]
+    lines = _TABLE.head(sizes, " ")
     for cells, sentence in rows:
-        begun = _line(cells, sizes)
+        begun = _TABLE.line(cells, sizes, " ")
         lines += _wrapped(f"{begun} ", sentence, width) if sentence else [begun]
     if any(len(cells) == len(_COLUMNS) for cells, _ in rows):
         lines += ["", *_wrapped("", _LEGEND, width)]
@@ -104,18 +103,6 @@ def _short(since: str) -> str:
     """Shorten systemd's ``Tue 2026-11-24 09:14:01 UTC`` to ``11-24 09:14``."""
     found = re.search(r"\d{4}-(\d\d-\d\d \d\d:\d\d)", since)
     return found[1] if found else since
-
-
-def _line(cells: Sequence[str], sizes: Sequence[int]) -> str:
-    named = zip(_COLUMNS, cells, sizes, strict=False)
-    return " ".join(
-        _cut(text, size).rjust(size) if column in _NUMBERS else _cut(text, size).ljust(size)
-        for column, text, size in named
-    )
-
-
-def _cut(text: str, size: int) -> str:
-    return text if len(text) <= size else text[: size - 1] + "~"
 
 
 def _wrapped(begun: str, text: str, width: int, indent: int | None = None) -> list[str]:

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import compare
+from .table import Table
 
 _HEAD = ("variant", "c", "requests", "failed", "req/s", "spread", "p50", "p99", "max", "MB", "threads")
+_TABLE = Table(_HEAD, right=_HEAD[1:])
 
 
 def row(entry: Mapping[str, Any]) -> dict[str, str]:
@@ -39,9 +41,9 @@ def summary(document: Mapping[str, Any], where: str, width: int = 96) -> str:
         width: columns that the sentences may take.
     """
     rows = [row(entry) for entry in document["summary"]]
-    widths = {name: max(len(name), *(len(one[name]) for one in rows)) for name in _HEAD} if rows else {}
-    lines = ["  ".join(_aligned(name, name, widths[name]) for name in _HEAD)] if rows else []
-    lines += ["  ".join(_aligned(name, one[name], widths[name]) for name in _HEAD) for one in rows]
+    texts = [_HEAD, *([one[name] for name in _HEAD] for one in rows)] if rows else []
+    sizes = _TABLE.sizes(texts)
+    lines = [_TABLE.line(one, sizes) for one in texts]
     said = [
         f"{entry['variant']} at {entry['concurrency']}: {reason}"
         for entry in document["summary"]
@@ -52,10 +54,6 @@ def summary(document: Mapping[str, Any], where: str, width: int = 96) -> str:
     for text in ["", *said, *document["verdict"], f"The page: {where}/index.html"]:
         lines += textwrap.wrap(text, width, subsequent_indent="    ", break_on_hyphens=False) or [""]
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _aligned(column: str, text: str, width: int) -> str:
-    return text.ljust(width) if column == "variant" else text.rjust(width)
 
 
 def page(document: Mapping[str, Any], clients: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...module_utils.gevent.judge import FAST_MS
+from .table import Table
 
+_TABLE = Table(("check", "verdict", "found"))
 _SIGNS = {"note": "note", "warning": "WARNING", "blocks": "BLOCKS"}
 
 
@@ -23,9 +25,10 @@ def gevent_table(check: Mapping[str, Any], host: str, width: int = 100) -> str:
         Lines without trailing blanks, so that YAML output shows them as a block.
     """
     lines = [f"{host}: gevent mode of generation {check['generation']}: {check['verdict']}", ""]
-    size = max(map(len, check["checks"]))
-    for name, found in check["checks"].items():
-        lines.append(f"{name.ljust(size)}  {found['verdict'].ljust(7)}  {_summary(name, found, check)}")
+    rows = [(name, found["verdict"], _summary(name, found, check)) for name, found in check["checks"].items()]
+    # Wide enough for every verdict, so that the texts of several hosts align.
+    sizes = _TABLE.sizes([*rows, ("", "warning")])
+    lines += [_TABLE.line(row, sizes) for row in rows]
     for name, found in check["checks"].items():
         for finding in found["findings"]:
             lines += ["", *_finding(name, finding, width)]

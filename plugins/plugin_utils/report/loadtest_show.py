@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib.util
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from .table import Table, cut
 
 _COLUMNS = (
     "host",
@@ -25,7 +27,7 @@ _COLUMNS = (
     "max",
     "verdict",
 )
-_LEFT = ("host", "mode", "generation", "run", "verdict")
+_TABLE = Table(_COLUMNS, right=("n", "c", "failed", "non-2xx", "req/s", "p50", "p99", "max"))
 
 
 def rows(one: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -150,30 +152,18 @@ def _table(cells: Sequence[Mapping[str, str]], width: int) -> list[str]:
     """Align the rows; repeat host, mode and generation only where they change."""
     for host, generation in ((24, 12), (24, 8), (12, 8)):
         limits = {"host": host, "generation": generation}
-        shown = [[_cut(row[column], limits.get(column)) for column in _COLUMNS] for row in cells]
-        widths = [max(len(text) for text in texts) for texts in zip(_COLUMNS, *shown, strict=True)]
+        shown = [[cut(row[column], limits.get(column, len(row[column]))) for column in _COLUMNS] for row in cells]
+        widths = _TABLE.sizes([_COLUMNS, *shown])
         gap = "  " if sum(widths) + 2 * (len(widths) - 1) <= width else " "
         if sum(widths) + len(gap) * (len(widths) - 1) <= width:
             break
-    lines = [_line(_COLUMNS, widths, gap), gap.join("-" * size for size in widths)]
+    lines = _TABLE.head(widths, gap)
     previous: list[str] = []
     for texts in shown:
         same = texts[:3] == previous[:3]
-        lines.append(_line(["", "", "", *texts[3:]] if same else texts, widths, gap))
+        lines.append(_TABLE.line(["", "", "", *texts[3:]] if same else texts, widths, gap))
         previous = texts
     return lines
-
-
-def _cut(text: str, limit: int | None) -> str:
-    return text if limit is None or len(text) <= limit else text[: limit - 1] + "~"
-
-
-def _line(texts: Iterable[str], widths: Sequence[int], gap: str) -> str:
-    aligned = [
-        text.ljust(size) if column in _LEFT else text.rjust(size)
-        for column, text, size in zip(_COLUMNS, texts, widths, strict=True)
-    ]
-    return gap.join(aligned).rstrip()
 
 
 def charts(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
