@@ -171,9 +171,7 @@ def unpack_code(archive: Path, release: Path, entry: dict[str, Any], digest: str
         )  # fmt: skip
         (partial / MARKER).write_text(f"{digest}\n")
         partial.chmod(0o755)
-        files.sync_tree(partial)
-        partial.rename(release)
-        files.sync(release.parent)
+        files.place(partial, release)
     except subprocess.TimeoutExpired as error:
         raise ReleaseError(f"compiling the files of {archive.name} took more than {_TIMEOUT} s") from error
     finally:

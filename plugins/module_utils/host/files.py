@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 from typing import IO, Any
 
-from . import untrusted
+from . import trees, untrusted
 
 # Far above what any file of state has.
 _MOST = 4 << 20
@@ -47,14 +47,19 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def write(
-    path: Path, content: str | bytes | IO[bytes], mode: int = 0o644, group: int | None = None, *, writer: str = ""
+    path: Path,
+    content: str | bytes | IO[bytes],
+    mode: int | None = 0o644,
+    group: int | None = None,
+    *,
+    writer: str = "",
 ) -> None:
     """Write a file whole, or leave the one before it.
 
     Args:
         path: the file; its directory exists.
         content: the new content, text as UTF-8; a stream is copied to its end, whatever its size.
-        mode: the permissions, whatever the umask.
+        mode: the permissions, whatever the umask; None for what the umask leaves of 0666.
         group: numeric id of the group, or None for that of the process.
         writer: tells writers apart that may write the same file at the same time.
 
@@ -63,22 +68,37 @@ def write(
     """
     partial = _beside(path, writer)
     # Exclusively, and never through a link that somebody left in its place.
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(partial, flags, 0o666 if mode is None else 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             if group is not None:
                 os.fchown(descriptor, -1, group)
-            os.fchmod(descriptor, mode)
+            if mode is not None:
+                os.fchmod(descriptor, mode)
             if isinstance(content, (str, bytes)):
                 stream.write(content.encode() if isinstance(content, str) else content)
             else:
                 shutil.copyfileobj(content, stream)
-            stream.flush()
-            os.fsync(descriptor)
-        partial.rename(path)
+        place(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def place(made: Path, path: Path) -> None:
+    """Give what was made beside a path that path's name, once it is on the disk.
+
+    Args:
+        made: a file, a directory or a link that is whole, on the same file system.
+        path: its name from now on; a file or a link that had it is replaced.
+
+    Raises:
+        OSError: it cannot be synced or moved.
+    """
+    if not made.is_symlink():
+        (sync_tree if made.is_dir() else sync)(made)
+    made.rename(path)
     sync(path.parent)
 
 
@@ -116,8 +136,7 @@ def link(path: Path, target: str) -> bool:
         return False
     partial = _beside(path)
     partial.symlink_to(target)
-    partial.rename(path)
-    sync(path.parent)
+    place(partial, path)
     return True
 
 
@@ -155,5 +174,8 @@ def _beside(path: Path, writer: str = "") -> Path:
     """Return where a file is written before it is moved into its place; what a killed writer left there is gone."""
     name = path.name.removeprefix(".")
     partial = path.with_name(f".{name}.{writer}.partial" if writer else f".{name}.partial")
-    partial.unlink(missing_ok=True)
+    try:
+        partial.unlink(missing_ok=True)
+    except IsADirectoryError:
+        trees.remove(partial)
     return partial

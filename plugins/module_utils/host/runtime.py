@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
-from . import systemd, trees, untrusted
+from . import files, systemd, trees, untrusted
 from .layout import Layout
 
 
@@ -144,27 +143,13 @@ def point_pidfile(layout: Layout, unit: str) -> bool:
     if true and own.lstat().st_uid == os.geteuid() and owned_by_root(layout):
         return False
     claim(layout)
-    with _replacing(own) as partial:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-        with os.fdopen(descriptor, "w") as stream:
-            os.fchmod(descriptor, 0o644)
-            stream.write(f"{pid}\n")
-    with _replacing(layout.pidfile) as partial:
-        partial.symlink_to(own.name)
+    for path in (own, layout.pidfile):
+        # Of the time when the account could make one; a directory is not replaced by a file.
+        if path.is_dir() and not path.is_symlink():
+            trees.remove(path)
+    files.write(own, f"{pid}\n")
+    files.link(layout.pidfile, own.name)
     return True
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a name beside a path, and let what was made there take its place, whatever had it."""
-    partial = path.with_name(f".{path.name}.partial")
-    trees.remove(partial)
-    yield partial
-    try:
-        partial.rename(path)
-    except IsADirectoryError:
-        trees.remove(path)
-        partial.rename(path)
 
 
 def _regular(path: Path) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import kinds, systemd, trees
+from . import files, kinds, systemd, trees
 from .layout import Layout
 
 # Seconds that systemd may take on top of what a unit's own limits allow.
@@ -33,8 +33,7 @@ def installed(
         remove(layout, pattern)
     try:
         for target, stored in targets.items():
-            target.parent.mkdir(mode=0o755, exist_ok=True)
-            target.write_text(stored if isinstance(stored, str) else stored.read_text())
+            files.put(target, stored if isinstance(stored, str) else stored.read_text())
         systemd.systemctl("daemon-reload")
         yield
     finally:

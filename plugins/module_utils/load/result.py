@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..host import files
+
 # doc_fragments/load.py documents them.
 ARGUMENTS: dict[str, Any] = {
     "url": {"type": "str", "required": True},
@@ -151,10 +153,11 @@ def keep(prefix: str, texts: Mapping[str, tuple[str, str]]) -> dict[str, str]:
     kept = {}
     for name, (extension, text) in texts.items():
         path = Path(f"{prefix}.{extension}")
-        path.unlink(missing_ok=True)
         if text:
-            path.write_text(text, encoding="utf-8")
+            files.write(path, text, None)
             kept[name] = str(path)
+        else:
+            path.unlink(missing_ok=True)
     return kept
 
 

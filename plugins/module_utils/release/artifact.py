@@ -432,7 +432,7 @@ def keep(fetched: Path, archive: Path, inputs: str, **facts: Any) -> dict[str, A
             fetched.unlink()
             return there
         archive.with_name(archive.name + ".json").unlink(missing_ok=True)
-        fetched.rename(archive)
+        files.place(fetched, archive)
         return record(archive, inputs, **facts)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
+from ...module_utils.host import files
 from ...module_utils.release.artifact import DEEPEST, ArtifactError, digest, link_problem, masked, plain, quoted
 from ..run.once import once
 from .folder import Git
@@ -173,7 +174,7 @@ def _export(source: Git, commit: str, work: Path, target: Path) -> None:
     entries = list(_entries(source, _git(at, "ls-tree", "-r", "-z", "--full-tree", commit)))
     _write(source, at, entries, work / "tree")
     if not target.is_dir():
-        (work / "tree").rename(target)
+        files.place(work / "tree", target)
 
 
 @dataclass(frozen=True)

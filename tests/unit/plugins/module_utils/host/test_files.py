@@ -55,6 +55,34 @@ def test_a_file_has_its_mode_and_group_whatever_the_umask(tmp_path: Path) -> Non
     assert (tmp_path / "file").read_bytes() == b"\xff"
 
 
+def test_without_a_mode_a_file_has_that_of_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        files.write(tmp_path / "file", "", None)
+    finally:
+        os.umask(before)
+    assert mode(tmp_path / "file") == 0o640
+
+
+def test_what_was_made_elsewhere_is_synced_before_it_gets_its_name(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "sync_tree", lambda folder: disk.log.append(f"sync all of {folder.name}"))
+    (tmp_path / "archive").write_text("content")
+    files.place(tmp_path / "archive", tmp_path / "kept")
+    (tmp_path / "made").mkdir()
+    files.place(tmp_path / "made", tmp_path / "release")
+    end = f"sync {tmp_path.name}"
+    assert disk.log == ["sync archive", "rename archive", end, "sync all of made", "rename made", end]
+    assert {path.name for path in tmp_path.iterdir()} == {"kept", "release"}
+
+
+def test_a_directory_in_the_way_of_a_write_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".file.partial" / "inner").mkdir(parents=True)
+    files.write(tmp_path / "file", "content")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_a_write_that_fails_leaves_the_file_before_it_and_nothing_beside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -182,7 +182,7 @@ def test_the_pidfile_is_not_written_through_a_link_that_was_planted_at_the_last_
     (layout.runtime / ".a.pid.partial").symlink_to(victim)
     (layout.runtime / "a.pid").write_text("1\n")
     # As if it were back at once.
-    monkeypatch.setattr(trees, "remove", lambda path: None)
+    monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: None)
     with pytest.raises(FileExistsError):
         point_to(layout, "a")
     assert victim.read_text() == "precious"
