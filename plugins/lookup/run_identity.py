@@ -30,7 +30,6 @@ _raw:
   elements: dict
 """
 
-import time
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
@@ -42,5 +41,4 @@ class LookupModule(LookupBase):  # type: ignore[misc]
 
     def run(self, terms: list[str], variables: Any = None, **kwargs: Any) -> list[dict[str, Any]]:
         """Return one run for each term."""
-        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        return [{**controller.identity(), "since": since, "what": term} for term in terms]
+        return [controller.run(term) for term in terms]

@@ -39,7 +39,8 @@ PLAN = """
 - hosts: flask
   gather_facts: false
   tasks:
-    - ansible.builtin.import_role: {{name: flaskops.uwsgi.flask_uwsgi, tasks_from: look, rolespec_validate: false}}
+    - ansible.builtin.import_role: {{name: flaskops.uwsgi.flask_uwsgi, tasks_from: look}}
+    - ansible.builtin.import_role: {{name: flaskops.uwsgi.flask_uwsgi, tasks_from: artifact}}
     - ansible.builtin.copy: {{content: "{{{{ artifact_plan | to_json }}}}", dest: {path}, mode: "0600"}}
       delegate_to: localhost
       become: false

@@ -6,6 +6,7 @@ import getpass
 import multiprocessing
 import os
 import platform
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,15 @@ def identity() -> dict[str, Any]:
     parent = multiprocessing.parent_process()
     pid = (parent and parent.pid) or os.getppid()
     return {"who": f"{getpass.getuser()}@{platform.node()}", "home": _home(), "pid": pid, "start": _start(pid)}
+
+
+def run(what: str) -> dict[str, Any]:
+    """Return this run of Ansible as the owner of a reservation.
+
+    Args:
+        what: what the run does, such as ``deploy``.
+    """
+    return {**identity(), "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "what": what}
 
 
 def lives(run: Mapping[str, Any]) -> bool:

@@ -12,44 +12,43 @@ from ...module_utils.release import secrets, values
 from ...module_utils.release.artifact import ArtifactError, masked
 from ..source.folder import Distribution, Folder, Git, Package, local, parse
 from . import entry
+from .specs import OPTIONS, of_type
+from .truth import truth
 
-MODES = ("gevent", "threads", "auto")
-GEVENT_CHECKS = ("enforce", "warn", "off")
+MODES = OPTIONS["mode"].choices
+GEVENT_CHECKS = OPTIONS["gevent_check"].choices
 SUPPORTED = {("debian", "12"), ("debian", "13")}
 
-_NUMBERS: dict[str, tuple[type[int] | type[float], int, int]] = {
-    "processes": (int, 1, 512),
-    "gevent": (int, 1, 100_000),
-    "threads": (int, 1, 32_768),
-    "switch_interval_ms": (int, 1, 1000),
-    "port": (int, 1, 65_535),
-    "backlog": (int, 1, 65_535),
-    "keep_releases": (int, 1, 100),
-    "lease": (int, 60, 86_400),
-    "canary_seconds": (float, 0, 600),
-    "command_timeout": (int, 1, 86_400),
-    "gevent_check_requests": (int, 2, 200),
-    "gevent_check_timeout": (int, 5, 3600),
-    "gevent_check_memory_mb": (int, 64, 10**6),
-    "hang_timeout": (int, 0, 86_400),
-    "memory_mb": (int, 0, 10**7),
-    "worker_memory_mb": (int, 0, 10**7),
-    "min_free_mb": (int, 0, 10**9),
-    "start_timeout": (int, 1, 3600),
-    "stop_timeout": (int, 1, 3600),
-    "socket_timeout": (int, 1, 3600),
-    "request_timeout": (int, 1, 3600),
-    "request_min_rate": (int, 1, 10**9),
-    "header_size": (int, 1024, 65_535),
-    "body_mb": (int, 0, 10**6),
-    "health_timeout": (int, 1, 600),
-    "health_status": (int, 200, 599),
-    "wait": (float, 0, 3600),
+# The least and the most of each number.
+RANGES: dict[str, tuple[int, int]] = {
+    "processes": (1, 512),
+    "gevent": (1, 100_000),
+    "threads": (1, 32_768),
+    "switch_interval_ms": (1, 1000),
+    "port": (1, 65_535),
+    "backlog": (1, 65_535),
+    "keep_releases": (1, 100),
+    "lease": (60, 86_400),
+    "canary_seconds": (0, 600),
+    "command_timeout": (1, 86_400),
+    "gevent_check_requests": (2, 200),
+    "gevent_check_timeout": (5, 3600),
+    "gevent_check_memory_mb": (64, 10**6),
+    "hang_timeout": (0, 86_400),
+    "memory_mb": (0, 10**7),
+    "worker_memory_mb": (0, 10**7),
+    "min_free_mb": (0, 10**9),
+    "start_timeout": (1, 3600),
+    "stop_timeout": (1, 3600),
+    "socket_timeout": (1, 3600),
+    "request_timeout": (1, 3600),
+    "request_min_rate": (1, 10**9),
+    "header_size": (1024, 65_535),
+    "body_mb": (0, 10**6),
+    "health_timeout": (1, 600),
+    "health_status": (200, 599),
+    "wait": (0, 3600),
 }
-_FLAGS = (
-    "break_lock", "install", "log_requests", "log_x_forwarded_for", "manage_sysctl", "preload",
-    "secrets_in_environment",
-)  # fmt: skip
 _BYTE = r"(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _ACCOUNT = r"[a-z_][a-z0-9_-]{0,31}"
 _TEXTS = {
@@ -182,7 +181,8 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
         )
     elif s["mode"] == "auto" and s["gevent_check"] in ("off", False):
         yield "flask_uwsgi_mode=auto needs the check: set flask_uwsgi_gevent_check to enforce or warn, or choose a mode"
-    for name, (kind, low, high) in _NUMBERS.items():
+    for name, (low, high) in RANGES.items():
+        kind = int if OPTIONS[name].type == "int" else float
         try:
             fits = low <= kind(str(s[name])) <= high
         except ValueError:
@@ -190,7 +190,7 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
         if not fits:
             what = "a whole number" if kind is int else "a number"
             yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to {what} from {low} to {high}"
-    for name in _FLAGS:
+    for name in of_type("bool"):
         if truth(s[name]) is None:
             yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to true or false"
     for name, (pattern, remedy) in _TEXTS.items():
@@ -242,12 +242,6 @@ def value_problems(s: dict[str, Any]) -> Iterator[str]:
 def _inside(folder: Any) -> bool:
     path = Path(str(folder))
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and bool(_SAFE.fullmatch(str(folder)))
-
-
-def truth(value: Any) -> bool | None:
-    """Read a boolean as Ansible's filter ``bool`` does, but take nothing else for false."""
-    word = str(value).lower()
-    return True if word in ("true", "yes", "on", "1") else False if word in ("false", "no", "off", "0") else None
 
 
 def _dictionary(value: Any) -> Mapping[str, Any]:

@@ -1,0 +1,84 @@
+"""Action: what a deploy will do on a host. The module of this name documents it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import ArtifactError
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan import folders, naming, plan
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.choice import GEVENT, choose, threads_instead
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.request import requested
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import controller, reserved
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run.asking import AskingAction
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings import preflight
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.reading import plain, read
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.settings import Settings, typed
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.artifact import planned
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.dependencies import Unresolved
+
+# Those in which every host has finished a task before any begins the next one.
+_IN_STEP = {"linear", "ansible.builtin.linear", "debug", "ansible.builtin.debug"}
+
+
+class ActionModule(AskingAction):
+    """Named as Ansible expects."""
+
+    _VALID_ARGS = frozenset({"decision", "limits", "verdict", "what"})
+
+    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the plan. A problem is part of it: those of all hosts are reported together."""
+        super().run(tmp, task_vars)
+        found = self._plan(task_vars or {})
+        return {"changed": False, **asdict(replace(found, run=controller.run(self._task.args.get("what", "deploy"))))}
+
+    def _plan(self, variables: Mapping[str, Any]) -> plan.Plan:
+        host = str(variables["inventory_hostname"])
+        values, problems = read(variables, self._templar.template)
+        if problems := problems or self._strategy_problems(variables) or preflight.settings_problems(values):
+            return plan.Plan(host, problems)
+        settings = typed(values)
+        wanted = ("app_name", "base_dir", "bind", "port", "user", "group", "packages")
+        arguments = {name: getattr(settings, name) for name in wanted}
+        state = self.ask("flaskops.uwsgi.host_state", arguments, variables)
+        if state.get("failed"):
+            return plan.Plan(host, [self.unusable(state, variables)])
+        problems = [
+            *reserved.problems(state["app"]["lock"], settings.break_lock),
+            *preflight.preflight_problems(state, values),
+        ]
+        return plan.Plan(host, problems) if problems else self._of_artifact(host, settings, state, variables)
+
+    def _of_artifact(
+        self, host: str, settings: Settings, state: Mapping[str, Any], variables: Mapping[str, Any]
+    ) -> plan.Plan:
+        try:
+            request = requested(settings, state["host"]["platform"], variables, self._templar, self._loader)
+            artifact = planned(request)
+        except ArtifactError as error:
+            return plan.Plan(host, str(error).splitlines())
+        except Unresolved as unresolved:
+            found = unresolved.resolution
+            return plan.unresolved(host, settings, state, list(found.ignored), found.made_from)
+        if problems := list(folders.problems(settings, artifact)):
+            return plan.Plan(host, problems)
+        choice = choose(settings, self._decision(settings) or state["app"]["decision"].get(artifact.digest) or {})
+        return plan.of(
+            host, settings, state, artifact, choice, naming.once_a_run(settings, artifact, choice, request.cache)
+        )
+
+    def _decision(self, settings: Settings) -> dict[str, Any]:
+        asked = plain(self._task.args)
+        if verdict := asked.get("verdict"):
+            return GEVENT if verdict["verdict"] == "ok" else threads_instead(verdict, settings, asked["limits"])
+        return asked.get("decision") or {}
+
+    def _strategy_problems(self, variables: Mapping[str, Any]) -> list[str]:
+        strategy, hosts = self._task.get_play().strategy, variables["ansible_play_hosts_all"]
+        if strategy in _IN_STEP or len(hosts) == 1:
+            return []
+        return [
+            f"strategy={strategy} lets hosts overtake each other, and {len(hosts)} hosts are deployed together: leave "
+            "the strategy out of the play, or use playbooks/deploy.yml"
+        ]

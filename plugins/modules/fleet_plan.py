@@ -1,0 +1,45 @@
+#!/usr/bin/python
+"""Documentation of the action plugin of the same name."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_plan
+short_description: Compare the plans of the hosts that are deployed together
+version_added: 0.3.0
+author: The flaskops maintainers (!UNKNOWN)
+description:
+  - Fails with the problems of all hosts if one has any, and if applications on one machine collide.
+  - An action plugin, which runs on the controller. Run it once for all hosts of a batch.
+options:
+  plans:
+    description: The results of M(flaskops.uwsgi.plan), in the order of the play.
+    type: list
+    elements: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Compare the plans of the hosts
+  flaskops.uwsgi.fleet_plan:
+    plans: "{{ ansible_play_batch | map('extract', hostvars, 'plan') }}"
+  run_once: true
+  register: fleet
+"""
+
+RETURN = r"""
+leaders:
+  description: For each application the first host with something to do, which migrates and checks for all of them.
+  type: dict
+  returned: success
+decisions:
+  description: >-
+    For each host that does not know it, what V(flask_uwsgi_mode=auto) was decided to be for its artifact on another.
+  type: dict
+  returned: success
+text:
+  description: The plans in words; hosts with the same plan share it.
+  type: list
+  elements: str
+  returned: success
+"""

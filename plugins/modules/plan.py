@@ -1,0 +1,168 @@
+#!/usr/bin/python
+"""Documentation of the action plugin of the same name."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: plan
+short_description: Plan a deploy on a host, without changing anything
+version_added: 0.3.0
+author: The flaskops maintainers (!UNKNOWN)
+description:
+  - Reads the variables of the role M(flaskops.uwsgi.flask_uwsgi#role) and checks them, asks the host in one round trip,
+    names the artifact and the generation, and returns what a deploy will do.
+  - A problem, such as a host that cannot be reached, is part of the plan and not a failure. Give the plans of all hosts
+    to M(flaskops.uwsgi.fleet_plan), which refuses them together.
+  - An action plugin. It works in the role only.
+options:
+  what:
+    description: What the run says that it does if another one finds the application reserved.
+    type: str
+    default: deploy
+  decision:
+    description: What V(flask_uwsgi_mode=auto) was decided to be. By default what the host has recorded.
+    type: dict
+  verdict:
+    description: The result of M(flaskops.uwsgi.gevent_check), which decides V(flask_uwsgi_mode=auto).
+    type: dict
+  limits:
+    description: The RV(limits) in the plan of the host that was checked. Required with O(verdict).
+    type: dict
+"""
+
+EXAMPLES = r"""
+- name: Plan
+  flaskops.uwsgi.plan:
+  become: true
+  register: plan
+"""
+
+RETURN = r"""
+host:
+  description: The name of the host in the inventory.
+  type: str
+  returned: always
+problems:
+  description: Why the host cannot be deployed to, each with its remedy. If there are any, the rest is empty.
+  type: list
+  elements: str
+  returned: always
+work:
+  description: >-
+    What there is to do. V(nothing); V(release) if only the reservation of a run that has ended is left; V(deploy); or
+    V(resolve) if a build host has to lock the requirements first.
+  type: str
+  returned: always
+text:
+  description: The plan in words, one line each.
+  type: list
+  elements: str
+  returned: always
+app_name:
+  description: The application.
+  type: str
+  returned: always
+root:
+  description: The directory of the application on the host.
+  type: str
+  returned: always
+machine:
+  description: What tells this machine from others, whatever their names are in the inventory.
+  type: str
+  returned: always
+wants:
+  description: Address, port and account, which no other application of the machine may have.
+  type: list
+  elements: str
+  returned: always
+generation:
+  description: The id of the generation that will serve.
+  type: str
+  returned: always
+mode:
+  description: The mode of that generation.
+  type: str
+  returned: always
+cores:
+  description: The requests in flight in each of its workers.
+  type: int
+  returned: always
+processes:
+  description: Its workers.
+  type: int
+  returned: always
+decision:
+  description: What V(flask_uwsgi_mode=auto) is for that generation; empty without auto.
+  type: dict
+  returned: always
+undecided:
+  description: Whether the gevent check has still to decide that.
+  type: bool
+  returned: always
+decided:
+  description: What auto was decided to be on this host, by the digest of the artifact.
+  type: dict
+  returned: always
+check:
+  description: Whether the gevent check has to be made.
+  type: bool
+  returned: always
+artifact:
+  description: The digest of the artifact.
+  type: str
+  returned: always
+platform:
+  description: Distribution, architecture and Python of the host.
+  type: str
+  returned: always
+code:
+  description: Whether the release has to be shipped.
+  type: bool
+  returned: always
+wheels:
+  description: Whether the wheels have to be shipped.
+  type: bool
+  returned: always
+serving:
+  description: The generation that serves now, with its mode; empty if none does.
+  type: str
+  returned: always
+drift:
+  description: How the host differs from what was deployed.
+  type: list
+  elements: str
+  returned: always
+repairs:
+  description: Whether the generation that serves stays, and only drift is repaired.
+  type: bool
+  returned: always
+run:
+  description: This run of Ansible, as the owner of reservations.
+  type: dict
+  returned: always
+replace:
+  description: The owner of a reservation that does not count; empty for none.
+  type: dict
+  returned: always
+claims:
+  description: Whether account, group or directories of the application are missing.
+  type: bool
+  returned: always
+packages:
+  description: Debian packages to install for the application.
+  type: list
+  elements: str
+  returned: always
+libpython:
+  description: The Debian package of Python's shared library if it is missing.
+  type: str
+  returned: always
+somaxconn:
+  description: Whether net.core.somaxconn is below the backlog.
+  type: bool
+  returned: always
+limits:
+  description: The facts of the host that limit the number of threads.
+  type: dict
+  returned: always
+"""

@@ -1,0 +1,100 @@
+"""Compares the plans of the hosts that are deployed together: once for all of them, and not once for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .plan import NOTHING, RELEASE, Plan
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What several hosts have in common.
+
+    Args:
+        leaders: for each application the first host with something to do: it migrates and checks for all of them.
+        decisions: for each host that does not know it, what ``auto`` was decided to be for its artifact on another.
+        text: the plans in words; hosts with the same plan share it.
+    """
+
+    leaders: dict[str, str]
+    decisions: dict[str, dict[str, Any]]
+    text: list[str]
+
+
+def compared(plans: Sequence[Plan]) -> Fleet:
+    """Return what hosts without problems have in common.
+
+    Args:
+        plans: one for each host, in the order of the play.
+    """
+    leaders: dict[str, str] = {}
+    for plan in plans:
+        if plan.work not in (NOTHING, RELEASE):
+            leaders.setdefault(plan.app_name, plan.host)
+    known = {(plan.app_name, artifact): made for plan in reversed(plans) for artifact, made in plan.decided.items()}
+    decisions = {
+        plan.host: known[plan.app_name, plan.artifact]
+        for plan in plans
+        if plan.undecided and (plan.app_name, plan.artifact) in known
+    }
+    return Fleet(leaders, decisions, _grouped((plan.host, plan.text) for plan in plans))
+
+
+def problems(plans: Sequence[Plan]) -> list[str]:
+    """Return why hosts cannot be deployed to together: what is wrong with each, then where two of them collide."""
+    if len(plans) == 1:
+        return plans[0].problems
+    own = _grouped((plan.host, plan.problems) for plan in plans if plan.problems)
+    return own or list(dict.fromkeys(_collisions(plans)))
+
+
+def _grouped(texts: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
+    """Return texts with the names of their hosts, each text once."""
+    hosts: dict[tuple[str, ...], list[str]] = {}
+    for host, lines in texts:
+        hosts.setdefault(tuple(lines), []).append(host)
+    found = []
+    for lines, names in hosts.items():
+        found += [f"{_names(names)}: {lines[0]}", *(f"  {line}" for line in lines[1:])]
+    return found
+
+
+def _names(names: Sequence[str]) -> str:
+    """Return the names of hosts, of many the first ones and how many more."""
+    shown = ", ".join(names[:8])
+    return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"
+
+
+def _collisions(plans: Sequence[Plan]) -> Iterable[str]:
+    machines: dict[str, list[Plan]] = {}
+    for plan in plans:
+        machines.setdefault(plan.machine, []).append(plan)
+    for shared in machines.values():
+        for place, plan in enumerate(shared):
+            for other in shared[:place]:
+                yield from _same(other, plan)
+
+
+def _same(plan: Plan, other: Plan) -> Iterable[str]:
+    """Yield what an application wants that another one of the same machine wants, too."""
+    app, its_app, both = plan.app_name, other.app_name, f"{plan.host}, {other.host}"
+    (bind, port, user), (its_bind, its_port, its_user) = plan.wants, other.wants
+    if its_app == app:
+        yield (
+            f"flask_uwsgi_app_name={app} is wanted by {plan.host} and by {other.host}, which are one host: "
+            "give each application of a host a name of its own"
+        )
+        return
+    if its_user == user:
+        yield (
+            f"flask_uwsgi_user={user} is wanted by {app} and by {its_app} on one host ({both}): "
+            "give each application of a host an account of its own"
+        )
+    if its_port == port and (bind == its_bind or "0.0.0.0" in (bind, its_bind)):
+        yield (
+            f"flask_uwsgi_port={port} is wanted by {app} and by {its_app} on one host ({both}): "
+            "give each application of a host a port of its own"
+        )

@@ -1,0 +1,255 @@
+"""What a deploy will do on one host: decided once, before anything is changed, and followed by every later phase."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..run import reserved
+from ..settings.settings import Settings
+from ..source.artifact import Artifact
+from . import folders
+from .choice import Choice
+from .generation import Generation
+
+# What there is to do on a host.
+NOTHING, RELEASE, DEPLOY, RESOLVE = "nothing", "release", "deploy", "resolve"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of one host.
+
+    Args:
+        host: the host's name in the inventory.
+        problems: why the host cannot be deployed to, each with its remedy. Nothing else counts then.
+        work: ``nothing``; ``release``, where only the reservation of a run that has ended is left; ``deploy``; or
+            ``resolve``, where a build host has to lock the requirements before there can be a plan.
+        text: the plan in words, one line each.
+        app_name: the application.
+        root: its directory on the host.
+        machine: what tells this machine from others, whatever their names are in the inventory.
+        wants: what no other application of the machine may have: address, port and account.
+        generation: the id of the generation that will serve.
+        mode: its mode.
+        cores: the requests in flight in each of its workers.
+        processes: its workers.
+        decision: what ``flask_uwsgi_mode=auto`` is for it; empty without auto.
+        undecided: whether the gevent check has still to decide that.
+        decided: what auto was decided to be on this host, by the digest of the artifact.
+        check: whether the gevent check has to be made.
+        artifact: the digest of the artifact.
+        platform: distribution, architecture and Python of the host.
+        code: whether the release has to be shipped.
+        wheels: whether the wheels have to be shipped.
+        serving: the generation that serves now; empty where none does.
+        drift: how the host differs from what was deployed.
+        repairs: whether the generation that serves stays, and only drift is repaired.
+        run: this run of Ansible, as the owner of reservations.
+        replace: the owner of a reservation that does not count; empty for none.
+        claims: whether account, group and directories are incomplete.
+        packages: Debian packages to install for the application.
+        libpython: the Debian package of Python's shared library, where it is missing.
+        somaxconn: whether net.core.somaxconn is below the backlog.
+        limits: the facts of the host that limit its threads.
+    """
+
+    host: str
+    problems: list[str] = field(default_factory=list)
+    work: str = NOTHING
+    text: list[str] = field(default_factory=list)
+    app_name: str = ""
+    root: str = ""
+    machine: str = ""
+    wants: list[str] = field(default_factory=list)
+    generation: str = ""
+    mode: str = ""
+    cores: int = 0
+    processes: int = 0
+    decision: dict[str, Any] = field(default_factory=dict)
+    undecided: bool = False
+    decided: dict[str, Any] = field(default_factory=dict)
+    check: bool = False
+    artifact: str = ""
+    platform: str = ""
+    code: bool = False
+    wheels: bool = False
+    serving: str = ""
+    drift: list[str] = field(default_factory=list)
+    repairs: bool = False
+    run: dict[str, Any] = field(default_factory=dict)
+    replace: dict[str, Any] = field(default_factory=dict)
+    claims: bool = False
+    packages: list[str] = field(default_factory=list)
+    libpython: str = ""
+    somaxconn: bool = False
+    limits: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, result: Mapping[str, Any]) -> Plan:
+        """Return the plan that a registered result has."""
+        return cls(**{name: result[name] for name in cls.__dataclass_fields__})
+
+
+def of(
+    host: str, settings: Settings, state: Mapping[str, Any], artifact: Artifact, choice: Choice, generation: Generation
+) -> Plan:
+    """Return the plan of a host on which a deploy has no problem.
+
+    Args:
+        host: its name in the inventory.
+        settings: the application's.
+        state: the result of the module ``host_state``.
+        artifact: what is deployed.
+        choice: how it serves.
+        generation: what serves in the end.
+    """
+    app = state["app"]
+    same = generation.id == app["current"]
+    settled = same and generation.digest == app["digest"] and not app["drift"]
+    return Plan(
+        host,
+        work=(RELEASE if app["lock"] else NOTHING) if settled else DEPLOY,
+        text=_text(settings, state, artifact, choice, generation, settled),
+        generation=generation.id,
+        mode=choice.mode,
+        cores=choice.cores,
+        processes=settings.processes,
+        decision=choice.decision,
+        undecided=choice.undecided,
+        check=_is_unchecked(settings, app, artifact, choice),
+        artifact=artifact.digest,
+        code=artifact.digest not in app["releases"].values(),
+        wheels=artifact.wheelhouse["digest"] not in app["venvs"].values(),
+        drift=app["drift"],
+        repairs=same,
+        **_known(settings, state),
+    )
+
+
+def unresolved(host: str, settings: Settings, state: Mapping[str, Any], ignored: list[str], made_from: str) -> Plan:
+    """Return the plan of a host whose requirements have to be locked on a build host first.
+
+    Args:
+        host: its name in the inventory.
+        settings: the application's.
+        state: the result of the module ``host_state``.
+        ignored: the options in files of the application that do not count.
+        made_from: the file that has the requirements.
+    """
+    text = [
+        f"the requirements of {made_from} cannot be read without running a build: a deploy resolves them on a build "
+        "host in its sandbox, and the ids of artifact and generation are known then",
+        *_ignored(ignored),
+    ]
+    return Plan(host, work=RESOLVE, text=text, **_known(settings, state))
+
+
+def _known(settings: Settings, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of a host without the artifact."""
+    facts, app = state["host"], state["app"]
+    return {
+        "app_name": settings.app_name,
+        "root": settings.root,
+        "machine": facts["machine"],
+        "wants": app["wants"],
+        "decided": app["decision"],
+        "platform": facts["platform"],
+        "serving": f"{app['current']} ({app['mode']})" if app["current"] else "",
+        "replace": reserved.replaceable(app["lock"], settings.break_lock),
+        "claims": bool(app["missing"]),
+        "packages": facts["missing_packages"],
+        "libpython": "" if facts["libpython"] else f"libpython{facts['python']}",
+        "somaxconn": settings.backlog > facts["somaxconn"],
+        "limits": {name: facts[name] for name in ("tasks", "nofile", "file_max")},
+    }
+
+
+def _is_unchecked(settings: Settings, app: Mapping[str, Any], artifact: Artifact, choice: Choice) -> bool:
+    """Tell whether the gevent check is wanted, and no generation on the host has its answer."""
+    if settings.gevent_check == "off":
+        return False
+    if settings.mode == "auto":
+        return choice.undecided
+    known = [(said["artifact"], said["entry"], said["path"]) for said in app["checked"]]
+    return choice.mode == "gevent" and (artifact.digest, settings.entry, settings.probe) not in known
+
+
+def _text(
+    settings: Settings,
+    state: Mapping[str, Any],
+    artifact: Artifact,
+    choice: Choice,
+    generation: Generation,
+    settled: bool,
+) -> list[str]:
+    app = state["app"]
+    named = f"{generation.id} ({choice.mode})"
+    if settled:
+        return [f"nothing to do: generation {named} serves as wanted"]
+    if generation.id == app["current"]:
+        return [f"repair of generation {named}: {'; '.join(app['drift'])}"]
+    before = f"{app['current'] or 'nothing'}{f' ({mode})' if (mode := app['mode']) else ''}"
+    after = "gevent, or threads if the gevent check is against it" if choice.undecided else choice.mode
+    release = "on the host" if artifact.digest in app["releases"].values() else "to ship"
+    wheels = (
+        "on the host" if artifact.wheelhouse["digest"] in app["venvs"].values()
+        else "to ship" if artifact.wheelhouse["built"]
+        else "to build"
+    )  # fmt: skip
+    commit = f" (commit {artifact.source['commit'][:12]})" if artifact.source["kind"] == "git" else ""
+    return [
+        f"{before} -> {generation.id} ({after}); traffic moves once it is proven",
+        f"artifact {artifact.id}{commit}: {release}, wheels {wheels}",
+        *_of_source(settings, artifact),
+        *_of_host(settings, state),
+    ]
+
+
+def _of_source(settings: Settings, artifact: Artifact) -> list[str]:
+    text = []
+    if artifact.project:
+        text.append(
+            f"{artifact.project}: built from flask_uwsgi_source and installed, as by `pip install .` "
+            "(flask_uwsgi_install=false leaves it a folder)"
+        )
+    text += [
+        f"{folder}: on Python's path, for the source has packages there and no build backend"
+        for folder in artifact.python_path
+    ]
+    text += [*artifact.notes, *folders.notes(settings, artifact)]
+    if locked := artifact.locked:
+        text.append(
+            f"lock made from {locked['from']}: {locked['packages']} packages, kept in {locked['path']} (copy it into "
+            "the source to have the same everywhere)"
+        )
+    text += _ignored(artifact.ignored)
+    text += [
+        f"flask_uwsgi_persistent: what the source has in {folder} ({count} file{'s' if count > 1 else ''}) is hidden "
+        "by the folder that outlives releases"
+        for folder, count in sorted(folders.hidden(settings, artifact).items())
+    ]
+    return text
+
+
+def _of_host(settings: Settings, state: Mapping[str, Any]) -> list[str]:
+    facts, app = state["host"], state["app"]
+    text = []
+    if app["listen"] and app["listen"] != settings.listen:
+        text.append(
+            f"address {app['listen']} -> {settings.listen}: the old one is served until the new one answers, then "
+            "closed"
+        )
+    if not app["accounts"]["user"]:
+        text.append(f"account {settings.user}: to create")
+    if facts["missing_packages"]:
+        text.append(f"flask_uwsgi_packages: {' '.join(facts['missing_packages'])} to install")
+    if not facts["libpython"]:
+        text.append(f"package libpython{facts['python']}: to install")
+    return text
+
+
+def _ignored(names: list[str]) -> list[str]:
+    known = "does not count, and only the controller's and the build host's own configuration does"
+    return [f"{known}: {', '.join(names)}"] if names else []

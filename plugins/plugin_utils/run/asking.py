@@ -1,0 +1,73 @@
+"""What action plugins share: running a module on the host, where a lost connection is a failure like any other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.action import ActionBase
+
+_WRAPPING = re.compile(r"^(Task failed: |Module failed: )+")
+
+
+class AskingAction(ActionBase):  # type: ignore[misc]
+    """An action that runs a module on its host.
+
+    Ansible skips ``rescue`` and ``always`` for a host that it cannot reach, and forgets it. A deploy has to give back
+    what such a host's neighbours have reserved, so it needs a failure.
+    """
+
+    _supports_check_mode = True
+    _supports_async = False
+    _supports_diff = True
+
+    def ask(self, module: str, arguments: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """Run a module on the host, and return its result; it has failed if the host could not be asked.
+
+        Args:
+            module: its full name.
+            arguments: its arguments.
+            task_vars: the variables of the task.
+        """
+        try:
+            result: dict[str, Any] = self._execute_module(
+                module_name=module, module_args=dict(arguments), task_vars=task_vars
+            )
+        except AnsibleConnectionFailure as error:
+            return {"failed": True, "lost": True, "msg": self._unreachable(str(error), task_vars)}
+        except AnsibleError as error:
+            return {"failed": True, "lost": True, "msg": self._unusable(str(error), task_vars)}
+        if result.pop("unreachable", False):
+            return {"failed": True, "lost": True, "msg": self._unreachable(str(result.get("msg")), task_vars)}
+        return result
+
+    def unusable(self, result: Mapping[str, Any], task_vars: Mapping[str, Any]) -> str:
+        """Return why a module could not answer, with the remedy."""
+        return str(result["msg"]) if result.get("lost") else self._unusable(str(result.get("msg")), task_vars)
+
+    def _unreachable(self, said: str, task_vars: Mapping[str, Any]) -> str:
+        where, who = self._host(task_vars)
+        return (
+            f"{where} cannot be reached over SSH as {who}: {_brief(said)}. Check that the host is up and that you can "
+            "log in there from here with ssh."
+        )
+
+    def _unusable(self, said: str, task_vars: Mapping[str, Any]) -> str:
+        where, who = self._host(task_vars)
+        if re.search(r"sudo|become|password|escalation", said, re.IGNORECASE):
+            return (
+                f"{who} on {where} cannot become root: {_brief(said)}. Let the account use sudo, or run with "
+                "--ask-become-pass."
+            )
+        return f"{where} cannot be examined: {_brief(said)}"
+
+    def _host(self, task_vars: Mapping[str, Any]) -> tuple[str, str]:
+        name, user = task_vars["inventory_hostname"], "(the default)"
+        where = self._templar.template(task_vars.get("ansible_host", name))
+        return f"ansible_host={where}", f"ansible_user={self._templar.template(task_vars.get('ansible_user', user))}"
+
+
+def _brief(said: str) -> str:
+    return _WRAPPING.sub("", said).strip().rstrip(".")
