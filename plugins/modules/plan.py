@@ -79,6 +79,10 @@ generation:
   description: The id of the generation that will serve.
   type: str
   returned: always
+digest:
+  description: The whole name of that generation, which decides.
+  type: str
+  returned: always
 mode:
   description: The mode of that generation.
   type: str

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.preflight import value_problems
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.specs import OPTIONS
 
 from tests.support import ROOT
 
 DEFAULTS: dict[str, Any] = yaml.safe_load((ROOT / "roles/flask_uwsgi/defaults/main.yml").read_text())
-NAMES = yaml.safe_load((ROOT / "roles/flask_uwsgi/vars/main.yml").read_text())["__flask_uwsgi_settings"]
 
 
 def hosts(example: str) -> dict[str, dict[str, Any]]:
@@ -28,7 +28,7 @@ def hosts(example: str) -> dict[str, dict[str, Any]]:
 def test_an_example_describes_applications_that_are_accepted(example: str) -> None:
     for name, variables in hosts(example).items():
         own = {"user": "shop", "group": "shop", "health_path": "/healthz", "secrets": {}}
-        given = {setting: variables.get(f"flask_uwsgi_{setting}") for setting in NAMES}
+        given = {setting: variables.get(f"flask_uwsgi_{setting}") for setting in OPTIONS}
         settings = {
             setting: own.get(setting, DEFAULTS.get(f"flask_uwsgi_{setting}")) if value is None else value
             for setting, value in given.items()

@@ -32,6 +32,7 @@ class Plan:
         machine: what tells this machine from others, whatever their names are in the inventory.
         wants: what no other application of the machine may have: address, port and account.
         generation: the id of the generation that will serve.
+        digest: its whole name.
         mode: its mode.
         cores: the requests in flight in each of its workers.
         processes: its workers.
@@ -64,6 +65,7 @@ class Plan:
     machine: str = ""
     wants: list[str] = field(default_factory=list)
     generation: str = ""
+    digest: str = ""
     mode: str = ""
     cores: int = 0
     processes: int = 0
@@ -113,6 +115,7 @@ def of(
         work=(RELEASE if app["lock"] else NOTHING) if settled else DEPLOY,
         text=_text(settings, state, artifact, choice, generation, settled),
         generation=generation.id,
+        digest=generation.digest,
         mode=choice.mode,
         cores=choice.cores,
         processes=settings.processes,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...module_utils.traffic import reservation
-from ..settings.truth import truth
 from . import controller
+from .truth import truth
 
 
 def problems(owner: Mapping[str, Any] | None, break_lock: Any) -> list[str]:

@@ -10,10 +10,10 @@ from typing import Any
 from ...module_utils.host import names, persistent
 from ...module_utils.release import secrets, values
 from ...module_utils.release.artifact import ArtifactError, masked
+from ..run.truth import truth
 from ..source.folder import Distribution, Folder, Git, Package, local, parse
 from . import entry
 from .specs import OPTIONS, of_type
-from .truth import truth
 
 MODES = OPTIONS["mode"].choices
 GEVENT_CHECKS = OPTIONS["gevent_check"].choices

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..run.truth import truth
 from .specs import OPTIONS
-from .truth import truth
 
 
 @dataclass(frozen=True)

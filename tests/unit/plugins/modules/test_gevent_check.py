@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import gevent_refusal, threads_instead
+from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import gevent_refusal
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.probe import Measured
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation
 from ansible_collections.flaskops.uwsgi.plugins.modules import gevent_check
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.choice import threads_instead
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.gevent_show import gevent_table
 
 from tests.support.fake_host import TemporaryLayout, write_generation
+from tests.support.planning import settings
 
 Call = Callable[..., dict[str, Any]]
 CATALOGUE = {"version": "2026.11.1", "libraries": []}
@@ -162,7 +164,9 @@ def test_a_load_that_does_not_end_need_not_be_gevent_s_doing(
     said = gevent_refusal(check)
     assert "breaks this application" not in said
     assert ("starts a server of its own while it is loaded, at run.py:8" in said) == common
-    reasons = threads_instead(check, 8, 2, {"nofile": 9999, "file_max": 99999, "tasks": 9999})["because"]
+    reasons = threads_instead(
+        check, settings(threads=8, processes=2), {"nofile": 9999, "file_max": 99999, "tasks": 9999}
+    )["because"]
     assert "it cannot be told" not in reasons
 
 

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import environment_file, generation
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import checksums
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import service
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.generation import document, environment_file
 
 from tests.support.fake_host import FakeHost, TemporaryLayout
 
@@ -57,10 +57,8 @@ def test_a_manifest_from_before_is_still_understood(tmp_path: Path) -> None:
 def test_an_environment_that_was_changed_by_hand_is_drift(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("g1")
     folder = layout.generations / "g1"
-    files = {"environment": PIN}
-    named = generation(files, {"app_name": "shop"})
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["checksums"] |= json.loads(named["files"]["manifest.json"])["checksums"]
+    manifest["checksums"] |= json.loads(document({"environment": PIN}, {"app_name": "shop"}, {}))["checksums"]
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "environment").write_text(PIN)
     assert "environment was changed by hand" not in service.drift(layout)

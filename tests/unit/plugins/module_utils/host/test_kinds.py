@@ -1,17 +1,16 @@
 """The kinds of units, each with what its unit file says of it."""
 
 import re
+from functools import cache
 
-import jinja2
 import pytest
-import yaml
-from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import unit_kind
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import kinds
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan import generation
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.choice import choose
 
-from tests.support import ROOT
+from tests.support.planning import artifact, settings
 
-ROLE = ROOT / "roles" / "flask_uwsgi"
 KINDS = {
     # The unit of generation g, its runtime directory (of an instance), its file in a generation, the signal.
     "service": ("shop@g.service", "shop/%i", "app@.service", "SIGTERM"),
@@ -22,23 +21,17 @@ KINDS = {
     "post": ("shop-post@g.service", "shop-%j", "app-task@.service", "SIGTERM"),
     "validate": ("shop-validate@g.service", "shop-validate", "app-validate@.service", "SIGTERM"),
 }
-FILES = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["__flask_uwsgi_files"]
+
+
+@cache
+def rendered() -> dict[str, str]:
+    own = settings(canary_seconds="2.5", stop_timeout=30)
+    return generation.rendered(own, artifact(), choose(own, {}))
 
 
 def unit_text(name: str) -> str:
-    """Return the unit file of a kind as the role renders it."""
-    variables = {
-        "flask_uwsgi_app_name": "shop",
-        "flask_uwsgi_canary_seconds": "2.5",
-        "flask_uwsgi_command_timeout": 300,
-        "flask_uwsgi_health_timeout": "10",
-        "flask_uwsgi_start_timeout": 60,
-        "flask_uwsgi_stop_timeout": 30,
-    }
-    environment = jinja2.Environment(autoescape=False)
-    environment.filters["flaskops.uwsgi.unit_kind"] = unit_kind
-    template = environment.from_string((ROLE / "templates/app.service.j2").read_text())
-    return template.render(unit=name, **variables)
+    """Return the unit file of a kind as it is written."""
+    return rendered()[f"units/{KINDS[name][2]}"]
 
 
 def said(name: str, key: str) -> list[str]:
@@ -63,17 +56,6 @@ def test_each_has_its_unit_its_runtime_directory_its_file_and_its_signal(name: s
     assert str(layout.runtime_of(kind)) == "/run/" + runtime.replace("%j", name).removesuffix("/%i")
     assert said(name, "RuntimeDirectory") == [runtime]
     assert said(name, "KillSignal") == ([signal] if signal != "SIGTERM" else [])
-
-
-@each
-def test_the_role_renders_its_file_for_it(name: str) -> None:
-    rendered = FILES[f"units/{KINDS[name][2]}"]
-    assert f"template_vars={{'unit': '{'pre' if name == 'post' else name}'}}" in rendered
-
-
-def test_the_role_renders_no_other_unit_files() -> None:
-    services = {file.removeprefix("units/") for file in FILES if file.endswith(".service")}
-    assert services == {kind.template for kind in kinds.KINDS}
 
 
 @pytest.mark.parametrize(

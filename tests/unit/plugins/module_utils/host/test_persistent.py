@@ -7,17 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import (
-    hidden_files,
-    persistent_folders,
-    persistent_problems,
-    static_problems,
-)
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import marks, ownership, persistent, trees
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.accounts import Account
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.marks import Mark
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import artifact
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.removal import doomed
 
 from tests.support.fake_host import FakeHost, TemporaryLayout
@@ -27,10 +20,9 @@ UID = 54321
 
 def test_a_folder_lies_beside_the_data_and_is_found_in_the_release() -> None:
     # Not in /var/lib/shop, which is the account's: root would follow a link that it made there.
-    found = persistent_folders(
-        ["instance", "data/uploads", "venv/var/shop-instance"], "shop", "/opt", {"id": "r1", "wheelhouse": {"id": "v1"}}
-    )
-    assert [(one["store"], one["mount"]) for one in found] == [
+    names = ["instance", "data/uploads", "venv/var/shop-instance"]
+    found = persistent.folders(Layout("shop"), "r1", "v1", names)
+    assert [(str(one.store), str(one.mount)) for one in found] == [
         ("/var/lib/shop-persistent/instance", "/opt/shop/releases/r1/instance"),
         ("/var/lib/shop-persistent/data-uploads", "/opt/shop/releases/r1/data/uploads"),
         ("/var/lib/shop-persistent/venv-var-shop-instance", "/opt/shop/venvs/v1/var/shop-instance"),
@@ -101,47 +93,6 @@ def test_they_are_mounted_on_no_file_and_no_link(tmp_path: Path, name: str) -> N
     (release / "link").symlink_to("/etc")
     with pytest.raises(persistent.PersistentError, match="rename one"):
         persistent.missing(persistent.folders(layout, "r1", "v1", [name]))
-
-
-def test_what_the_source_has_in_them_is_known_before_it_is_hidden(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    for name in ("run.py", "instance/config.py", "instance/deep/x", "instances/y"):
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).write_text(name)
-    files = artifact.source_files(source, [])
-    archive = tmp_path / "code.tar.gz"
-    artifact.pack_code(source, files, {}, archive)
-    plan = {"code": {"path": str(archive)}}
-    assert hidden_files(["instance", "uploads"], plan) == {"instance": 2}
-    assert persistent_problems(["instance", "uploads"], plan) == []
-    assert persistent_problems(["run.py", "instance/config.py/a"], plan) == [
-        "flask_uwsgi_persistent has 'run.py', and flask_uwsgi_source has a file run.py: name a folder, or rename one",
-        "flask_uwsgi_persistent has 'instance/config.py/a', and flask_uwsgi_source has a file instance/config.py: name "
-        "a folder, or rename one",
-    ]
-
-
-def test_static_folders_that_the_artifact_lacks_are_named(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    for name in ("run.py", "static/a.css", "tests/static/b.css"):
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).write_text(name)
-    archive = tmp_path / "code.tar.gz"
-    artifact.pack_code(source, artifact.source_files(source, ["tests"]), {}, archive)
-    plan = {"code": {"path": str(archive)}}
-    good = {
-        "/static": "static/",
-        "/a.css": "static/a.css",
-        "/all": ".",
-        "/ours": "shop:static",
-        "/made": "$STATE_DIRECTORY/static",
-        "/kept": "uploads/images",
-    }
-    assert static_problems(good, ["uploads"], plan) == []
-    (told,) = static_problems({**good, "/b": "tests/static"}, ["uploads"], plan)
-    assert told.startswith("flask_uwsgi_static has /b=tests/static, and the artifact has no such folder: ")
-    (told,) = static_problems({"/kept": "uploads/images"}, [], plan)
-    assert told.startswith("flask_uwsgi_static has /kept=uploads/images, ")
 
 
 def store(layout: TemporaryLayout, uid: int = UID) -> None:

@@ -3,7 +3,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import environment_file
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.values import (
     application_files,
     entry_problems,
@@ -11,6 +10,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.values impo
     expanded,
     file_problems,
 )
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.generation import environment_file
 
 
 def given(**settings: Any) -> dict[str, Any]:

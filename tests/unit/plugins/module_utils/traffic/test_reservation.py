@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import lock_problems, replaceable
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation as lock
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.reservation import LockedError
 from ansible_collections.flaskops.uwsgi.plugins.modules import reservation
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import controller
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run.reserved import problems as lock_problems
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run.reserved import replaceable
 
 from tests.support.fake_host import Clock, TemporaryLayout
 

@@ -7,7 +7,6 @@ import yaml
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.preflight import (
     FIXED_KEYS,
     MANAGED_KEYS,
-    POOLS,
     files_per_worker,
     host_problems,
     open_files,
@@ -26,8 +25,7 @@ DEFAULTS: dict[str, Any] = yaml.safe_load((ROLE / "defaults" / "main.yml").read_
 OPTIONS: dict[str, Any] = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"][
     "options"
 ]
-# What the role hands over to be judged.
-NAMES: list[str] = [*yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["__flask_uwsgi_settings"]]
+NAMES = [name.removeprefix("flask_uwsgi_") for name in OPTIONS]
 
 
 @pytest.fixture
@@ -451,11 +449,6 @@ def test_threads_of_native_libraries_have_room(
     asked = {**s, "mode": "threads", "environment": environment}
     assert problems_of(asked, {**host, "tasks": need}) == []
     one(problems_of(asked, {**host, "tasks": need - 1}), f"needs {need} tasks")
-
-
-def test_native_libraries_have_one_thread_by_default() -> None:
-    pools = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["__flask_uwsgi_pools"]
-    assert pools == dict.fromkeys(POOLS, 1)
 
 
 def test_a_backlog_above_somaxconn_is_told_unless_the_role_may_raise_it(

@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import left_out_notes
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import artifact
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan import folders
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.left_out import left_out
+
+from tests.support.planning import artifact as planned
+from tests.support.planning import settings as of
 
 EXCLUDE = ["tests", "reports", ".venv", "*.pyc", "local_*"]
 SETTINGS: dict[str, Any] = {"module": "", "wsgi_file": "run.py", "python_path": []}
@@ -27,7 +30,7 @@ def notes(folder: Path, files: dict[str, str], settings: dict[str, Any] | None =
         "project": "",
         **plan,
     }
-    return left_out_notes({**SETTINGS, **(settings or {})}, found)
+    return folders.notes(of(**{**SETTINGS, **(settings or {})}), planned(**found))
 
 
 REPORTS = {"shop/__init__.py": "", "shop/reports/__init__.py": "", "tests/__init__.py": "", "tests/helpers.py": ""}
@@ -139,7 +142,7 @@ def test_a_module_of_the_standard_library_is_its_own(tmp_path: Path) -> None:
     artifact.pack_code(source, kept, {}, tmp_path / "code.tar.gz")
     plan = {"code": {"path": str(tmp_path / "code.tar.gz")}, "left_out": left_out(source, ["email"], kept)}
     assert plan["left_out"] == {"email": "email"}
-    assert left_out_notes(SETTINGS, {**plan, "python_path": [], "project": ""}) == []
+    assert folders.notes(of(**SETTINGS), planned(**plan)) == []
 
 
 def test_links_and_what_is_no_name_of_python_are_not_taken_for_packages(tmp_path: Path) -> None:

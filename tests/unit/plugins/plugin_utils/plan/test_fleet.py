@@ -1,0 +1,84 @@
+"""What is compared between the hosts that are deployed together."""
+
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan import fleet
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.plan import Plan
+
+
+def placed(name: str, app: str, address: str, machine: str = "m1", user: str = "", **more: Any) -> Plan:
+    bind, _, port = address.partition(":")
+    known: dict[str, Any] = {"work": "deploy", "text": ["the plan"], **more}
+    return Plan(name, app_name=app, machine=machine, wants=[bind, port, user or app], **known)
+
+
+@pytest.mark.parametrize(
+    ("other", "problem"),
+    [
+        (placed("b", "books", "0.0.0.0:8041"), ""),
+        (placed("b", "books", "0.0.0.0:8040", machine="m2"), ""),
+        (placed("b", "books", "127.0.0.2:8040"), ""),
+        (
+            placed("b", "books", "127.0.0.1:8040"),
+            "flask_uwsgi_port=8040 is wanted by shop and by books on one host (a, b)",
+        ),
+        (
+            placed("b", "books", "0.0.0.0:8040"),
+            "flask_uwsgi_port=8040 is wanted by shop and by books on one host (a, b)",
+        ),
+        (
+            placed("b", "books", "0.0.0.0:8041", user="shop"),
+            "flask_uwsgi_user=shop is wanted by shop and by books on one host (a, b)",
+        ),
+        (placed("b", "shop", "0.0.0.0:8041"), "flask_uwsgi_app_name=shop is wanted by a and by b, which are one host"),
+    ],
+)
+def test_applications_of_one_deploy_must_not_collide(other: Plan, problem: str) -> None:
+    found = fleet.problems([placed("a", "shop", "127.0.0.1:8040"), other])
+    assert [line.partition(": give")[0] for line in found] == ([problem] if problem else [])
+
+
+def test_three_of_one_machine_collide_once_for_each_pair() -> None:
+    plans = [placed(name, name, "0.0.0.0:8040") for name in "abc"]
+    assert [line.partition(" on one")[0] for line in fleet.problems(plans)] == [
+        "flask_uwsgi_port=8040 is wanted by a and by b",
+        "flask_uwsgi_port=8040 is wanted by a and by c",
+        "flask_uwsgi_port=8040 is wanted by b and by c",
+    ]
+
+
+def test_a_problem_of_one_host_is_reported_without_its_name() -> None:
+    assert fleet.problems([Plan("a", ["first", "second"])]) == ["first", "second"]
+
+
+def test_problems_of_several_hosts_are_reported_once_with_their_names() -> None:
+    plans = [Plan("a", ["x"]), placed("b", "shop", "0.0.0.0:1"), Plan("c", ["x"]), Plan("d", ["x", "y"])]
+    assert fleet.problems(plans) == ["a, c: x", "d: x", "  y"]
+
+
+def test_the_names_of_many_hosts_are_counted() -> None:
+    plans = [placed(f"h{number}", "shop", "0.0.0.0:1", machine=f"m{number}") for number in range(12)]
+    assert fleet.compared(plans).text == ["h0, h1, h2, h3, h4, h5, h6, h7 and 4 more: the plan"]
+
+
+def test_the_first_host_of_each_application_that_has_something_to_do_leads() -> None:
+    plans = [
+        placed("a", "shop", "0.0.0.0:8040", work="nothing"),
+        placed("b", "shop", "0.0.0.0:8040", machine="m4", work="release"),
+        placed("c", "shop", "0.0.0.0:8040", machine="m2"),
+        placed("d", "books", "0.0.0.0:8041", machine="m2"),
+        placed("e", "shop", "0.0.0.0:8040", machine="m3"),
+    ]
+    assert fleet.compared(plans).leaders == {"shop": "c", "books": "d"}
+
+
+def test_what_auto_was_decided_to_be_counts_for_the_same_application_and_artifact() -> None:
+    threads = {"mode": "threads", "threads": 8}
+    plans = [
+        placed("a", "shop", "0.0.0.0:1", artifact="r1", undecided=True),
+        placed("b", "shop", "0.0.0.0:1", artifact="r1", decided={"r1": threads}),
+        placed("c", "shop", "0.0.0.0:1", artifact="r2", undecided=True),
+        placed("d", "books", "0.0.0.0:2", artifact="r1", undecided=True),
+    ]
+    assert fleet.compared(plans).decisions == {"a": threads}
