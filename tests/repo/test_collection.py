@@ -100,7 +100,7 @@ def test_the_examples_of_modules_use_options_that_exist(ansible: Ansible, instal
         required = {option for option, details in options.items() if details.get("required")}
         for task in yaml.safe_load(page["examples"]):
             if name in task:
-                assert required <= task[name].keys() <= options.keys(), (name, task)
+                assert required <= (task[name] or {}).keys() <= options.keys(), (name, task)
 
 
 def test_every_entry_point_of_a_role_is_documented(ansible: Ansible, installed: Path) -> None:

@@ -1,0 +1,164 @@
+"""What the plan of one host says."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import artifact as art
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan import plan
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.choice import choose
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.generation import Generation
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.plan import Plan
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.artifact import Artifact
+
+from tests.support.planning import artifact, settings, state
+
+G1 = Generation("g1", "g1" * 32)
+SERVES = {"current": "g1", "digest": G1.digest, "mode": "gevent", "listen": "0.0.0.0:8040"}
+HAS = {"releases": {"r1": "r" * 64}, "venvs": {"w1": "w" * 64}}
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Artifact:
+    source, archive = tmp_path / "source", tmp_path / "code.tar.gz"
+    source.mkdir()
+    (source / "run.py").write_text("app = print\n")
+    art.pack_code(source, art.source_files(source, []), {}, archive)
+    return artifact(code={"id": "c1", "path": str(archive)})
+
+
+def planned(
+    release: Artifact, app: dict[str, Any] | None = None, host: dict[str, Any] | None = None, **own: Any
+) -> Plan:
+    asked = settings(**own)
+    return plan.of("web1", asked, state(host, app), release, choose(asked, {}), G1)
+
+
+def test_a_first_deploy_makes_everything(release: Artifact) -> None:
+    host = {"libpython": False, "missing_packages": ["libpq5", "ffmpeg"], "somaxconn": 128}
+    found = planned(release, {"missing": ["account shop"], "accounts": {"user": None}}, host)
+    assert (found.work, found.serving, found.repairs) == ("deploy", "", False)
+    assert (found.generation, found.digest, found.mode, found.cores, found.processes) == (
+        *asdict(G1).values(),
+        "gevent",
+        3000,
+        4,
+    )
+    assert found.code and found.wheels and found.claims and found.check and found.somaxconn
+    assert (found.libpython, found.packages) == ("libpython3.11", ["libpq5", "ffmpeg"])
+    assert found.text == [
+        "nothing -> g1 (gevent); traffic moves once it is proven",
+        "artifact r1: to ship, wheels to ship",
+        "account shop: to create",
+        "flask_uwsgi_packages: libpq5 ffmpeg to install",
+        "package libpython3.11: to install",
+    ]
+
+
+def test_there_is_nothing_to_do_where_the_generation_serves(release: Artifact) -> None:
+    found = planned(release, SERVES)
+    assert found.work == "nothing"
+    assert found.text == ["nothing to do: generation g1 (gevent) serves as wanted"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "work"),
+    [
+        # The short name of two generations can be the same.
+        ({"digest": "other"}, "deploy"),
+        ({"drift": ["the pidfile is missing"]}, "deploy"),
+        ({"current": "g0"}, "deploy"),
+        ({"lock": {"home": "h", "pid": 1, "start": "s"}}, "release"),
+    ],
+)
+def test_anything_else_is_work(release: Artifact, changed: dict[str, Any], work: str) -> None:
+    assert planned(release, {**SERVES, **changed}).work == work
+
+
+def test_drift_is_repaired_without_a_new_generation(release: Artifact) -> None:
+    found = planned(release, {**SERVES, "drift": ["x is gone", "y was changed by hand"]})
+    assert found.repairs and found.text == ["repair of generation g1 (gevent): x is gone; y was changed by hand"]
+
+
+def test_what_is_on_the_host_is_not_shipped(release: Artifact) -> None:
+    found = planned(release, {**SERVES, **HAS, "current": "g0", "mode": "threads"})
+    assert not found.code and not found.wheels and found.serving == "g0 (threads)"
+    assert found.text[:2] == [
+        "g0 (threads) -> g1 (gevent); traffic moves once it is proven",
+        "artifact r1: on the host, wheels on the host",
+    ]
+
+
+def test_a_git_source_is_named_by_its_commit_and_wheels_that_are_missing_are_built(release: Artifact) -> None:
+    git = replace(
+        release, source={"kind": "git", "commit": "0123456789abcdef"}, wheelhouse={**release.wheelhouse, "built": False}
+    )
+    assert planned(git).text[1] == "artifact r1 (commit 0123456789ab): to ship, wheels to build"
+
+
+def test_an_address_that_changes_is_shown(release: Artifact) -> None:
+    text = planned(release, {**SERVES, "current": "g0"}, port=80).text
+    assert "address 0.0.0.0:8040 -> 0.0.0.0:80: the old one is served until the new one answers, then closed" in text
+
+
+def test_what_comes_of_the_source_is_shown(release: Artifact) -> None:
+    found = replace(
+        release,
+        project="shop",
+        python_path=["src"],
+        notes=["gevent==1.0 is replaced"],
+        locked={"from": "requirements.txt", "packages": 12, "path": "/cache/lock"},
+        ignored=["--pre"],
+    )
+    assert planned(found, persistent=["instance"]).text[2:] == [
+        "shop: built from flask_uwsgi_source and installed, as by `pip install .` (flask_uwsgi_install=false leaves it "
+        "a folder)",
+        "src: on Python's path, for the source has packages there and no build backend",
+        "gevent==1.0 is replaced",
+        "lock made from requirements.txt: 12 packages, kept in /cache/lock (copy it into the source to have the same "
+        "everywhere)",
+        "does not count, and only the controller's and the build host's own configuration does: --pre",
+    ]
+
+
+CHECKED = {"artifact": "r" * 64, "entry": "run.py:app", "path": "/healthz", "verdict": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("own", "checked", "asked"),
+    [
+        ({}, [], True),
+        ({}, [CHECKED], False),
+        ({}, [{**CHECKED, "artifact": "r2"}], True),
+        ({}, [{**CHECKED, "entry": "run.py:other"}], True),
+        ({"gevent_check_path": "/slow"}, [CHECKED], True),
+        ({"mode": "threads"}, [], False),
+        ({"gevent_check": "off"}, [], False),
+        ({"gevent_check": False}, [], False),
+        # What was found out once decides what auto is; without a decision it is asked again.
+        ({"mode": "auto"}, [CHECKED], True),
+    ],
+)
+def test_the_gevent_check_is_made_where_its_answer_is_not_known(
+    release: Artifact, own: dict[str, Any], checked: list[dict[str, str]], asked: bool
+) -> None:
+    assert planned(release, {"checked": checked}, **own).check is asked
+
+
+def test_auto_says_that_it_is_undecided(release: Artifact) -> None:
+    found = planned(release, mode="auto")
+    assert found.undecided and found.mode == "gevent"
+    assert found.text[0].startswith("nothing -> g1 (gevent, or threads if the gevent check is against it); ")
+
+
+def test_requirements_that_a_build_host_has_to_lock_come_first() -> None:
+    found = plan.unresolved("web1", settings(), state(), ["--pre"], "pyproject.toml")
+    assert found.work == "resolve" and found.generation == ""
+    assert found.text[0].startswith("the requirements of pyproject.toml cannot be read without running a build: ")
+    assert found.text[1].endswith(": --pre")
+
+
+def test_a_plan_comes_back_from_what_a_task_has_registered(release: Artifact) -> None:
+    found = planned(release)
+    assert Plan.read({**asdict(found), "changed": False, "failed": False}) == found
