@@ -152,7 +152,7 @@ def test_a_bad_release_ends_at_the_canary_host_and_the_other_is_not_touched(
     canaries = fleet.ask(CANARIES)
     said = run("deploy", *application("bad", 'raise RuntimeError("the data base is away")'), code=2)
     assert "flask_uwsgi_wsgi_file=run.py raised while it was loaded: RuntimeError: the data base is away" in said
-    assert f"Not touched: {SECOND} " in said
+    assert f"Not changed: {SECOND}." in said
     now = fleet.ask(CANARIES)
     assert now[FIRST] != canaries[FIRST]
     assert now[SECOND] == canaries[SECOND]
@@ -167,7 +167,7 @@ def test_a_host_that_cannot_have_the_release_ends_the_deploy_before_any_is_swapp
     fleet.hosts[SECOND].check_output(f"touch /opt/{APP}/incoming")
     said = run("deploy", *new, code=2)
     assert re.search(rf"fatal: \[{SECOND}\]: FAILED! .*/opt/{APP}/incoming", said)
-    assert "The deploy ends with the failure above. What runs was not touched, on any host." in said
+    assert "What serves was not changed, on any host." in said
     assert changes(said)[FIRST] > 0
     assert fleet.ask(CANARIES) == canaries
 
@@ -177,11 +177,11 @@ def test_a_host_that_is_down_is_told_before_any_other_is_changed(run: Any, new: 
     inventory = tmp_path / "more.yml"
     inventory.write_text("flask: {hosts: {mol-faults-down: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n")
     said = run("deploy", *new, "--inventory", str(inventory), code=2)
-    assert re.search(r"fatal: \[mol-faults-down\]: FAILED! (.* )?ansible_host=127.0.0.1 cannot be reached over", said)
+    assert "mol-faults-down: ansible_host=127.0.0.1 cannot be reached over SSH as " in said
     # The others did answer.
-    assert "cannot be examined" not in said and f"fatal: [{FIRST}]" not in said
+    assert "cannot be examined" not in said and f"{FIRST}: " not in said.partition("PLAY RECAP")[0]
     assert "Nothing was changed." in said
-    assert "TASK [flaskops.uwsgi.flask_uwsgi : Application is reserved]" not in said
+    assert "TASK [flaskops.uwsgi.flask_uwsgi : Reserve the application]" not in said
 
 
 @pytest.mark.full
@@ -194,7 +194,7 @@ def test_a_reservation_on_one_host_refuses_all_until_it_is_broken(
     assert "being changed on this host: deploy by jane@elsewhere, pid 4711, since 2026-11-24T03:12:00Z" in said
     assert re.search(r"the reservation ends in 17\d\d s \(flask_uwsgi_lease\)", said)
     assert "run again with -e flask_uwsgi_break_lock=true Nothing was changed." in said
-    assert f"fatal: [{SECOND}]" in said and f"fatal: [{FIRST}]" not in said
+    assert f"{SECOND}: the application is being changed" in said and f"{FIRST}: the" not in said
     assert fleet.traces ^ before == set()
     reserved = fleet.reservations
     assert reserved[FIRST] == "" and json.loads(reserved[SECOND]) == ELSEWHERE
@@ -285,7 +285,7 @@ def test_what_is_taken_back_is_the_other_application_s_own(
     deploy(0)
     before = traces("first"), traces("second")
     said = deploy(2, first='raise RuntimeError("the data base is away")')
-    assert "Not touched: second@one" in said
+    assert "Not changed: second@one." in said
     assert (traces("first"), traces("second")) == before
     for name in ("first", "second"):
         run("remove", "--inventory", str(inventory), "-e", f"target={name}@one", "-e", "data=remove")
@@ -339,8 +339,7 @@ def test_no_host_takes_the_place_of_a_first_one_whose_migration_fails(
     said = " ".join(done.stdout.split())
     assert done.returncode == 2, done.stdout + done.stderr
     assert said.count("flask_uwsgi_pre_activate failed: it exited with status 1") == 1
-    assert f"{FIRST} migrates and checks for all hosts of {APP}, and failed" in said
-    assert f"The running release was not changed on {SECOND}." in said
+    assert f"The deploy ends with the failure above, of {FIRST}. What serves was not changed, on any host." in said
     assert fleet.ask(CANARIES) == canaries
 
 
@@ -357,10 +356,8 @@ def test_the_role_twice_in_one_play_deploys_two_applications(
     assert set(fleet.serving.values()).isdisjoint(before.values())
     # What the role did to the one is not said of the other.
     done = own_play(variables_of(application("next")), other)
-    settled = f": {twins[0]} (gevent) serves as wanted, nothing to do"
-    summary = [line for line in done.stdout.splitlines() if settled in line]
-    assert done.returncode == 0 and len(summary) == 2, done.stdout
-    assert not [line for line in summary if "[" in line], summary
+    settled = f"{FIRST}, {SECOND}: nothing to do: generation {twins[0]} (gevent) serves as wanted"
+    assert done.returncode == 0 and settled in " ".join(done.stdout.split()), done.stdout
     run("remove", "-e", "flask_uwsgi_app_name=twin", "-e", "data=remove")
     assert fleet.reservations == NOBODY
     run("deploy")

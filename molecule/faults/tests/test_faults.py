@@ -601,17 +601,17 @@ _MODULE = f'for fd in /proc/[0-9]*/fd/*; do test "$(readlink $fd)" = /run/{APP}.
 @pytest.mark.parametrize(
     ("task", "unit", "module_too"),
     [
-        ("Generation serves", f"{APP}@*", True),
+        ("Swap traffic to the generation", f"{APP}@*", True),
         *(
             pytest.param(*stage, marks=pytest.mark.full)
             for stage in (
-                ("Application is reserved", "", False),
-                ("Release is unpacked", "", False),
-                ("Generation is written", "", False),
-                ("Generation serves", f"{APP}-canary@*", False),
-                ("Generation serves", f"{APP}-canary@*", True),
-                ("Generation serves", f"{APP}@*", False),
-                ("Reservation is given back", "", False),
+                ("Reserve the application", "", False),
+                ("Unpack the release", "", False),
+                ("Write the generation", "", False),
+                ("Swap traffic to the generation", f"{APP}-canary@*", False),
+                ("Swap traffic to the generation", f"{APP}-canary@*", True),
+                ("Swap traffic to the generation", f"{APP}@*", False),
+                ("Give back the reservation", "", False),
             )
         ),
     ],
@@ -647,7 +647,7 @@ def test_a_deploy_that_was_killed_is_completed_by_the_next(
 
 def told(deploy: Run) -> str:
     """Return what a deploy planned."""
-    found = re.search(r"Plan is told\] \*+ ok: \[\S+\] => msg: (?:\|-? )?(.*?) (?:TASK|PLAY) \[", deploy.said)
+    found = re.search(r"Show the plan\] \*+ ok: \[\S+\] => msg: (?:\|-? )?(.*?) (?:TASK|PLAY) \[", deploy.said)
     assert found, deploy.output
     return found[1].strip("'")
 
@@ -658,7 +658,7 @@ def test_a_second_deploy_is_refused_and_told_whose_the_first_is(site: Site, faul
     before = site.generation
     with fault("two deploys at the same time") as scene:
         first = site.deploy(flask_uwsgi_canary_seconds=5)
-        wait(lambda: first.reached("Generation is written"), "the first deploy at work")
+        wait(lambda: first.reached("Write the generation"), "the first deploy at work")
         began = time.monotonic()
         second = site.deploy(flask_uwsgi_stop_timeout=11).end()
         took = time.monotonic() - began

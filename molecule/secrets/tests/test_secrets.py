@@ -174,7 +174,7 @@ def test_one_that_is_not_defined_is_told_before_anything_changes(
     assert done.returncode != 0
     told = "flask_uwsgi_secrets has 'TOKEN', which cannot be known: vault_TOKEN is not defined. Define it, or correct"
     assert told in " ".join(done.stdout.split())
-    assert "Host is known" not in done.stdout
+    assert "Reserve the application" not in done.stdout
     assert (service.generation, service.show(service.unit, "MainPID")) == before
 
 

@@ -320,11 +320,11 @@ def sent(orders: Sequence[Mapping[str, Any]], ended: Sequence[Mapping[str, Any]]
     """Return by load host what is known of its share: the result, or what kept it from one.
 
     Args:
-        orders: the registered results of the tasks that were left to run, each with its ``__loadtest_share``.
+        orders: the registered results of the tasks that were left to run, each with its share as the loop variable.
         ended: what was found at their end, in the same order; skipped where there was nothing to wait for.
     """
     return {
-        order["__loadtest_share"]["host"]: _said(order if end.get("skipped") else end)
+        order[order["ansible_loop_var"]]["host"]: _said(order if end.get("skipped") else end)
         for order, end in zip(orders, ended, strict=True)
     }
 
