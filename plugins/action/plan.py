@@ -15,8 +15,8 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run.asking import A
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings import preflight
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.reading import plain, read
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.settings import Settings, typed
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.artifact import planned
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.dependencies import Unresolved
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.planning import planned
 
 # Those in which every host has finished a task before any begins the next one.
 _IN_STEP = {"linear", "ansible.builtin.linear", "debug", "ansible.builtin.debug"}

@@ -11,7 +11,7 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.request import
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run.asking import AskingAction
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.reading import plain, read
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.settings import typed
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.artifact import planned
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.planning import planned
 
 
 class ActionModule(AskingAction):

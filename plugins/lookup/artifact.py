@@ -106,8 +106,9 @@ from typing import Any
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import ArtifactError
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.reading import plain
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.artifact import Request, planned, to_resolve
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.artifact import Request
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.dependencies import Unresolved
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.planning import planned, to_resolve
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]

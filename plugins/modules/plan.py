@@ -9,7 +9,7 @@ short_description: Plan a deploy on a host, without changing anything
 version_added: 0.3.0
 author: The flaskops maintainers (!UNKNOWN)
 description:
-  - Reads the variables of the role M(flaskops.uwsgi.flask_uwsgi#role) and checks them, asks the host in one round trip,
+  - Reads the variables of the role C(flask_uwsgi) and checks them, asks the host in one round trip,
     names the artifact and the generation, and returns what a deploy will do.
   - A problem, such as a host that cannot be reached, is part of the plan and not a failure. Give the plans of all hosts
     to M(flaskops.uwsgi.fleet_plan), which refuses them together.

@@ -25,9 +25,9 @@ LOOK_UP = """
 import json, sys
 from ansible.plugins.loader import init_plugin_loader, lookup_loader
 init_plugin_loader([sys.argv[1]])
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source import artifact
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source import planning
 # Each question is a run of its own.
-artifact.once = lambda cache, key, work: work()
+planning.once = lambda cache, key, work: work()
 lookup = lookup_loader.get("flaskops.uwsgi.artifact")
 for line in sys.stdin:
     print(json.dumps([lookup.run([], variables={}, **options) for options in json.loads(line)]), flush=True)

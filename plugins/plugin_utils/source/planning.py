@@ -1,0 +1,191 @@
+"""What artifact an application becomes on a platform: named and, as far as its code goes, packed; no wheel is built."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from ...module_utils.release import artifact as art
+from ..run.once import once
+from .artifact import Artifact, Request
+from .dependencies import Resolution, lock_of
+from .folder import Distribution, Folder, Git, Package, Source, parse
+from .git import checkout, tree
+from .left_out import left_out
+from .patches import patches_of
+from .pyproject import UNNAMED, insist_on_python, project_of, source_folders
+from .wheelhouse import examine_wheel
+
+# Tells in every release what was installed for it.
+INSTALLED = "requirements.lock"
+
+
+def planned(request: Request) -> Artifact:
+    """Return the artifact, the same in a whole run of Ansible even if the source changes meanwhile.
+
+    Raises:
+        ArtifactError: the input cannot become an artifact.
+        Unresolved: the requirements have to be locked on a build host first.
+    """
+    cache = Path(request.cache)
+    cache.mkdir(mode=0o755, parents=True, exist_ok=True)
+    wanted = json.dumps(asdict(request), sort_keys=True)
+    found = Artifact(
+        **json.loads(once(cache, f"artifact {wanted}", lambda: json.dumps(asdict(_Planner(request).plan()))))
+    )
+    # Another host of the platform may have had it built since.
+    record = art.recorded(Path(found.wheelhouse["path"]), found.wheelhouse["digest"])
+    return replace(found, wheelhouse={**found.wheelhouse, "built": record is not None, **(record or {})})
+
+
+def to_resolve(request: Request, resolution: Resolution) -> dict[str, Any]:
+    """Return what a build host needs to make a lock, with the code packed that it would build to be read.
+
+    Args:
+        request: what was asked for.
+        resolution: what :func:`planned` raised :class:`Unresolved` with.
+    """
+    return _Planner(request).unresolved(resolution)
+
+
+def insist_on_limits(limits: Mapping[str, Any]) -> None:
+    """Refuse a limit of builds that is no positive number."""
+    for name, value in limits.items():
+        if not str(value).isdecimal() or not int(value):
+            raise art.ArtifactError(f"{name}={value} is no whole number above 0: set it to one")
+
+
+class _Planner:
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._cache = Path(request.cache)
+
+    def plan(self) -> Artifact:
+        """Return the artifact."""
+        cache, platform = self._cache, self._request.platform
+        source = parse(self._request.source)
+        folder, origin = self._found(source)
+        # A link may lead to any file of the controller: nothing of the source is read before this has looked at it.
+        files = self._files(source, folder, origin) if folder else []
+        insist_on_limits(self._request.limits)
+        server_lock = Path(self._request.server_lock)
+        server = art.read_lock(server_lock, "artifact_server_lock")
+        build = art.read_lock(Path(self._request.build_lock), "artifact_build_lock")
+        installs = bool(folder) and self._request.install
+        lock = lock_of(source, folder, self._request.requirements, server_lock, platform, cache, files, installs)
+        entries, server, replaced = art.server_entries(lock.entries, server)
+        patches = patches_of([*entries, *server], Path(self._request.patches))
+        project = project_of(folder, files, lock.itself) if folder and installs else None
+        if project and project.name in {entry.name for entry in entries}:
+            raise art.ArtifactError(
+                f"flask_uwsgi_requirements has {project.name}, which flask_uwsgi_source is itself: remove that line"
+            )
+        if project and Path("pyproject.toml") in files:
+            insist_on_python((folder or Path()) / "pyproject.toml", platform, "flask_uwsgi_source")
+
+        installed = art.rendered([*entries, *server])
+        added = {} if Path(INSTALLED) in files else {INSTALLED: installed}
+        root = folder or Path()
+        code = art.code_id(root, files, added)
+        distribution = source.path if isinstance(source, Distribution) else None
+        wheelhouse = art.wheelhouse_id(
+            # uv makes locks; no wheel depends on it.
+            [*entries, *server, *(entry for entry in build if entry.name != "uv")],
+            platform,
+            *([origin["sha256"]] if distribution else []),
+            *([code] if project else []),
+            *sorted(self._request.build_packages),
+            *([json.dumps(patches, sort_keys=True)] if patches else []),
+        )
+
+        code_archive = self._cache / f"code-{art.short(code)}.tar.gz"
+        code_record = art.recorded(code_archive, code)
+        if code_record is None:
+            unpacked = art.pack_code(root, files, added, code_archive)
+            code_record = art.record(code_archive, code, unpacked=unpacked)
+        whole = art.digest(code, wheelhouse)
+        made = {"from": lock.made_from, "packages": len(lock.entries), "path": str(lock.path)} if lock.path else {}
+        return Artifact(
+            id=art.short(whole),
+            digest=whole,
+            platform=platform,
+            source=origin,
+            locked=made,
+            ignored=list(lock.ignored),
+            notes=list(dict.fromkeys([*lock.notes, *replaced])),
+            project=(project.name or UNNAMED) if project else "",
+            python_path=[str(path) for path in source_folders(files)] if not project else [],
+            left_out=left_out(folder, self._request.exclude, files) if folder else {},
+            code={"id": art.short(code), "path": str(code_archive), **code_record},
+            wheelhouse={
+                "id": art.short(wheelhouse),
+                "digest": wheelhouse,
+                "path": str(cache / f"wheelhouse-{art.short(wheelhouse)}.tar"),
+                "requirements": {"application": art.rendered(entries), "server": art.rendered(server)},
+                # What a build gets of a folder is what is deployed of it.
+                "distribution": str(code_archive if project else distribution or ""),
+                "project": (project.name or UNNAMED) if project else "",
+                "patches": patches,
+            },
+        )
+
+    def unresolved(self, resolution: Resolution) -> dict[str, Any]:
+        """Return what a build host needs to make a lock, with the code packed that it would build to be read."""
+        archive = str(resolution.distribution or "")
+        if resolution.project:
+            source = parse(self._request.source)
+            folder, origin = self._found(source)
+            if not folder:
+                raise AssertionError("a project is read in its folder")
+            files = self._files(source, folder, origin)
+            whole = art.code_id(folder, files, {})
+            code = self._cache / f"code-{art.short(whole)}.tar.gz"
+            if art.recorded(code, whole) is None:
+                art.record(code, whole, unpacked=art.pack_code(folder, files, {}, code))
+            archive = str(code)
+        fields = ("made_from", "head", "requirements", "constraints", "overrides", "preferred", "project", "extras")
+        return {
+            "resolution": {name: getattr(resolution, name) for name in fields}
+            | {"path": str(resolution.path), "archive": archive},
+            "ignored": resolution.ignored,
+        }
+
+    def _files(self, source: Source, folder: Path, origin: dict[str, str]) -> list[Path]:
+        top = tree(self._cache, origin["commit"]) if isinstance(source, Git) else folder
+        return art.source_files(folder, self._request.exclude, top)
+
+    def _insist_on_wheel(self, path: Path) -> None:
+        """Refuse a wheel for what it holds now, and not when all the others have been built."""
+        if path.suffix == ".whl":
+            try:
+                examine_wheel(path, self._request.platform)
+            except art.ArtifactError as error:
+                raise art.ArtifactError(
+                    f"flask_uwsgi_source={path} is not safe to install:\n{error}\n"
+                    "Fix the package, or deploy another version of it"
+                ) from error
+
+    def _found(self, source: Source) -> tuple[Path | None, dict[str, str]]:
+        """Return the folder of a source, if it has one, and what tells it from others on every controller."""
+        match source:
+            case Package():
+                return None, {"kind": "package", "package": source.requirement}
+            case Distribution():
+                self._insist_on_wheel(source.path)
+                return None, {"kind": "distribution", "file": source.path.name, "sha256": art.sha256(source.path)}
+            case Git():
+                commit, folder = checkout(source, self._cache)
+                origin = {"kind": "git", "commit": commit}
+            case Folder():
+                folder, origin = source.path, {"kind": "folder"}
+        wsgi_file = self._request.wsgi_file
+        if wsgi_file and not (folder / wsgi_file).is_file():
+            raise art.ArtifactError(
+                f"flask_uwsgi_wsgi_file={wsgi_file} does not exist in "
+                f"flask_uwsgi_source={art.masked(self._request.source)}: set it to the file that makes the WSGI "
+                "application, or set flask_uwsgi_module"
+            )
+        return folder, origin
