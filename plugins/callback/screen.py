@@ -48,18 +48,18 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.live import 
 # The phase of a play of playbooks/deploy.yml, by its name, and of a task of the role's entry point, by its file or the
 # file that includes it. In the order in which they run.
 _PHASES = {
-    "look": "plan",
     "plan": "plan",
+    "again": "plan",
+    "clear": "reserve",
     "reserve": "reserve",
     "prepare": "prepare",
     "prove": "prove",
-    "swap": "activate",
     "activate": "activate",
-    "summary": "report",
     "report": "report",
 }
+# Where a deploy enters the role.
+_ENTRIES = ("main", "ready", "activate", "report")
 _ORDER = list(dict.fromkeys(_PHASES.values()))
-_DEPLOY = ("playbooks", "deploy.yml")
 _ROLE = ("flask_uwsgi", "tasks")
 _UNORDERED = ("free", "host_pinned")
 # Hosts that are named one by one.
@@ -305,10 +305,9 @@ class CallbackModule(Plain):
         self._show_live(None)
 
     def _section_of(self, task: Any) -> _Section:
-        of_play = self._section_of_play()
         files = list(_files(task))
-        if of_play.phase or not files or files[-1] != "main":
-            return of_play
+        if not files or files[-1] not in _ENTRIES:
+            return self._section_of_play()
         phase = next((_PHASES[file] for file in reversed(files) if file in _PHASES), "")
         if not phase:
             return self._section
@@ -322,9 +321,7 @@ class CallbackModule(Plain):
         return _Section(phase, phase=True)
 
     def _section_of_play(self) -> _Section:
-        name = self._play.get_name().strip()
-        phase = _PHASES.get(name.lower()) if _path(self._play).parts[-2:] == _DEPLOY else None
-        return _Section(phase or printable(name), phase=phase is not None)
+        return _Section(printable(self._play.get_name().strip()), phase=False)
 
     def _close(self) -> None:
         if self._section.phase and self._section.worked:

@@ -22,6 +22,36 @@ SECONDS = re.compile(r" +\d+\.\d s")
 CLEAR = "\r\x1b[K"
 
 
+# The plays of a test that stand for phases of a deploy: where each enters the role, and the file that it is there.
+ENTRIES = {
+    "Plan": ("ready", "plan"),
+    "Reserve": ("ready", "reserve"),
+    "Prepare": ("ready", "prepare"),
+    "Prove": ("ready", "prove"),
+    "Activate": ("activate", "activate"),
+    "Report": ("report", "report"),
+}
+
+
+def entered(plays: list[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield plays, of which those that stand for a phase enter the role for their tasks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ready: list[dict[str, Any]] = []
+    for play in plays:
+        if not (place := ENTRIES.get(play["name"])):
+            yield play
+            continue
+        entry, file = place
+        if entry != file:
+            (folder / f"{file}.yml").write_text(yaml.safe_dump(play["tasks"]))
+        role = {"ansible.builtin.import_role": {"name": "flask_uwsgi", "tasks_from": entry}}
+        tasks = [{"ansible.builtin.import_tasks": f"{file}.yml"}] if entry != file else play["tasks"]
+        ready += tasks if entry == "ready" else []
+        (folder / f"{entry}.yml").write_text(yaml.safe_dump(ready if entry == "ready" else tasks))
+        if tasks is play["tasks"] or len(ready) == 1:
+            yield {**play, "tasks": [role]}
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """Run plays on this machine under several names, and return what is shown, on a pipe or on a terminal."""
@@ -37,6 +67,8 @@ def run(tmp_path: Path) -> Run:
         path = tmp_path / file
         path.parent.mkdir(exist_ok=True)
         common = {"hosts": "all", "gather_facts": False, "connection": "local"}
+        if file == "playbooks/deploy.yml":
+            plays = list(entered(plays, tmp_path / "roles" / "flask_uwsgi" / "tasks"))
         path.write_text(yaml.safe_dump([common | play for play in plays]))
         command = (
             *("ansible-playbook", "--forks=1", "-i", hosts),
@@ -98,12 +130,16 @@ def do(command: str, **more: Any) -> dict[str, Any]:
 
 
 DEPLOY = [
-    {"name": "Look", "tasks": [do("true"), say("old -> new\nartifact: to ship"), say("skipped", when=False)]},
+    {"name": "Plan", "tasks": [do("true"), say("old -> new\nartifact: to ship"), say("skipped", when=False)]},
     {"name": "Reserve", "tasks": [do("true")]},
     {"name": "Prepare", "tasks": [do("true"), say("26 wheels", run_once=True)]},
     {"name": "Prove", "tasks": [do("true", when=False)]},
-    {"name": "Swap", "serial": [1, "50%"], "tasks": [do("true"), say("migrated", when="inventory_hostname == 'two'")]},
-    {"name": "Summary", "tasks": [say("one: new\ntwo: new", run_once=True)]},
+    {
+        "name": "Activate",
+        "serial": [1, "50%"],
+        "tasks": [do("true"), say("migrated", when="inventory_hostname == 'two'")],
+    },
+    {"name": "Report", "tasks": [say("one: new\ntwo: new", run_once=True)]},
 ]
 
 
@@ -141,19 +177,19 @@ def role(tmp_path: Path) -> None:
     tasks.mkdir(parents=True)
     files = {
         "main": [
-            {"ansible.builtin.import_tasks": "look.yml"},
-            {"ansible.builtin.include_tasks": "deploy.yml"},
-            {"ansible.builtin.import_tasks": "summary.yml"},
+            {"ansible.builtin.import_tasks": "ready.yml"},
+            {"ansible.builtin.import_tasks": "report.yml"},
         ],
-        "deploy": [
-            {"block": [{"ansible.builtin.import_tasks": "prepare.yml"}, {"ansible.builtin.import_tasks": "prove.yml"}]}
+        "ready": [
+            {"ansible.builtin.import_tasks": "plan.yml"},
+            {"block": [{"ansible.builtin.import_tasks": "prepare.yml"}, {"ansible.builtin.import_tasks": "prove.yml"}]},
         ],
-        "look": [say("the plan")],
+        "plan": [say("the plan")],
         "prepare": [{"ansible.builtin.include_tasks": "shared.yml"}],
         "prove": [{"ansible.builtin.include_tasks": "shared.yml"}],
         "shared": [say("shared")],
-        "summary": [say("the end")],
-        "stop": [{"ansible.builtin.import_tasks": "look.yml"}],
+        "report": [say("the end")],
+        "stop": [{"ansible.builtin.import_tasks": "plan.yml"}],
     }
     for name, content in files.items():
         (tasks / f"{name}.yml").write_text(yaml.safe_dump(content))
@@ -193,7 +229,7 @@ def test_hosts_out_of_step_do_not_repeat_phases(run: Run) -> None:
 @pytest.mark.usefixtures("role")
 def test_another_entry_point_of_the_role_has_no_phases(run: Run) -> None:
     task = {"ansible.builtin.import_role": {"name": "flask_uwsgi", "tasks_from": "stop"}}
-    assert lines(run([{"name": "Look", "tasks": [task]}], hosts="one,"))[:-1] == ["Look", "the plan"]
+    assert lines(run([{"name": "Plan", "tasks": [task]}], hosts="one,"))[:-1] == ["Plan", "the plan"]
 
 
 def test_another_playbook_shows_its_messages_as_they_are(run: Run) -> None:
@@ -267,7 +303,7 @@ def test_items_and_delegates_are_named(run: Run) -> None:
 def test_a_host_that_is_not_reached_is_named(run: Run) -> None:
     lost = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
     task = {"name": "Reach", "ansible.builtin.ping": None, "vars": lost}
-    shown = lines(run([{"name": "Look", "tasks": [task]}], hosts="one,", file="playbooks/deploy.yml"))
+    shown = lines(run([{"name": "Plan", "tasks": [task]}], hosts="one,", file="playbooks/deploy.yml"))
     assert shown[:2] == ["plan: Reach", "fatal: [one]: UNREACHABLE!"] and "Connection refused" in shown[2]
     assert shown[-2:] == ["plan   failed", "failed after M:SS: unreachable: one, 0 hosts ok"]
 
@@ -300,8 +336,8 @@ def test_what_is_secret_is_not_shown(run: Run, options: tuple[str, ...]) -> None
 
 
 def test_a_secret_message_is_not_announced(run: Run) -> None:
-    shown = lines(run([{"name": "Look", "tasks": [say("x", no_log=True)]}], hosts="one,"))
-    assert shown == ["Look", "finished in M:SS: 1 host ok"]
+    shown = lines(run([{"name": "Plan", "tasks": [say("x", no_log=True)]}], hosts="one,"))
+    assert shown == ["Plan", "finished in M:SS: 1 host ok"]
 
 
 def test_check_mode_shows_what_would_change_as_before(run: Run, tmp_path: Path) -> None:
@@ -338,7 +374,7 @@ def test_warnings_are_shown(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", ["-v", "-vv"])
 def test_with_v_the_output_is_ansible_s_own(run: Run, option: str) -> None:
-    plays = [{"name": "Look", "tasks": [do("echo x"), say("x"), fail("no", ignore_errors=True)]}]
+    plays = [{"name": "Plan", "tasks": [do("echo x"), say("x"), fail("no", ignore_errors=True)]}]
 
     def untimed(callback: str) -> str:
         shown = run(plays, option, file="playbooks/deploy.yml", settings={"ANSIBLE_STDOUT_CALLBACK": callback})
@@ -381,7 +417,7 @@ def test_what_others_write_does_not_mix_with_the_line(run: Run, tmp_path: Path) 
 
 
 def test_a_host_that_was_not_reached_yet_has_no_line(run: Run) -> None:
-    shown = run([{"name": "Look", "tasks": [do("sleep 2.2")]}], hosts="one,", terminal=True)
+    shown = run([{"name": "Plan", "tasks": [do("sleep 2.2")]}], hosts="one,", terminal=True)
     assert CLEAR not in shown
 
 
