@@ -158,7 +158,8 @@ class Site:
 
     def drift(self) -> list[str]:
         """Return what the status playbook reports."""
-        Run("status", *variables(output="json", flask_uwsgi_status_dir=str(self.folder / "status"))).succeeded()
+        folder = str(self.folder / "status")
+        Run("status", *variables(flask_uwsgi_status_output="json", flask_uwsgi_status_dir=folder)).succeeded()
         found: list[str] = json.loads((self.folder / "status/status.json").read_text())[HOST]["drift"]
         return found
 

@@ -55,7 +55,7 @@ def verify(tmp_path: Path) -> Verify:
         inventory = tmp_path / "inventory.yml"
         here = {"ansible_connection": "local", "ansible_host": "127.0.0.1"}
         inventory.write_text(
-            yaml.safe_dump({"all": {"hosts": {name: {**here, **own} for name, own in hosts.items()}}}),
+            yaml.safe_dump({"flask": {"hosts": {name: {**here, **own} for name, own in hosts.items()}}}),
             encoding="utf-8",
         )
         reports = tmp_path / "reports"
@@ -211,8 +211,8 @@ def test_wrk_is_judged_and_shown_as_ab_is(server: Server, verify: Verify) -> Non
 def test_load_hosts_share_a_run_and_their_raw_data_is_merged(server: Server, verify: Verify) -> None:
     done = verify(
         {"good": {"loadtest_port": server.port}, "load1": {}, "load2": {}},
-        "-e",
-        "target=good",
+        "--limit",
+        "good",
         loadtest_from=["load1", "load2"],
     )
     assert done.returncode == 0, done.output
@@ -239,8 +239,8 @@ def test_a_load_host_that_cannot_send_fails_the_run_in_words(server: Server, ver
     lost = {"ansible_connection": "ssh", "ansible_port": 1, "ansible_ssh_common_args": "-o ConnectTimeout=2"}
     done = verify(
         {"good": {"loadtest_port": server.port}, "load1": {}, "load2": lost},
-        "-e",
-        "target=good",
+        "--limit",
+        "good",
         loadtest_from=["load1", "load2"],
         loadtest_crowd=False,
     )
