@@ -25,8 +25,8 @@ HEADER = """\
 # Variables
 
 All variables of all roles. Set them like any Ansible variable: in the inventory (`group_vars`, `host_vars`), in a play,
-or on the command line with `-e name=value`, where numbers and booleans may be strings. The sample application needs no
-settings.
+or on the command line with `-e name=value`, where numbers and booleans may be strings. Those of the sample application
+are in `inventory/sandbox/group_vars`.
 
 A default in `{{ … }}` is computed at use; "as `name`" means the value of that other variable.
 

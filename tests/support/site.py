@@ -98,7 +98,7 @@ class Site:
         """
         chosen = {
             "flask_uwsgi_source": self.source,
-            "flask_uwsgi_wait": 0.5,
+            "flask_uwsgi_environment": {"APP_WAIT_SECONDS": 0.5},
             "flask_uwsgi_canary_seconds": 0.5,
             "flask_uwsgi_stop_timeout": 10,
             "flask_uwsgi_health_timeout": 10,

@@ -138,7 +138,8 @@ class Site:
         return str(copy)
 
     def values(self, **values: Any) -> list[str]:
-        environment = {"FAULT_NEEDS": NEEDED} | values.pop("environment", {})
+        # Most of the clients wait for an answer at any time, and the machine has time left.
+        environment = {"APP_WAIT_SECONDS": 0.5, "FAULT_NEEDS": NEEDED} | values.pop("environment", {})
         chosen = {
             "mode": self.mode,
             "flask_uwsgi_source": self.source,
@@ -146,8 +147,6 @@ class Site:
             "flask_uwsgi_hang_timeout": HANG_S,
             "flask_uwsgi_worker_memory_mb": MEMORY_MB,
             "flask_uwsgi_threads": THREADS,
-            # Most of the clients wait for an answer at any time, and the machine has time left.
-            "flask_uwsgi_wait": 0.5,
             "flask_uwsgi_canary_seconds": 0.5,
             "flask_uwsgi_stop_timeout": 10,
         }

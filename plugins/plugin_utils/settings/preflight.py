@@ -44,7 +44,6 @@ _NUMBERS: dict[str, tuple[type[int] | type[float], int, int]] = {
     "body_mb": (int, 0, 10**6),
     "health_timeout": (int, 1, 600),
     "health_status": (int, 200, 599),
-    "wait": (float, 0, 3600),
 }
 _FLAGS = (
     "break_lock", "install", "log_requests", "log_x_forwarded_for", "manage_sysctl", "preload",
@@ -263,7 +262,7 @@ def source_problems(s: dict[str, Any]) -> Iterator[str]:
         s: the role's variables without their prefix.
     """
     try:
-        source = parse(str(s["source"]))
+        source = parse(str(s["source"] or ""))
     except ArtifactError as error:
         yield str(error)
         return

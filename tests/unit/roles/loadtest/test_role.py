@@ -22,6 +22,7 @@ pytestmark = [
 ]
 
 SMALL = {
+    "loadtest_data_file": str(ROOT / "app" / "data.txt"),
     "loadtest_check_service": False,
     "loadtest_article_requests": 60,
     "loadtest_article_concurrency": 20,
@@ -191,10 +192,6 @@ def test_defaults_and_argument_specs_agree() -> None:
         assert option["description"], name
         if "default" in option:
             assert option["default"] == defaults[name], name
-
-
-def test_the_role_brings_the_article_s_body() -> None:
-    assert (ROLE / "files" / "data.txt").read_bytes() == b'{"a": "1", "b": "2", "c": 200}'
 
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not here: apt install wrk")
