@@ -103,7 +103,7 @@ def main() -> None:
         try:
             with hosts(1, inventory):
                 # The wheels, which are built once and cached.
-                timed("deploy.yml", inventory)
+                timed("deploy.yml", inventory, "-e", f"flask_uwsgi_source={source}")
             runs = [run for count in COUNTS for run in measure(count, inventory, source)]
         finally:
             sandbox("down", BUILD.partition(":")[0])

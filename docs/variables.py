@@ -25,10 +25,18 @@ HEADER = """\
 # Variables
 
 All variables of all roles. Set them like any Ansible variable: in the inventory (`group_vars`, `host_vars`), in a play,
-or on the command line with `-e name=value`, where numbers and booleans may be strings. The sample application needs no
-settings.
+or on the command line with `-e name=value`, where numbers and booleans may be strings. Those of the sample application
+are in `inventory/sandbox/group_vars`.
 
 A default in `{{ … }}` is computed at use; "as `name`" means the value of that other variable.
+
+The playbooks run on the hosts of the group `flask`, or on those of them that `--limit` selects. They have three
+variables of their own, which are set on the command line and take precedence over the inventory:
+
+- `mode` of `deploy` and `verify`: the serving mode, as `flask_uwsgi_mode`: `gevent`, `threads` or `auto`.
+- `to` of `rollback`: the generation to serve, as `flask_uwsgi_rollback_to`.
+- `batches` of `deploy`, `rollback` and `restart`: how many hosts are swapped at a time, as Ansible's `serial`;
+  `[1, "25%"]` by default.
 """
 
 # Ansible's markup in descriptions, most of which becomes code; it ends with its closing bracket.

@@ -80,7 +80,7 @@ def main() -> None:
             module.fail_json(
                 msg=f"flask_uwsgi_log_since={since} is not valid ({error}): set it to a time that journalctl knows, "
                 "such as -1h or '2026-11-24 09:00', or leave it empty. On the command line a value with blanks needs "
-                "quotes of its own: -e \"since='1 hour ago'\""
+                "quotes of its own: -e \"flask_uwsgi_log_since='1 hour ago'\""
             )
         module.fail_json(msg=f"the journal of {layout.app} cannot be read: {error}")
     module.exit_json(

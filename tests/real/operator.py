@@ -78,7 +78,7 @@ class Operator:
 
     def removed(self, app: Application) -> None:
         """Remove an application with its data and its account."""
-        status, said = self.play("remove", "-e", "data=remove")
+        status, said = self.play("remove", "-e", "flask_uwsgi_remove_data=true")
         assert status == 0, said[-4000:]
         assert self.root(f"ls -d /opt/{app.name} /var/lib/{app.name}* 2>/dev/null || true") == ""
 

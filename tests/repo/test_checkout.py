@@ -33,7 +33,8 @@ def output(checkout: Path, command: str) -> str:
 @pytest.mark.playbook
 def test_the_role_is_found_there_by_the_documented_line(checkout: Path) -> None:
     # A setting that is refused on the controller: no host is asked.
-    deploy = "ansible-playbook -i shop, deploy.yml -e mode=gevent -e flask_uwsgi_processes=many"
+    (checkout / "hosts.yml").write_text("flask: {hosts: {shop: }}\n")
+    deploy = "ansible-playbook -i hosts.yml deploy.yml -e mode=gevent -e flask_uwsgi_processes=many"
     (documented,) = re.findall(r"^\$ (export ANSIBLE_CONFIG=.*)$", (ROOT / "docs/OWN_APP.md").read_text(), re.M)
     assert "'flaskops.uwsgi.flask_uwsgi' was not found" in output(checkout, deploy)
     assert "flask_uwsgi_processes" in output(checkout, f"{documented}; {deploy}")

@@ -14,13 +14,18 @@ from tests.support import ROOT
 DEFAULTS: dict[str, Any] = yaml.safe_load((ROOT / "roles/flask_uwsgi/defaults/main.yml").read_text())
 
 
-def hosts(example: str) -> dict[str, dict[str, Any]]:
+def inventory(example: str) -> dict[str, Any]:
     done = subprocess.run(
         ["ansible-inventory", "--inventory", f"inventory/{example}", "--list"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "WARNING" not in done.stderr, done.stderr
-    found: dict[str, dict[str, Any]] = json.loads(done.stdout)["_meta"]["hostvars"]
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def hosts(example: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = inventory(example)["_meta"]["hostvars"]
     return found
 
 
@@ -38,6 +43,7 @@ def test_an_example_describes_applications_that_are_accepted(example: str) -> No
 
 
 def test_several_applications_are_each_on_chosen_servers_with_a_port_of_its_own() -> None:
+    assert set(inventory("several.example")["flask"]["children"]) == {"shop", "httpbin"}
     found = hosts("several.example")
     assert set(found) == {"shop@web1.example.org", "shop@web2.example.org", "httpbin@web2.example.org"}
     for name, variables in found.items():

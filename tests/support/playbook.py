@@ -29,7 +29,7 @@ class Playbook:
         self.lines: list[str] = []
         self.process = subprocess.Popen(
             [
-                *("ansible-playbook", f"playbooks/{playbook}.yml", "-e", f"target={self.host}"),
+                *("ansible-playbook", f"playbooks/{playbook}.yml", f"--limit={self.host}"),
                 *("--inventory", str(inventory), "--inventory", os.environ["SANDBOX_INVENTORY"]),
                 *arguments,
             ],
@@ -93,7 +93,7 @@ class Playbook:
         """End the workers, which can wait for ever for somebody to read what they found."""
         for pid in self._workers:
             with contextlib.suppress(OSError):
-                if f"target={self.host}" in Path(f"/proc/{pid}/cmdline").read_text():
+                if f"--limit={self.host}" in Path(f"/proc/{pid}/cmdline").read_text():
                     os.kill(pid, signal.SIGKILL)
 
     def end(self, seconds: float | None = None) -> Self:

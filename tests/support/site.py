@@ -97,9 +97,8 @@ class Site:
             values: variables.
         """
         chosen = {
-            "target": HOST,
             "flask_uwsgi_source": self.source,
-            "flask_uwsgi_wait": 0.5,
+            "flask_uwsgi_environment": {"APP_WAIT_SECONDS": 0.5},
             "flask_uwsgi_canary_seconds": 0.5,
             "flask_uwsgi_stop_timeout": 10,
             "flask_uwsgi_health_timeout": 10,
@@ -140,7 +139,8 @@ class Site:
     def drift(self) -> list[str]:
         """Return what the status playbook reports."""
         folder = self.folder / "status"
-        self.operate("status", within=60, output="json", flask_uwsgi_status_dir=str(folder)).succeeded()
+        settings = {"flask_uwsgi_status_output": "json", "flask_uwsgi_status_dir": str(folder)}
+        self.operate("status", within=60, **settings).succeeded()
         found: list[str] = json.loads((folder / "status.json").read_text())[HOST]["drift"]
         return found
 

@@ -60,7 +60,7 @@ class Site:
     def deploy(self, app: str, **variables: Any) -> tuple[int, str]:
         """Deploy one application; return the exit status and what was said, in one line."""
         status, output = self.shell(
-            f"ansible-playbook deploy.yml -e target={app} -e {shlex.quote(json.dumps(variables))}"
+            f"ansible-playbook deploy.yml --limit {app} -e {shlex.quote(json.dumps(variables))}"
         )
         return status, " ".join(output.split())
 

@@ -177,7 +177,7 @@ def test_auto_is_threads_where_gevent_breaks_it_and_stays_so(site: Any) -> None:
 def test_the_check_by_itself_changes_nothing(more: Any) -> None:
     look = "ls /opt/plain/* /etc/systemd/system | sort"
     before = more.root(look)
-    status, output = more.shell("ansible-playbook playbooks/check_gevent.yml -e target=plain")
+    status, output = more.shell("ansible-playbook playbooks/check_gevent.yml --limit plain")
     assert status == 0, output[-3000:]
     assert re.search(r"gevent mode of generation \w{12}: ok", output)
     assert more.root(look) == before
@@ -296,7 +296,9 @@ def test_a_command_after_the_swap_that_fails_is_told_and_the_new_generation_serv
 
 def test_one_is_removed_and_nobody_else_notices(more: Any) -> None:
     with undisturbed(more, "httpbin", "notes"):
-        status, output = more.shell("ansible-playbook playbooks/remove.yml -e target=greeter -e data=remove")
+        status, output = more.shell(
+            "ansible-playbook playbooks/remove.yml --limit greeter -e flask_uwsgi_remove_data=true"
+        )
     assert status == 0, output
     assert more.root("ls -d /opt/greeter /etc/systemd/system/greeter* 2>/dev/null || true") == ""
     assert more.root("ls /opt") == "httpbin\nnotes\nplain"

@@ -257,7 +257,7 @@ def test_a_reservation_whose_run_or_lease_has_ended_is_taken_over_and_a_rollback
 
 @pytest.mark.usefixtures("unchanged")
 def test_the_status_document_has_both_hosts(fleet: Fleet, run: Any, tmp_path: Path) -> None:
-    run("status", "-e", "output=json", "-e", f"flask_uwsgi_status_dir={tmp_path}")
+    run("status", "-e", "flask_uwsgi_status_output=json", "-e", f"flask_uwsgi_status_dir={tmp_path}")
     document = json.loads((tmp_path / "status.json").read_text())
     assert {name: status["generation"] for name, status in document.items()} == fleet.serving
     assert [status["drift"] for status in document.values()] == [[], []]
@@ -276,7 +276,7 @@ def test_what_is_taken_back_is_the_other_application_s_own(
             release = variables_of(application(name, codes.get(name, "")))
             hosts[f"{name}@one"] = machine | release | {"flask_uwsgi_app_name": name, "flask_uwsgi_port": port}
         inventory.write_text(yaml.safe_dump({"flask": {"hosts": hosts}}))
-        return str(run("deploy", "--inventory", str(inventory), "-e", "target=first@one:second@one", code=code))
+        return str(run("deploy", "--inventory", str(inventory), "--limit", "first@one,second@one", code=code))
 
     def traces(name: str) -> str:
         looked = f"ls /opt/{name}/releases /opt/{name}/generations; cat /run/{name}.deploy"
@@ -288,7 +288,7 @@ def test_what_is_taken_back_is_the_other_application_s_own(
     assert "Not changed: second@one." in said
     assert (traces("first"), traces("second")) == before
     for name in ("first", "second"):
-        run("remove", "--inventory", str(inventory), "-e", f"target={name}@one", "-e", "data=remove")
+        run("remove", "--inventory", str(inventory), "--limit", f"{name}@one", "-e", "flask_uwsgi_remove_data=true")
 
 
 # The role in a play of another project, as the README shows it.
@@ -358,7 +358,7 @@ def test_the_role_twice_in_one_play_deploys_two_applications(
     done = own_play(variables_of(application("next")), other)
     settled = f"{FIRST}, {SECOND}: nothing to do: generation {twins[0]} (gevent) serves as wanted"
     assert done.returncode == 0 and settled in " ".join(done.stdout.split()), done.stdout
-    run("remove", "-e", "flask_uwsgi_app_name=twin", "-e", "data=remove")
+    run("remove", "-e", "flask_uwsgi_app_name=twin", "-e", "flask_uwsgi_remove_data=true")
     assert fleet.reservations == NOBODY
     run("deploy")
     assert fleet.serving == {FIRST: found, SECOND: found}

@@ -138,7 +138,8 @@ class Site:
         return str(copy)
 
     def values(self, **values: Any) -> list[str]:
-        environment = {"FAULT_NEEDS": NEEDED} | values.pop("environment", {})
+        # Most of the clients wait for an answer at any time, and the machine has time left.
+        environment = {"APP_WAIT_SECONDS": 0.5, "FAULT_NEEDS": NEEDED} | values.pop("environment", {})
         chosen = {
             "mode": self.mode,
             "flask_uwsgi_source": self.source,
@@ -146,8 +147,6 @@ class Site:
             "flask_uwsgi_hang_timeout": HANG_S,
             "flask_uwsgi_worker_memory_mb": MEMORY_MB,
             "flask_uwsgi_threads": THREADS,
-            # Most of the clients wait for an answer at any time, and the machine has time left.
-            "flask_uwsgi_wait": 0.5,
             "flask_uwsgi_canary_seconds": 0.5,
             "flask_uwsgi_stop_timeout": 10,
         }
@@ -158,7 +157,8 @@ class Site:
 
     def drift(self) -> list[str]:
         """Return what the status playbook reports."""
-        Run("status", *variables(output="json", flask_uwsgi_status_dir=str(self.folder / "status"))).succeeded()
+        folder = str(self.folder / "status")
+        Run("status", *variables(flask_uwsgi_status_output="json", flask_uwsgi_status_dir=folder)).succeeded()
         found: list[str] = json.loads((self.folder / "status/status.json").read_text())[HOST]["drift"]
         return found
 

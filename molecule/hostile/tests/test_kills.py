@@ -95,7 +95,6 @@ class Host:
             "mode": mode,
             "flask_uwsgi_source": source,
             "flask_uwsgi_threads": 8,
-            "flask_uwsgi_wait": 0.2,
             "flask_uwsgi_canary_seconds": 0.5,
             "flask_uwsgi_stop_timeout": 10,
             "flask_uwsgi_pre_activate": ["sleep 0.5"],

@@ -153,7 +153,7 @@ def test_what_is_no_application_of_ours_is_neither_stopped_nor_removed(
     service: Any, play: Play, playbook: str, name: str
 ) -> None:
     service.run("mkdir -p /opt/books && echo precious > /opt/books/data")
-    data = ["-e", "data=remove"] if playbook == "remove" else []
+    data = ["-e", "flask_uwsgi_remove_data=true"] if playbook == "remove" else []
     try:
         before = listing(service)
         for check in (["--check"], []):
@@ -181,13 +181,13 @@ def test_a_second_application_goes_and_takes_nothing_of_anybody_else(service: An
             "mkdir -p /etc/systemd/system/books@.service.d && "
             "echo '[Service]' > /etc/systemd/system/books@.service.d/own.conf"
         )
-        done = play("remove", *books, "-e", "data=remove")
+        done = play("remove", *books, "-e", "flask_uwsgi_remove_data=true")
         assert done.returncode == 0, done.stdout
         assert "stays: account books: it was not made by a deploy, or that is not known" in words(done)
         assert "stays: /etc/systemd/system/books@.service.d: it was not deployed" in words(done)
         assert service.run("cat /etc/passwd /etc/group") == accounts
     finally:
-        play("remove", *books, "-e", "data=remove")
+        play("remove", *books, "-e", "flask_uwsgi_remove_data=true")
         service.host.run("rm -rf /etc/systemd/system/books@.service.d; userdel books")
 
 
@@ -199,6 +199,6 @@ def test_an_account_that_a_deploy_made_goes_with_the_data(service: Any, untouche
     service.run("ls /var/lib/flaskops/books.json")
     # Its data are known to be its own.
     assert play("deploy", *books, "--check").returncode == 0
-    done = play("remove", *books, "-e", "data=remove")
+    done = play("remove", *books, "-e", "flask_uwsgi_remove_data=true")
     assert done.returncode == 0 and "stays:" not in done.stdout, done.stdout
     assert service.host.run("getent passwd books; getent group books").stdout == ""

@@ -133,7 +133,7 @@ def test_a_neighbour_neither_logs_in_the_application_s_name_nor_drowns_its_log(
     as_account(service, "nobody", f'python3 -c "{program}"; {many}; echo Traceback forged | systemd-cat -t {APP}')
     service.run("journalctl --sync")
     assert "forged" in service.run(f"journalctl -t {APP} -n 20 --no-pager"), "it was logged"
-    shown = play("logs", "-e", "lines=200").stdout
+    shown = play("logs", "-e", "flask_uwsgi_log_lines=200").stdout
     assert "forged" not in shown
     assert "GET /what-was-asked-last" in shown
 

@@ -107,5 +107,5 @@ def test_a_removal_takes_the_folders_with_the_data_alone(site: Application, play
     folders = f"ls -d /var/lib/{site.name} /var/lib/{site.name}-persistent /var/cache/{site.name} /var/log/{site.name}"
     assert play("remove", *arguments).returncode == 0
     assert len(site.run(folders).split()) == 4
-    assert play("remove", *arguments, "-e", "data=remove").returncode == 0
+    assert play("remove", *arguments, "-e", "flask_uwsgi_remove_data=true").returncode == 0
     assert site.run(f"{folders} 2>/dev/null; true") == ""

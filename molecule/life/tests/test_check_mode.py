@@ -119,7 +119,7 @@ def test_a_removal_names_what_would_go(pretend: Any) -> None:
     assert f"-/opt/{APP} " in said and f"-/etc/systemd/system/{APP}@.service " in said
     assert f"-/var/lib/{APP}" not in said
     assert changed == 1
-    said, changed = pretend("remove", "-e", "data=remove")
+    said, changed = pretend("remove", "-e", "flask_uwsgi_remove_data=true")
     assert f"-/var/lib/{APP} " in said
     assert f"-account {APP} " in said and f"-group {APP} " in said
     assert changed == 1

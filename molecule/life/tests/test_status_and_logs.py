@@ -27,7 +27,8 @@ def status(play: Any, name: str, tmp_path: Path) -> Any:
     """Ask for the host's status as programs do."""
 
     def ask(*arguments: str) -> dict[str, Any]:
-        done = play("status", "-e", "output=json", "-e", f"flask_uwsgi_status_dir={tmp_path}", *arguments)
+        settings = {"flask_uwsgi_status_output": "json", "flask_uwsgi_status_dir": str(tmp_path)}
+        done = play("status", "-e", json.dumps(settings), *arguments)
         assert done.returncode == 0, done.stdout
         assert set(re.findall(r"changed=(\d+)", done.stdout)) == {"0"}
         document = (tmp_path / "status.json").read_text()
@@ -137,7 +138,7 @@ def test_a_host_that_cannot_be_reached_is_in_the_table_and_fails_at_the_end(
     table: Any, service: Any, name: str, tmp_path: Path
 ) -> None:
     inventory = tmp_path / "hosts.yml"
-    inventory.write_text("all: {hosts: {gone: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n")
+    inventory.write_text("flask: {hosts: {gone: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n")
     lines = table("--inventory", str(inventory), code=2)
     told = next(number for number, line in enumerate(lines) if line.startswith("gone cannot be reached: "))
     assert any(line.startswith(f"{name} ") and service.generation in line for line in lines)
@@ -155,16 +156,16 @@ def test_an_application_that_is_not_there_is_told_so(table: Any, play: Any, name
 @pytest.mark.parametrize(
     ("playbook", "option", "told"),
     [
-        ("status", "output=xml", "flask_uwsgi_status_output=xml is not valid: set it (or output, on the command line)"),
-        ("logs", "lines=0", "flask_uwsgi_log_lines=0 is not valid: set it (or lines, on the command line)"),
-        ("logs", "lines=x", "flask_uwsgi_log_lines=x is not valid: set it (or lines, on the command line)"),
-        ("logs", "since=soon", "flask_uwsgi_log_since=soon is not valid (Failed to parse timestamp: soon): set it to"),
+        ("status", "flask_uwsgi_status_output=xml", "is not valid: set it to table or json"),
+        ("logs", "flask_uwsgi_log_lines=0", "is not valid: set it to a whole number from 1 to 10000"),
+        ("logs", "flask_uwsgi_log_lines=x", "is not valid: set it to a whole number from 1 to 10000"),
+        ("logs", "flask_uwsgi_log_since=soon", "is not valid (Failed to parse timestamp: soon): set it to"),
     ],
 )
 def test_a_bad_option_is_told_with_the_remedy(play: Any, playbook: str, option: str, told: str) -> None:
     done = play(playbook, "-e", option)
     assert done.returncode == 2
-    assert told in " ".join(done.stdout.split())
+    assert f"{option} {told}" in " ".join(done.stdout.split())
 
 
 def log(service: Any, commands: str) -> None:
@@ -179,7 +180,8 @@ def test_the_logs_show_a_traceback_first_and_whole(play: Any, service: Any, name
     program = "import sys; sys.stderr.write(chr(27) + chr(10)); raise RuntimeError(str(6 * 7))"
     log(service, f'python3 -c "{program}"; echo later')
     service.run(f"logger -t {APP} forged by another account; journalctl --sync")
-    done = play("logs", "--check", "--limit", name, "-e", "lines=40", "-e", "since=-10min")
+    settings = {"flask_uwsgi_log_lines": 40, "flask_uwsgi_log_since": "-10min"}
+    done = play("logs", "--check", "--limit", name, "-e", json.dumps(settings))
     assert done.returncode == 0, done.stdout
     assert set(re.findall(r"changed=(\d+)", done.stdout)) == {"0"}
     assert f"{name}: " in done.stdout
@@ -196,12 +198,12 @@ def test_the_logs_show_a_traceback_first_and_whole(play: Any, service: Any, name
 
 def test_the_logs_hold_systemd_s_word_on_the_units(play: Any, service: Any) -> None:
     with stopped(service):
-        done = play("logs", "-e", "lines=60")
+        done = play("logs", "-e", "flask_uwsgi_log_lines=60")
     assert done.returncode == 0, done.stdout
     assert f"[systemd] Stopped {service.unit}" in done.stdout
 
 
 def test_the_lines_are_the_last_ones_also_after_a_given_time(play: Any, service: Any) -> None:
     log(service, "for n in 1 2 3 4 5; do echo number $n; done")
-    done = play("logs", "-e", "lines=2", "-e", "since=-1h")
+    done = play("logs", "-e", "flask_uwsgi_log_lines=2", "-e", "flask_uwsgi_log_since=-1h")
     assert re.findall(r"\] number (\d)\n", done.stdout) == ["4", "5"], done.stdout

@@ -111,11 +111,11 @@ def test_a_removal_leaves_the_data_alone_and_a_deploy_brings_all_back(service: A
         assert service.run(ACCOUNT) == account
         said, changed = run("remove")
         assert f"{APP} was already removed; its data and its account stay" in said and changed == 0
-        said, changed = run("remove", "-e", "data=remove")
+        said, changed = run("remove", "-e", "flask_uwsgi_remove_data=true")
         assert changed == 1 and "stays:" not in said, said
         assert service.run(f"ls -d /var/*/{APP} 2>/dev/null || true") == ""
         assert service.host.run(ACCOUNT).stdout == ""
-        assert run("remove", "-e", "data=remove")[1] == 0
+        assert run("remove", "-e", "flask_uwsgi_remove_data=true")[1] == 0
     finally:
         run("deploy", "-e", f"mode={mode}")
     assert service.generation == generation

@@ -123,7 +123,7 @@ def test_new_dependencies(service: Any, deploy: Any, play: Any, application: Any
     ("name", "values"),
     [
         ("processes", {"flask_uwsgi_processes": 3}),
-        pytest.param("wait", {"flask_uwsgi_wait": 0.15}, marks=pytest.mark.full),
+        pytest.param("wait", {"flask_uwsgi_environment": {"APP_WAIT_SECONDS": 0.15}}, marks=pytest.mark.full),
         pytest.param("environment", {"flask_uwsgi_environment": {"APP_LOG_LEVEL": "WARNING"}}, marks=pytest.mark.full),
         pytest.param("unit content", {"flask_uwsgi_unit_overrides": {"OOMScoreAdjust": 10}}, marks=pytest.mark.full),
     ],

@@ -141,7 +141,7 @@ def rendered(settings: Settings, artifact: Artifact, choice: Choice) -> dict[str
         "ini": {key: [values.written(item) for item in _flat(value)] for key, value in settings.extra_ini.items()},
         "overrides": {key: [str(item) for item in _flat(value)] for key, value in settings.unit_overrides.items()},
     }
-    environment = {**dict.fromkeys(preflight.POOLS, 1), "APP_WAIT_SECONDS": settings.wait, **settings.environment}
+    environment = {**dict.fromkeys(preflight.POOLS, 1), **settings.environment}
     return {
         "environment": environment_file(environment),
         **{name: _render(template, context) for name, template in _TEMPLATES.items()},

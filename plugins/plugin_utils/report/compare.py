@@ -62,7 +62,7 @@ def problems(settings: Mapping[str, Any], hosts: Sequence[str]) -> list[str]:
     """
     found = []
     if len(hosts) != 1:
-        found.append(f"a comparison loads one host, and the play has {len(hosts)}: name it with -e target=HOST")
+        found.append(f"a comparison loads one host, and the play has {len(hosts)}: name it with --limit HOST")
     for name, low, high in (("rounds", 1, 100), ("requests_per_client", 1, 10**6), ("requests_max", 1, 10**7),
                             ("time_limit_s", 5, 3600), ("health_timeout_s", 1, 3600)):  # fmt: skip
         if not _whole(settings[name], low, high):

@@ -47,7 +47,6 @@ RANGES: dict[str, tuple[int, int]] = {
     "body_mb": (0, 10**6),
     "health_timeout": (1, 600),
     "health_status": (200, 599),
-    "wait": (0, 3600),
 }
 _BYTE = r"(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _ACCOUNT = r"[a-z_][a-z0-9_-]{0,31}"
@@ -257,7 +256,7 @@ def source_problems(s: dict[str, Any]) -> Iterator[str]:
         s: the role's variables without their prefix.
     """
     try:
-        source = parse(str(s["source"]))
+        source = parse(str(s["source"] or ""))
     except ArtifactError as error:
         yield str(error)
         return

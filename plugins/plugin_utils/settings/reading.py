@@ -31,7 +31,8 @@ def read(variables: Mapping[str, Any], template: Template) -> tuple[dict[str, An
     found: dict[str, Any] = {}
     problems: list[str] = []
     for name in OPTIONS:
-        value = variables[f"{PREFIX}{name}"]
+        # What has no default is a problem of its own, with what to set.
+        value = variables.get(f"{PREFIX}{name}", "")
         if name == "secrets":
             problems += _unknown_secrets(value, template)
         try:

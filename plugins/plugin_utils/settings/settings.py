@@ -75,7 +75,6 @@ class Settings:
     threads: int
     unit_overrides: dict[str, Any]
     user: str
-    wait: float
     worker_memory_mb: int
     wsgi_file: str
 

@@ -83,14 +83,19 @@ def parse(text: str) -> Source:
             (https://pip.pypa.io/en/stable/topics/vcs-support/), in which a ref is required here.
 
     Raises:
-        ArtifactError: it is no source, or a folder or file that does not exist.
+        ArtifactError: it is empty, it is no source, or a folder or file that does not exist.
     """
     from packaging.utils import canonicalize_name
 
+    if not text:
+        raise ArtifactError(
+            "flask_uwsgi_source is not set: set it to your application: a folder, a wheel or an sdist on the "
+            "controller, a package as NAME==VERSION, or a git repository as git+URL@REF"
+        )
     if text.startswith("git+"):
         return _git(text)
     path = local("flask_uwsgi_source", text)
-    if text and path.is_dir():
+    if path.is_dir():
         return Folder(path)
     if "://" in text or re.match(r"[\w.-]+@[\w.-]+:", text):
         raise ArtifactError(

@@ -22,6 +22,7 @@ pytestmark = [
 ]
 
 SMALL = {
+    "loadtest_data_file": str(ROOT / "app" / "data.txt"),
     "loadtest_check_service": False,
     "loadtest_article_requests": 60,
     "loadtest_article_concurrency": 20,
@@ -55,7 +56,7 @@ def verify(tmp_path: Path) -> Verify:
         inventory = tmp_path / "inventory.yml"
         here = {"ansible_connection": "local", "ansible_host": "127.0.0.1"}
         inventory.write_text(
-            yaml.safe_dump({"all": {"hosts": {name: {**here, **own} for name, own in hosts.items()}}}),
+            yaml.safe_dump({"flask": {"hosts": {name: {**here, **own} for name, own in hosts.items()}}}),
             encoding="utf-8",
         )
         reports = tmp_path / "reports"
@@ -193,10 +194,6 @@ def test_defaults_and_argument_specs_agree() -> None:
             assert option["default"] == defaults[name], name
 
 
-def test_the_role_brings_the_article_s_body() -> None:
-    assert (ROLE / "files" / "data.txt").read_bytes() == b'{"a": "1", "b": "2", "c": 200}'
-
-
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not here: apt install wrk")
 def test_wrk_is_judged_and_shown_as_ab_is(server: Server, verify: Verify) -> None:
     done = verify({"good": {"loadtest_port": server.port}}, loadtest_engine="wrk", loadtest_wrk_duration_s=1)
@@ -211,8 +208,8 @@ def test_wrk_is_judged_and_shown_as_ab_is(server: Server, verify: Verify) -> Non
 def test_load_hosts_share_a_run_and_their_raw_data_is_merged(server: Server, verify: Verify) -> None:
     done = verify(
         {"good": {"loadtest_port": server.port}, "load1": {}, "load2": {}},
-        "-e",
-        "target=good",
+        "--limit",
+        "good",
         loadtest_from=["load1", "load2"],
     )
     assert done.returncode == 0, done.output
@@ -239,8 +236,8 @@ def test_a_load_host_that_cannot_send_fails_the_run_in_words(server: Server, ver
     lost = {"ansible_connection": "ssh", "ansible_port": 1, "ansible_ssh_common_args": "-o ConnectTimeout=2"}
     done = verify(
         {"good": {"loadtest_port": server.port}, "load1": {}, "load2": lost},
-        "-e",
-        "target=good",
+        "--limit",
+        "good",
         loadtest_from=["load1", "load2"],
         loadtest_crowd=False,
     )

@@ -59,7 +59,7 @@ def test_what_is_wrong_is_told_with_the_remedy(settings: dict[str, Any], told: s
 @pytest.mark.parametrize("hosts", [[], ["app1", "app2"]])
 def test_a_comparison_is_of_one_host(hosts: list[str]) -> None:
     (problem,) = compare.problems(SETTINGS, hosts)
-    assert "name it with -e target=HOST" in problem
+    assert "name it with --limit HOST" in problem
 
 
 @pytest.mark.parametrize(

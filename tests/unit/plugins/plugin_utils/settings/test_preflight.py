@@ -117,8 +117,8 @@ def test_a_count_is_a_whole_number(s: dict[str, Any], name: str, value: Any) -> 
     one(value_problems({**s, name: value}), f"flask_uwsgi_{name}={value} ", "set it to a whole number from")
 
 
-def test_seconds_to_wait_may_be_a_fraction(s: dict[str, Any]) -> None:
-    assert list(value_problems({**s, "wait": "0.05"})) == []
+def test_seconds_of_the_canary_may_be_a_fraction(s: dict[str, Any]) -> None:
+    assert list(value_problems({**s, "canary_seconds": "0.05"})) == []
 
 
 @pytest.mark.parametrize(
@@ -241,6 +241,15 @@ def test_a_source_that_is_missing_is_the_only_problem_of_the_files(s: dict[str, 
         settings_problems({**s, "source": "/nonexistent", "requirements": "/nonexistent/requirements.txt"}),
         "flask_uwsgi_source=/nonexistent is not a directory",
         "set it to the folder that holds your application",
+    )
+
+
+@pytest.mark.parametrize("source", ["", None])
+def test_a_source_that_is_not_set_is_told(s: dict[str, Any], source: str | None) -> None:
+    one(
+        settings_problems({**s, "source": source}),
+        "flask_uwsgi_source is not set: set it to your application: a folder, a wheel or an sdist on the controller, a "
+        "package as NAME==VERSION, or a git repository as git+URL@REF",
     )
 
 

@@ -26,7 +26,7 @@ def test_a_folder_is_one_whatever_it_is_called(tmp_path: Path, monkeypatch: pyte
     assert parse("~/app") == Folder(tmp_path / "app")
 
 
-@pytest.mark.parametrize("text", ["/nonexistent", "~/nonexistent", "./nonexistent", ""])
+@pytest.mark.parametrize("text", ["/nonexistent", "~/nonexistent", "./nonexistent"])
 def test_a_folder_that_is_missing_is_told(text: str) -> None:
     told = problem(text)
     assert told.startswith(f"flask_uwsgi_source={text} is not a directory on the controller: set it to the folder")
