@@ -31,12 +31,13 @@ compare-clients: sandbox ## a gevent client against an asyncio client, in turns
 	@ansible-playbook deploy.yml -e mode=$(MODE)
 	@ansible-playbook playbooks/compare_clients.yml
 
-bench: setup ## the same application under several servers, and deploys to 1, 2, 4, 8 hosts (about half an hour)
+bench: setup ## the same application under several servers, and deploys to 1 to 1,000 hosts (about half an hour)
 	@mkdir -p reports/bench
 	@python3 -m sandbox up bench1:bookworm bench-build:bookworm:build --inventory reports/bench/sandbox.yml
 	@ansible-playbook --inventory reports/bench/sandbox.yml benchmarks/servers.yml
 	@python3 -m sandbox down bench1
 	@python -m benchmarks.deploys
+	-@python -m benchmarks.fleet
 	@python -m benchmarks.results
 
 test: setup tests-need ## everything: lint, unit tests, real hosts

@@ -56,6 +56,13 @@ and round trips (SSH commands) of all hosts. `first` begins with hosts that have
 `benchmarks/ten_tasks.yml`, ten ordinary tasks that change nothing, for scale. Each further host costs, from the line
 through the medians: {growth}.
 """
+FLEET = """
+## Many hosts
+
+`python -m benchmarks.fleet`: a deploy with nothing to do to hosts that answer at once, with what a real host answered
+(`benchmarks/fleet/answers.json`). This leaves the controller's own work, on two cores: seconds from start to end, CPU
+seconds of Ansible and all its processes, and peak memory of Ansible's main process and of all its processes.
+"""
 TARGETS = """
 ## Targets
 
@@ -192,6 +199,25 @@ def deploy_rows(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[di
     ]
 
 
+def fleet_rows(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Show each number of recorded hosts as texts by column.
+
+    Args:
+        runs: what benchmarks/fleet wrote.
+    """
+    return [
+        {
+            "hosts": f"{run['hosts']:,}",
+            "seconds": f"{run['seconds']:,.1f}",
+            "s/host": f"{run['seconds'] / run['hosts']:.3f}",
+            "CPU s/host": f"{run['cpu_s'] / run['hosts']:.3f}",
+            "main MB": f"{run['main_mb']:,.0f}",
+            "all MB": f"{run['tree_mb']:,.0f}",
+        }
+        for run in runs
+    ]
+
+
 def target_rows(document: Mapping[str, Any]) -> list[dict[str, str]]:
     """Show each target beside what was measured as texts by column."""
     comparison = json.loads(COMPARISON.read_text()) if COMPARISON.is_file() else {}
@@ -296,6 +322,7 @@ def main() -> None:
         "ideal": runs[0]["concurrency"] / 0.2,
         "servers": servers(runs),
         "deploys": deploys(deployed["runs"]),
+        "fleet": found("fleet.json")["runs"],
     }
     document["verdict"] = verdict(document["servers"], document["ideal"])
     commands = "\n".join(f"- {name}: `{one['command']}`" for name, one in document["servers"].items() if one["command"])
@@ -307,6 +334,7 @@ def main() -> None:
         + "\n" + markdown(server_rows(document["servers"])) + "\n" + " ".join(document["verdict"]) + "\n"
         + COMMANDS.format(commands=commands)
         + DEPLOYS.format(growth=each) + "\n" + markdown(deploy_rows(document["deploys"]))
+        + FLEET + "\n" + markdown(fleet_rows(document["fleet"]))
         + TARGETS + "\n" + markdown(target_rows(document))
     )  # fmt: skip
     (ROOT / "benchmarks" / "RESULTS.md").write_text(text)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 CROWD = 10_000
+# The numbers of recorded hosts; the last two are compared.
+FLEET = (10, 100, 1000)
+CORES = 2
 
 
 @dataclass(frozen=True)
@@ -27,16 +30,22 @@ class Target:
     least: bool = True
     unit: str = ""
 
+    @property
+    def met(self) -> bool | None:
+        """Whether it is met; None where it was not measured."""
+        if self.measured is None:
+            return None
+        return self.measured >= self.limit if self.least else self.measured <= self.limit
+
     def row(self) -> dict[str, str]:
         """Show it as texts by column."""
         if self.measured is None:
             return {"target": self.goal, "measured": "–", "met": "not measured"}
-        met = self.measured >= self.limit if self.least else self.measured <= self.limit
         digits = 0 if self.unit in ("", " %") else 2
         return {
             "target": self.goal,
             "measured": f"{self.measured:,.{digits}f}{self.unit}",
-            "met": "yes" if met else "no",
+            "met": "yes" if self.met else "no",
         }
 
 
@@ -82,6 +91,35 @@ def targets(results: Mapping[str, Any], comparison: Mapping[str, Any], peers: tu
         Target(
             "nothing to do, 4 hosts: at most 1.3 × the time of 1", 1.3,
             _ratio(four["seconds"]["median"] if four else None, seconds), least=False, unit=" ×",
+        ),
+        *fleet(results.get("fleet", [])),
+    ]  # fmt: skip
+
+
+def fleet(runs: Sequence[Mapping[str, Any]]) -> list[Target]:
+    """Return the goals for many hosts with nothing to do.
+
+    Args:
+        runs: what benchmarks/fleet measured; empty where it did not.
+    """
+    seconds = {run["hosts"]: run["seconds"] for run in runs}
+    _, many, most = FLEET
+    each = {hosts: _ratio(seconds.get(hosts), hosts) for hosts in (many, most)}
+    first, last = (pick(runs, key=lambda run: run["hosts"], default=None) for pick in (min, max))
+    further = last["hosts"] - first["hosts"] if first and last else 0
+    cpu = last["cpu_s"] - first["cpu_s"] if first and last else None
+    return [
+        Target(
+            f"nothing to do, {most:,} hosts: at most 1.3 × the time for each host of {many}", 1.3,
+            _ratio(each[most], each[many]), least=False, unit=" ×",
+        ),
+        Target(
+            f"nothing to do, {most:,} hosts: at most 180 s on {CORES} cores", 180, seconds.get(most), least=False,
+            unit=" s",
+        ),
+        Target(
+            "nothing to do: at most 0.1 s of the controller's CPU for each further host", 0.1, _ratio(cpu, further),
+            least=False, unit=" s",
         ),
     ]  # fmt: skip
 

@@ -1,0 +1,160 @@
+"""Measures deploys with nothing to do on 10, 100 and 1,000 recorded hosts: ``python -m benchmarks.fleet``.
+
+The hosts answer at once, from a recording (see ``benchmarks.fleet.record``). What the controller does is real:
+inventory, templates, plugins, a process for each task and host, the module's archive, results, output. SSH and the
+hosts' Python are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.fleet import recording, usage
+from benchmarks.results import REPORTS, ROOT, fleet_rows
+from benchmarks.targets import CORES, FLEET, fleet
+
+# Here, since benchmarks.results makes the collection known.
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.table import Table  # isort: skip
+
+HERE = Path(__file__).parent
+FOLDER = REPORTS / "fleet"
+
+
+def environment() -> dict[str, str]:
+    """Return variables with which Ansible reaches recorded hosts."""
+    return {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_CONNECTION_PLUGINS": str(HERE / "connection"),
+        "ANSIBLE_NOCOLOR": "1",
+        # For the connection plugin.
+        "PYTHONPATH": str(ROOT),
+        # Otherwise every process may compile the collection again.
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Hosts that answer from a recording.
+
+    Args:
+        folder: for the inventory, the output and the notes of the runs.
+        forks: how many hosts Ansible asks at the same time; 0 for what ansible.cfg says.
+    """
+
+    folder: Path
+    forks: int = 0
+
+    def inventory(self, hosts: int, values: Mapping[str, str]) -> dict[str, Any]:
+        """Return an inventory.
+
+        Args:
+            hosts: their number.
+            values: the generation that they serve.
+        """
+        first = ipaddress.IPv4Address("10.0.0.1")
+        return {
+            "flask": {
+                "hosts": {f"app{number:04}": {"ansible_host": str(first + number)} for number in range(1, hosts + 1)},
+                "vars": {
+                    "ansible_connection": "recorded",
+                    "recorded_answers": str(recording.ANSWERS),
+                    "recorded_calls": str(self.folder / "calls"),
+                    "recorded_values": dict(values),
+                    "flask_uwsgi_source": str(ROOT / "app"),
+                },
+            }
+        }
+
+    def play(self, playbook: Path, hosts: int, values: Mapping[str, str], *words: str) -> usage.Usage:
+        """Run a playbook on so many hosts, each of which must have been asked.
+
+        Args:
+            playbook: its file.
+            hosts: their number.
+            values: the generation that they serve.
+            words: further words of the command line.
+
+        Raises:
+            RuntimeError: it failed, or left a host out; with what it printed last.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        inventory, output, calls = (self.folder / name for name in ("hosts.json", "output", "calls"))
+        inventory.write_text(json.dumps(self.inventory(hosts, values), indent=2) + "\n")
+        calls.write_text("")
+        forks = ("--forks", str(self.forks)) if self.forks else ()
+        words = ("--inventory", str(inventory), *forks, "-e", "mode=gevent", *words)
+        command = ("ansible-playbook", str(playbook), *words)
+        status, used = usage.run(command, ROOT, environment(), output)
+        asked = Counter(calls.read_text().split())
+        if status or asked[recording.STATE] < hosts:
+            last = "\n".join(output.read_text(errors="replace").splitlines()[-30:])
+            raise RuntimeError(f"{' '.join(command)} ended with {status} and asked {dict(asked)}:\n{last}")
+        return used
+
+    def named(self) -> dict[str, str]:
+        """Return the generation that the controller would deploy, by the placeholders of a recording."""
+        file = self.folder / "named.json"
+        nothing = {"generation": "0" * 12, "digest": "0" * 64}
+        self.play(HERE / "name.yml", 1, nothing, "-e", f"fleet_named={file}")
+        found: dict[str, str] = json.loads(file.read_text())
+        return found
+
+    def measure(self, hosts: int, values: Mapping[str, str]) -> dict[str, Any]:
+        """Deploy to so many hosts and return what it cost.
+
+        Args:
+            hosts: their number.
+            values: the generation that they serve. If it is not the controller's, the deploy fails, since what it would
+                change is not recorded.
+        """
+        used = self.play(ROOT / "deploy.yml", hosts, values)
+        return {"hosts": hosts, **{name: round(value, 2) for name, value in asdict(used).items()}}
+
+
+def shown(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return rows of texts by column as a table for a terminal."""
+    columns = list(rows[0])
+    table = Table(columns, right=columns[1:])
+    texts = [list(row.values()) for row in rows]
+    sizes = table.sizes([columns, *texts])
+    return "\n".join((*table.head(sizes), *(table.line(row, sizes).rstrip() for row in texts)))
+
+
+def main() -> int:
+    """Measure, write what was found, and return 1 if a target is not met."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__.partition("\n")[0])
+    parser.add_argument("--hosts", nargs="+", type=int, default=FLEET, metavar="N", help="numbers of hosts")
+    parser.add_argument("--forks", type=int, default=0, metavar="N", help="as in ansible.cfg by default")
+    arguments = parser.parse_args()
+    # The targets are for so many cores, however many there are.
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    file = REPORTS / "fleet.json"
+    file.unlink(missing_ok=True)
+    fleet_of = Fleet(FOLDER, arguments.forks)
+    values = fleet_of.named()
+    runs = []
+    for hosts in arguments.hosts:
+        print(f"hosts: {hosts:,}", file=sys.stderr, flush=True)
+        runs.append(fleet_of.measure(hosts, values))
+    cores = len(os.sched_getaffinity(0))
+    document = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "cores": cores, "forks": arguments.forks}
+    file.write_text(json.dumps({**document, "runs": runs}, indent=2) + "\n")
+    goals = fleet(runs)
+    print(shown(fleet_rows(runs)), shown([goal.row() for goal in goals]), sep="\n\n")
+    return int(any(goal.met is False for goal in goals))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
