@@ -54,7 +54,7 @@ class ActionModule(AskingAction):
         self, host: str, settings: Settings, state: Mapping[str, Any], variables: Mapping[str, Any]
     ) -> plan.Plan:
         try:
-            request = requested(settings, state["host"]["platform"], variables, self._templar, self._loader)
+            request = requested(settings, state["host"]["platform"], variables, self._templar)
             artifact = planned(request)
         except ArtifactError as error:
             return plan.Plan(host, str(error).splitlines())

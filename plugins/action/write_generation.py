@@ -26,7 +26,7 @@ class ActionModule(AskingAction):
         plan = Plan.read(plain(self._task.args["plan"]))
         values, _ = read(variables, self._templar.template)
         settings = typed(values)
-        artifact = planned(requested(settings, plan.platform, variables, self._templar, self._loader))
+        artifact = planned(requested(settings, plan.platform, variables, self._templar))
         # Nothing is named here: what the plan has shown is what gets written, or nothing.
         files = generation.files(settings, artifact, choose(settings, plan.decision))
         return self.ask(

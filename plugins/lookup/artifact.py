@@ -108,7 +108,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact im
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.reading import plain
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.artifact import Request
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.dependencies import Unresolved
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.planning import planned, to_resolve
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.planning import looked_up, to_resolve
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]
@@ -119,7 +119,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         self.set_options(var_options=variables, direct=kwargs)
         request = Request(**plain({name: value for name, value in self.get_options().items() if name != "_terms"}))
         try:
-            return [asdict(planned(request))]
+            return [asdict(looked_up(request))]
         except ArtifactError as error:
             # For the role to tell: what a lookup raises reaches people wrapped in Ansible's own words.
             return [{"problem": str(error)}]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
 
 from ...module_utils.release.artifact import ArtifactError
 from ..settings.reading import plain
@@ -14,10 +15,12 @@ from ..settings.specs import ROLES
 from ..source.artifact import Request
 
 _ROLE = ROLES / "artifact"
+# When this is imported: Ansible does so once, before it forks a process for each host.
+_DEFAULTS: dict[str, Any] = DataLoader().load_from_file(str(_ROLE / "defaults" / "main.yml"), trusted_as_template=True)
 _LIMITS = ("artifact_build_timeout", "artifact_build_memory_mb", "artifact_build_disk_mb", "artifact_build_tasks")
 
 
-def requested(settings: Settings, platform: str, variables: Mapping[str, Any], templar: Any, loader: Any) -> Request:
+def requested(settings: Settings, platform: str, variables: Mapping[str, Any], templar: Any) -> Request:
     """Return what is asked of an artifact.
 
     Args:
@@ -25,17 +28,15 @@ def requested(settings: Settings, platform: str, variables: Mapping[str, Any], t
         platform: distribution, architecture and Python of the host.
         variables: the variables of a task; those of the role ``artifact`` may be among them.
         templar: Ansible's templar of the task.
-        loader: Ansible's loader, which reads the defaults of the role ``artifact``.
 
     Raises:
         ArtifactError: a variable of the role ``artifact`` cannot be evaluated.
     """
-    defaults = loader.load_from_file(str(_ROLE / "defaults" / "main.yml"), trusted_as_template=True)
-    known = templar.copy_with_new_env(available_variables={**defaults, **variables, "role_path": str(_ROLE)})
+    known = templar.copy_with_new_env(available_variables={**_DEFAULTS, **variables, "role_path": str(_ROLE)})
 
     def value(name: str) -> Any:
         try:
-            return plain(known.template(variables.get(name, defaults[name])))
+            return plain(known.template(variables.get(name, _DEFAULTS[name])))
         except AnsibleError as error:
             raise ArtifactError(f"{name} cannot be known: {' '.join(str(error).split())}. Correct it") from error
 

@@ -30,13 +30,13 @@ def once(cache: Path, key: str, work: Callable[[], str]) -> str:
         ArtifactError: the work raised it, now or earlier in this run.
     """
     run = controller.identity()
-    _forget(cache)
     answer = cache / f"once-{digest(key, run['home'], str(run['pid']), run['start'])}.json"
     with answer.open("a+") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         stream.seek(0)
         lines = stream.read().splitlines()
         if len(lines) < 2:
+            _forget(cache)
             # Before the work begins, so that a run that is killed leaves nothing that nobody may remove.
             stream.truncate(0)
             print(json.dumps(run), file=stream, flush=True)

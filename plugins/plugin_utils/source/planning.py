@@ -26,6 +26,8 @@ INSTALLED = "requirements.lock"
 def planned(request: Request) -> Artifact:
     """Return the artifact, the same in a whole run of Ansible even if the source changes meanwhile.
 
+    Whether its wheels are built is what it was when the run asked first; :func:`looked_up` looks again.
+
     Raises:
         ArtifactError: the input cannot become an artifact.
         Unresolved: the requirements have to be locked on a build host first.
@@ -33,12 +35,26 @@ def planned(request: Request) -> Artifact:
     cache = Path(request.cache)
     cache.mkdir(mode=0o755, parents=True, exist_ok=True)
     wanted = json.dumps(asdict(request), sort_keys=True)
-    found = Artifact(
-        **json.loads(once(cache, f"artifact {wanted}", lambda: json.dumps(asdict(_Planner(request).plan()))))
-    )
-    # Another host of the platform may have had it built since.
-    record = art.recorded(Path(found.wheelhouse["path"]), found.wheelhouse["digest"])
-    return replace(found, wheelhouse={**found.wheelhouse, "built": record is not None, **(record or {})})
+
+    def work() -> str:
+        return json.dumps(asdict(_with_wheels(_Planner(request).plan())))
+
+    return Artifact(**json.loads(once(cache, f"artifact {wanted}", work)))
+
+
+def looked_up(request: Request) -> Artifact:
+    """Return the same with its wheels if they have been built by now.
+
+    Raises:
+        ArtifactError: as :func:`planned`.
+        Unresolved: as :func:`planned`.
+    """
+    return _with_wheels(planned(request))
+
+
+def _with_wheels(artifact: Artifact) -> Artifact:
+    record = art.recorded(Path(artifact.wheelhouse["path"]), artifact.wheelhouse["digest"])
+    return replace(artifact, wheelhouse={**artifact.wheelhouse, "built": record is not None, **(record or {})})
 
 
 def to_resolve(request: Request, resolution: Resolution) -> dict[str, Any]:
