@@ -19,9 +19,9 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import argumen
 from tests.support import ROOT
 from tests.support.comparison import clients, made
 from tests.support.fake_host import FakeHost, TemporaryLayout
-from tests.support.load_target import Server
+from tests.support.load_target import server
 
-__all__ = ["clients", "made"]
+__all__ = ["clients", "made", "server"]
 
 
 @pytest.fixture
@@ -93,13 +93,6 @@ def umask() -> Iterator[None]:
     before = os.umask(0o022)
     yield
     os.umask(before)
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    """Serve on a free port of the loopback address."""
-    with Server() as running:
-        yield running
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ import yaml
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import controller
 
 from tests.support import ROOT
-from tests.witness import Witness
+from tests.support.witness import Witness
 
 APP = "aiops_flask"
 INVENTORY = os.environ["SANDBOX_INVENTORY"]

@@ -25,8 +25,8 @@ import requests
 
 from tests.support import ROOT
 from tests.support.playbook import Playbook
-from tests.witness import Report, Window, Witness
-from tests.witness.samples import Sample
+from tests.support.witness import Report, Window, Witness
+from tests.support.witness.samples import Sample
 
 APP = "aiops_flask"
 HOST = "mol-faults-1"

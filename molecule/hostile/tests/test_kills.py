@@ -20,7 +20,7 @@ import pytest
 
 from tests.support import ROOT
 from tests.support.playbook import Playbook
-from tests.witness import Witness
+from tests.support.witness import Witness
 
 APP = "aiops_flask"
 CLIENTS = 40

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.witness import Witness
+from tests.support.witness import Witness
 
 APP = "aiops_flask"
 # What they cost is measured with as many as in docs/OPERATIONS.md; otherwise other scenarios need the cores.

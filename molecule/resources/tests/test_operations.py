@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support import ROOT
-from tests.witness import Report, Witness
+from tests.support.witness import Report, Witness
 
 APP = "aiops_flask"
 # As many as docs/OPERATIONS.md tells of take both cores, and each operation half as long again.

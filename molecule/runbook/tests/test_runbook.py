@@ -25,9 +25,8 @@ import requests
 import yaml
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
 
-from tests.clone import clone, write
-from tests.support import ROOT, remote
-from tools import runbook
+from tests.support import ROOT, remote, runbook
+from tests.support.clone import clone, write
 
 APP = "aiops_flask"
 PAGE = runbook.parse((ROOT / runbook.PAGE).read_text())

@@ -19,7 +19,7 @@ import pytest
 import requests
 
 from tests.support import ROOT
-from tests.witness import Witness
+from tests.support.witness import Witness
 
 HERE = Path(__file__).parent
 APP = "aiops_flask"
