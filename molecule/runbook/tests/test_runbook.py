@@ -27,8 +27,8 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import 
 
 from tests.support import ROOT, remote, runbook
 from tests.support.clone import clone, write
+from tests.support.service import APP
 
-APP = "aiops_flask"
 PAGE = runbook.parse((ROOT / runbook.PAGE).read_text())
 INVENTORY = "inventory/production"
 SETTINGS = f"{INVENTORY}/group_vars/all.yml"
