@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support.service import Service
+from tests.support.service import Service, wait
 from tests.support.wire import Address, Answer, ask, ask_slowly, request
 
 
@@ -78,10 +77,7 @@ class Application(Service):
             what: its name, for the message if it never does.
             within: seconds.
         """
-        end = time.monotonic() + within
-        while not true():
-            assert time.monotonic() < end, f"not within {within} s: {what}"
-            time.sleep(0.1)
+        wait(true, what, within)
 
 
 Deploy = Callable[..., Application]

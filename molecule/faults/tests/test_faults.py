@@ -25,7 +25,7 @@ import requests
 
 from tests.support import ROOT
 from tests.support.playbook import Playbook, variables
-from tests.support.service import APP, UNNEEDED, Service, sample_application
+from tests.support.service import APP, UNNEEDED, Service, sample_application, wait
 from tests.support.witness import Report, Window, Witness
 from tests.support.witness.samples import Sample
 
@@ -47,15 +47,6 @@ in_threads = pytest.param("threads", marks=pytest.mark.full)
 both = pytest.mark.parametrize("served", ["gevent", in_threads], indirect=True)
 threads = pytest.mark.parametrize("served", [in_threads], indirect=True)
 pytestmark = pytest.mark.timeout(180)
-
-
-def wait(condition: Callable[[], Any], what: str, seconds: float = SOON_S) -> Any:
-    """Return what a condition returns once that is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
-        time.sleep(0.05)
-    return found
 
 
 def pause(seconds: float) -> None:
