@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from tests.support.playbook import Playbook
 from tests.support.service import APP, UNNEEDED, Service, sample_application
 from tests.support.witness import Witness
 
-CLIENTS = 40
 SEED = int(os.environ.get("FLASKOPS_SEED", "13"))
 KILLS = 20 if os.environ.get("FLASKOPS_FULL") else 8
 # On a busy machine as many as fit in this, one of each way at least.
@@ -142,13 +141,6 @@ class Host(Service):
 @pytest.fixture(scope="module")
 def site(host: Any, tmp_path_factory: pytest.TempPathFactory) -> Host:
     return Host(host, tmp_path_factory.mktemp("kills"))
-
-
-@pytest.fixture(scope="module")
-def witness(site: Host) -> Iterator[Witness]:
-    # Connections wait in the queue however long a restart takes on a busy machine.
-    with Witness(site.url, clients=CLIENTS, timeout_s=60) as witness:
-        yield witness
 
 
 def kill_module(site: Host, deploy: Playbook) -> str:
