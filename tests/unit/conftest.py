@@ -58,10 +58,11 @@ def call_module(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> Cal
         class Module:
             check_mode = check
 
-            def __init__(self, argument_spec: dict[str, Any], supports_check_mode: bool, **_: Any) -> None:
+            def __init__(self, argument_spec: dict[str, Any], supports_check_mode: bool, **conditions: Any) -> None:
                 assert supports_check_mode
-                # As Ansible does: names, types, choices, and what is required.
-                found = ArgumentSpecValidator(argument_spec).validate({"app_name": layout.app, **arguments})
+                # As Ansible does: names, types, choices, what is required, and what goes with what.
+                validator = ArgumentSpecValidator(argument_spec, **conditions)
+                found = validator.validate({"app_name": layout.app, **arguments})
                 assert not found.error_messages
                 self.params = found.validated_parameters
 
