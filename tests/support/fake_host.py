@@ -9,8 +9,9 @@ which calls, and a test of the scenario life holds it to that:
 - a service inherits, when it starts, the descriptor of every socket that it names (``Sockets=``) or that names it;
 - where nobody accepts, a connection starts the service that the socket names, also right after that one was stopped;
 - a service with ``Restart=always`` that cannot start is tried again for ever;
-- ``disable`` fails where there is neither a unit file nor a link; ``stop`` fails for a name that no unit file has;
 - in memory is what runs, has failed or waits to be started again, and what such a unit names, although it never ran;
+- ``disable`` fails where there is neither a unit file nor a link, ``stop`` for a name that no unit file has,
+  ``reset-failed`` for one that is not in memory; none of them fails for a pattern.
 """
 
 from __future__ import annotations
