@@ -19,7 +19,7 @@ import yaml
 
 from benchmarks.deploys import BUILD, REPORTS, ROOT, sandbox
 from tests.support.remote import root
-from tests.witness import Phase, Report, Witness
+from tests.support.witness import Phase, Report, Witness
 
 APP, HOST, PORT = "slow_import", "bench-loading", 8070
 IMPORT_S = 5

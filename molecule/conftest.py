@@ -6,64 +6,23 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support import ROOT
+from tests.support.playbook import PLAIN, inventories
+from tests.support.service import APP, Service
 
-APP = "aiops_flask"
-PORT = 8040
 
-
-@dataclass
-class Service:
-    """The deployed service as one sees it from its host and from outside."""
-
-    host: Any
-
-    @property
-    def url(self) -> str:
-        """Where the application answers."""
-        variables = self.host.ansible.get_variables()
-        return f"http://{variables['ansible_host']}:{PORT}"
-
-    def run(self, command: str, *arguments: str) -> str:
-        """Run a shell command on the host and return its output."""
-        return str(self.host.check_output(command, *arguments))
-
-    @property
-    def generation(self) -> str:
-        """The generation that `current` names."""
-        return self.run(f"readlink /opt/{APP}/current").rpartition("/")[2]
-
-    @property
-    def unit(self) -> str:
-        """The unit that serves."""
-        return f"{APP}@{self.generation}.service"
-
-    def show(self, unit: str, name: str) -> str:
-        """Return a property of a unit as systemd tells it."""
-        return self.run(f"systemctl show {unit} --property={name} --value")
+class Deployed(Service):
+    """The sample application, and what the product says of it."""
 
     @property
     def status(self) -> dict[str, Any]:
-        """What the product says of it; only for what nobody else knows, such as the order of the generations."""
+        """What nobody else knows, such as the order of the generations."""
         result = self.host.ansible("flaskops.uwsgi.status", f"app_name={APP}", check=False, become=True)
         document: dict[str, Any] = result["status"]
-        return document
-
-    @property
-    def stats(self) -> dict[str, Any]:
-        """What uWSGI's stats server says."""
-        reader = (
-            "import socket,sys;s=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1]);"
-            "sys.stdout.buffer.write(b''.join(iter(lambda:s.recv(65536),b'')))"
-        )
-        path = f"/run/{APP}/{self.generation}/{self.generation}.stats"
-        document: dict[str, Any] = json.loads(self.run(f'python3 -c "{reader}" {path}'))
         return document
 
 
@@ -78,9 +37,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def service(host: Any) -> Service:
+def service(host: Any) -> Deployed:
     """The service on the host under test."""
-    return Service(host)
+    return Deployed(host)
 
 
 @pytest.fixture(scope="session")
@@ -93,18 +52,16 @@ def mode() -> str:
 @pytest.fixture(scope="session")
 def play() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run a playbook of the product against the scenario's hosts, as an operator would."""
-    variables = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
 
     def run(playbook: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         path = playbook if playbook.endswith(".yml") else f"playbooks/{playbook}.yml"
-        inventories = ["--inventory", str(variables), "--inventory", os.environ["SANDBOX_INVENTORY"]]
         return subprocess.run(
-            ["ansible-playbook", *inventories, path, *arguments],
+            ["ansible-playbook", *inventories(), path, *arguments],
             cwd=ROOT,
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"},
+            env={**os.environ, **PLAIN},
         )
 
     return run

@@ -41,7 +41,10 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
         Stage("ruff", f"ruff check {PYTHON_FOLDERS}"),
         Stage("ruff format", f"ruff format --check {PYTHON_FOLDERS}"),
         Stage("mypy app", "env MYPYPATH=app mypy app"),
-        Stage("mypy sandbox, tools, tests", "mypy -p sandbox -p tools -p benchmarks -p tests.witness -p tests.real"),
+        Stage(
+            "mypy sandbox, tools, tests",
+            "mypy -p sandbox -p tools -p benchmarks -p tests.support",
+        ),
         # The longest come first. ansible-lint needs one core; the others share the second.
         (
             Stage("ansible-lint", "ansible-lint --offline --strict"),
@@ -72,7 +75,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
             Stage("molecule zoo", "molecule test --scenario-name zoo"),
             Stage("molecule secrets", "molecule test --scenario-name secrets"),
             Stage("playbooks on this machine", "pytest tests -m 'playbook or slow' --numprocesses 2"),
-            Stage("pages in a browser", "pytest tests/pages"),
+            Stage("pages in a browser", "pytest tests/integration/pages"),
         ),
     ),
     # Each mode on the other distribution, and what every scenario uses all the time.

@@ -18,7 +18,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from tests.clone import copy
+from tests.support.clone import copy
 
 ROOT = Path(__file__).resolve().parent.parent
 # They would download linters of their own; ruff and mypy check style and mistakes here.

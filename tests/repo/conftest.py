@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clone import copy
+from tests.support.clone import copy
 
 Ansible = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clone import copy
 from tests.support import ROOT
+from tests.support.clone import copy
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from types import ModuleType
 import pytest
 import yaml
 
-from tests.real.catalogue import APPLICATIONS, APPS, Application
 from tests.support import ROOT
+from tests.support.real.catalogue import APPLICATIONS, APPS, Application
 
 SPECS = ROOT / "roles" / "flask_uwsgi" / "meta" / "argument_specs.yml"
 

@@ -77,6 +77,26 @@ def test_every_entry_point_that_is_described_is_there(role: Path) -> None:
         assert (role / "tasks" / f"{name}.yml").is_file(), name
 
 
+def entry_points(node: Any) -> Iterator[tuple[str, str]]:
+    """Yield the role and the entry point of each use of a role of the collection, wherever it stands in a file."""
+    if isinstance(node, list):
+        for inner in node:
+            yield from entry_points(inner)
+    elif isinstance(node, dict):
+        collection, _, role = str(node.get("name", "")).rpartition(".")
+        if "tasks_from" in node and collection == "flaskops.uwsgi":
+            yield role, str(node["tasks_from"])
+        for inner in node.values():
+            yield from entry_points(inner)
+
+
+def test_every_entry_point_that_is_used_is_described() -> None:
+    files = [*ROOT.glob("playbooks/**/*.yml"), *ROOT.glob("roles/*/tasks/*.yml")]
+    used = {use for file in files for use in entry_points(load(file)) if "{{" not in use[1]}
+    assert ("flask_uwsgi", "status") in used
+    assert sorted(used - {(role.name, entry) for role in ROLES for entry in specs(role)}) == []
+
+
 @every_role
 def test_a_default_that_the_specs_repeat_is_the_real_one(role: Path) -> None:
     repeated = {name: spec["default"] for name, spec in options(role).items() if "default" in spec}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clone import copy
+from tests.support.clone import copy
 
 pytestmark = pytest.mark.slow
 MODULE = "plugins/modules/claim.py"

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from packaging.utils import canonicalize_name
 
-from tests.clone import tracked_files
 from tests.support import ROOT
+from tests.support.clone import tracked_files
 
 # In pieces, so that this file does not name them either.
 HOSTS = [

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.service import Service, wait
 from tests.support.wire import Address, Answer, ask, ask_slowly, request
 
 
-@dataclass(frozen=True)
-class Application:
-    """An application that serves on the host."""
+class Application(Service):
+    """An application that serves on the host.
 
-    host: Any
-    name: str
-    address: Address
-    mode: str
-    source: Path
-    # The role's variables that it was deployed with, beside its name, mode, source and port.
-    variables: Mapping[str, Any]
+    Args:
+        host: testinfra's host.
+        name: its name.
+        address: where it answers.
+        mode: its mode.
+        source: its source on the controller.
+        variables: the role's variables that it was deployed with beside these.
+    """
+
+    def __init__(
+        self, host: Any, name: str, address: Address, mode: str, source: Path, variables: Mapping[str, Any]
+    ) -> None:
+        super().__init__(host, name)
+        self.address = address
+        self.mode = mode
+        self.source = source
+        self.variables = variables
 
     @property
     def url(self) -> str:
@@ -53,35 +61,9 @@ class Application:
         """Ask for a path as it is."""
         return self.ask(request(*headers, line=f"GET {path} HTTP/1.1"))
 
-    def run(self, command: str) -> str:
-        """Run a shell command as root on the host, and return its output."""
-        return str(self.host.check_output(command))
-
     def journal(self, since: float) -> str:
         """Return what the application's units logged since a time of this machine's clock."""
         return self.run(f"journalctl --no-pager --unit '{self.name}@*' --since @{since:.6f}")
-
-    @property
-    def generation(self) -> str:
-        """The generation that `current` names."""
-        return self.run(f"readlink /opt/{self.name}/current").rpartition("/")[2]
-
-    @property
-    def unit(self) -> str:
-        """The unit that serves."""
-        return f"{self.name}@{self.generation}.service"
-
-    @property
-    def stats(self) -> dict[str, Any]:
-        """What uWSGI's stats server says."""
-        reader = (
-            "import socket,sys;s=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1]);"
-            "sys.stdout.buffer.write(b''.join(iter(lambda:s.recv(65536),b'')))"
-        )
-        generation = self.generation
-        path = f"/run/{self.name}/{generation}/{generation}.stats"
-        document: dict[str, Any] = json.loads(self.run(f'python3 -c "{reader}" {path}'))
-        return document
 
     def busy(self) -> int:
         """Return how many requests are in the hands of the application."""
@@ -95,10 +77,7 @@ class Application:
             what: its name, for the message if it never does.
             within: seconds.
         """
-        end = time.monotonic() + within
-        while not true():
-            assert time.monotonic() < end, f"not within {within} s: {what}"
-            time.sleep(0.1)
+        wait(true, what, within)
 
 
 Deploy = Callable[..., Application]

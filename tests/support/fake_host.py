@@ -1,31 +1,35 @@
 """A host that runs in memory: systemd, its journal, the kernel's sockets and uWSGI's health, as a swap sees them.
 
-It answers the command lines that ``module_utils.host.systemd`` runs, and keeps what a real systemd 252 was seen to do:
+It answers the command lines that ``module_utils.host.systemd`` runs, and does what systemd does. ``contract`` says in
+which calls, and a test of the scenario life holds it to that:
 
-- units are as they were at the last daemon-reload;
+- a unit in memory is as it was when it was loaded, or at the last daemon-reload; any other is read when it is needed;
 - a socket opens a descriptor of its own beside others of the same address, if all of them have ReusePort;
 - a socket refuses to start while the service that it names runs;
 - a service inherits, when it starts, the descriptor of every socket that it names (``Sockets=``) or that names it;
 - where nobody accepts, a connection starts the service that the socket names, also right after that one was stopped;
 - a service with ``Restart=always`` that cannot start is tried again for ever;
-- ``disable`` fails where there is neither a unit file nor a link; ``stop`` fails for a name that no unit file has;
-- ``list-units`` also lists units that others name, although they never ran.
+- in memory is what runs, has failed or waits to be started again, and what such a unit names, although it never ran;
+- ``disable`` fails where there is neither a unit file nor a link, ``stop`` for a name that no unit file has,
+  ``reset-failed`` for one that is not in memory; none of them fails for a pattern.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import hashlib
 import json
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import systemd
@@ -36,6 +40,11 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import gene
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import sockets, swap
 
 ADDRESS = "0.0.0.0:8040"
+# Two runs, as a reservation names them.
+US = {"who": "us@controller", "home": "controller", "pid": 6, "start": "1", "since": "now", "what": "deploy"}
+THEM = {"who": "them@controller", "home": "controller", "pid": 7, "start": "2", "since": "then", "what": "deploy"}
+# What makes a word of systemctl's a pattern.
+PATTERN = re.compile(r"[*?[]")
 # A systemd-creds that encrypts, and only decrypts under the same name, as long as it has a key.
 CREDS = """#!/bin/sh
 test -f "$0.key" || { echo "no key" >&2; exit 1; }
@@ -119,6 +128,29 @@ class Descriptor:
         self.address = address
 
 
+@dataclass
+class Record:
+    """What systemd knows of the last run of a unit in its memory.
+
+    Args:
+        result: systemd's word for how it ended.
+        code: SIGCHLD's code of the main process's end, 0 for none.
+        status: its exit status, or the signal that killed it.
+        restarts: how often systemd has started it by itself.
+        changed: whether its state has changed since it came into memory.
+    """
+
+    result: str = "success"
+    code: int = 0
+    status: int = 0
+    restarts: int = 0
+    changed: bool = False
+
+    def end(self, result: str = "success", code: int = 0, status: int = 0) -> None:
+        """Note how a run ended, or with nothing that one begins."""
+        self.result, self.code, self.status, self.changed = result, code, status, True
+
+
 class Clock:
     """Time that passes only while somebody sleeps."""
 
@@ -164,18 +196,23 @@ class FakeHost:
         self.respawned: dict[Path, int] = {}
         # What systemd holds open, by unit, and what each service inherited.
         self.open: dict[str, Descriptor] = {}
+        # Addresses that another program listens on and does not share.
+        self.taken: set[str] = set()
         self.inherited: dict[str, list[Descriptor]] = {}
         # Addresses on which a client connects after everything that happens, and when nobody was there to accept it.
         self.clients: set[str] = set()
         self.waited: list[str] = []
-        self._journal: list[tuple[str, str]] = [("other.service", "logged before")]
-        self._loaded: dict[Path, str] = {}
+        # By unit, process and text.
+        self._journal: list[tuple[str, int, str]] = [("other.service", 1, "logged before")]
+        # The settings of what systemd holds in memory, None where there is no unit file, and how its last run went.
+        self._loaded: dict[str, str | None] = {}
+        self._records: dict[str, Record] = {}
         self._pid = 1000
         monkeypatch.setattr(systemd, "_run", self._run)
         monkeypatch.setattr(swap, "await_health", self._await_health)
         monkeypatch.setattr(swap, "respawns", self._respawns)
         monkeypatch.setattr(swap, "time", self.clock)
-        monkeypatch.setattr(sockets, "listening", lambda address: bool(self.descriptors(address)))
+        monkeypatch.setattr(sockets, "listening", lambda address: bool(self.listeners(address)))
 
     # What a test asks.
 
@@ -192,6 +229,10 @@ class FakeHost:
         """Return the listening sockets of an address, whoever holds them."""
         held = [*self.open.values(), *(one for inherited in self.inherited.values() for one in inherited)]
         return {descriptor for descriptor in held if descriptor.address == address}
+
+    def listeners(self, address: str) -> int:
+        """Return how many sockets listen on an address, also those of another program."""
+        return len(self.descriptors(address)) + (address in self.taken)
 
     def answering(self, address: str = ADDRESS) -> set[str]:
         """Return the generations that accept connections on an address."""
@@ -241,11 +282,19 @@ class FakeHost:
 
     def crash(self, unit: str) -> None:
         """End a service as a kill -9 of its master would, and as if it could not be started again so far."""
-        self._end(unit)
-        if "Restart=always" in (self._loaded_text(unit) or ""):
-            self.crashing.add(unit)
-        else:
-            self.failed.add(unit)
+        self._killed(unit, "signal")
+        self._clear(unit)
+        (self.crashing if self._always(unit) else self.failed).add(unit)
+
+    def write(self, unit: str, line: str) -> None:
+        """Log a line of a unit's process."""
+        self._print(unit, self.active.get(unit, self._pid), {unit: [line]})
+
+    def meet(self, address: str) -> None:
+        """Connect to an address, as a client does."""
+        self.clients.add(address)
+        self._connect("a client came")
+        self.clients.discard(address)
 
     def lose_descriptor(self, address: str = ADDRESS) -> None:
         """Close a socket's descriptor behind systemd's back; the service that was started since is deaf."""
@@ -275,7 +324,7 @@ class FakeHost:
         try:
             output = {"journalctl": self._journalctl, "systemctl": self._systemctl}[command[0]](*command[1:])
         except RefusedError as error:
-            return subprocess.CompletedProcess(command, 1, "", str(error))
+            return subprocess.CompletedProcess(command, error.status, "", str(error))
         return subprocess.CompletedProcess(command, 0, output, "")
 
     def _journalctl(self, *arguments: str) -> str:
@@ -283,14 +332,19 @@ class FakeHost:
         options = {word.partition("=")[0]: word.partition("=")[2] for word in words if "=" in word}
         limit = int(options["--lines"])
         if "--show-cursor" in words:
-            return "".join(f"{text}\n" for _, text in self._journal[-limit:]) + f"-- cursor: {self._cursor()}\n"
+            return "".join(f"{text}\n" for *_, text in self._journal[-limit:]) + f"-- cursor: {self._cursor()}\n"
         assert (options["--output"], "--reverse" in words) == ("json", True)
         unit = words[words.index("--unit") + 1]
         self._note(f"journal of {unit}")
-        matching = [(at, text) for at, (by, text) in enumerate(self._journal) if by == unit][-limit:]
+        matching = [(at, pid, text) for at, (by, pid, text) in enumerate(self._journal) if by == unit][-limit:]
         records = (
-            {"__REALTIME_TIMESTAMP": str(at), "__CURSOR": f"s=1;i={at:x};b=1;m={at:x}", "MESSAGE": text}
-            for at, text in reversed(matching)
+            {
+                "__REALTIME_TIMESTAMP": str(at),
+                "__CURSOR": f"s=1;i={at:x};b=1;m={at:x}",
+                "_PID": str(pid),
+                "MESSAGE": text,
+            }
+            for at, pid, text in reversed(matching)
         )
         return "".join(f"{json.dumps(record)}\n" for record in records)
 
@@ -299,10 +353,12 @@ class FakeHost:
 
     def _systemctl(self, *arguments: str) -> str:
         verb, *words = (word for word in arguments if not word.startswith("--"))
+        # A test can have ended what ran.
+        self._collect()
         if verb == "show":
             known = self._properties(words[0])
             wanted = [word.removeprefix("--property=") for word in arguments if word.startswith("--property=")]
-            return "".join(f"{name}={known[name]}\n" for name in wanted)
+            return "".join(f"{name}={known[name]}\n" for name in wanted if name in known)
         if verb == "list-units":
             units = sorted(self._in_memory())
             return "".join(
@@ -324,26 +380,31 @@ class FakeHost:
             verbs[verb](*words)
         finally:
             self._connect(" ".join((verb, *words)))
+            self._collect()
         return ""
 
     def _properties(self, unit: str) -> dict[str, str]:
-        text = self._loaded_text(unit)
+        text = self._text(unit)
         installable = "[Install]" in (text or "")
         enabled = self._wants(unit).is_symlink()
-        alive = unit in self.active
-        return {
+        record = self._record(unit)
+        common = {
             "ActiveState": self._state(unit),
             "UnitFileState": "" if text is None else "enabled" if enabled else "disabled" if installable else "static",
+            "Result": record.result,
+            "StateChangeTimestamp": "Tue 2026-11-24 06:40:46 UTC" if record.changed else "",
+            "NeedDaemonReload": "yes" if text is not None and text != self._stored(unit) else "no",
+        }
+        if unit.endswith(".socket"):
+            return common
+        return common | {
             "MainPID": str(self.active.get(unit, 0)),
-            "NRestarts": "0",
-            "Result": "timeout" if unit in self.timed_out else "success",
-            "ExecMainCode": "0",
-            "ExecMainStatus": "0",
+            "NRestarts": str(record.restarts),
+            "ExecMainCode": str(record.code),
+            "ExecMainStatus": str(record.status),
             "TasksMax": "320",
             "MemoryMax": "infinity",
             "LimitNOFILE": "1024",
-            "StateChangeTimestamp": "Tue 2026-11-24 06:40:46 UTC" if alive else "",
-            "NeedDaemonReload": "yes" if text is not None and text != self._stored_text(unit) else "no",
         }
 
     def _state(self, unit: str) -> str:
@@ -352,11 +413,28 @@ class FakeHost:
         return "activating" if unit in self.crashing else "failed" if unit in self.failed else "inactive"
 
     def _in_memory(self) -> set[str]:
-        units = {*self.active, *self.failed, *self.crashing}
-        return units | {name for unit in units for name in (*self._named_sockets(unit), self._starts(unit)) if name}
+        found: set[str] = set()
+        named = {*self.active, *self.failed, *self.crashing}
+        while named:
+            found |= named
+            named = {
+                name for unit in named for name in (*self._named_sockets(unit), self._starts(unit)) if name
+            } - found
+        return found
+
+    def _collect(self) -> None:
+        """Load what has come into memory, and forget what nothing needs any more."""
+        units = self._in_memory()
+        self._loaded = {unit: self._text(unit) for unit in units}
+        self._records = {unit: record for unit, record in self._records.items() if unit in units}
+
+    def _record(self, unit: str) -> Record:
+        return self._records.setdefault(unit, Record())
 
     def _daemon_reload(self) -> None:
-        self._loaded = self._files()
+        self._loaded = {unit: self._stored(unit) for unit in self._loaded}
+        for unit in self._loaded:
+            self._record(unit).changed = True
 
     def _files(self) -> dict[Path, str]:
         folders = (self.layout.units, self.layout.volatile_units)
@@ -370,8 +448,8 @@ class FakeHost:
             self._start(unit)
 
     def _start(self, unit: str) -> None:
-        if self._loaded_text(unit) is None:
-            raise RefusedError(f"Failed to start {unit}: Unit {unit} not found.")
+        if self._text(unit) is None:
+            raise RefusedError(f"Failed to start {unit}: Unit {unit} not found.", 5)
         if unit in self.active:
             return
         self.failed.discard(unit)
@@ -382,40 +460,56 @@ class FakeHost:
 
     def _open(self, unit: str) -> None:
         address = self._instance(unit)
-        text = self._loaded_text(unit) or ""
+        text = self._text(unit) or ""
         assert "ListenStream=%i\n" in text, text
         starts = self._starts(unit)
-        if self._loaded_text(starts) is None:
-            raise RefusedError(f"{unit}: Socket service {starts} not loaded, refusing.")
+        if self._text(starts) is None:
+            self._deny(unit, f"Socket service {starts} not loaded, refusing.")
         if starts in self.active:
-            raise RefusedError(f"{unit}: Socket service {starts} already active, refusing.")
-        if unit in self.refused or (self.descriptors(address) and "ReusePort=yes" not in text):
+            self._deny(unit, f"Socket service {starts} already active, refusing.")
+        if address in self.taken or (self.descriptors(address) and "ReusePort=yes" not in text):
             self.failed.add(unit)
-            raise RefusedError(f"{unit}: Failed to create listening socket ({address}): Address already in use")
+            self._say(unit, f"{unit}: Failed to create listening socket ({address}): Address already in use")
+            self._say(unit, f"{unit}: Failed to listen on sockets: Address already in use")
+            self._record(unit).end("resources")
+            self._deny(unit, "Failed with result 'resources'.")
         self.active[unit] = 0
         self.open[unit] = Descriptor(address)
+        self._record(unit).end()
+        self._say(unit, f"Listening on {unit}.")
+
+    def _deny(self, socket: str, why: str) -> NoReturn:
+        self._say(socket, f"{socket}: {why}")
+        self._say(socket, f"Failed to listen on {socket}.")
+        raise RefusedError('Job failed. See "journalctl -xe" for details.')
 
     def _run_service(self, unit: str) -> None:
-        text = self._loaded_text(unit) or ""
         for socket in self._named_sockets(unit):
             # It only wants them: without, it starts deaf.
-            try:
+            with contextlib.suppress(RefusedError):
                 self._start(socket)
-            except RefusedError as error:
-                self._write(socket, str(error))
-        self._write(unit, f"Starting {unit}...")
-        for line in self.log.get(unit, []):
-            self._write(unit, line)
+        record = self._record(unit)
+        if unit in self.crashing:
+            record.restarts += 1
+            self._say(unit, f"{unit}: Scheduled restart job, restart counter is at {record.restarts}.")
+            self._say(unit, f"Stopped {unit}.")
+        self._say(unit, f"Starting {unit}...")
+        self._pid += 1
+        self._print(unit, self._pid, self.log)
         if unit in self.refused:
-            self._write(unit, f"{unit}: Main process exited, code=exited, status=22/n/a")
-            self._clean(unit)
-            (self.crashing if "Restart=always" in text else self.failed).add(unit)
+            record.end("exit-code", os.CLD_EXITED, 22)
+            self._say(unit, f"{unit}: Main process exited, code=exited, status=22/n/a")
+            self._say(unit, f"{unit}: Failed with result 'exit-code'.")
+            self._say(unit, f"Failed to start {unit}.")
+            self._clear(unit)
+            (self.crashing if self._always(unit) else self.failed).add(unit)
             raise RefusedError(
                 f"Job for {unit} failed because the control process exited with error code.\n"
                 f'See "systemctl status {unit}" and "journalctl -xeu {unit}" for details.\n'
             )
+        record.end()
+        self._say(unit, f"Started {unit}.")
         self.crashing.discard(unit)
-        self._pid += 1
         self.active[unit] = self._pid
         triggers = {*self._named_sockets(unit), *(socket for socket in self.open if self._starts(socket) == unit)}
         self.inherited[unit] = [self.open[socket] for socket in sorted(triggers) if socket in self.open]
@@ -431,9 +525,12 @@ class FakeHost:
                 self.layout.pidfile.unlink(missing_ok=True)
                 self.layout.pidfile.symlink_to(own.name)
 
+    def _always(self, unit: str) -> bool:
+        return "Restart=always" in (self._text(unit) or "")
+
     def _restart(self, unit: str) -> None:
-        if self._loaded_text(unit) is None:
-            raise RefusedError(f"Failed to restart {unit}: Unit {unit} not found.")
+        if self._text(unit) is None:
+            raise RefusedError(f"Failed to restart {unit}: Unit {unit} not found.", 5)
         self._end(unit)
         # No connection starts what has a job already.
         self._connect(f"restart {unit}, halfway", busy=unit)
@@ -443,23 +540,46 @@ class FakeHost:
 
     def _stop(self, *units: str) -> None:
         for name in units:
-            if not re.search(r"[*?[]", name) and name not in self._in_memory() and self._loaded_text(name) is None:
-                raise RefusedError(f"Failed to stop {name}: Unit {name} not loaded.")
+            if not PATTERN.search(name) and name not in self._in_memory() and self._text(name) is None:
+                raise RefusedError(f"Failed to stop {name}: Unit {name} not loaded.", 5)
         known = {*self.active, *self.crashing}
         for unit in [name for name in known if any(fnmatch.fnmatch(name, pattern) for pattern in units)]:
             self._end(unit)
 
     def _end(self, unit: str) -> None:
-        for line in self.farewell.get(unit, []) if unit in self.active else []:
-            self._write(unit, line)
+        if unit.endswith(".socket"):
+            self._record(unit).end()
+            self._say(unit, f"{unit}: Deactivated successfully.")
+            self._say(unit, f"Closed {unit}.")
+        elif unit in self.active:
+            self._say(unit, f"Stopping {unit}...")
+            self._print(unit, self.active[unit], self.farewell)
+            if unit in self.timed_out:
+                self._say(unit, f"{unit}: State 'stop-sigterm' timed out. Killing.")
+                self._say(unit, f"{unit}: Killing process {self.active[unit]} (uwsgi) with signal SIGKILL.")
+                self._killed(unit, "timeout")
+                self.failed.add(unit)
+            else:
+                self._record(unit).end(code=os.CLD_EXITED)
+                self._say(unit, f"{unit}: Deactivated successfully.")
+            self._say(unit, f"Stopped {unit}.")
+        elif unit in self.crashing:
+            self._say(unit, f"Stopped {unit}.")
+        self._clear(unit)
+
+    def _killed(self, unit: str, result: str) -> None:
+        self._record(unit).end(result, os.CLD_KILLED, signal.SIGKILL)
+        self._say(unit, f"{unit}: Main process exited, code=killed, status=9/KILL")
+        self._say(unit, f"{unit}: Failed with result '{result}'.")
+
+    def _clear(self, unit: str) -> None:
+        """Take away what belongs to a unit that runs."""
         self.active.pop(unit, None)
         self.crashing.discard(unit)
         self.inherited.pop(unit, None)
         self.open.pop(unit, None)
-        if not unit.endswith(".socket"):
-            self._clean(unit)
-
-    def _clean(self, unit: str) -> None:
+        if unit.endswith(".socket"):
+            return
         # RuntimeDirectoryPreserve=no.
         shutil.rmtree(self._runtime(unit), ignore_errors=True)
         # The unit's ExecStopPost.
@@ -469,6 +589,9 @@ class FakeHost:
                 self.layout.pidfile.unlink()
 
     def _reset_failed(self, *patterns: str) -> None:
+        for name in patterns:
+            if not PATTERN.search(name) and name not in self._in_memory():
+                raise RefusedError(f"Failed to reset failed state of unit {name}: Unit {name} not loaded.")
         self.failed = {unit for unit in self.failed if not any(fnmatch.fnmatch(unit, one) for one in patterns)}
 
     # Connections.
@@ -490,10 +613,9 @@ class FakeHost:
         if unit in self.active:
             return
         self._note(f"a connection starts {unit}")
-        try:
+        # What came of it is in the journal.
+        with contextlib.suppress(RefusedError):
             self._start(unit)
-        except RefusedError as error:
-            self._write(unit, str(error))
 
     # Unit files.
 
@@ -518,31 +640,32 @@ class FakeHost:
     def _unit_file(self, unit: str) -> Path:
         return self.layout.units / re.sub(r"@.*\.(service|socket)$", r"@.\1", unit)
 
-    def _sources(self, unit: str, there: Callable[[Path], bool]) -> Iterator[Path]:
+    def _sources(self, unit: str) -> Iterator[Path]:
         # The unit file of an instance's own name comes before the template's, wherever they are.
         own = self.layout.volatile_units / unit
-        yield own if there(own) else self._unit_file(unit)
+        yield own if own.is_file() else self._unit_file(unit)
         # Settings go by their names; those in /etc hide those of the same name in /run.
         for name in ("credentials", "generation", "listen", "trial"):
             folders = (self.layout.units, self.layout.volatile_units)
             paths = (folder / f"{unit}.d" / f"{name}.conf" for folder in folders)
-            yield from [path for path in paths if there(path)][:1]
+            yield from [path for path in paths if path.is_file()][:1]
 
-    def _loaded_text(self, unit: str) -> str | None:
-        paths = list(self._sources(unit, self._loaded.__contains__))
-        return "".join(self._loaded[path] for path in paths) if paths[0] in self._loaded else None
+    def _text(self, unit: str) -> str | None:
+        """Return a unit's settings as systemd has them, or would read them."""
+        return self._loaded[unit] if unit in self._loaded else self._stored(unit)
 
-    def _stored_text(self, unit: str) -> str:
-        return "".join(path.read_text() for path in self._sources(unit, Path.is_file) if path.is_file())
+    def _stored(self, unit: str) -> str | None:
+        paths = list(self._sources(unit))
+        return "".join(path.read_text() for path in paths) if paths[0].is_file() else None
 
     def _named_sockets(self, unit: str) -> list[str]:
-        return re.findall(r"^Sockets=(.*)$", self._loaded_text(unit) or "", re.M)
+        return re.findall(r"^Sockets=(.*)$", self._text(unit) or "", re.M)
 
     def _starts(self, unit: str) -> str:
         """Return the service that a socket starts; of what is no socket nothing."""
         if not unit.endswith(".socket"):
             return ""
-        named = re.findall(r"^Service=(.*)$", self._loaded_text(unit) or "", re.M)
+        named = re.findall(r"^Service=(.*)$", self._text(unit) or "", re.M)
         return str(named[-1]) if named else unit.replace(".socket", ".service")
 
     def _runtime(self, unit: str) -> Path:
@@ -559,8 +682,11 @@ class FakeHost:
     def _instance(self, unit: str) -> str:
         return unit.partition("@")[2].rpartition(".")[0]
 
-    def _write(self, unit: str, line: str) -> None:
-        self._journal.append((unit, line))
+    def _say(self, unit: str, line: str) -> None:
+        self._journal.append((unit, 1, line))
+
+    def _print(self, unit: str, pid: int, lines: Mapping[str, list[str]]) -> None:
+        self._journal += [(unit, pid, line) for line in lines.get(unit, [])]
 
     def _note(self, what: str) -> None:
         pidfile = self.layout.pidfile
@@ -574,7 +700,16 @@ class FakeHost:
 
 
 class RefusedError(Exception):
-    """systemd says no."""
+    """systemd says no.
+
+    Args:
+        complaint: what systemctl says.
+        status: its exit status.
+    """
+
+    def __init__(self, complaint: str, status: int = 1) -> None:
+        super().__init__(complaint)
+        self.status = status
 
 
 def unit_file(layout: Layout, name: str, restart: str, install: str = "") -> str:

@@ -12,7 +12,10 @@ import socket
 import struct
 import sys
 import threading
+from collections.abc import Iterator
 from types import TracebackType
+
+import pytest
 
 LOGIN = "/user_manage/user/login"
 
@@ -137,6 +140,13 @@ class Server:
         )
         await writer.drain()
         return keep
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """Serve on a free port of the loopback address."""
+    with Server() as running:
+        yield running
 
 
 def main() -> None:

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
 import subprocess
 import threading
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from tests.support import ROOT
+
+# Output to read, whatever the terminal.
+PLAIN = {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
+
+
+def inventories() -> list[str]:
+    """Return the words of a command line that name the scenario's variables and hosts."""
+    folder = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
+    return ["--inventory", str(folder), "--inventory", os.environ["SANDBOX_INVENTORY"]]
+
+
+def variables(**values: Any) -> list[str]:
+    """Return the words of a command line that set variables."""
+    return ["--extra-vars", json.dumps(values)]
 
 
 class Playbook:
@@ -25,12 +40,11 @@ class Playbook:
     host: ClassVar[str]
 
     def __init__(self, playbook: str, *arguments: str) -> None:
-        inventory = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
         self.lines: list[str] = []
         self.process = subprocess.Popen(
             [
                 *("ansible-playbook", f"playbooks/{playbook}.yml", f"--limit={self.host}"),
-                *("--inventory", str(inventory), "--inventory", os.environ["SANDBOX_INVENTORY"]),
+                *inventories(),
                 *arguments,
             ],
             cwd=ROOT,
@@ -39,8 +53,7 @@ class Playbook:
             text=True,
             env={
                 **os.environ,
-                "ANSIBLE_FORCE_COLOR": "0",
-                "ANSIBLE_NOCOLOR": "1",
+                **PLAIN,
                 # Otherwise a task is named when it has ended.
                 "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "1",
             },

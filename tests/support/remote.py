@@ -7,12 +7,13 @@ import subprocess
 from collections.abc import Mapping
 
 
-def as_root(host: Mapping[str, str], command: str) -> tuple[int, str]:
+def as_root(host: Mapping[str, str], command: str, data: bytes = b"") -> tuple[int, str]:
     """Run a command of bash on a host, as root.
 
     Args:
         host: the connection variables of the host, as the sandbox writes them into its inventory.
         command: the command.
+        data: its standard input.
 
     Returns:
         the exit status, and what was said on both streams.
@@ -20,14 +21,13 @@ def as_root(host: Mapping[str, str], command: str) -> tuple[int, str]:
     done = subprocess.run(
         ["ssh", *shlex.split(host["ansible_ssh_common_args"]), "-i", host["ansible_ssh_private_key_file"],
          f"{host['ansible_user']}@{host['ansible_host']}", f"sudo bash -c {shlex.quote(command)}"],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-        check=False,
+        input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
-    return done.returncode, done.stdout
+    return done.returncode, done.stdout.decode(errors="replace")
 
 
-def root(host: Mapping[str, str], command: str) -> str:
+def root(host: Mapping[str, str], command: str, data: bytes = b"") -> str:
     """Run a command as ``as_root`` does, which has to succeed, and return what it said."""
-    status, output = as_root(host, command)
+    status, output = as_root(host, command, data)
     assert status == 0, f"{host['ansible_host']}: {command}\n{output}"
     return output.strip()

@@ -19,8 +19,9 @@ from typing import Any
 import requests
 
 from tests.support import ROOT, listing
+from tests.support.playbook import PLAIN, inventories
+from tests.support.service import APP, Service, sample_application
 
-APP = "aiops_flask"
 HOST = "mol-hostile"
 # What makes a release of the sample application hostile.
 RELEASE = ROOT / "molecule" / "hostile" / "tests"
@@ -61,13 +62,12 @@ class Operation:
         return self
 
 
-class Site:
+class Site(Service):
     """The host under attack, its service, its operator and the attackers' accounts."""
 
     def __init__(self, host: Any, folder: Path) -> None:
-        self.host = host
+        super().__init__(host)
         self.folder = folder
-        self.url = f"http://{host.ansible.get_variables()['ansible_host']}:8040"
         self._numbers = itertools.count()
         self._attacks = itertools.count()
         self.source = self.release()
@@ -77,14 +77,12 @@ class Site:
     def release(self) -> str:
         """Return a new hostile release of the sample application."""
         number = next(self._numbers)
-        copy = self.folder / str(number) / "app"
-        shutil.copytree(ROOT / "app", copy, ignore=shutil.ignore_patterns("tests", "__pycache__"))
+        code = f"\nimport app_hostile\n\napp.register_blueprint(app_hostile.blueprint)\n# release {number}\n"
+        copy = sample_application(self.folder / str(number), code)
         for name in ("app_hostile.py", "app_ran.py"):
             shutil.copy(RELEASE / name, copy)
         # Whoever starts a Python that has the release on its path runs it.
         shutil.copy(RELEASE / "app_ran.py", copy / "sitecustomize.py")
-        with (copy / "run.py").open("a") as source:
-            source.write(f"\nimport app_hostile\n\napp.register_blueprint(app_hostile.blueprint)\n# release {number}\n")
         return str(copy)
 
     def operate(self, playbook: str, *arguments: str, within: float, **values: Any) -> Operation:
@@ -106,8 +104,7 @@ class Site:
             "flask_uwsgi_threads": 64,
         } | values
         command = ["ansible-playbook", f"playbooks/{playbook}.yml", "--extra-vars", json.dumps(chosen), *arguments]
-        inventory = str(Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent)
-        command += ["--inventory", inventory, "--inventory", os.environ["SANDBOX_INVENTORY"]]
+        command += inventories()
         began = time.monotonic()
         with subprocess.Popen(
             command,
@@ -116,7 +113,7 @@ class Site:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             errors="surrogateescape",
-            env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"},
+            env={**os.environ, **PLAIN},
             # A group of its own, to be killed whole.
             start_new_session=True,
         ) as process:
@@ -154,24 +151,6 @@ class Site:
         )
 
     # The host.
-
-    def run(self, command: str) -> str:
-        """Run a shell command as root, and return its output."""
-        return str(self.host.check_output(command))
-
-    @property
-    def generation(self) -> str:
-        """The generation that `current` names."""
-        return self.run(f"readlink /opt/{APP}/current").rpartition("/")[2]
-
-    def show(self, unit: str, name: str) -> str:
-        """Return a property of a unit as systemd tells it."""
-        return self.run(f"systemctl show '{unit}' --property={name} --value")
-
-    @property
-    def master(self) -> int:
-        """The process that systemd takes for the serving master."""
-        return int(self.show(f"{APP}@{self.generation}.service", "MainPID"))
 
     def serving(self) -> list[str]:
         """Return the units of the application that are not just at rest, its socket apart."""

@@ -19,9 +19,9 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import argumen
 from tests.support import ROOT
 from tests.support.comparison import clients, made
 from tests.support.fake_host import FakeHost, TemporaryLayout
-from tests.support.load_target import Server
+from tests.support.load_target import server
 
-__all__ = ["clients", "made"]
+__all__ = ["clients", "made", "server"]
 
 
 @pytest.fixture
@@ -58,10 +58,11 @@ def call_module(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> Cal
         class Module:
             check_mode = check
 
-            def __init__(self, argument_spec: dict[str, Any], supports_check_mode: bool, **_: Any) -> None:
+            def __init__(self, argument_spec: dict[str, Any], supports_check_mode: bool, **conditions: Any) -> None:
                 assert supports_check_mode
-                # As Ansible does: names, types, choices, and what is required.
-                found = ArgumentSpecValidator(argument_spec).validate({"app_name": layout.app, **arguments})
+                # As Ansible does: names, types, choices, what is required, and what goes with what.
+                validator = ArgumentSpecValidator(argument_spec, **conditions)
+                found = validator.validate({"app_name": layout.app, **arguments})
                 assert not found.error_messages
                 self.params = found.validated_parameters
 
@@ -93,13 +94,6 @@ def umask() -> Iterator[None]:
     before = os.umask(0o022)
     yield
     os.umask(before)
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    """Serve on a free port of the loopback address."""
-    with Server() as running:
-        yield running
 
 
 @pytest.fixture

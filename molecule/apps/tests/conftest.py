@@ -16,8 +16,8 @@ import pytest
 import requests
 import yaml
 
-from tests.clone import clone, write
 from tests.support import remote
+from tests.support.clone import clone, write
 
 APPS = Path(__file__).resolve().parents[1] / "apps"
 PRELUDE = "source .venv/bin/activate\nexport ANSIBLE_INVENTORY=inventory/mine"

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import ROOT
-from tools import runbook
+from tests.support import ROOT, runbook
 
 PAGE = runbook.parse((ROOT / "docs/OWN_APP.md").read_text())
 

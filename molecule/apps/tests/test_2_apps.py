@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.witness import Witness
+from tests.support.witness import Witness
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,19 +20,15 @@ import requests
 import yaml
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import controller
 
-from tests.support import ROOT
-from tests.witness import Witness
+from tests.support import service
+from tests.support.service import APP
+from tests.support.witness import Witness
 
-APP = "aiops_flask"
 INVENTORY = os.environ["SANDBOX_INVENTORY"]
 FIRST, SECOND = yaml.safe_load(Path(INVENTORY).read_text())["all"]["children"]["flask"]["hosts"]
 RESERVATION = f"/run/{APP}.deploy"
-# All that a deploy writes on a host, the units that are not just inactive, and the process that serves.
-TRACES = (
-    f"find /opt/{APP} -mindepth 1 -maxdepth 2; find /etc/systemd/system /run/{APP}* -path '*/{APP}*';"
-    f" systemctl list-units --plain --no-legend '{APP}*' | awk '{{print $1, $3}}';"
-    f" cat /run/{APP}/{APP}.pid; readlink /opt/{APP}/current"
-)
+# And the process that serves.
+TRACES = f"{service.TRACES}; cat /run/{APP}/{APP}.pid; readlink /opt/{APP}/current"
 CANARIES = f"journalctl --quiet --no-pager --unit '{APP}-canary@*' | wc -l"
 ELSEWHERE = {"what": "deploy", "who": "jane@elsewhere", "home": "elsewhere", "pid": 4711, "start": "1",
              "since": "2026-11-24T03:12:00Z"}  # fmt: skip
@@ -113,10 +108,8 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str]
     """Copy the sample application, add code to it, and return the arguments that deploy the copy."""
 
     def copy(name: str, code: str = "") -> list[str]:
-        folder = tmp_path_factory.mktemp(name) / "app"
-        shutil.copytree(ROOT / "app", folder, ignore=shutil.ignore_patterns("tests", "__pycache__"))
-        with (folder / "run.py").open("a") as source:
-            source.write(f"\n# {folder}\n{code}\n")
+        folder = tmp_path_factory.mktemp(name)
+        folder = service.sample_application(folder, f"\n# {folder}\n{code}\n")
         return ["-e", f"flask_uwsgi_source={folder}"]
 
     return copy

@@ -24,11 +24,11 @@ import pytest
 import requests
 
 from tests.support import ROOT
-from tests.support.playbook import Playbook
-from tests.witness import Report, Window, Witness
-from tests.witness.samples import Sample
+from tests.support.playbook import Playbook, variables
+from tests.support.service import APP, UNNEEDED, Service, sample_application, wait
+from tests.support.witness import Report, Window, Witness
+from tests.support.witness.samples import Sample
 
-APP = "aiops_flask"
 HOST = "mol-faults-1"
 # What they lose is measured with as many as in docs/OPERATIONS.md; otherwise other scenarios need the cores.
 CLIENTS = 100 if os.environ.get("FLASKOPS_FULL") else 40
@@ -47,26 +47,6 @@ in_threads = pytest.param("threads", marks=pytest.mark.full)
 both = pytest.mark.parametrize("served", ["gevent", in_threads], indirect=True)
 threads = pytest.mark.parametrize("served", [in_threads], indirect=True)
 pytestmark = pytest.mark.timeout(180)
-
-
-# Prints the process ids of the workers.
-STATS = (
-    "import json,socket,sys;s=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1]);"
-    "d=json.loads(b''.join(iter(lambda:s.recv(65536),b'')));print([w['pid'] for w in d['workers']])"
-)
-
-
-def variables(**values: Any) -> list[str]:
-    return ["-e", json.dumps(values)]
-
-
-def wait(condition: Callable[[], Any], what: str, seconds: float = SOON_S) -> Any:
-    """Return what a condition returns once that is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
-        time.sleep(0.05)
-    return found
 
 
 def pause(seconds: float) -> None:
@@ -114,13 +94,12 @@ class Scene:
         return max(self._mended, answered, *failed, self.since) - self.since
 
 
-class Site:
+class Site(Service):
     """The host, its service and its operator."""
 
     def __init__(self, host: Any, folder: Path) -> None:
-        self.host = host
+        super().__init__(host)
         self.folder = folder
-        self.url = f"http://{host.ansible.get_variables()['ansible_host']}:8040"
         self.mode = "gevent"
         self._copies = itertools.count()
         self.source = self.code()
@@ -130,11 +109,9 @@ class Site:
     def code(self) -> str:
         """Return a new release of the application."""
         number = next(self._copies)
-        copy = self.folder / str(number) / "app"
-        shutil.copytree(ROOT / "app", copy, ignore=shutil.ignore_patterns("tests", "__pycache__"))
+        code = f"\nimport faults\n\napp.register_blueprint(faults.blueprint)\n# release {number}\n"
+        copy = sample_application(self.folder / str(number), code)
         shutil.copy(Path(__file__).with_name("app_faults.py"), copy / "faults.py")
-        with (copy / "run.py").open("a") as source:
-            source.write(f"\nimport faults\n\napp.register_blueprint(faults.blueprint)\n# release {number}\n")
         return str(copy)
 
     def values(self, **values: Any) -> list[str]:
@@ -164,31 +141,13 @@ class Site:
 
     # The host.
 
-    def run(self, command: str) -> str:
-        return str(self.host.check_output(command))
-
-    @property
-    def generation(self) -> str:
-        return self.run(f"readlink /opt/{APP}/current").rpartition("/")[2]
-
-    @property
-    def unit(self) -> str:
-        return f"{APP}@{self.generation}.service"
-
-    def show(self, unit: str, name: str) -> str:
-        return self.run(f"systemctl show '{unit}' --property={name} --value")
-
-    @property
-    def master(self) -> int:
-        return int(self.show(self.unit, "MainPID"))
-
     def workers(self) -> list[int]:
         """Return the process ids of the workers, sorted; none while nobody tells."""
         try:
-            found = self.run(f'python3 -c "{STATS}" /run/{APP}/{self.generation}/{self.generation}.stats')
+            found = self.stats["workers"]
         except AssertionError:
             return []
-        return sorted(pid for pid in json.loads(found) if pid > 0)
+        return sorted(worker["pid"] for worker in found if worker["pid"] > 0)
 
     def replaced(self, pids: list[int], number: int = 4) -> bool:
         """Tell whether all workers are there, and none of these."""
@@ -232,8 +191,7 @@ class Site:
         return self.run(
             f"cd /opt/{APP};"
             " ls -d incoming */.*.partial */*/.*.partial */.*.wheels 2>/dev/null;"
-            " for name in generations/*; do test -f $name/manifest.json -a -f $name/.served || echo $name; done;"
-            " for name in releases/*; do readlink -f generations/*/release | grep -q /$name$ || echo $name; done;"
+            f"{UNNEEDED}"
             f" systemctl list-units --plain --no-legend '{APP}*' | awk '{{print $1, $3}}'"
             f"  | grep -vxE '{APP}@({self.generation}.service|0.0.0.0:8040.socket) active|system-{APP}.*.slice active';"
             " true"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import ROOT, listing
 from tests.support.site import APP, CANARY, SECRET, TOOLS, Site
-from tests.witness import Witness
+from tests.support.witness import Witness
 
 CLIENTS = 40
 

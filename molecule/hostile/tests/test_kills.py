@@ -8,11 +8,10 @@ import json
 import os
 import random
 import re
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,9 @@ import pytest
 
 from tests.support import ROOT
 from tests.support.playbook import Playbook
-from tests.witness import Witness
+from tests.support.service import APP, UNNEEDED, Service, sample_application
+from tests.support.witness import Witness
 
-APP = "aiops_flask"
-CLIENTS = 40
 SEED = int(os.environ.get("FLASKOPS_SEED", "13"))
 KILLS = 20 if os.environ.get("FLASKOPS_FULL") else 8
 # On a busy machine as many as fit in this, one of each way at least.
@@ -69,25 +67,20 @@ print("nothing")
 """
 
 
-class Host:
+class Host(Service):
     """The host, its service and its operator."""
 
     def __init__(self, host: Any, folder: Path) -> None:
-        self._host = host
+        super().__init__(host)
         self._folder = folder
         self._numbers = itertools.count()
-        self.name = str(host.backend.get_hostname())
-        self.url = f"http://{host.ansible.get_variables()['ansible_host']}:8040"
-        self.playbook = type("HostPlaybook", (Playbook,), {"host": self.name})
+        self.hostname = str(host.backend.get_hostname())
+        self.playbook = type("HostPlaybook", (Playbook,), {"host": self.hostname})
 
     def release(self) -> str:
         """Return a new release of the sample application."""
         number = next(self._numbers)
-        copy = self._folder / str(number) / "app"
-        shutil.copytree(ROOT / "app", copy, ignore=shutil.ignore_patterns("tests", "__pycache__"))
-        with (copy / "run.py").open("a") as source:
-            source.write(f"\n# release {number}\n")
-        return str(copy)
+        return str(sample_application(self._folder / str(number), f"\n# release {number}\n"))
 
     def deploy(self, source: str, mode: str, **more: Any) -> Playbook:
         """Begin to deploy a release."""
@@ -102,22 +95,13 @@ class Host:
         }
         return self.playbook("deploy", "-e", json.dumps(values))
 
-    def run(self, command: str) -> str:
-        """Run a shell command as root, and return its output."""
-        return str(self._host.check_output(command))
-
     def drift(self) -> list[str]:
         """Return what the status playbook reports."""
         folder = self._folder / "status"
         variables = json.dumps({"output": "json", "flask_uwsgi_status_dir": str(folder)})
         self.playbook("status", "-e", variables).succeeded()
-        found: list[str] = json.loads((folder / "status.json").read_text())[self.name]["drift"]
+        found: list[str] = json.loads((folder / "status.json").read_text())[self.hostname]["drift"]
         return found
-
-    @property
-    def generation(self) -> str:
-        """The generation that `current` names."""
-        return self.run(f"readlink /opt/{APP}/current").rpartition("/")[2]
 
     def reservation(self) -> str:
         """Return who has the application reserved; nobody after a boot."""
@@ -133,8 +117,7 @@ class Host:
         return self.run(
             f"cd /opt/{APP};"
             " ls -d incoming .*.partial */.*.partial */*/.*.partial */.*.wheels 2>/dev/null;"
-            " for name in generations/*; do test -f $name/manifest.json -a -f $name/.served || echo $name; done;"
-            " for name in releases/*; do readlink -f generations/*/release | grep -q /$name$ || echo $name; done;"
+            f"{UNNEEDED}"
             " for name in venvs/*; do test -f $name/.complete || echo $name; done;"
             f" ls -d /etc/systemd/system/{APP}-check@* /etc/systemd/system/{APP}-pre@* /etc/systemd/system/{APP}-post@*"
             f" /run/{APP}-canary /run/{APP}-relief /run/{APP}-check /run/{APP}-pre /run/{APP}-post 2>/dev/null;"
@@ -147,8 +130,7 @@ class Host:
         assert self.units() == [
             f"{APP}@{address} active" for address in ("0.0.0.0:8040.socket", f"{generation}.service")
         ]
-        master = self.run(f"systemctl show {APP}@{generation}.service --property=MainPID --value")
-        assert self.run(f"cat /run/{APP}/{APP}.pid") == master != "0"
+        assert self.run(f"cat /run/{APP}/{APP}.pid") == str(self.master) != "0"
         assert self.left_on_disk() == ""
         # Nobody has it reserved.
         assert self.reservation() == ""
@@ -158,13 +140,6 @@ class Host:
 @pytest.fixture(scope="module")
 def site(host: Any, tmp_path_factory: pytest.TempPathFactory) -> Host:
     return Host(host, tmp_path_factory.mktemp("kills"))
-
-
-@pytest.fixture(scope="module")
-def witness(site: Host) -> Iterator[Witness]:
-    # Connections wait in the queue however long a restart takes on a busy machine.
-    with Witness(site.url, clients=CLIENTS, timeout_s=60) as witness:
-        yield witness
 
 
 def kill_module(site: Host, deploy: Playbook) -> str:
@@ -181,7 +156,7 @@ def kill_controller(site: Host, deploy: Playbook) -> str:
 
 
 def kill_host(site: Host, deploy: Playbook) -> str:
-    subprocess.run([sys.executable, "-m", "sandbox", "reset", site.name], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "sandbox", "reset", site.hostname], cwd=ROOT, check=True, capture_output=True)
     # It would wait for an answer that nobody sends any more.
     deploy.kill()
     return "host"

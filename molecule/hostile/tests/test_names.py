@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-APP = "aiops_flask"
+from tests.support.service import APP
+
 PORT = 8041
 Play = Callable[..., "CompletedProcess[str]"]
 # What a login, a journal or Ansible itself leaves behind.

@@ -14,9 +14,9 @@ import pytest
 import requests
 
 from tests.support import ROOT
+from tests.support.service import APP
 
 pytestmark = pytest.mark.timeout(400)
-APP = "aiops_flask"
 # Healthy as a canary, sick where it serves, and its log is not UTF-8.
 SICK = """
 import os

@@ -5,7 +5,6 @@ What the application gets, and what it does not, is told by an application that 
 
 from __future__ import annotations
 
-import json
 import shutil
 import statistics
 import time
@@ -17,11 +16,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.service import APP, Service
 from tests.support.wire import Address, Answer, Crowd, ask, drip, request, take_slowly
 
 pytestmark = pytest.mark.timeout(400)
 
-APP = "aiops_flask"
 PORT = 8040
 # Seconds that a client may be late, and bytes that give it one more.
 TIMEOUT, RATE = 5, 1000
@@ -268,20 +267,7 @@ def test_a_client_that_takes_its_answer_too_slowly_is_cut(wire: Wire) -> None:
         assert len(fair.result().body) == size
         slow.result()
     # What the kernel holds still comes; the application's request has ended.
-    assert sum(core["in_request"] for worker in stats(wire)["workers"] for core in worker["cores"]) == 0
-
-
-def stats(wire: Wire) -> dict[str, Any]:
-    """Return what uWSGI's stats server says."""
-    reader = (
-        "import socket,sys;s=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1]);"
-        "sys.stdout.buffer.write(b''.join(iter(lambda:s.recv(65536),b'')))"
-    )
-    generation = wire.host.check_output(f"readlink /opt/{APP}/current").rpartition("/")[2]
-    document: dict[str, Any] = json.loads(
-        wire.host.check_output(f'python3 -c "{reader}" /run/{APP}/{generation}/{generation}.stats')
-    )
-    return document
+    assert sum(core["in_request"] for worker in Service(wire.host).stats["workers"] for core in worker["cores"]) == 0
 
 
 @pytest.mark.full

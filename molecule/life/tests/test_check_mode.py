@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support import ROOT
+from tests.support.service import APP, OTHER, sample_application
 
-APP = "aiops_flask"
 SECRET = "oh-so-secret-4711"
-OTHER = {"gevent": "threads", "threads": "gevent"}
 # Every file of the application and of its units with size, time and mode; the state of the units; the kernel's setting.
 TRACES = (
     f"find /opt/{APP} /run/{APP}* /etc/systemd/system /etc/sysctl.d -path '*__pycache__*' -prune"
@@ -73,8 +70,7 @@ def test_a_deploy_of_another_mode_and_address_tells_both_and_how_the_traffic_mov
 def test_a_deploy_of_new_code_tells_that_it_would_be_shipped(
     pretend: Any, service: Any, mode: str, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "app"
-    shutil.copytree(ROOT / "app", folder, ignore=shutil.ignore_patterns("tests", "__pycache__"))
+    folder = sample_application(tmp_path)
     (folder / "release.txt").write_text("new")
     said, changed = pretend("deploy", "-e", f"mode={mode}", "-e", f"flask_uwsgi_source={folder}")
     assert re.search(r"artifact [0-9a-f]{12}: to ship, wheels on the host", said)

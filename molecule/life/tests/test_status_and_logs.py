@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-APP = "aiops_flask"
+from tests.support.service import APP
+
 UNIT_FILE = f"/etc/systemd/system/{APP}@.service"
 
 

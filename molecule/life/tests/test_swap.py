@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 import requests
 
+from tests.support.service import APP
 from tools.round_trips import counted
-
-APP = "aiops_flask"
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import requests
 
-APP = "aiops_flask"
+from tests.support.service import APP
+
 # All that an application leaves on a host, but its data.
 LEFT = (
     f"find /opt /run /etc/systemd /etc/sysctl.d -name '*{APP}*' -not -path '/run/{APP}.deploy'"

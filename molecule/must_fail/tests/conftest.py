@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,11 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support import ROOT
+from tests.support import service
+from tests.support.service import APP
 
-APP = "aiops_flask"
-# All that a deploy writes on a host, the units that are not just inactive, and who has the application reserved.
-TRACES = (
-    f"find /opt/{APP} -mindepth 1 -maxdepth 2; find /etc/systemd/system /run/{APP}* -path '*/{APP}*';"
-    f" systemctl list-units --plain --no-legend '{APP}*' | awk '{{print $1, $3}}'; cat /run/{APP}.deploy"
-)
+# And who has the application reserved.
+TRACES = f"{service.TRACES}; cat /run/{APP}.deploy"
 
 
 @pytest.fixture
@@ -52,8 +48,7 @@ def application(tmp_path: Path) -> Callable[[Callable[[Path], object]], str]:
     """Return a function that copies the sample application, changes something in the copy and returns its path."""
 
     def changed(change: Callable[[Path], object]) -> str:
-        copy = tmp_path / "app"
-        shutil.copytree(ROOT / "app", copy, ignore=shutil.ignore_patterns("tests", "__pycache__"))
+        copy = service.sample_application(tmp_path)
         change(copy)
         return str(copy)
 

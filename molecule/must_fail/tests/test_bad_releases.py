@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.witness import Witness
+from tests.support.service import APP
+from tests.support.witness import Witness
 
-APP = "aiops_flask"
 # What they cost is measured with as many as in docs/OPERATIONS.md; otherwise other scenarios need the cores.
 CLIENTS = 100 if os.environ.get("FLASKOPS_FULL") else 20
 # The longest any of them may take to be refused; a third of it is usual.

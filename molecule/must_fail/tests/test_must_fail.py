@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.support import ROOT
+from tests.support.service import APP
 
-APP = "aiops_flask"
 BUILD_HOST = "mol-must-fail-build"
 INVENTORY = os.environ["SANDBOX_INVENTORY"]
 

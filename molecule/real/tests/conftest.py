@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.real.catalogue import APPLICATIONS, Application
-from tests.real.operator import Operator
 from tests.support import ROOT
+from tests.support.real.catalogue import APPLICATIONS, Application
+from tests.support.real.operator import Operator
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.real.catalogue import APPLICATIONS, APPS, Application, Missing
-from tests.real.operator import Operator
-from tests.real.visitor import Visitor
-from tests.witness import Witness
+from tests.support.real.catalogue import APPLICATIONS, APPS, Application, Missing
+from tests.support.real.operator import Operator
+from tests.support.real.visitor import Visitor
+from tests.support.witness import Witness
 
 # One application takes a deploy or five, and mlflow is 600 MB.
 pytestmark = pytest.mark.timeout(1800)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import ROOT
-from tests.witness import Report, Witness
+from tests.support.playbook import variables
+from tests.support.service import APP, OTHER, sample_application
+from tests.support.witness import Report, Witness
 
-APP = "aiops_flask"
 # As many as docs/OPERATIONS.md tells of take both cores, and each operation half as long again.
 CLIENTS = 200 if os.environ.get("FLASKOPS_FULL") else 80
 # The promise is held to the letter where it is measured for docs/OPERATIONS.md, which wants a quiet machine. Elsewhere
@@ -26,7 +24,6 @@ OLDER = """\
 itsdangerous==2.1.2 \\
     --hash=sha256:2c2349112351b88699d8d4b6b075022c0808887cb7ad10069318a8b0bc88db44
 """
-OTHER = {"gevent": "threads", "threads": "gevent"}
 
 pytestmark = pytest.mark.timeout(360)
 
@@ -81,20 +78,12 @@ def found(host: Any) -> str:
     return str(host.check_output(f"readlink /opt/{APP}/current").rpartition("/")[2])
 
 
-def variables(**values: Any) -> list[str]:
-    return ["-e", json.dumps(values)]
-
-
 @pytest.fixture(scope="module")
 def application(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Return a copy of the sample application whose code is new."""
 
     def copy(name: str) -> Path:
-        folder = tmp_path_factory.mktemp(name) / "app"
-        shutil.copytree(ROOT / "app", folder, ignore=shutil.ignore_patterns("tests", "__pycache__"))
-        with (folder / "run.py").open("a") as source:
-            source.write(f"\n# {name}\n")
-        return folder
+        return sample_application(tmp_path_factory.mktemp(name), f"\n# {name}\n")
 
     return copy
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import requests
 
-APP = "aiops_flask"
+from tests.support.service import APP
+
 LOGIN = "/user_manage/user/login"
 ARTICLE = {"a": "1", "b": "2", "c": 200}
 CORES = {"gevent": 3000, "threads": 224}

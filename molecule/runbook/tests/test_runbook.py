@@ -25,11 +25,10 @@ import requests
 import yaml
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
 
-from tests.clone import clone, write
-from tests.support import ROOT, remote
-from tools import runbook
+from tests.support import ROOT, remote, runbook
+from tests.support.clone import clone, write
+from tests.support.service import APP, wait
 
-APP = "aiops_flask"
 PAGE = runbook.parse((ROOT / runbook.PAGE).read_text())
 INVENTORY = "inventory/production"
 SETTINGS = f"{INVENTORY}/group_vars/all.yml"
@@ -208,7 +207,7 @@ class Site:
 
         for wanted in range(self.busy(host) + 1, self.busy(host) + workers + 1):
             threading.Thread(target=visit, daemon=True).start()
-            until(functools.partial(self._so_busy, host, wanted))
+            wait(functools.partial(self._so_busy, host, wanted), f"{host} is busy")
 
     def _so_busy(self, host: str, workers: int) -> bool:
         return self.busy(host) >= workers
@@ -234,14 +233,6 @@ class Site:
         self._meet(yaml.safe_load(Path(file).read_text())["all"]["children"])
         for host, variables in self.variables.items():
             self.write(f"{INVENTORY}/host_vars/{host}.yml", yaml.safe_dump(variables))
-
-
-def until(true: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait for something that takes a moment."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.1)
 
 
 # The faults of the night, each where the one before has left what it needs.
@@ -292,7 +283,8 @@ def _(site: Site) -> None:
 def _(site: Site) -> None:
     site.root(site.host, f"rm $(readlink -f /opt/{APP}/current/release)/settings.py")
     site.root(site.host, f"systemctl kill --signal=KILL '{APP}@*.service'")
-    until(lambda: "ModuleNotFoundError" in site.root(site.host, f"journalctl -u '{APP}@*' -n 50"))
+    journal = f"journalctl -u '{APP}@*' -n 50"
+    wait(lambda: "ModuleNotFoundError" in site.root(site.host, journal), "ModuleNotFoundError in the journal")
     # That release is lost.
     site.release()
 

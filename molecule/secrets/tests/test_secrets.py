@@ -19,10 +19,10 @@ import pytest
 import requests
 
 from tests.support import ROOT
-from tests.witness import Witness
+from tests.support.service import APP
+from tests.support.witness import Witness
 
 HERE = Path(__file__).parent
-APP = "aiops_flask"
 
 pytestmark = pytest.mark.timeout(300)
 

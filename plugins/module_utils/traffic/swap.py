@@ -312,7 +312,17 @@ class Swap:
             self._stop([starts])
         if self._activate(self.new, starts):
             systemd.systemctl("daemon-reload")
-        systemd.systemctl("start", unit)
+        end = systemd.cursor()
+        try:
+            systemd.systemctl("start", unit)
+        except systemd.SystemdError as error:
+            # systemctl says no more than that the journal has the reason.
+            taken = ", on which another program listens" if sockets.listening(self.address) else ""
+            problem = f"generation {self.new} ({self.manifest.mode}) does not serve: systemd cannot listen on"
+            log = [f"    {printable(line)}" for line in systemd.journal(unit, 10, end)] or [f"    {error}"]
+            raise SwapError(
+                "\n".join((f"{problem} {self.address}{taken}.", "systemd's last log lines:", *log))
+            ) from error
         self.opened = True
         return True
 

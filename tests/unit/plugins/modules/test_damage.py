@@ -24,10 +24,9 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import swap
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap, SwapError
 from ansible_collections.flaskops.uwsgi.plugins.modules import host_state, serving, status
 
-from tests.support.fake_host import FakeHost, TemporaryLayout, manifest, write_generation
+from tests.support.fake_host import US, FakeHost, TemporaryLayout, manifest, write_generation
 
 CallModule = Callable[..., dict[str, Any]]
-US = {"who": "us@controller", "home": "controller", "pid": 6, "start": "1", "since": "now", "what": "deploy"}
 DAMAGE = {
     "empty": b"",
     "zeros": bytes(4096),

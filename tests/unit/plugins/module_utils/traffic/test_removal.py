@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import accounts, marks, trees
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import accounts, marks, systemd, trees
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.accounts import Account, AccountError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.marks import Mark
@@ -14,13 +14,12 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import rese
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.removal import RemovalError, doomed, remove
 from ansible_collections.flaskops.uwsgi.plugins.modules import removal
 
-from tests.support.fake_host import ADDRESS, FakeHost, RefusedError, TemporaryLayout
+from tests.support.fake_host import ADDRESS, THEM, FakeHost, RefusedError, TemporaryLayout
 
 CallModule = Callable[..., dict[str, Any]]
 # No account has them on any machine.
 UID, GID = 54321, 54322
 SOCKET = f"shop@{ADDRESS}.socket"
-THEM = {"who": "them@controller", "home": "controller", "pid": 7, "start": "2", "since": "then", "what": "deploy"}
 
 # What begins like the application and is none of its.
 NEIGHBOURS = (
@@ -163,7 +162,7 @@ def test_nothing_of_the_application_is_left_and_its_neighbours_are(layout: Tempo
     assert set(NEIGHBOURS) <= left(layout)
     assert (deployed.active, deployed.failed, deployed._in_memory()) == ({}, set(), set())
     # systemd has forgotten the units.
-    assert deployed._loaded_text("shop@g1.service") is None
+    assert systemd.show("shop@g1.service", "UnitFileState") == {"UnitFileState": ""}
     assert paths(layout, data=False) == []
     remove(layout, data=True)
     assert not any(path.exists() for path in own)

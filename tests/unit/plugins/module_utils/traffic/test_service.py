@@ -477,17 +477,17 @@ def test_the_end_of_the_journal_is_the_last_cursor(monkeypatch: pytest.MonkeyPat
 
 def test_a_journal_without_a_cursor_is_read_from_its_end(host: FakeHost) -> None:
     for number in range(30):
-        host._write("shop@g1.service", str(number))
+        host.write("shop@g1.service", str(number))
     assert systemd.journal("shop@g1.service", 3) == ["27", "28", "29"]
 
 
 def test_a_journal_is_read_from_a_cursor_on_its_last_lines(host: FakeHost) -> None:
-    host._write("shop@g1.service", "before")
-    host._write("other.service", "noise")
+    host.write("shop@g1.service", "before")
+    host.write("other.service", "noise")
     end = systemd.cursor()
     for number in range(30):
-        host._write("shop@g1.service", str(number))
-    host._write("other.service", "noise")
+        host.write("shop@g1.service", str(number))
+    host.write("other.service", "noise")
     assert systemd.journal("shop@g1.service", 3, end) == ["27", "28", "29"]
     assert systemd.journal("shop@g1.service", 100, end) == [str(number) for number in range(30)]
     assert systemd.journal("shop@none.service", 100, end) == []

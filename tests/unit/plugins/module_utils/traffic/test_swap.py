@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import files, kinds
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import files, kinds, systemd
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.systemd import SystemdError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import service
@@ -243,7 +243,7 @@ def test_a_failing_start_restores_the_units_of_the_old_generation(
         )
     failing(layout, "new")
     assert host.unit_files() == before
-    assert host._loaded_text("shop@old.service") == host._stored_text("shop@old.service")
+    assert systemd.show("shop@old.service", "NeedDaemonReload") == {"NeedDaemonReload": "no"}
     assert host.answering() == {"old"}
     assert not [action for action in host.actions if action.startswith("stop shop@old")]
     assert (layout.current_generation(), host.pidfile_pid()) == ("old", host.active["shop@old.service"])
@@ -307,8 +307,8 @@ def test_without_a_known_cause_the_message_is_what_the_health_check_got(
 
 def test_what_was_logged_before_the_start_is_not_told(layout: TemporaryLayout, host: FakeHost) -> None:
     write_generation(layout, "new")
-    host._write("shop-canary@new.service", "ValueError: of last week")
-    host._write("other.service", "logged since")
+    host.write("shop-canary@new.service", "ValueError: of last week")
+    host.write("other.service", "logged since")
     host.refused.add("shop-canary@new.service")
     host.log["shop-canary@new.service"] = ["first", "second"]
     message = failing(layout, "new")
@@ -786,8 +786,7 @@ def test_a_socket_that_was_opened_again_is_closed_when_the_relief_fails(
     host.refused.add("shop-relief@same.service")
     with pytest.raises(SwapError):
         Swap(layout, "same").run()
-    host.clients.add(ADDRESS)
-    host.systemctl("reset-failed", "nothing")
+    host.meet(ADDRESS)
     # Otherwise every second connection would wait in a queue from which nobody accepts.
     assert host.waited == []
     assert host.answering() == {"same"}
@@ -912,15 +911,22 @@ def test_an_address_that_cannot_be_opened_leaves_the_old_one_served(layout: Temp
     host.serve("old")
     before = host.everything()
     write_generation(layout, "new", listen=OTHER)
-    host.refused.add(f"shop@{OTHER}.socket")
-    assert "Address already in use" in failing(layout, "new")
+    host.taken.add(OTHER)
+    assert failing(layout, "new").splitlines() == [
+        f"generation new (gevent) does not serve: systemd cannot listen on {OTHER}, on which another program listens.",
+        "systemd's last log lines:",
+        f"    shop@{OTHER}.socket: Failed to create listening socket ({OTHER}): Address already in use",
+        f"    shop@{OTHER}.socket: Failed to listen on sockets: Address already in use",
+        f"    shop@{OTHER}.socket: Failed with result 'resources'.",
+        f"    Failed to listen on shop@{OTHER}.socket.",
+    ]
     assert host.everything() == before
 
 
 def test_an_address_that_could_not_be_opened_is_forgotten(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("old")
     write_generation(layout, "new", listen=OTHER)
-    host.refused.add(f"shop@{OTHER}.socket")
+    host.taken.add(OTHER)
     failing(layout, "new")
     assert not host.failed
     assert Swap(layout, "old").run() is False

@@ -1,4 +1,4 @@
-"""The witness by hand: ``python -m tests.witness http://127.0.0.1:8040``, until Ctrl-C."""
+"""The witness by hand: ``python -m tests.support.witness http://127.0.0.1:8040``, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from typing import BinaryIO
 
 from yarl import URL
 
-from tests.witness.clients import Load, Request
-from tests.witness.report import Report, judge_all
-from tests.witness.samples import Reader, Writer
+from tests.support.witness.clients import Load, Request
+from tests.support.witness.report import Report, judge_all
+from tests.support.witness.samples import Reader, Writer
 
-ARTICLE = Path(__file__).parents[2] / "app" / "data.txt"
+ARTICLE = Path(__file__).parents[3] / "app" / "data.txt"
 LOGIN = "/user_manage/user/login"
 # Others who read the samples meanwhile see them this late at most.
 FLUSH_S = 0.2
@@ -57,14 +57,14 @@ def main() -> int:
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line; what is missing becomes the article's request."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.witness",
+        prog="python -m tests.support.witness",
         description="Keep clients sending requests, one after the other, until Ctrl-C, and tell what they saw. "
         "The status is 0 if every request was answered with success, 1 if not, 2 if it was called wrongly.",
     )
     parser.add_argument("url", type=_host, help="the host: http://HOST:PORT")
     parser.add_argument("--clients", type=_count, default=200, help="how many (default: 200)")
     parser.add_argument("--seconds", type=_seconds, help="end after this time, and not only at Ctrl-C")
-    parser.add_argument("--output", type=_file, help="the file to keep all samples in (see tests/witness/samples.py)")
+    parser.add_argument("--output", type=_file, help="the file to keep all samples in (see samples.py)")
     parser.add_argument("--timeout", type=_seconds, default=30.0, help="seconds for a request (default: 30)")
     parser.add_argument("--path", default=LOGIN, help=f"default: {LOGIN}")
     parser.add_argument("--method", type=str.upper, default="POST", help="default: POST")

@@ -1,54 +1,34 @@
-"""The modules whose work is done by other programs, as far as these can be replaced."""
+"""The module whose work other programs do: uWSGI and systemd, as far as these can be replaced."""
 
 import grp
 import json
 import os
 import stat
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import facts as host_module
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import credentials
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation, service, trial
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap
-from ansible_collections.flaskops.uwsgi.plugins.modules import (
-    claim,
-    commands,
-    generation,
-    host_state,
-    removal,
-    serving,
-    status,
-    swap,
-)
+from ansible_collections.flaskops.uwsgi.plugins.modules import generation
 
-from tests.support.fake_host import CREDS, FakeHost, RefusedError, TemporaryLayout, write_generation
+from tests.support.fake_host import CREDS, THEM, US, write_generation
 from tests.support.fake_host import manifest as whole_manifest
 
 RunModule = Callable[..., dict[str, Any]]
+
 PARTS = ("generations", "releases", "venvs")
+
 MANIFEST = json.dumps(whole_manifest("g1")) + "\n"
-
-
-US = {"who": "us@controller", "home": "controller", "pid": 6, "start": "1", "since": "now", "what": "deploy"}
-THEM = {"who": "them@controller", "home": "controller", "pid": 7, "start": "2", "since": "then", "what": "deploy"}
 
 
 def program(path: Path, script: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
-
-
-# The generation.
 
 
 # Starts a unit as systemd does, and keeps what it printed.
@@ -61,6 +41,7 @@ echo "$2: Main process exited, code=exited, status=1/FAILURE" >> "$0.journal"
 echo "Job for $2 failed." >&2
 exit 1
 """
+
 JOURNALCTL = """
 case "$*" in
     *--show-cursor*) echo "-- cursor: s=1;i=1;b=1;m=0" ;;
@@ -335,293 +316,6 @@ def test_another_generation_of_the_same_short_id_is_never_taken_for_this_one(
         assert written == "[uwsgi]\n"
 
 
-# What a host holds.
-
-
-def test_the_application_s_own_socket_is_no_stranger(
-    layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(host_module, "port_holders", lambda bind, port: [{"pid": 1, "name": f"who has {bind}:{port}"}])
-    others = [{"pid": 1, "name": "who has 0.0.0.0:8040"}]
-    assert host_state.strangers(layout, "0.0.0.0", 8040) == others
-    host.serve("g1")
-    assert host_state.strangers(layout, "0.0.0.0", 8040) == []
-    assert host_state.strangers(layout, "0.0.0.0", 804) != []
-    assert host_state.strangers(layout, "0.0.0.0", 40) != []
-    # Another address of the same port may be opened beside it.
-    assert host_state.strangers(layout, "127.0.0.1", 8040) == []
-    host.systemctl("stop", "shop@g1.service", "shop@0.0.0.0:8040.socket")
-    assert host_state.strangers(layout, "0.0.0.0", 8040) == others
-
-
-def test_only_what_is_whole_counts_as_there(layout: TemporaryLayout) -> None:
-    for name in ("b", "a", ".c.partial"):
-        (layout.venvs / name).mkdir()
-    (layout.venvs / "a" / ".complete").touch()
-    assert host_state.names(layout.venvs) == ["a", "b"]
-    assert host_state.names(layout.venvs, ".complete") == ["a"]
-    assert host_state.names(layout.root / "none") == []
-
-
-def test_a_host_that_was_never_deployed_to_is_described(run_module: RunModule, tmp_path: Path) -> None:
-    result = run_module("host_state", app_name="shop", base_dir=str(tmp_path), port=1, user="root", group="nogroup-x")
-    app = result["app"]
-    assert not result["changed"]
-    assert (app["current"], app["kept"], app["releases"], app["venvs"]) == (None, [], {}, {})
-    assert (app["accounts"]["user"]["uid"], app["accounts"]["group"], app["owner"]) == (0, None, None)
-    assert "group nogroup-x is missing" in app["missing"]
-    assert result["host"]["platform"].startswith(result["host"]["distribution"])
-
-
-def test_what_was_deployed_is_described(run_module: RunModule, layout: TemporaryLayout) -> None:
-    write_generation(layout, "g1", mode="threads")
-    gen.mark_served(layout, "g1")
-    layout.current.symlink_to("generations/g1")
-    for folder in (layout.releases / "r1", layout.venvs / "v1"):
-        (folder / ".complete").write_text(f"{folder.name}-digest\n")
-    (layout.venvs / "half-made").mkdir()
-    result = run_module("host_state", app_name="shop", base_dir=str(layout.base), port=1, user="root", group="root")
-    app = result["app"]
-    assert (app["current"], app["mode"], app["kept"]) == ("g1", "threads", ["g1"])
-    assert (app["releases"], app["venvs"]) == ({"r1": "r1-digest"}, {"v1": "v1-digest"})
-    assert app["owner"] == {"base": str(layout.base), "user": None, "group": None}
-    assert app["accounts"]["group"] == {"name": "root", "gid": 0}
-
-
-@pytest.mark.parametrize("before", [None, "g1"])
-def test_a_swap_in_check_mode_says_what_would_serve(
-    run_module: RunModule, layout: TemporaryLayout, before: str | None
-) -> None:
-    if before:
-        layout.current.symlink_to(f"generations/{before}")
-    result = run_module("swap", check=True, app_name="shop", base_dir=str(layout.base), generation="g2")
-    assert result["changed"] and result["before"] == before
-    assert result["diff"] == {"before": f"{before}\n", "after": "g2\n"}
-
-
-def test_a_swap_to_what_is_not_there_says_that_nothing_serves(call_module: RunModule) -> None:
-    result = call_module(swap, generation="g2")
-    assert result["failed"]
-    assert result["msg"] == (
-        "generation g2 is not on this host; kept are: none\nNothing served before, nothing serves now."
-    )
-
-
-def test_a_swap_tells_what_served_before_and_how_long_each_step_took(
-    call_module: RunModule, layout: TemporaryLayout, host: FakeHost
-) -> None:
-    host.serve("g1")
-    write_generation(layout, "g2")
-    result = call_module(swap, generation="g2", how="rollback")
-    assert (result["failed"], result["changed"], result["before"]) == (False, True, "g1")
-    assert list(result["steps"]) == ["canary", "start", "stop_old"]
-    assert gen.history(layout)[0].how == "rollback"
-    again = call_module(swap, generation="g2")
-    assert (again["changed"], again["before"], again["steps"]) == (False, "g2", {})
-    restarted = call_module(swap, generation="g2", restart=True)
-    assert (restarted["changed"], list(restarted["steps"])) == (True, ["restart", "stop_old"])
-
-
-def test_a_swap_that_fails_says_what_serves(call_module: RunModule, layout: TemporaryLayout, host: FakeHost) -> None:
-    host.serve("g1")
-    write_generation(layout, "g2")
-    host.refused.add("shop@g2.service")
-    result = call_module(swap, generation="g2", canary=False)
-    assert result["failed"]
-    assert result["msg"].endswith("\nGeneration g1 serves.")
-
-
-def test_a_swap_is_refused_while_another_run_has_reserved_the_application(
-    call_module: RunModule, layout: TemporaryLayout, host: FakeHost
-) -> None:
-    host.serve("g1")
-    write_generation(layout, "g2")
-    before = host.everything()
-    reservation.reserve(layout, THEM)
-    for arguments in ({}, {"run": US}, {"run": US, "replace": {}}):
-        result = call_module(swap, generation="g2", **arguments)
-        assert result["failed"]
-        assert "deploy by them@controller, pid 7, since then" in result["msg"]
-    assert host.everything() == before
-    assert host.actions == []
-    assert call_module(swap, generation="g2", run=US, replace=THEM)["changed"]
-    # Replaced for once: the reservation itself is the module reservation's.
-    assert reservation.owner(layout) == THEM
-    assert call_module(swap, generation="g1", run=THEM)["changed"]
-
-
-@pytest.mark.parametrize(
-    ("module", "arguments"),
-    [
-        (claim, {"user": "shop", "group": "shop"}),
-        (commands, {"generation": "g1", "when": "pre"}),
-        (removal, {}),
-        (serving, {"state": "restarted"}),
-        (swap, {"generation": "g2"}),
-    ],
-)
-def test_every_module_that_must_hold_the_reservation_is_refused_without_it(
-    call_module: RunModule, layout: TemporaryLayout, host: FakeHost, module: ModuleType, arguments: dict[str, Any]
-) -> None:
-    host.serve("g1")
-    write_generation(layout, "g2")
-    before = host.everything()
-    result = call_module(module, run=US, reserved=True, **arguments)
-    assert result["failed"] and "shop is no longer reserved for this run on this host" in result["msg"]
-    assert host.everything() == before and host.actions == []
-
-
-def test_what_serves_is_read_when_nobody_else_can_change_it(
-    call_module: RunModule, layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    host.serve("old")
-    write_generation(layout, "new")
-    exclusive = reservation.exclusive
-
-    @contextmanager
-    def wait(*arguments: Any) -> Iterator[None]:
-        host.serve("quicker")
-        # It took away what had not served.
-        write_generation(layout, "new")
-        with exclusive(*arguments):
-            yield
-
-    monkeypatch.setattr(swap.reservation, "exclusive", wait)
-    host.refused.add("shop-canary@new.service")
-    result = call_module(swap, generation="new")
-    assert result["msg"].endswith("\nGeneration quicker serves.")
-    assert host.running() == {"quicker"}
-    assert service.drift(layout) == []
-    host.refused.clear()
-    write_generation(layout, "new")
-    assert call_module(swap, generation="new")["before"] == "quicker"
-
-
-# Start, stop, restart.
-
-
-@pytest.mark.parametrize("state", ["started", "stopped", "restarted"])
-def test_what_was_never_deployed_can_be_neither_started_nor_stopped(
-    call_module: RunModule, layout: TemporaryLayout, host: FakeHost, state: str
-) -> None:
-    for check in (True, False):
-        result = call_module(serving, check=check, state=state)
-        assert result["failed"]
-        assert result["msg"] == f"shop is not deployed below {layout.base} on this host: deploy it first"
-    assert host.actions == []
-
-
-@pytest.mark.parametrize(
-    ("state", "serves", "changes"),
-    [
-        ("started", True, False),
-        ("started", False, True),
-        ("stopped", True, True),
-        ("stopped", False, False),
-        ("restarted", True, True),
-        ("restarted", False, True),
-    ],
-)
-def test_in_check_mode_it_is_told_what_would_change_and_nothing_does(
-    call_module: RunModule, layout: TemporaryLayout, host: FakeHost, state: str, serves: bool, changes: bool
-) -> None:
-    host.serve("g1")
-    if not serves:
-        host.systemctl("stop", "shop@0.0.0.0:8040.socket", "shop@g1.service")
-    host.events.clear()
-    before = host.everything()
-    result = call_module(serving, check=True, state=state)
-    assert result == {"failed": False, "changed": changes, "generation": "g1", "steps": {}, "toll": {}}
-    assert host.everything() == before
-    assert host.actions == []
-    assert not layout.lock.exists()
-    assert call_module(serving, state=state)["changed"] is changes
-
-
-def test_what_was_stopped_is_started_again(call_module: RunModule, layout: TemporaryLayout, host: FakeHost) -> None:
-    host.serve("g1")
-    unhurt = {"requests": 0, "workers": 0, "seconds": 0}
-    stopped = {"failed": False, "changed": True, "generation": "g1", "steps": {}, "toll": unhurt}
-    assert call_module(serving, state="stopped") == stopped
-    assert (host.active, host.pidfile_pid()) == ({}, None)
-    assert not call_module(serving, state="stopped")["changed"]
-    result = call_module(serving, state="started")
-    assert (result["changed"], list(result["steps"])) == (True, ["canary", "start"])
-    assert service.drift(layout) == []
-    assert not call_module(serving, state="started")["changed"]
-
-
-@pytest.mark.parametrize(("state", "answers"), [("stopped", set()), ("started", {"g1"}), ("restarted", {"g1"})])
-def test_what_was_left_of_a_trial_is_neither_kept_nor_started_again(
-    call_module: RunModule, layout: TemporaryLayout, host: FakeHost, state: str, answers: set[str]
-) -> None:
-    write_generation(layout, "g1")
-    Swap(layout, "g1").run()
-    trial.begin(layout, THEM, 60)
-    write_generation(layout, "tried")
-    Swap(layout, "tried", trial=True).run()
-    result = call_module(serving, state=state, run=THEM)
-    assert (result["changed"], result["generation"]) == (True, "g1")
-    assert host.answering() == answers
-    assert trial.watch(layout, THEM) is False
-    assert host.answering() == answers
-    assert [path.name for path in layout.generations.iterdir()] == ["g1"]
-
-
-def test_a_restart_replaces_the_processes(call_module: RunModule, layout: TemporaryLayout, host: FakeHost) -> None:
-    host.serve("g1")
-    before = host.pidfile_pid()
-    result = call_module(serving, state="restarted")
-    assert (result["changed"], list(result["steps"])) == (True, ["restart", "stop_old"])
-    assert host.pidfile_pid() != before
-    assert service.drift(layout) == []
-
-
-@pytest.mark.parametrize("state", ["started", "stopped", "restarted"])
-def test_nobody_starts_or_stops_what_another_has_reserved(
-    call_module: RunModule, layout: TemporaryLayout, host: FakeHost, state: str
-) -> None:
-    host.serve("g1")
-    reservation.reserve(layout, THEM)
-    before = host.everything()
-    result = call_module(serving, state=state, run=US)
-    assert result["failed"] and "pid 7" in result["msg"]
-    assert host.everything() == before
-
-
-def test_a_restart_that_fails_says_why(call_module: RunModule, host: FakeHost) -> None:
-    host.serve("g1")
-    host.sick["shop-relief/g1"] = "GET /healthz answered 500"
-    result = call_module(serving, state="restarted")
-    assert result["failed"] and "generation g1 (gevent) does not serve: GET /healthz answered 500" in result["msg"]
-
-
-# The status.
-
-
-def test_the_status_has_the_drift_and_stats_that_do_not_answer_are_one(
-    call_module: RunModule, layout: TemporaryLayout, host: FakeHost
-) -> None:
-    assert call_module(status)["status"]["drift"] == ["no generation serves"]
-    host.serve("g1")
-    found = call_module(status)["status"]
-    assert found["drift"] == [found["stats_error"]]
-    assert found["generation"] == "g1"
-
-
-def test_a_status_that_cannot_be_told_is_an_error(
-    call_module: RunModule, host: FakeHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(unit: str) -> dict[str, str]:
-        raise RefusedError("Failed to connect to bus")
-
-    monkeypatch.setattr(host, "_properties", refuse)
-    result = call_module(status)
-    assert result["failed"]
-    assert result["msg"].startswith("the status of shop cannot be told: ")
-    assert "Failed to connect to bus" in result["msg"]
-
-
 def test_a_file_that_was_edited_by_hand_is_mended_where_it_is(
     run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -636,28 +330,6 @@ def test_a_file_that_was_edited_by_hand_is_mended_where_it_is(
     assert (folder / "uwsgi.ini").read_text() == arguments["files"]["uwsgi.ini"]
     assert folder.stat().st_ino == inode
     assert not run_generation(**arguments)["changed"]
-
-
-# Several applications.
-
-
-def test_neighbours_are_known_with_their_addresses(layout: TemporaryLayout) -> None:
-    other = replace(layout, app="books")
-    folder = other.generations / "g7"
-    folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text(json.dumps(whole_manifest("g7", app_name="books", listen="127.0.0.1:8041")))
-    assert host_state.neighbours(layout) == {}
-    other.current.symlink_to("generations/g7")
-    assert host_state.neighbours(layout) == {"books": "127.0.0.1:8041"}
-    assert host_state.neighbours(other) == {}
-
-
-def test_what_the_gevent_check_said_is_known_with_what_it_was_asked_about(layout: TemporaryLayout) -> None:
-    for name, manifest in (("g1", {"artifact": "a1", "module": "shop:app"}), ("g2", {"artifact": "a2"})):
-        (layout.generations / name).mkdir()
-        (layout.generations / name / "manifest.json").write_text(json.dumps(whole_manifest(name, **manifest)))
-    (layout.generations / "g1/gevent_check.json").write_text('{"path": "/slow", "verdict": "ok"}')
-    assert host_state.checked(layout) == [{"artifact": "a1", "entry": "shop:app", "path": "/slow", "verdict": "ok"}]
 
 
 def test_what_persistent_folders_are_mounted_on_is_there_before_the_units(

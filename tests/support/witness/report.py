@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from tests.witness.samples import Sample
+from tests.support.witness.samples import Sample
 
 # More examples of failures than these tell nothing new.
 EXAMPLES = 5

@@ -10,7 +10,7 @@ import itertools
 import re
 import time
 
-from tests.real.visitor import SocketIO, SocketIOWebSocket, Visitor
+from tests.support.real.visitor import SocketIO, SocketIOWebSocket, Visitor
 
 EVENT = (
     "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:test\r\nBEGIN:VEVENT\r\nUID:1\r\nDTSTAMP:20260101T000000Z\r\n"

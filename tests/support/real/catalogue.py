@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.real import questions
-from tests.real.visitor import Visitor
 from tests.support import ROOT
+from tests.support.real import questions
+from tests.support.real.visitor import Visitor
 
 APPS = ROOT / "molecule" / "real" / "apps"
 

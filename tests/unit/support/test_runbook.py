@@ -7,8 +7,7 @@ import textwrap
 
 import pytest
 
-from tests.support import ROOT
-from tools import runbook
+from tests.support import ROOT, runbook
 
 GOOD = """
 # Runbook

@@ -16,12 +16,12 @@ import aiohttp
 import pytest
 
 from tests.support import ROOT
-from tests.unit.witness.server import Server
-from tests.witness import Window, Witness, WitnessError
-from tests.witness import __main__ as by_hand
-from tests.witness.clients import kind
-from tests.witness.report import judge_all
-from tests.witness.samples import Reader
+from tests.support.witness import Window, Witness, WitnessError
+from tests.support.witness import __main__ as by_hand
+from tests.support.witness.clients import kind
+from tests.support.witness.report import judge_all
+from tests.support.witness.samples import Reader
+from tests.unit.support.witness.server import Server
 
 pytestmark = pytest.mark.slow
 # The least that shows it: the tests are many.
@@ -222,7 +222,7 @@ def test_a_witness_that_is_gone_is_no_good_news() -> None:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.witness", *arguments]
+    command = [sys.executable, "-m", "tests.support.witness", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -239,7 +239,7 @@ def test_a_run_by_hand_ends_with_a_table(server: Server, tmp_path: Path) -> None
 
 def test_sigterm_ends_it_and_failures_are_its_status() -> None:
     with Server() as server:
-        command = [sys.executable, "-m", "tests.witness", server.url, "--clients", "5"]
+        command = [sys.executable, "-m", "tests.support.witness", server.url, "--clients", "5"]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
             server.upsets.append("503")
             while server.seen < 20:

@@ -16,7 +16,7 @@ import aiohttp
 from aiohttp import AddrInfoType
 from yarl import URL
 
-from tests.witness.samples import Sample
+from tests.support.witness.samples import Sample
 
 # The clients start spread over this time: in step they would be answered in step, and the pauses between would look
 # like gaps.

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from tests.witness.report import Report, judge, judge_all, longest_gap, percentile, phase
-from tests.witness.samples import Reader, Sample, Writer
+from tests.support.witness.report import Report, judge, judge_all, longest_gap, percentile, phase
+from tests.support.witness.samples import Reader, Sample, Writer
 
 
 def answer(begun: float, ended: float, who: str = "g1 (gevent)") -> Sample:

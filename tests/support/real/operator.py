@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from tests.real.catalogue import Application
 from tests.support import ROOT, remote
+from tests.support.real.catalogue import Application
 
 
 @dataclass

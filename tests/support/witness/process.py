@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.support import ROOT
-from tests.witness.report import Report, judge
-from tests.witness.samples import Reader, Sample
+from tests.support.witness.report import Report, judge
+from tests.support.witness.samples import Reader, Sample
 
 # How often the file of samples is looked at while something in it is awaited.
 POLL_S = 0.05
@@ -120,7 +120,7 @@ class Witness:
             self._reader = Reader(resources.enter_context(output.open("rb")))
             self._log = folder / "log"
             # It ends when its standard input does: no load outlives the test, however that ends.
-            command = [sys.executable, "-m", "tests.witness", self.url, *self._options]
+            command = [sys.executable, "-m", "tests.support.witness", self.url, *self._options]
             command += ["--until-eof", f"--output={output}"]
             with self._log.open("wb") as log:
                 self._process = subprocess.Popen(

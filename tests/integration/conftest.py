@@ -1,0 +1,5 @@
+"""What tests share that run Ansible as a whole, or a browser."""
+
+from tests.support.load_target import server
+
+__all__ = ["server"]

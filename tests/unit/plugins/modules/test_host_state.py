@@ -1,0 +1,84 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import facts as host_module
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.modules import host_state
+
+from tests.support.fake_host import FakeHost, TemporaryLayout, write_generation
+from tests.support.fake_host import manifest as whole_manifest
+
+RunModule = Callable[..., dict[str, Any]]
+
+
+def test_the_application_s_own_socket_is_no_stranger(
+    layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_module, "port_holders", lambda bind, port: [{"pid": 1, "name": f"who has {bind}:{port}"}])
+    others = [{"pid": 1, "name": "who has 0.0.0.0:8040"}]
+    assert host_state.strangers(layout, "0.0.0.0", 8040) == others
+    host.serve("g1")
+    assert host_state.strangers(layout, "0.0.0.0", 8040) == []
+    assert host_state.strangers(layout, "0.0.0.0", 804) != []
+    assert host_state.strangers(layout, "0.0.0.0", 40) != []
+    # Another address of the same port may be opened beside it.
+    assert host_state.strangers(layout, "127.0.0.1", 8040) == []
+    host.systemctl("stop", "shop@g1.service", "shop@0.0.0.0:8040.socket")
+    assert host_state.strangers(layout, "0.0.0.0", 8040) == others
+
+
+def test_only_what_is_whole_counts_as_there(layout: TemporaryLayout) -> None:
+    for name in ("b", "a", ".c.partial"):
+        (layout.venvs / name).mkdir()
+    (layout.venvs / "a" / ".complete").touch()
+    assert host_state.names(layout.venvs) == ["a", "b"]
+    assert host_state.names(layout.venvs, ".complete") == ["a"]
+    assert host_state.names(layout.root / "none") == []
+
+
+def test_a_host_that_was_never_deployed_to_is_described(run_module: RunModule, tmp_path: Path) -> None:
+    result = run_module("host_state", app_name="shop", base_dir=str(tmp_path), port=1, user="root", group="nogroup-x")
+    app = result["app"]
+    assert not result["changed"]
+    assert (app["current"], app["kept"], app["releases"], app["venvs"]) == (None, [], {}, {})
+    assert (app["accounts"]["user"]["uid"], app["accounts"]["group"], app["owner"]) == (0, None, None)
+    assert "group nogroup-x is missing" in app["missing"]
+    assert result["host"]["platform"].startswith(result["host"]["distribution"])
+
+
+def test_what_was_deployed_is_described(run_module: RunModule, layout: TemporaryLayout) -> None:
+    write_generation(layout, "g1", mode="threads")
+    gen.mark_served(layout, "g1")
+    layout.current.symlink_to("generations/g1")
+    for folder in (layout.releases / "r1", layout.venvs / "v1"):
+        (folder / ".complete").write_text(f"{folder.name}-digest\n")
+    (layout.venvs / "half-made").mkdir()
+    result = run_module("host_state", app_name="shop", base_dir=str(layout.base), port=1, user="root", group="root")
+    app = result["app"]
+    assert (app["current"], app["mode"], app["kept"]) == ("g1", "threads", ["g1"])
+    assert (app["releases"], app["venvs"]) == ({"r1": "r1-digest"}, {"v1": "v1-digest"})
+    assert app["owner"] == {"base": str(layout.base), "user": None, "group": None}
+    assert app["accounts"]["group"] == {"name": "root", "gid": 0}
+
+
+def test_neighbours_are_known_with_their_addresses(layout: TemporaryLayout) -> None:
+    other = replace(layout, app="books")
+    folder = other.generations / "g7"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps(whole_manifest("g7", app_name="books", listen="127.0.0.1:8041")))
+    assert host_state.neighbours(layout) == {}
+    other.current.symlink_to("generations/g7")
+    assert host_state.neighbours(layout) == {"books": "127.0.0.1:8041"}
+    assert host_state.neighbours(other) == {}
+
+
+def test_what_the_gevent_check_said_is_known_with_what_it_was_asked_about(layout: TemporaryLayout) -> None:
+    for name, manifest in (("g1", {"artifact": "a1", "module": "shop:app"}), ("g2", {"artifact": "a2"})):
+        (layout.generations / name).mkdir()
+        (layout.generations / name / "manifest.json").write_text(json.dumps(whole_manifest(name, **manifest)))
+    (layout.generations / "g1/gevent_check.json").write_text('{"path": "/slow", "verdict": "ok"}')
+    assert host_state.checked(layout) == [{"artifact": "a1", "entry": "shop:app", "path": "/slow", "verdict": "ok"}]

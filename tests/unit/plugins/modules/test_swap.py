@@ -1,0 +1,100 @@
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation, service
+from ansible_collections.flaskops.uwsgi.plugins.modules import swap
+
+from tests.support.fake_host import THEM, US, FakeHost, TemporaryLayout, write_generation
+
+RunModule = Callable[..., dict[str, Any]]
+
+
+@pytest.mark.parametrize("before", [None, "g1"])
+def test_a_swap_in_check_mode_says_what_would_serve(
+    run_module: RunModule, layout: TemporaryLayout, before: str | None
+) -> None:
+    if before:
+        layout.current.symlink_to(f"generations/{before}")
+    result = run_module("swap", check=True, app_name="shop", base_dir=str(layout.base), generation="g2")
+    assert result["changed"] and result["before"] == before
+    assert result["diff"] == {"before": f"{before}\n", "after": "g2\n"}
+
+
+def test_a_swap_to_what_is_not_there_says_that_nothing_serves(call_module: RunModule) -> None:
+    result = call_module(swap, generation="g2")
+    assert result["failed"]
+    assert result["msg"] == (
+        "generation g2 is not on this host; kept are: none\nNothing served before, nothing serves now."
+    )
+
+
+def test_a_swap_tells_what_served_before_and_how_long_each_step_took(
+    call_module: RunModule, layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("g1")
+    write_generation(layout, "g2")
+    result = call_module(swap, generation="g2", how="rollback")
+    assert (result["failed"], result["changed"], result["before"]) == (False, True, "g1")
+    assert list(result["steps"]) == ["canary", "start", "stop_old"]
+    assert gen.history(layout)[0].how == "rollback"
+    again = call_module(swap, generation="g2")
+    assert (again["changed"], again["before"], again["steps"]) == (False, "g2", {})
+    restarted = call_module(swap, generation="g2", restart=True)
+    assert (restarted["changed"], list(restarted["steps"])) == (True, ["restart", "stop_old"])
+
+
+def test_a_swap_that_fails_says_what_serves(call_module: RunModule, layout: TemporaryLayout, host: FakeHost) -> None:
+    host.serve("g1")
+    write_generation(layout, "g2")
+    host.refused.add("shop@g2.service")
+    result = call_module(swap, generation="g2", canary=False)
+    assert result["failed"]
+    assert result["msg"].endswith("\nGeneration g1 serves.")
+
+
+def test_a_swap_is_refused_while_another_run_has_reserved_the_application(
+    call_module: RunModule, layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("g1")
+    write_generation(layout, "g2")
+    before = host.everything()
+    reservation.reserve(layout, THEM)
+    for arguments in ({}, {"run": US}, {"run": US, "replace": {}}):
+        result = call_module(swap, generation="g2", **arguments)
+        assert result["failed"]
+        assert "deploy by them@controller, pid 7, since then" in result["msg"]
+    assert host.everything() == before
+    assert host.actions == []
+    assert call_module(swap, generation="g2", run=US, replace=THEM)["changed"]
+    # Replaced for once: the reservation itself is the module reservation's.
+    assert reservation.owner(layout) == THEM
+    assert call_module(swap, generation="g1", run=THEM)["changed"]
+
+
+def test_what_serves_is_read_when_nobody_else_can_change_it(
+    call_module: RunModule, layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.serve("old")
+    write_generation(layout, "new")
+    exclusive = reservation.exclusive
+
+    @contextmanager
+    def wait(*arguments: Any) -> Iterator[None]:
+        host.serve("quicker")
+        # It took away what had not served.
+        write_generation(layout, "new")
+        with exclusive(*arguments):
+            yield
+
+    monkeypatch.setattr(swap.reservation, "exclusive", wait)
+    host.refused.add("shop-canary@new.service")
+    result = call_module(swap, generation="new")
+    assert result["msg"].endswith("\nGeneration quicker serves.")
+    assert host.running() == {"quicker"}
+    assert service.drift(layout) == []
+    host.refused.clear()
+    write_generation(layout, "new")
+    assert call_module(swap, generation="new")["before"] == "quicker"

@@ -1,9 +1,0 @@
-"""The load witness: clients that keep asking while something happens to a host, and tell what they saw.
-
-Tests use :class:`Witness`; by hand it is ``python -m tests.witness http://127.0.0.1:8040``.
-"""
-
-from tests.witness.process import Window, Witness, WitnessError
-from tests.witness.report import Phase, Report
-
-__all__ = ["Phase", "Report", "Window", "Witness", "WitnessError"]
