@@ -32,7 +32,7 @@ class Record(Spec):
     inventory: str | None = None
 
     def satisfies(self, spec: Spec, image: str) -> bool:
-        """Tell whether this is what a spec asks for, made of an image."""
+        """Return whether this is what a spec asks for, made of an image."""
         return self.suite == spec.suite and self.image == image and set(spec.publish) <= set(self.publish)
 
 

@@ -38,7 +38,7 @@ echo "processes in $0 do not end" >&2; exit 1
 
 
 def needed(root: Path = Path("/")) -> bool:
-    """Tell whether podman can only run in the private namespace.
+    """Return whether podman can only run in the private namespace.
 
     Args:
         root: where /proc and /sys are.

@@ -155,7 +155,7 @@ def logs_page(logs: Mapping[str, Any], host: str, app: str, since: str = "") -> 
 
 
 def serving_summary(done: Mapping[str, Any], state: str, check: bool = False) -> str:
-    """Tell what a start, a stop or a restart came to.
+    """Return what a start, a stop or a restart came to.
 
     Args:
         done: what the module ``flaskops.uwsgi.serving`` returned.
@@ -168,7 +168,7 @@ def serving_summary(done: Mapping[str, Any], state: str, check: bool = False) ->
 
 
 def rollback_summary(plan: Mapping[str, Any], swap: Mapping[str, Any]) -> str:
-    """Tell what a rollback came to, and how to go forth again.
+    """Return what a rollback came to, and how to go forth again.
 
     Args:
         plan: what :func:`rollback.plan` returned.

@@ -150,7 +150,7 @@ def network(loaded: Mapping[str, Any], root: Path) -> list[dict[str, Any]]:
 
 
 def chosen(manifest: Manifest, asked: Mapping[str, Any]) -> bool:
-    """Tell whether another path is asked than the one of the health."""
+    """Return whether another path is asked than the one of the health."""
     return (asked["path"] or "/", asked["status"]) != (manifest.health.path, manifest.health.status)
 
 

@@ -239,8 +239,8 @@ def appended(code: str) -> Callable[[Path], object]:
             "    app.before_request(lambda: redirect('/login') if request.path == '/healthz' else None)\n"
             "    return app",
             {"flask_uwsgi_health_timeout": 2, "flask_uwsgi_mode": "threads"},
-            "GET /healthz answered 302 instead of 200: a redirect to /login. flask_uwsgi_health_path=/healthz wants a "
-            "login. Set flask_uwsgi_health_path to a path that answers 200 to everybody",
+            "GET /healthz answered 302 instead of 200: a redirect to /login. flask_uwsgi_health_path=/healthz requires "
+            "a login. Set flask_uwsgi_health_path to a path that answers 200 to everybody",
             id="health redirects to a login",
             marks=pytest.mark.full,
         ),

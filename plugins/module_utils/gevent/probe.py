@@ -78,7 +78,7 @@ class Measured:
     unfinished: int = 0
 
     def good(self, status: int) -> bool:
-        """Tell whether a status is wanted."""
+        """Return whether a status is wanted."""
         return status == self.wanted if self.wanted else 0 < status < 500
 
     @property

@@ -170,7 +170,7 @@ def _problem(path: Path, relative: Path, within: Path, wanted: Callable[..., boo
 
 
 def plain(name: str) -> bool:
-    """Tell whether a file's name is UTF-8 and without control characters."""
+    """Return whether a file's name is UTF-8 and without control characters."""
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
 
 
@@ -375,7 +375,7 @@ def replaced(application: Iterable[Requirement], server: Iterable[Requirement]) 
 
 
 def is_server(entry: Requirement) -> bool:
-    """Tell whether an entry is of the application server."""
+    """Return whether an entry is of the application server."""
     return _server_name(entry.name) in SERVER
 
 

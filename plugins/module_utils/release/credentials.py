@@ -58,7 +58,7 @@ def write(generation: Path, secrets: Mapping[str, str]) -> str:
 
 
 def encrypted(generation: Path) -> bool | None:
-    """Tell whether the secrets of a generation are encrypted; None where there are none."""
+    """Return whether the secrets of a generation are encrypted; None where there are none."""
     record = _record(generation)
     return bool(record["encrypted"]) if record else None
 

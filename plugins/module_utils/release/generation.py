@@ -164,7 +164,7 @@ def kept(layout: Layout) -> list[str]:
 
 
 def served(layout: Layout, generation: str) -> bool:
-    """Tell whether a generation serves or has ever served."""
+    """Return whether a generation serves or has ever served."""
     return generation == layout.deployed_generation() or mark_path(layout, generation).is_file()
 
 
@@ -297,7 +297,7 @@ def finish(directory: Path, content: str, group: int) -> None:
 
 
 def linked(link: Path, target: str) -> bool:
-    """Tell whether a link of a generation is there and names what it should."""
+    """Return whether a link of a generation is there and names what it should."""
     return link.is_symlink() and str(link.readlink()) == target
 
 

@@ -58,7 +58,7 @@ def problems(secrets: Any, environment: Mapping[str, Any], in_environment: bool)
 
 
 def _fault(value: Any, in_environment: bool) -> str:
-    """Tell what is wrong with a value, and what to do, without showing it."""
+    """Return what is wrong with a value, and what to do, without showing it."""
     if value is None or value == "":
         return "whose value is empty: set it, or remove the entry"
     if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -86,7 +86,7 @@ def identity(secrets: Mapping[str, Any], app: str) -> dict[str, Any]:
 
 
 def unknown(name: str, message: str) -> str:
-    """Tell why a secret cannot be known, and what to do.
+    """Return why a secret cannot be known, and what to do.
 
     Args:
         name: its entry; an empty string where none of them can.

@@ -39,7 +39,7 @@ class Doomed:
     kept: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """Tell whether anything goes."""
+        """Return whether anything goes."""
         return bool(self.paths or self.user or self.group)
 
     @property

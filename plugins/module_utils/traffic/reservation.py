@@ -37,7 +37,7 @@ class LockedError(Exception):
 
 
 def same(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
-    """Tell whether two owners are the same run of Ansible."""
+    """Return whether two owners are the same run of Ansible."""
     return bool(one and other) and all((one or {}).get(key) == (other or {}).get(key) for key in _IDENTITY)
 
 
@@ -71,7 +71,7 @@ def held(layout: Layout) -> dict[str, Any] | None:
 
 
 def busy(layout: Layout) -> bool:
-    """Tell whether a module is changing the application at this moment."""
+    """Return whether a module is changing the application at this moment."""
     try:
         descriptor = os.open(layout.lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -190,7 +190,7 @@ def exclusive_to(layout: Layout, asked: Mapping[str, Any]) -> AbstractContextMan
 
 
 def _unchanged(found: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
-    """Tell whether a reservation is the one that was seen, and, with ``renewed``, was not renewed since."""
+    """Return whether a reservation is the one that was seen, and, with ``renewed``, was not renewed since."""
     return same(found, seen) and seen.get("renewed") in (None, found["renewed"])
 
 

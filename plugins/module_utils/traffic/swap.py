@@ -167,7 +167,7 @@ class Swap:
         return changed
 
     def _tries(self, generation: str) -> bool:
-        """Tell whether a generation serves, or would, for a trial only."""
+        """Return whether a generation serves, or would, for a trial only."""
         return self.volatile if generation == self.new else generation != self.deployed
 
     def _targets(self, generation: str) -> dict[Path, Path]:

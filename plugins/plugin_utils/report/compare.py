@@ -219,7 +219,7 @@ def verdict(found: Mapping[str, Any]) -> list[str]:
 
 
 def alike(spreads: Iterable[Mapping[str, float]]) -> bool:
-    """Tell whether medians differ by no more than the rounds of one variant do, or by very little."""
+    """Return whether medians differ by no more than the rounds of one variant do, or by very little."""
     found = list(spreads)
     medians = [one["median"] for one in found]
     if max(medians) - min(medians) <= _ALIKE * max(medians):

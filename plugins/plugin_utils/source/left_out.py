@@ -220,7 +220,7 @@ def _last(node: ast.Name | ast.Attribute) -> str:
 
 
 def _binds(code: _Code, name: str) -> bool:
-    """Tell whether a package gives a name of its own to what would otherwise be a module in it."""
+    """Return whether a package gives a name of its own to what would otherwise be a module in it."""
     package, _, last = name.rpartition(".")
     tree = _tree(code.texts.get(code.modules.get(package, ""), b""))
     for node in ast.walk(tree) if tree else ():

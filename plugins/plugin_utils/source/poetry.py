@@ -19,7 +19,7 @@ _NAME, _VERSION, _HASH = (re.compile(text) for text in (r"[\w.-]+", r"[\w.!+-]+"
 
 
 def has_groups(document: dict[str, Any]) -> bool:
-    """Tell whether a poetry.lock says of each package to which groups of the project it belongs."""
+    """Return whether a poetry.lock says of each package to which groups of the project it belongs."""
     version = str(table(document, "metadata").get("lock-version", ""))
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
     return numbers >= _WITH_GROUPS

@@ -97,7 +97,7 @@ def beside(file: Path, name: str) -> Path | None:
 
 
 def is_project(file: Path) -> bool:
-    """Tell whether a pyproject.toml says what a project requires, and not only how tools are set.
+    """Return whether a pyproject.toml says what a project requires, and not only how tools are set.
 
     Raises:
         ArtifactError: it cannot be read.

@@ -138,7 +138,7 @@ def _lines(content: str) -> Iterator[tuple[int, str]]:
 
 
 def _known(option: str, address: str) -> bool:
-    """Tell whether the operator has configured uv for a place, too, or it is the one that everybody has."""
+    """Return whether the operator has configured uv for a place, too, or it is the one that everybody has."""
     named = [os.environ.get(name, "") for name in _OPERATORS]
     addresses = {_bare(one.partition("=")[2] if re.match(r"\w+=", one) else one) for one in " ".join(named).split()}
     return option != "--no-index" and _bare(address) in addresses | _usual()

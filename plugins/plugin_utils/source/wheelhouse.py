@@ -114,7 +114,7 @@ class _Own:
         return "flask_uwsgi_source" if self.project else self.path.name
 
     def has(self, wheel: Wheel) -> bool:
-        """Tell whether a wheel is it, or may have been built from it, as far as its name says."""
+        """Return whether a wheel is it, or may have been built from it, as far as its name says."""
         if self.project:
             return self.project in (wheel.name, UNNAMED)
         if self.path.suffix == ".whl":

@@ -87,7 +87,7 @@ def _signature(found: Any) -> inspect.Signature | None:
 
 
 def _takes(found: Any, count: int) -> bool | None:
-    """Tell whether something can be called with so many arguments; None where it does not say."""
+    """Return whether something can be called with so many arguments; None where it does not say."""
     signature = _signature(found)
     if signature is None:
         return None
@@ -105,7 +105,7 @@ def _positional(found: Any) -> list[inspect.Parameter]:
 
 
 def _is_factory(found: Any) -> bool:
-    """Tell whether a function needs no arguments: what WSGI hands over has no defaults."""
+    """Return whether a function needs no arguments: what WSGI hands over has no defaults."""
     signature = _signature(found)
     if not inspect.isfunction(found) or signature is None or _takes(found, 0) is False:
         return False

@@ -47,7 +47,7 @@ Place = tuple[str, ...]
 
 
 def foreign(file: str | None) -> bool:
-    """Tell whether a file belongs neither to Python, nor to gevent, nor to the generation, as this hook does."""
+    """Return whether a file belongs neither to Python, nor to gevent, nor to the generation, as this hook does."""
     if not file or file.startswith(("<", "/etc/python", f"{_GENERATION}/")):
         return False
     if "/site-packages/" in file:
@@ -281,7 +281,7 @@ class Watch:
             self._tell_loaded()
 
     def _tell_loaded(self) -> None:
-        """Tell what the imports came to, and watch this worker."""
+        """Return what the imports came to, and watch this worker."""
         self.report |= {
             "pid": os.getpid(),
             "python": sys.version.split()[0],

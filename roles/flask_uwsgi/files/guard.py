@@ -101,7 +101,7 @@ def answer(path: str) -> bytes:
 
 
 def sound(worker: object) -> bool:
-    """Tell whether a worker of the stats has what is read of it; its process id gets a signal."""
+    """Return whether a worker of the stats has what is read of it; its process id gets a signal."""
     if not isinstance(worker, dict):
         return False
     pid, requests, cores, turns = (worker.get(name, 0) for name in ("pid", "requests", "cores", "turns"))

@@ -39,7 +39,7 @@ class EntryError(Exception):
 
 
 def foreign(file: str) -> bool:
-    """Tell whether a file is the application's or an installed package's."""
+    """Return whether a file is the application's or an installed package's."""
     ours = file.startswith(("<", "src/gevent", f"{_OWN}/")) or "/site-packages/gevent/" in file
     return not ours and ("/site-packages/" in file or not file.startswith(f"{_STDLIB}/"))
 
@@ -419,7 +419,7 @@ def descriptors() -> dict[int, str]:
 
 
 def harmless(number: int, target: str) -> bool:
-    """Tell whether processes can share a descriptor: a device, a log that is appended to, a file that is mapped."""
+    """Return whether processes can share a descriptor: a device, a log that is appended to, a file that is mapped."""
     if target.startswith(("/dev/", "anon_inode:")):
         # An event loop's own; gevent's is made anew in a worker.
         return target.startswith("/dev/") or "gevent.monkey" in sys.modules

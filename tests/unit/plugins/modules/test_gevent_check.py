@@ -170,7 +170,7 @@ def test_a_load_that_does_not_end_need_not_be_gevent_s_doing(
     ("answer", "path", "common"),
     [
         ({"status": 404, "said": "<title>Not Found</title>", "location": ""}, "/healthz", "404 instead of 200: Not Fo"),
-        ({"status": 302, "said": "", "location": "/login"}, "/healthz", "wants a login"),
+        ({"status": 302, "said": "", "location": "/login"}, "/healthz", "requires a login"),
         ({"status": 500, "said": "broken", "location": ""}, "/healthz", ""),
         ({"status": 0, "said": "timed out", "location": ""}, "/healthz", ""),
         ({"status": 404, "said": "", "location": ""}, "/report", ""),

@@ -297,7 +297,7 @@ def test_what_is_no_application_of_ours_is_not_removed(
     before = left(empty)
     result = call_module(removal, check=check, data=True)
     assert result["failed"] and result["msg"].startswith(
-        "flask_uwsgi_app_name=shop is no application of this role below"
+        "flask_uwsgi_app_name=shop is not an application of this role below"
     )
     assert result["msg"].endswith("Nothing was changed.")
     assert left(empty) == before and host.actions == []
