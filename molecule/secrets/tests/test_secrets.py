@@ -172,7 +172,7 @@ def test_one_that_is_not_defined_is_told_before_anything_changes(
     before = service.generation, service.show(service.unit, "MainPID")
     done = deployments.deploy({"KEY": values["KEY"]})
     assert done.returncode != 0
-    told = "flask_uwsgi_secrets has 'TOKEN', which cannot be known: vault_TOKEN is not defined. Define it, or correct"
+    told = "flask_uwsgi_secrets has 'TOKEN', which cannot be evaluated: vault_TOKEN is not defined. Define it, or"
     assert told in " ".join(done.stdout.split())
     assert "Host is known" not in done.stdout
     assert (service.generation, service.show(service.unit, "MainPID")) == before
@@ -218,7 +218,7 @@ def test_an_application_that_fails_and_tells_one_is_not_quoted(
     finally:
         program.write_text(before[0])
     assert done.returncode != 0
-    assert "RuntimeError: no login with ********. Mend the application" in " ".join(done.stdout.split())
+    assert "RuntimeError: no login with ********. Correct the application" in " ".join(done.stdout.split())
     assert service.generation == before[1]
 
 

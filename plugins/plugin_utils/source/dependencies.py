@@ -313,7 +313,7 @@ def _overruled(conflict: re.Match[str], fixed: Sequence[str]) -> str:
     version = next(line.partition("==")[2] for line in fixed if line.startswith(f"{name}=="))
     return (
         f"{name} {version} of artifact_server_lock is installed, although {conflict['who']} depends on "
-        f"{name}{conflict['what']}: this service is proven with {version} alone"
+        f"{name}{conflict['what']}: this service is tested only with {version}"
     )
 
 

@@ -239,7 +239,7 @@ def text(file: Path, inside: Path | None) -> str:
         return content[len(mark) :].decode(encoding)
     except UnicodeDecodeError as error:
         raise ArtifactError(
-            f"flask_uwsgi_requirements={file} is no text in {encoding.upper()} (byte {error.start}): save it as UTF-8"
+            f"flask_uwsgi_requirements={file} is not {encoding.upper()} text (byte {error.start}): save it as UTF-8"
         ) from error
     except LookupError as error:
         raise ArtifactError(

@@ -110,7 +110,7 @@ def test_an_artifact_is_named_and_its_code_packed_once(look_up: LookUp, options:
         "server": f"uwsgi==2.0.31 \\\n    {HASH}\ngevent==26.9.0 \\\n    {HASH}\n",
     }
     assert [note.partition(":")[0] for note in plan["notes"]] == [
-        "gevent 26.9.0 of artifact_server_lock is installed, the requirements say gevent==1.0"
+        "gevent 26.9.0 of artifact_server_lock is installed, although the requirements say gevent==1.0"
     ]
     assert (wheels["project"], plan["project"], plan["python_path"]) == ("", "", [])
     assert wheels["distribution"] == "" and plan["left_out"] == {}
@@ -402,10 +402,10 @@ def test_a_project_must_be_for_the_host_s_python(look_up: LookUp, options: dict[
         ({"flask_uwsgi_secrets": "{{ {'A': 'hidden-1'} | combine(other) }}", "other": {"B": "hidden-2"}}, []),
         (
             {"flask_uwsgi_secrets": {"A": "hidden-1", "B": "{{ vault_b }}", "C": "{{ 'hidden-2' ~ vault_c.d }}"}},
-            ["has 'B', which cannot be known: vault_b is", "has 'C', which cannot be known: vault_c is"],
+            ["has 'B', which cannot be evaluated: vault_b is", "has 'C', which cannot be evaluated: vault_c is"],
         ),
-        ({"flask_uwsgi_secrets": "{{ nothing }}"}, ["cannot be known: nothing is"]),
-        ({"flask_uwsgi_secrets": "{{ {'A': 'hidden-1', 'B': vault_b} }}"}, ["cannot be known: vault_b is"]),
+        ({"flask_uwsgi_secrets": "{{ nothing }}"}, ["cannot be evaluated: nothing is"]),
+        ({"flask_uwsgi_secrets": "{{ {'A': 'hidden-1', 'B': vault_b} }}"}, ["cannot be evaluated: vault_b is"]),
         ({"flask_uwsgi_secrets": {"B": "{{ lookup('ansible.builtin.file', 'hidden-1') }}"}}, ["its lookup or its"]),
     ],
 )

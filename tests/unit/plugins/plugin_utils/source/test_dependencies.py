@@ -218,11 +218,11 @@ def test_requirements_are_locked_with_the_server_s_versions_where_they_fit(app: 
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [
-        ("gevent<2", ["gevent 2.0 of artifact_server_lock is installed, the requirements say gevent<2"]),
+        ("gevent<2", ["gevent 2.0 of artifact_server_lock is installed, although the requirements say gevent<2"]),
         ("gevent==1.0\nuwsgi==2.0.21", ["gevent 2.0 of", "uwsgi 2.0.31 of"]),
         (
             "pyuwsgi==2.0.30",
-            ["uwsgi 2.0.31 of artifact_server_lock is installed, the requirements say pyuwsgi==2.0.30"],
+            ["uwsgi 2.0.31 of artifact_server_lock is installed, although the requirements say pyuwsgi==2.0.30"],
         ),
         ("greenlet<3 # old", ["greenlet 3.0 of"]),
         ("gevent\ngreenlet==3.0", []),
@@ -250,7 +250,7 @@ def test_a_package_that_forbids_the_versions_of_the_server_gets_them_and_the_pla
         assert pins(lock) == {"bin": "1.0", "click": "8.1", "flask": "3.0", "gevent": "2.0", "greenlet": "3.0"}
         assert lock.notes == [
             "greenlet 3.0 of artifact_server_lock is installed, although bin depends on greenlet<3.0: this service "
-            "is proven with 3.0 alone"
+            "is tested only with 3.0"
         ]
     (app / "requirements.txt").write_text("bin\nflask==3.1\n")
     assert "cannot be locked: correct what it requires" in problem(lambda: locked(app))
@@ -635,10 +635,10 @@ def test_the_encodings_that_editors_write_are_read(app: Path, locked: LockOf) ->
         (app / "requirements.txt").write_text("flask\n-c more.txt\n")
         assert pins(locked(app))["flask"] == "3.0"
     for content, told in (
-        (b"flask # caf\xe9\n", "is no text in UTF-8 (byte 11): save it as UTF-8"),
-        (b"flask\n\n# coding: latin-1 \xe9\n", "is no text in UTF-8 (byte 25): save it as UTF-8"),
+        (b"flask # caf\xe9\n", "is not UTF-8 text (byte 11): save it as UTF-8"),
+        (b"flask\n\n# coding: latin-1 \xe9\n", "is not UTF-8 text (byte 25): save it as UTF-8"),
         (b"# coding: klingon\nflask\n", "says that it is in 'klingon', which Python does not know"),
-        (b"# coding: ascii\nflask # caf\xe9\n", "is no text in ASCII (byte 27)"),
+        (b"# coding: ascii\nflask # caf\xe9\n", "is not ASCII text (byte 27)"),
     ):
         (app / "more.txt").write_bytes(content)
         assert f"flask_uwsgi_requirements={app / 'more.txt'} {told}" in problem(lambda: locked(app))
