@@ -585,7 +585,7 @@ def test_hand_edited_configuration_is_repaired_down_to_the_processes(site: Site,
         scene.begins()
         site.deploy().succeeded()
         scene.mends(lambda: len(site.workers()) == 4, "four workers")
-    assert {"uwsgi.ini was changed by hand", f"{template} is not what the generation wants"} <= set(drift)
+    assert {"uwsgi.ini was changed by hand", f"{template} does not match the generation"} <= set(drift)
     assert all(text in planned for text in drift)
     fault.none_failed(scene, f"status.yml: {'; '.join(drift)}")
     assert site.show(site.unit, "KillMode") == "mixed"

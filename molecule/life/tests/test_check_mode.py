@@ -109,7 +109,7 @@ def test_a_rollback_tells_why_there_is_nowhere_to_go(pretend: Any, service: Any)
     said, _ = pretend("rollback", code=2)
     assert f"flask_uwsgi_rollback_to=previous: no generation served here before {generation}" in said
     said, changed = pretend("rollback", "-e", f"to={generation}")
-    assert f"nothing to do: generation {generation} serves already" in said
+    assert f"nothing to do: generation {generation} already serves" in said
     assert changed == 0
 
 

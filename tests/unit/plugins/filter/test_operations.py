@@ -42,7 +42,7 @@ OBSERVED = (
     "workers", "workers_busy", "busy", "cores_per_worker", "threads_per_worker", "requests", "exceptions",
     "listen_queue", "backlog", "capacity", "rss_mb", "sampled_at",
 )  # fmt: skip
-SILENT = "uWSGI's stats do not answer: Connection refused (/run/aiops_flask/031ea839e33a.stats)"
+SILENT = "uWSGI's stats do not respond: Connection refused (/run/aiops_flask/031ea839e33a.stats)"
 
 
 def unobserved(**more: Any) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def test_a_host_that_does_not_serve_says_since_when_it_last_did() -> None:
 def test_a_service_whose_stats_do_not_answer_is_shown_as_far_as_systemd_knows_it() -> None:
     lines = status_table({"app1": MUTE}).splitlines()
     assert lines[2].split() == ["app1", "gevent", "031ea839e33a", "11-24", "09:23", *"-----", "FALSE"]
-    assert any(line.startswith("DRIFT app1: uWSGI's stats do not answer: Connection refused") for line in lines)
+    assert any(line.startswith("DRIFT app1: uWSGI's stats do not respond: Connection refused") for line in lines)
 
 
 def test_a_host_that_does_not_answer_is_a_row_with_the_reason() -> None:
