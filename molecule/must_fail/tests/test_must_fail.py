@@ -91,7 +91,7 @@ def test_a_bad_setting_is_refused_and_named(variables: dict[str, Any], said: str
             (
                 "flask_uwsgi_environment",
                 {"HOSTS": ["a", "b"]},
-                "flask_uwsgi_environment has 'HOSTS', whose value is a list, and a variable is a text: write it as",
+                "flask_uwsgi_environment has 'HOSTS', whose value is a list, and a variable is text: write it as",
             ),
         ],
         [
@@ -195,7 +195,9 @@ def test_what_a_release_will_not_have_is_told_in_the_plan(application: Any, plan
             source.write("\n\ndef later():\n    import tests.helpers\n")
 
     told = planned(application(change))
-    assert re.search(r"gevent \S+ of artifact_server_lock is installed, the requirements say gevent==24\.2\.1", told)
+    assert re.search(
+        r"gevent \S+ of artifact_server_lock is installed, although the requirements say gevent==24\.2\.1", told
+    )
     assert re.search(r"artifact_exclude has 'tests', which leaves out tests, and line \d+ of run\.py imports", told)
 
 

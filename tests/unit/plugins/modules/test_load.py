@@ -65,7 +65,7 @@ def test_ab_removes_the_output_of_an_earlier_run(server: Server, run_module: Run
     ("path", "kind", "words"),
     [
         ("/reset", "reset", "Connection reset by peer"),
-        ("/hang", "timeout", "no answer came"),
+        ("/hang", "timeout", "no response within"),
     ],
 )
 def test_ab_that_gives_up_fails_with_a_reason_and_a_remedy(
