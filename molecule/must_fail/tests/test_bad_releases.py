@@ -284,7 +284,7 @@ def test_a_bad_release_is_refused_and_no_client_notices(
     if release.code:
         assert f"Generation {serving} serves." in told or "What runs was not touched." in told[-1]
     else:
-        assert "the running service was not touched" in told[0]
+        assert "the running service was not changed" in told[0]
     assert seconds < BOUND_S
     assert report.failures == {}, report.examples
     assert report.requests > 0

@@ -25,7 +25,7 @@ _PERHAPS = re.compile(r"a process was ended by |the kernel killed |the service h
 def in_either_mode(
     lines: Iterable[Said | str], manifest: Manifest, unit: Mapping[str, str], root: str, *, loading: bool
 ) -> bool:
-    """Return whether an application that fails in gevent mode certainly fails in threads mode as well, for the same reason.
+    """Return whether an application that fails in gevent mode would fail in threads mode for the same reason.
 
     Args:
         lines: what the instance logged.

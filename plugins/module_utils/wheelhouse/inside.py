@@ -1,8 +1,8 @@
 """Runs inside the sandbox of a build host: fetches files, installs the tools, builds a wheel, creates a lock.
 
-:mod:`sandbox` starts it as ``python3 -I FILE VERB``, and it imports nothing of the collection. Its input is read-only in
-``in``; its result goes to standard output as a tar, and its messages to standard error. Nothing that it writes outlives
-it.
+:mod:`sandbox` starts it as ``python3 -I FILE VERB``, and it imports nothing of the collection. Its input is read-only
+in ``in``; its result goes to standard output as a tar, and its messages to standard error. Nothing that it writes
+outlives it.
 """
 
 from __future__ import annotations

@@ -116,13 +116,13 @@ def test_the_report_has_each_host_s_status_or_the_reason_why_there_is_none() -> 
     results = {
         "app1": {"changed": False, "status": SERVING},
         "web2": {"unreachable": True, "msg": "Task failed: Data could not be sent:\n  No route to host"},
-        "web3": {"failed": True, "msg": "Task failed: Module failed: the status of shop cannot be told: x"},
+        "web3": {"failed": True, "msg": "Task failed: Module failed: the status of shop cannot be read: x"},
         "web4": {"failed": True},
     }
     assert status_report(results) == {
         "app1": SERVING,
         "web2": {"error": "cannot be reached: Data could not be sent: No route to host"},
-        "web3": {"error": "cannot be examined: the status of shop cannot be told: x"},
+        "web3": {"error": "cannot be examined: the status of shop cannot be read: x"},
         "web4": {"error": "cannot be examined: no message"},
     }
 
