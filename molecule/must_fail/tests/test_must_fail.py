@@ -147,7 +147,7 @@ def test_requirements_that_cannot_be_locked_are_refused(tmp_path: Path, run: Any
         ),
         pytest.param(
             {"requirements.txt": "# -*- coding: klingon -*-\nflask\n"},
-            "says that it is in 'klingon'.* save it as UTF-8",
+            "declares the encoding 'klingon'.* save it as UTF-8",
             marks=pytest.mark.full,
         ),
         (
@@ -205,7 +205,7 @@ def test_a_ref_that_the_repository_does_not_have_is_refused(tmp_path: Path, run:
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     status, output = run({"flask_uwsgi_source": f"git+{tmp_path.as_uri()}@no-such-branch"})
     assert status != 0
-    assert "@no-such-branch has no 'no-such-branch': set what follows the @ to a branch, a tag or a commit" in output
+    assert "@no-such-branch has no 'no-such-branch': set the part after the @ to a branch, a tag or a commit" in output
 
 
 def test_a_wrong_hash_is_refused_by_the_build(tmp_path: Path, run: Any) -> None:

@@ -317,7 +317,7 @@ def test_patches_are_part_of_the_wheels(look_up: LookUp, options: dict[str, Any]
     assert look_up(options)[0][0]["wheelhouse"]["patches"]["uwsgi-2.0.31"]
     (tmp_path / "server_lock.txt").write_text(f"uWSGI==2.0.30 {HASH}\n")
     assert look_up(options)[0][0]["problem"] == (
-        "artifact_server_lock pins uwsgi==2.0.30, and the patches that the role depends on are for 2.0.31: pin "
+        "artifact_server_lock pins uwsgi==2.0.30, but the patches that the role depends on are for 2.0.31: pin "
         "uwsgi==2.0.31 there"
     )
 
@@ -387,7 +387,7 @@ def test_a_project_must_be_for_the_host_s_python(look_up: LookUp, options: dict[
     (tmp_path / "app" / "pyproject.toml").write_text(BUILT.replace("[build", 'requires-python = ">=3.13"\n[build'))
     old, new = look_up(options, {**options, "platform": "debian-13-x86_64-py3.13"})
     file = tmp_path / "app" / "pyproject.toml"
-    assert old[0]["problem"].startswith(f"flask_uwsgi_source={file} has requires-python='>=3.13', and debian-12-")
+    assert old[0]["problem"].startswith(f"flask_uwsgi_source={file} has requires-python='>=3.13', but debian-12-")
     assert new[0]["project"] == "my-shop"
 
 
