@@ -278,8 +278,8 @@ def make_way(folder: Path, digest: str, replaceable: list[Path]) -> bool:
     if folder.exists() and folder not in replaceable:
         raise ReleaseError(
             f"{folder} is in use and contains something other than what is to be deployed: its SHA-256 is "
-            f"{found[:16] or 'unknown'}, not {digest[:16]}…. Nothing was changed. Any change of the source or of the lock "
-            "changes the id: make one, and deploy again"
+            f"{found[:16] or 'unknown'}, not {digest[:16]}…. Nothing was changed. Any change of the source or of the "
+            "lock changes the id: make one, and deploy again"
         )
     return True
 

@@ -11,7 +11,7 @@ from ansible_collections.flaskops.uwsgi.plugins.filter import compare
 def test_a_page_shows_what_its_folder_has(
     tmp_path: Path, made: Callable[..., dict[str, Any]], clients: dict[str, Any]
 ) -> None:
-    with pytest.raises(AnsibleFilterError, match=r"holds neither compare\.json nor clients\.json: measure first"):
+    with pytest.raises(AnsibleFilterError, match=r"contains neither compare\.json nor clients\.json: measure first"):
         compare.compare_page(str(tmp_path))
     (tmp_path / "clients.json").write_text(json.dumps(clients))
     assert compare.compare_page(str(tmp_path))["clients"]["verdict"] == "Indistinguishable in time."

@@ -180,13 +180,13 @@ def test_the_filters_have_the_names_that_the_role_uses() -> None:
 def test_what_a_start_a_stop_or_a_restart_came_to_is_told_with_its_times() -> None:
     done = {"changed": True, "generation": "g1", "steps": {"restart": 1.25, "stop_old": 0.5}}
     assert serving_summary(done, "restarted") == "generation g1 restarted [restart 1.2 s, stop old 0.5 s]"
-    assert serving_summary({"changed": False, "generation": "g1"}, "stopped") == "generation g1 was stopped already"
+    assert serving_summary({"changed": False, "generation": "g1"}, "stopped") == "generation g1 was already stopped"
 
 
 def test_what_a_rollback_came_to_is_told_with_the_way_forth() -> None:
     plan = {"to": "g1", "before": "g2", "settled": False}
     assert rollback_summary(plan, {"changed": True, "steps": {"start": 2.0}}) == (
-        "g2 -> g1 [start 2.0 s]; forth again with -e to=g2, or with the next deploy"
+        "g2 -> g1 [start 2.0 s]; go forward again with -e to=g2, or with the next deploy"
     )
     # The swap was skipped, or repaired what served.
     assert rollback_summary({**plan, "settled": True}, {"skipped": True}) == "g1 serves"
