@@ -184,8 +184,8 @@ def test_a_second_application_goes_and_takes_nothing_of_anybody_else(service: An
         )
         done = play("remove", *books, "-e", "data=remove")
         assert done.returncode == 0, done.stdout
-        assert "stays: account books: it is not known to have been created by a deploy" in words(done)
-        assert "stays: /etc/systemd/system/books@.service.d: it was not deployed" in words(done)
+        assert "kept: account books: it is not known to have been created by a deploy" in words(done)
+        assert "kept: /etc/systemd/system/books@.service.d: it was not deployed" in words(done)
         assert service.run("cat /etc/passwd /etc/group") == accounts
     finally:
         play("remove", *books, "-e", "data=remove")
