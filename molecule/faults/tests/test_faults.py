@@ -426,7 +426,7 @@ def test_a_worker_that_grows_within_a_request_is_killed(site: Site, fault: Fault
     with ThreadPoolExecutor() as pool, fault("memory grows within one request") as scene:
         growing = site.stuck(pool, "/fault/grow")
         scene.mends(lambda: growing.done() and site.workers() != workers and len(site.workers()) == 4, "a new worker")
-    fault.in_flight_lost(scene, "journal: " + site.logged(cursor, r"guard: .* holds \d+ MB"))
+    fault.in_flight_lost(scene, "journal: " + site.logged(cursor, r"guard: .* uses \d+ MB"))
     assert len(set(workers) & set(site.workers())) == 3, "the others went on"
 
 
