@@ -19,7 +19,7 @@ _OF_PATCHED = re.compile(
 )
 _REPEATED = re.compile(r"\s*\[Previous line repeated \d+ more times\]")
 # A crash in compiled code, memory and the number of threads may be due to gevent.
-_PERHAPS = re.compile(r"a process was ended by |the kernel killed |the service has as many |the host lets ")
+_PERHAPS = re.compile(r"a process was ended by |the kernel killed |the service has as many |the host allows ")
 
 
 def in_either_mode(

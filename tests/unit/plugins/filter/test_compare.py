@@ -22,5 +22,5 @@ def test_a_page_shows_what_its_folder_has(
 @pytest.mark.parametrize("text", ["", "{", "[]"])
 def test_a_file_that_is_no_comparison_is_named_with_the_remedy(tmp_path: Path, text: str) -> None:
     (tmp_path / "compare.json").write_text(text)
-    with pytest.raises(AnsibleFilterError, match=r"compare\.json is no .*: remove it, and measure again"):
+    with pytest.raises(AnsibleFilterError, match=r"compare\.json is not .*: remove it, and measure again"):
         compare.compare_page(str(tmp_path))

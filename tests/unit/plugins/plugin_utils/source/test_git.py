@@ -143,7 +143,9 @@ def test_a_commit_that_is_there_asks_nobody(repository: Path, cache: Path) -> No
 )
 def test_a_ref_that_does_not_exist_is_told(repository: Path, cache: Path, ref: str, hint: str) -> None:
     told = problem(source(repository, ref), cache)
-    assert told.startswith(f"flask_uwsgi_source=git+{repository.as_uri()}@{ref} has no {ref!r}: set the part after the @")
+    assert told.startswith(
+        f"flask_uwsgi_source=git+{repository.as_uri()}@{ref} has no {ref!r}: set the part after the @"
+    )
     assert hint in told
 
 

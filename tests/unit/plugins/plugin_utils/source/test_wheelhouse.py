@@ -430,5 +430,5 @@ def test_the_lookup_keeps_the_wheelhouse_or_returns_the_problem(house: Path, tmp
     # Only the last refused one stays, and nothing takes it for an artifact.
     pack(house)
     refused = archive.with_name(f"{archive.name}.refused")
-    assert f"The wheels are in {refused} for you" in lookup.run([])[0]["problem"]
+    assert f"The wheels are in {refused} for inspection" in lookup.run([])[0]["problem"]
     assert sorted(archive.parent.glob("*.refused")) == [refused] and not fetched.exists()
