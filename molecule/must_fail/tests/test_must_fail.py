@@ -156,7 +156,7 @@ def test_requirements_that_cannot_be_locked_are_refused(tmp_path: Path, run: Any
         ),
         pytest.param(
             {"environment.yml": "dependencies: [flask]\n"},
-            "flask_uwsgi_source has environment.yml, which is not read, .* into a requirements.txt",
+            "flask_uwsgi_source has environment.yml, which is not read, .* in a requirements.txt",
             marks=pytest.mark.full,
         ),
     ],
