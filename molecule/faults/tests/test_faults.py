@@ -753,7 +753,7 @@ def test_a_comparison_that_was_killed_is_ended_by_the_host(
             run.kill()
         scene.mends(lambda: not site.left_over() and not site.reserved() and answers() == found, "what was found")
         run.bury()
-    fault.none_failed(scene, "nothing: the host goes back by itself")
+    fault.none_failed(scene, "nothing: the host restores itself")
 
 
 # Clocks that jump.
