@@ -1,4 +1,4 @@
-"""What this process really runs: GET /healthz for load balancers and the deployment, two headers in every answer."""
+"""Reports what this process runs: GET /healthz, for load balancers and deploys, and two headers in every response."""
 
 import sys
 from functools import cache
@@ -13,7 +13,7 @@ blueprint = Blueprint("health", __name__)
 
 @blueprint.get("/healthz")
 def healthz() -> dict[str, Any]:
-    """Answer that the process serves, and as what."""
+    """Report that the process serves, and in which mode."""
     return {
         "status": "ok",
         "mode": mode(),
@@ -26,21 +26,21 @@ def healthz() -> dict[str, Any]:
 
 @blueprint.after_app_request
 def sign(response: Response) -> Response:
-    """Say in every answer, errors too, which generation gave it and in which mode: a load test sees who served."""
+    """Add the generation and the mode to every response, including errors, so that a load test sees what served."""
     generation = current_app.config["GENERATION"]
     if generation is not None:
         response.headers.add("X-Generation", generation)
-    # Observed anew each time: that is a microsecond, and it is never out of date.
+    # Observed every time: it takes a microsecond, and is never out of date.
     response.headers.add("X-Mode", mode())
     return response
 
 
 def mode() -> str:
-    """Return what serves, as observed and not as configured: "gevent", "threads" or "development".
+    """Return the serving mode as observed, not as configured: "gevent", "threads" or "development".
 
     A gevent loop over unpatched code, or threads over patched code, is neither, and is named as such.
     """
-    # Looked up, never imported: uWSGI alone makes its module, and gevent must stay out of threads mode.
+    # Looked up, never imported: only uWSGI provides its module, and gevent must not be loaded in threads mode.
     uwsgi = sys.modules.get("uwsgi")
     monkey = sys.modules.get("gevent.monkey")
     if uwsgi is None:
@@ -54,7 +54,7 @@ def mode() -> str:
 
 @cache
 def versions() -> dict[str, str | None]:
-    """Return the versions at work; None for what is not installed or, for uWSGI, not serving."""
+    """Return the versions in use; None for what is not installed or, for uWSGI, not serving."""
     uwsgi = sys.modules.get("uwsgi")
     return {
         "python": python_version(),
@@ -65,7 +65,7 @@ def versions() -> dict[str, str | None]:
 
 
 def _installed(distribution: str) -> str | None:
-    # From the metadata, for the same reason: asking for a version must not import gevent.
+    # From the metadata, for the same reason: reading a version must not import gevent.
     try:
         return version(distribution)
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Logging to standard output, one JSON object a line: what journald and log collectors want."""
+"""Logging to standard output, one JSON object per line, as journald and log collectors expect."""
 
 import json
 import logging
@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import has_request_context, request
 
-# What every record has; anything beyond it came from the caller's `extra=`.
+# The attributes of every record; any others come from the caller's `extra=`.
 _STANDARD_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime"}
 
 
@@ -31,7 +31,7 @@ class JsonFormatter(logging.Formatter):
         if record.stack_info:
             entry["stack"] = self.formatStack(record.stack_info)
         entry.update((k, v) for k, v in vars(record).items() if k not in _STANDARD_ATTRIBUTES)
-        # An odd value in `extra=` must not cost the line.
+        # An unusual value in `extra=` must not lose the line.
         return json.dumps(entry, default=str)
 
 

@@ -23,7 +23,7 @@ def create_app(settings: Settings) -> Flask:
 
 
 def answer_in_json(error: HTTPException) -> Response:
-    """Give errors outside the API, such as an unknown path, the form that the API's own have."""
+    """Give errors outside the API, such as an unknown path, the format of the API's own errors."""
     response = error.get_response()
     response.data = json.dumps({"message": error.description})
     response.content_type = "application/json"
@@ -31,7 +31,7 @@ def answer_in_json(error: HTTPException) -> Response:
 
 
 settings = Settings.from_environment(os.environ)
-# Before the application is built: Flask adds a handler of its own where it finds none.
+# Called before the application is built: Flask adds its own handler if it finds none.
 logs.configure(settings.log_level)
 app = create_app(settings)
 

@@ -1,4 +1,4 @@
-"""The application's settings: read from the environment and checked once, at start."""
+"""The application's settings: read from the environment and checked once, at the start."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -49,7 +49,7 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 def _seconds(value: str) -> float:
     seconds = float(value)
-    # float() accepts "nan" and "inf" too.
+    # float() also accepts "nan" and "inf".
     if not math.isfinite(seconds) or seconds < 0:
         raise ValueError
     return seconds

@@ -1,4 +1,4 @@
-"""What the sandbox needs of a machine, checked before anything is done."""
+"""Checks what the sandbox needs from a machine before anything is done."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from sandbox.paths import Layout, make_directory
 from sandbox.podman import Podman
 
 NETAVARK = "/usr/lib/podman/netavark"
-# Debian package -> a program of it, or a file where the program is not on the search path.
+# Debian package -> one of its programs, or a file if the program is not on the search path.
 PACKAGES = {
     "crun": "crun",
     "iproute2": "ip",
@@ -45,12 +45,12 @@ def needed_packages() -> list[str]:
 
 
 def missing_packages() -> list[str]:
-    """Return those of the packages that are not installed."""
+    """Return the packages that are not installed."""
     return [name for name in needed_packages() if not shutil.which(PACKAGES[name], path=SYSTEM_PATH)]
 
 
 def programs() -> None:
-    """Check that all programs are there.
+    """Check that all programs are installed.
 
     Raises:
         SandboxError: some are missing.
@@ -90,10 +90,10 @@ def port_holder(port: int) -> str:
 
 
 def disk(directory: Path, needed: int, purpose: str) -> None:
-    """Check that a file system has room.
+    """Check that a file system has enough space.
 
     Raises:
-        SandboxError: it has not.
+        SandboxError: it does not.
     """
     free = shutil.disk_usage(directory).free
     if free < needed:
@@ -108,7 +108,7 @@ def before_up(specs: Iterable[Spec], running: Mapping[str, Record], layout: Layo
 
     Args:
         specs: the hosts to start.
-        running: those that run now; they hold the ports that they publish.
+        running: the running hosts, which hold the ports that they publish.
         layout: the directories, which exist.
 
     Raises:
@@ -124,7 +124,7 @@ def before_up(specs: Iterable[Spec], running: Mapping[str, Record], layout: Layo
 
 
 def doctor(layout: Layout) -> str:
-    """Check the whole machine and return what was found, for people.
+    """Check the whole machine and return a summary for people.
 
     Raises:
         SandboxError: something is wrong.

@@ -1,4 +1,4 @@
-"""What a host takes over from the controller: apt's mirror, certificate authorities, pip's settings."""
+"""Settings that a host inherits from the controller: apt's mirror, certificate authorities, pip's settings."""
 
 import configparser
 import os
@@ -21,10 +21,10 @@ def mirror_lines(suite: str, os_release: str, targets: str) -> list[str]:
     Args:
         suite: Debian's name of the suite.
         os_release: text of /etc/os-release.
-        targets: lines "URI RELEASE" of the package indexes that the controller's apt is set up with.
+        targets: lines "URI RELEASE" of the package indexes that the controller's apt uses.
 
     Returns:
-        Source lines; none if the controller is not a Debian, which leaves the choice to mmdebstrap.
+        Source lines; none if the controller is not a Debian, in which case mmdebstrap chooses.
     """
     release = dict(line.split("=", 1) for line in os_release.splitlines() if "=" in line)
     codename = release.get("VERSION_CODENAME", "")
@@ -39,14 +39,14 @@ def mirror_lines(suite: str, os_release: str, targets: str) -> list[str]:
 
 def apt_sources(suite: str) -> list[str]:
     """Return apt source lines for a suite on the controller's own mirror."""
-    # apt itself knows every form that sources can have.
+    # apt itself parses every format of its sources.
     query = ["apt-get", "indextargets", "--format=$(REPO_URI) $(RELEASE)", "Created-By: Packages"]
     targets = run(query, "reading the controller's apt sources")
     return mirror_lines(suite, Path("/etc/os-release").read_text(), targets)
 
 
 def pip_files() -> list[Path]:
-    """Return where pip looks for configuration, the weakest first.
+    """Return where pip looks for configuration, lowest priority first.
 
     Source: pip documentation, "Configuration", section "Location".
     """
@@ -63,8 +63,8 @@ def pip_settings(files: Iterable[Path], environment: Mapping[str, str]) -> dict[
     constraints) do not.
 
     Args:
-        files: pip configuration files, the weakest first.
-        environment: environment variables, which are stronger.
+        files: pip configuration files, lowest priority first.
+        environment: environment variables, which take precedence.
     """
     found: dict[str, str] = {}
     parser = configparser.RawConfigParser()
@@ -79,12 +79,12 @@ def pip_settings(files: Iterable[Path], environment: Mapping[str, str]) -> dict[
 
 
 def inherited_files(suite: str) -> dict[str, bytes]:
-    """Return the files, by absolute path, with which a host reaches what the controller reaches."""
+    """Return the files, by absolute path, with which a host can reach what the controller reaches."""
     files: dict[str, bytes] = {}
     if sources := apt_sources(suite):
         files["/etc/apt/sources.list"] = "\n".join([*sources, ""]).encode()
     pip = pip_settings(pip_files(), os.environ)
-    # The bundle works at once; the single certificates survive an update-ca-certificates on the host.
+    # The bundle works immediately; the individual certificates survive an update-ca-certificates on the host.
     authorities = {CA_BUNDLE, *LOCAL_AUTHORITIES.rglob("*.crt"), Path(pip.get("cert", CA_BUNDLE))}
     files |= {str(path): path.read_bytes() for path in authorities if path.is_file()}
     if pip:

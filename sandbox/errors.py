@@ -1,12 +1,12 @@
-"""The one kind of error that people get to see."""
+"""The one kind of error that is shown to people."""
 
 
 class SandboxError(Exception):
-    """Something the operator has to know, with what to do about it.
+    """A problem for the operator, with its remedy.
 
     Args:
         problem: what is wrong, naming the host, port, file or program.
-        remedy: what makes it right.
+        remedy: what to do about it.
     """
 
     def __init__(self, problem: str, remedy: str) -> None:

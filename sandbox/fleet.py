@@ -1,4 +1,4 @@
-"""Bringing hosts up and down."""
+"""Brings hosts up and down."""
 
 import dataclasses
 import fcntl
@@ -26,9 +26,9 @@ BOOT_SECONDS = 60
 HOST_KEY = "ssh_host_ed25519_key"
 OPTIONS = (
     "--systemd=always",
-    # A reboot ends the container; conmon then starts it again, its files kept.
+    # A reboot ends the container; conmon then restarts it with its files.
     "--restart=always",
-    # podman allows 2048 threads, uWSGI may want 12,000.
+    # podman allows 2048 threads, uWSGI may need 12,000.
     "--pids-limit=-1",
     # Half of the memory, as on any server.
     f"--shm-size={os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 2}b",
@@ -53,7 +53,7 @@ class Fleet:
         self._network = Network(layout)
 
     def up(self, specs: Sequence[Spec], inventory_file: Path | None) -> None:
-        """Bring hosts up; those that are as asked for are left alone.
+        """Bring hosts up; those that already match are not changed.
 
         Args:
             specs: the hosts.
@@ -90,7 +90,7 @@ class Fleet:
                 hand_over(inventory_file)
 
     def down(self, names: Sequence[str]) -> None:
-        """Remove hosts; it is fine if they are not there."""
+        """Remove hosts, if they exist."""
         with self._lock():
             there = [name for name in names if (self._layout.hosts / name).exists()]
             if there:
@@ -102,15 +102,15 @@ class Fleet:
                 self._write_known_hosts()
 
     def reboot(self, names: Sequence[str]) -> None:
-        """Shut hosts down as systemd does, and boot them again; files and addresses stay."""
+        """Shut hosts down as systemd does, and boot them again; files and addresses are kept."""
         self._boot_again(names, BOOT_SECONDS, "rebooting")
 
     def reset(self, names: Sequence[str]) -> None:
         """Kill every process of hosts at once, and boot them again.
 
-        Files stay as the last process saw them: what a host with disks of its own had not synced would be lost.
+        Files stay as the last process saw them: a host with its own disks would lose what it had not synced.
         """
-        # Without any time to end, podman kills at once.
+        # Without any time to end, podman kills immediately.
         self._boot_again(names, 0, "resetting")
 
     def _boot_again(self, names: Sequence[str], patience: int, what: str) -> None:
@@ -135,7 +135,7 @@ class Fleet:
         return subprocess.run(["ssh", *options, f"{USER}@{address}", *command], check=False).returncode
 
     def clean(self, images: bool) -> None:
-        """Remove every trace, from whatever state things are in.
+        """Remove every trace, whatever state things are in.
 
         Args:
             images: remove the cached images as well.
@@ -143,7 +143,7 @@ class Fleet:
         checks.programs()
         hosts = ", ".join(sorted(path.name for path in self._layout.hosts.glob("*"))) or "what is left"
         with self._lock(), step(f"removing {hosts}, the network, keys and {self._layout.state}"):
-            # Where podman cannot run at all, it has left nothing running.
+            # If podman cannot run at all, it has left nothing running.
             with suppress(SandboxError):
                 self._podman.prepare()
                 self._podman.succeeds("rm", "--force", "--all", "--time=0")
@@ -156,7 +156,7 @@ class Fleet:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Let one command at a time change things."""
+        """Let only one command at a time change anything."""
         with self._layout.lock.open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -186,7 +186,7 @@ class Fleet:
         raise SandboxError(f"{name} is not running" if record else f"there is no host {name}", remedy)
 
     def _create(self, spec: Spec, image_name: str) -> Record:
-        """Make a host afresh and start it."""
+        """Create a host and start it."""
         known = records(self._layout)
         previous = known[spec.name].address if spec.name in known else None
         address = self._network.address(previous, {record.address for record in known.values()})
@@ -217,13 +217,13 @@ class Fleet:
         self._podman.run("start", name, host=name, what=f"starting {name}")
 
     def _wait(self, record: Record) -> None:
-        """Wait until sshd answers."""
+        """Wait until sshd responds."""
         deadline = time.monotonic() + BOOT_SECONDS
         while record.address not in answering():
             if time.monotonic() > deadline:
                 console = self._podman.run("logs", "--tail=12", record.name, what="reading the console")
                 raise SandboxError(
-                    f"{record.name} does not answer on port 22 after {BOOT_SECONDS} s\n{console}".rstrip(),
+                    f"{record.name} did not answer on port 22 within {BOOT_SECONDS} s\n{console}".rstrip(),
                     f"look inside: `python3 -m sandbox exec {record.name} -- journalctl --boot`",
                 )
             time.sleep(0.05)
@@ -234,7 +234,7 @@ class Fleet:
             run(["ssh-keygen", "-q", "-ted25519", "-N", "", "-Csandbox", "-f", str(file)], "making a key")
 
     def _files(self, spec: Spec) -> bytes:
-        """Return an archive of what makes the image this host."""
+        """Return an archive of the files that turn the image into this host."""
         key = self._layout.hosts / spec.name / HOST_KEY
         files = controller.inherited_files(spec.suite) | {
             f"/etc/ssh/{HOST_KEY}": key.read_bytes(),
@@ -254,7 +254,7 @@ class Fleet:
 
 
 def archive(files: Mapping[str, bytes]) -> bytes:
-    """Return an archive of files for `podman cp`; private keys are readable by root alone.
+    """Return an archive of files for `podman cp`; only root can read private keys.
 
     Args:
         files: contents by absolute path.
@@ -267,8 +267,8 @@ def archive(files: Mapping[str, bytes]) -> bytes:
             entry.mode = 0o600 if path.endswith("_key") else 0o644
             tar.addfile(entry, io.BytesIO(content))
         end = tar.offset + 2 * tarfile.BLOCKSIZE
-    # Without what fills the last record: podman stops reading where the archive ends, and a busy machine then fails the
-    # copy with "broken pipe" (https://github.com/containers/buildah/issues/6573).
+    # Without the padding of the last record: podman stops reading where the archive ends, and a busy machine then fails
+    # the copy with "broken pipe" (https://github.com/containers/buildah/issues/6573).
     return buffer.getvalue()[:end]
 
 

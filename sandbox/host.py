@@ -1,4 +1,4 @@
-"""A host: what is asked for, what is recorded of it, and whether it is running."""
+"""A host: its specification, its record, and whether it is running."""
 
 import json
 import re
@@ -15,7 +15,7 @@ USER = "ansible"
 
 @dataclass(frozen=True)
 class Spec:
-    """A host that somebody asks for."""
+    """The specification of a host."""
 
     name: str
     suite: str = "bookworm"
@@ -25,14 +25,14 @@ class Spec:
 
 @dataclass(frozen=True)
 class Record(Spec):
-    """A host that has been brought up; ``inventory`` names the file that was written for it, if any."""
+    """A host that has been brought up; ``inventory`` is the file that was written for it, if any."""
 
     address: str = ""
     image: str = ""
     inventory: str | None = None
 
     def satisfies(self, spec: Spec, image: str) -> bool:
-        """Tell whether this is what a spec asks for, made of an image."""
+        """Return whether this host matches a specification and an image."""
         return self.suite == spec.suite and self.image == image and set(spec.publish) <= set(self.publish)
 
 
@@ -40,13 +40,13 @@ def parse_spec(text: str) -> Spec:
     """Read ``NAME[:SUITE[:GROUP]]``.
 
     Raises:
-        SandboxError: it has another form, or there is no such suite.
+        SandboxError: it has another format, or there is no such suite.
     """
     form = r"(?P<name>[a-z0-9][a-z0-9-]{0,40})(:(?P<suite>[^:]*)(:(?P<group>[A-Za-z_]\w*))?)?"
     if not (found := re.fullmatch(form, text, re.ASCII)):
         raise SandboxError(f"{text!r} is not NAME[:SUITE[:GROUP]]", "write it like app1 or app1:bookworm:flask")
     if found["suite"] and found["suite"] not in SUITES:
-        raise SandboxError(f"{text!r}: there is no suite {found['suite']!r}", f"take one of {', '.join(SUITES)}")
+        raise SandboxError(f"{text!r}: there is no suite {found['suite']!r}", f"use one of {', '.join(SUITES)}")
     return Spec(found["name"], found["suite"] or Spec.suite, found["group"] or Spec.group)
 
 
@@ -57,7 +57,7 @@ def parse_publish(text: str) -> tuple[str, int]:
         The controller's address and port.
 
     Raises:
-        SandboxError: it has another form.
+        SandboxError: it has another format.
     """
     found = re.fullmatch(r"(\d+\.\d+\.\d+\.\d+):(\d+):(\d+)", text, re.ASCII)
     if not found or not all(0 < int(port) < 65536 for port in found.groups()[1:]):
@@ -69,7 +69,7 @@ def records(layout: Layout) -> dict[str, Record]:
     """Return the records of all hosts, by name."""
     found = {}
     for file in sorted(layout.hosts.glob("*/host.json")):
-        # One that is damaged, or of another version, is as good as none: `up` makes the host afresh.
+        # One that is damaged, or from another version, counts as missing: `up` recreates the host.
         with suppress(ValueError, TypeError):
             record = Record(**json.loads(file.read_text()))
             found[record.name] = replace(record, publish=tuple(record.publish))
@@ -77,10 +77,10 @@ def records(layout: Layout) -> dict[str, Record]:
 
 
 def answering() -> set[str]:
-    """Return the addresses at which some container's sshd listens.
+    """Return the addresses on which the sshd of a container listens.
 
-    Looks into the network namespaces of all systemds. A connection would leave a complaint in the host's journal
-    each time, and a packet to the address of a dead host could leave this machine.
+    It reads the network namespaces of all systemds. A connection would leave a message in the host's journal each time,
+    and a packet to the address of a dead host could leave this machine.
     """
     found: set[str] = set()
     for process in Path("/proc").glob("[0-9]*"):

@@ -17,24 +17,24 @@ REPOSITORY = "localhost/flaskops-sandbox"
 SUITES = {"bookworm": "Debian 12", "trixie": "Debian 13"}
 PACKAGES = "ca-certificates,dbus,iproute2,openssh-server,procps,python3,python3-apt,sudo,systemd,systemd-sysv"
 SETUP = Path(__file__).with_name("image-setup.sh")
-# dpkg syncs thousands of files; in memory that costs nothing. /dev/shm will not do, it may be nodev.
+# dpkg syncs thousands of files; in memory that costs nothing. /dev/shm is not used because it may be nodev.
 IN_MEMORY = 'mount -t tmpfs tmpfs "$0" && TMPDIR="$0" exec "$@"'
 
 
 def recipe(suite: str) -> list[str]:
-    """Return the mmdebstrap command that builds a suite, less the output file and the mirror."""
+    """Return the mmdebstrap command that builds a suite, without the output file and the mirror."""
     setup = f'--customize-hook=chroot "$1" sh -eu < {SETUP}'
     return ["mmdebstrap", "--variant=minbase", f"--include={PACKAGES}", setup, "--format=tar", suite]
 
 
 def identity(command: list[str], setup: bytes) -> str:
-    """Return the name of what a recipe builds: another recipe, another name."""
+    """Return the name of a recipe's image, which is different for every recipe."""
     portable = [part.replace(str(SETUP), SETUP.name) for part in [*command, platform.machine()]]
     return hashlib.sha256("\0".join(portable).encode() + setup).hexdigest()[:12]
 
 
 class Image:
-    """A suite built by the present recipe."""
+    """A suite built by the current recipe."""
 
     def __init__(self, suite: str, layout: Layout) -> None:
         self.suite = suite
@@ -44,7 +44,7 @@ class Image:
         self.tar = layout.images / f"{version}.tar"
 
     def build(self) -> None:
-        """Build the cached tar file, whole or not at all."""
+        """Build the cached tar file, completely or not at all."""
         partial = self.tar.with_suffix(".partial")
         # Sandboxes of other state directories share the cache.
         with self.tar.with_name(f"{self.suite}.lock").open("w") as lock, TemporaryDirectory() as work:
@@ -58,17 +58,17 @@ class Image:
             partial.rename(self.tar)
 
     def load(self, podman: Podman) -> None:
-        """Put the image into podman's storage, instead of those that older recipes made."""
+        """Put the image into podman's storage, in place of those from older recipes."""
         podman.run("import", "--quiet", str(self.tar), self.name, what=f"importing {self.tar}")
         stored = podman.run("images", "--format={{.Repository}}:{{.Tag}}", what="listing images").split()
         for old in stored:
             if old.startswith(f"{REPOSITORY}:{self.suite}-") and old != self.name:
-                # podman refuses while a host is made of it; the next time will do.
+                # podman refuses while a host uses it; it is removed next time.
                 podman.succeeds("rmi", old)
 
 
 def ensure(images: Iterable[Image], podman: Podman) -> None:
-    """Make sure that podman has these images, built at the same time if need be."""
+    """Ensure that podman has these images, building missing ones in parallel."""
     missing = [image for image in images if not podman.succeeds("image", "exists", image.name)]
     unbuilt = [image for image in missing if not image.tar.exists()]
     if unbuilt:

@@ -51,7 +51,7 @@ def as_script_output(hosts: Iterable[Record], layout: Layout) -> str:
 
 
 def running(layout: Layout) -> list[Record]:
-    """Return the running hosts that belong to no inventory file of their own."""
+    """Return the running hosts that have no inventory file of their own."""
     up = answering()
     return [host for host in records(layout).values() if host.inventory is None and host.address in up]
 

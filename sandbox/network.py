@@ -1,4 +1,4 @@
-"""The bridge that hosts share, on a subnet nobody else uses."""
+"""The bridge that hosts share, on a subnet that nothing else uses."""
 
 import fcntl
 import hashlib
@@ -23,8 +23,8 @@ def free_subnet(routes: Iterable[str], preferred: ipaddress.IPv4Network) -> ipad
     """Return a subnet that no route of the controller overlaps.
 
     Args:
-        routes: destinations as ``ip route`` names them ("default", "192.0.2.0/24", "192.0.2.7").
-        preferred: the one to take if it is free.
+        routes: destinations as printed by ``ip route`` ("default", "192.0.2.0/24", "192.0.2.7").
+        preferred: the one to use if it is free.
 
     Raises:
         SandboxError: all are taken.
@@ -40,19 +40,19 @@ def free_subnet(routes: Iterable[str], preferred: ipaddress.IPv4Network) -> ipad
 
 
 def mac_address(address: str) -> str:
-    """Return the hardware address that goes with an address.
+    """Return the hardware address for an address.
 
-    Were it another one after each boot, the controller would send to the old one until its ARP cache forgets it.
+    If it changed at each boot, the controller would send to the old one until its ARP cache expires.
     """
     return f"02:00:{ipaddress.IPv4Address(address).packed.hex(':')}"
 
 
 def rules_to_delete(saved: str, network: str) -> str:
-    """Return the input for iptables-restore that deletes what netavark made for a network.
+    """Return the input for iptables-restore that deletes netavark's rules for a network.
 
     Args:
         saved: output of iptables-save.
-        network: its name, of which netavark makes the names of its chains (netavark, create_network_hash).
+        network: its name, from which netavark derives the names of its chains (netavark, create_network_hash).
     """
     chain = rf"NETAVARK-(?:DN-)?{hashlib.sha512(network.encode()).hexdigest()[:13].upper()}\b"
     subnets = re.findall(rf"-A POSTROUTING -s (\S+) -j {chain}", saved)
@@ -72,10 +72,10 @@ class Network:
 
     def __init__(self, layout: Layout) -> None:
         self.name = f"flaskops-{layout.tag}"
-        # The kernel takes fifteen characters.
+        # The kernel allows fifteen characters.
         self.interface = self.name.replace("-", "")[:15]
         self._file = layout.networks / f"{self.name}.json"
-        # The address that was given last; podman reads none but .json.
+        # The address that was assigned last; podman only reads .json files.
         self._last = layout.networks / f"{self.name}.last"
 
     def _is_up(self) -> bool:
@@ -83,8 +83,8 @@ class Network:
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Let one sandbox of the machine at a time choose a subnet: it is taken once its first host has started."""
-        # A directory that every machine has: a file would be a trace that nobody may remove.
+        """Let only one sandbox of the machine at a time choose a subnet, which is in use once its first host runs."""
+        # Locks a directory that every machine has: a file would be a trace that nothing could remove.
         descriptor = os.open("/run", os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -93,7 +93,7 @@ class Network:
             os.close(descriptor)
 
     def ensure(self) -> ipaddress.IPv4Network:
-        """Write podman's configuration of the network, with a subnet that is free here and now.
+        """Write podman's configuration of the network, with a subnet that is currently free.
 
         Returns:
             The subnet; the same as before if possible.
@@ -126,9 +126,9 @@ class Network:
         return subnet
 
     def address(self, previous: str | None, taken: Iterable[str]) -> str:
-        """Return the address for a host: its old one, moved along if the subnet has changed, or a free one.
+        """Return the address for a host: its old one, adapted if the subnet has changed, or a free one.
 
-        The one that has been free for longest: who still asks a host that is gone must not meet another one.
+        The one that has been free for the longest time, so that late packets for a removed host do not reach another.
         """
         subnet = self.ensure()
         if previous:
@@ -145,7 +145,7 @@ class Network:
         """Remove the bridge, and the firewall rules that podman leaves behind when it is killed."""
         if self._is_up():
             run(["ip", "link", "delete", self.interface], f"removing {self.interface}")
-        # With nftables, podman keeps rules apart by network and takes them back itself.
+        # With nftables, podman separates the rules by network and removes them itself.
         if not shutil.which("iptables-save"):
             return
         script = rules_to_delete(run(["iptables-save"], "reading firewall rules"), self.name)

@@ -1,4 +1,4 @@
-"""Where things are kept: state, cache and runtime files, all outside the repository."""
+"""The paths of state, cache and runtime files, all outside the repository."""
 
 import hashlib
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def invoking_user() -> pwd.struct_passwd:
-    """Return the person at the keyboard, who under sudo is not root."""
+    """Return the user who runs the command; under sudo, the user who called it."""
     return pwd.getpwuid(int(os.environ.get("SUDO_UID", os.getuid())))
 
 
@@ -19,7 +19,7 @@ def hand_over(top: Path) -> None:
 
 
 def make_directory(directory: Path) -> None:
-    """Create a directory and its parents, owned by the invoking user even when root creates them."""
+    """Create a directory and its parents, owned by the invoking user even if root creates them."""
     for missing in [path for path in [*reversed(directory.parents), directory] if not path.exists()]:
         missing.mkdir(mode=0o700, exist_ok=True)
         hand_over(missing)
@@ -32,7 +32,7 @@ class Layout:
         home = Path(invoking_user().pw_dir)
         self.state = Path(os.environ.get("XDG_STATE_HOME") or home / ".local" / "state") / "flaskops-sandbox"
         self.images = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "flaskops" / "images"
-        # Tells sandboxes of different state directories apart wherever names are machine-wide.
+        # Distinguishes sandboxes with different state directories wherever names are machine-wide.
         self.tag = hashlib.sha256(str(self.state).encode()).hexdigest()[:8]
         # podman refuses long paths here, so this cannot live in the state directory.
         self.runtime = Path("/run") / f"flaskops-{self.tag}"

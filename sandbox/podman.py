@@ -1,4 +1,4 @@
-"""How podman is called: with storage of its own, plainly or in the private namespace."""
+"""Calls podman with its own storage, directly or in the private namespace."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Podman:
-    """podman with storage, runtime state and networks of its own, apart from the operator's."""
+    """podman with its own storage, runtime state and networks, separate from the operator's."""
 
     def __init__(self, layout: Layout) -> None:
         self._runtime = layout.runtime
@@ -29,17 +29,17 @@ class Podman:
             self._options.append("--cgroup-manager=cgroupfs")
 
     def prepare(self) -> bool:
-        """Make sure that podman can run and knows of no container from before a reboot.
+        """Ensure that podman can run and has no containers from before a reboot.
 
         Returns:
-            Whether it starts without knowledge of what ran before.
+            Whether it starts without the state of what ran before.
         """
         if self.namespace:
             return self.namespace.ensure()
         marker = self._runtime / "boot_id"
         if marker.exists() and marker.read_bytes() == BOOT_ID.read_bytes():
             return False
-        # /run need not be a tmpfs, and podman takes files left there for running containers.
+        # /run need not be a tmpfs, and podman would mistake files left there for running containers.
         shutil.rmtree(self._runtime, ignore_errors=True)
         self._runtime.mkdir(parents=True)
         marker.write_bytes(BOOT_ID.read_bytes())
@@ -64,17 +64,17 @@ class Podman:
         return run(self.command(*arguments, host=host), what, stdin)
 
     def succeeds(self, *arguments: str) -> bool:
-        """Call podman quietly and tell whether it succeeded."""
+        """Call podman quietly, and return whether it succeeded."""
         return subprocess.run(self.command(*arguments), capture_output=True, check=False).returncode == 0
 
     def create_options(self) -> list[str]:
-        """Return what ``podman create`` needs on this kind of machine."""
+        """Return what ``podman create`` needs on this machine."""
         return restricted.create_options() if self.namespace else []
 
     def remove_container(self, name: str) -> None:
-        """Remove a container in whatever state it is, or none."""
+        """Remove a container in any state, if it exists."""
         remove = ("rm", "--force", "--ignore", "--time=0", name)
-        # When the processes were killed behind podman's back, the first attempt fails, and learns of it.
+        # If the processes were killed without podman, the first attempt fails, and podman notices.
         if not self.succeeds(*remove):
             self.run(*remove, what=f"removing {name}")
         if self.namespace:

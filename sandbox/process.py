@@ -1,4 +1,4 @@
-"""Running programs quietly, and telling people how long things take."""
+"""Runs programs quietly, and shows how long steps take."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from sandbox.errors import SandboxError
 
 SHOWN_LINES = 12
-DOCTOR = "`python3 -m sandbox doctor` checks this machine, `python3 -m sandbox clean` starts afresh"
+DOCTOR = "`python3 -m sandbox doctor` checks this machine, `python3 -m sandbox clean` removes everything"
 
 
 def run(command: Sequence[str], what: str, stdin: bytes | None = None, remedy: str = DOCTOR) -> str:
@@ -19,7 +19,7 @@ def run(command: Sequence[str], what: str, stdin: bytes | None = None, remedy: s
         command: program and arguments.
         what: the purpose, for the error message.
         stdin: bytes for its standard input.
-        remedy: what to do when it fails.
+        remedy: what to do if it fails.
 
     Returns:
         Its standard output.

@@ -1,8 +1,8 @@
-"""The fallback for machines that are containers or small virtual machines themselves.
+"""The fallback for machines that are themselves containers or small virtual machines.
 
-There crun finds cgroup v1 controllers, or may not raise limits, and refuses to start anything. It works in a
-mount namespace that has a plain cgroup v2 tree; the machine's own mounts stay as they are. Cgroups are then not
-managed by podman, so each host gets one made here: two systemds in one cgroup would stop each other's units.
+There crun finds cgroup v1 controllers, or may not raise limits, and does not start anything. It works in a mount
+namespace with a plain cgroup v2 tree; the machine's own mounts stay unchanged. podman does not manage cgroups then, so
+each host gets one that is created here: two systemds in one cgroup would stop each other's units.
 """
 
 import os
@@ -38,10 +38,10 @@ echo "processes in $0 do not end" >&2; exit 1
 
 
 def needed(root: Path = Path("/")) -> bool:
-    """Tell whether podman can only run in the private namespace.
+    """Return whether podman can only run in the private namespace.
 
     Args:
-        root: where /proc and /sys are.
+        root: the directory of /proc and /sys.
 
     Returns:
         False on an ordinary machine: cgroup v2 with its controllers, and root may raise limits.
@@ -56,8 +56,8 @@ def needed(root: Path = Path("/")) -> bool:
 class Namespace:
     """The private mount namespace, kept alive by a bind mount in the state directory.
 
-    podman's runtime state is on file systems that exist only in it: when the namespace is gone, so is everything
-    that would be stale.
+    podman's runtime state is on file systems that exist only in it: when the namespace ends, so does everything that
+    would be stale.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -68,10 +68,10 @@ class Namespace:
         self._cgroups = f"{CGROUPS}/flaskops-{layout.tag}"
 
     def ensure(self) -> bool:
-        """Create the namespace if it is missing, or has outlived the storage, ending what still runs.
+        """Create the namespace if it is missing, or is older than the storage, ending what still runs.
 
         Returns:
-            Whether it had to be made.
+            Whether it had to be created.
 
         Raises:
             SandboxError: this machine does not let root mount.
@@ -111,7 +111,7 @@ class Namespace:
         run([*self.enter(), "sh", "-c", REMOVE_CGROUP, cgroup], f"ending what runs in {cgroup}")
 
     def remove(self) -> None:
-        """End everything that runs in the namespace, if there is one, and drop it."""
+        """End everything that runs in the namespace, if there is one, and remove it."""
         if os.path.ismount(self._file):
             self.remove_cgroup()
         self._unmount()
@@ -123,10 +123,10 @@ class Namespace:
 
 
 def create_options() -> list[str]:
-    """Return what ``podman create`` needs here: limits as they are, cgroups left alone."""
+    """Return what ``podman create`` needs here: unchanged limits, and no management of cgroups."""
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     # podman lowers its own limit of processes to pid_max if it may not raise it (containers/common,
-    # getDefaultProcessLimits), and cannot give more than it has.
+    # getDefaultProcessLimits), and cannot grant more than it has.
     pid_max = int(Path("/proc/sys/kernel/pid_max").read_text())
     processes = min(pid_max, resource.getrlimit(resource.RLIMIT_NPROC)[1])
     limits = [f"--ulimit=nofile=1024:{files}", f"--ulimit=nproc={processes}:{processes}"]

@@ -1,1 +1,1 @@
-"""What the Makefile calls."""
+"""Programs that the Makefile calls."""

@@ -1,7 +1,7 @@
-"""Runs the project's checks stage by stage: one line each while they run, the output only of what failed.
+"""Runs the project's checks stage by stage: one line each while they run, and the output only of what failed.
 
 ``python -m tools.check quick`` is `make test-quick`; with ``hosts`` it is `make test`. With ``matrix`` as well, and
-FLASKOPS_FULL=1 for what the scenarios otherwise leave out, it is `make test-full`.
+FLASKOPS_FULL=1 for the cases that the scenarios otherwise skip, it is `make test-full`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / "reports" / "test"
-# Without compiled files each of the many Python programs takes a second longer to start.
+# Without compiled files, each of the many Python programs takes a second longer to start.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | {
     "NO_COLOR": "1", "PY_COLORS": "0", "ANSIBLE_NOCOLOR": "1",
 }  # fmt: skip
@@ -28,13 +28,13 @@ PYTHON_FOLDERS = "app benchmarks plugins roles sandbox tests tools docs molecule
 
 @dataclass(frozen=True)
 class Stage:
-    """One command and what it is called."""
+    """A command and its name."""
 
     name: str
     command: str
 
 
-# Stages in parentheses of their own run at the same time, a few of them: two cores bear no more.
+# Stages in the same parentheses run at the same time, only a few of them: two cores can run no more.
 AT_A_TIME = 3
 STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
     "quick": (
@@ -62,7 +62,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
     "hosts": (
         Stage("molecule gevent (Debian 12)", "molecule test --scenario-name gevent"),
         Stage("molecule threads (Debian 13)", "molecule test --scenario-name threads"),
-        # None of them measures, so they may share the machine. The longest come first.
+        # None of them measures performance, so they may share the machine. The longest come first.
         (
             Stage("molecule hostile", "molecule test --scenario-name hostile"),
             Stage("molecule http", "molecule test --scenario-name http"),
@@ -78,7 +78,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
             Stage("pages in a browser", "pytest tests/integration/pages"),
         ),
     ),
-    # Each mode on the other distribution, and what every scenario uses all the time.
+    # Each mode on the other distribution, and the sandbox that every scenario uses.
     "matrix": (
         Stage("sandbox on real hosts", "pytest sandbox -m host"),
         Stage("molecule gevent (Debian 13)", "env FLASKOPS_SUITE=trixie molecule test --scenario-name gevent"),
@@ -90,7 +90,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
                 "molecule life (threads, Debian 13)",
                 "env FLASKOPS_MODE=threads FLASKOPS_SUITE=trixie molecule test --scenario-name life",
             ),
-            # What only the whole run has the time for chooses its modes itself, and ran above.
+            # Cases that only the full run has time for choose their modes themselves, and ran above.
             Stage(
                 "molecule http (Debian 13)",
                 "env FLASKOPS_FULL= FLASKOPS_SUITE=trixie molecule test --scenario-name http",
@@ -112,11 +112,11 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
 
 
 def run(stage: Stage, *, alone: bool = True) -> bool:
-    """Run a stage, show how it went, and return whether it passed.
+    """Run a stage, show its result, and return whether it passed.
 
     Args:
-        stage: what to run.
-        alone: whether its line may begin before it ends.
+        stage: the stage to run.
+        alone: whether to print the beginning of its line before it ends.
     """
     LOGS.mkdir(parents=True, exist_ok=True)
     log = LOGS / (stage.name.replace(" ", "-").replace(",", "") + ".log")
@@ -136,7 +136,7 @@ def run(stage: Stage, *, alone: bool = True) -> bool:
     passed = done.returncode == 0
     print(f"{'' if alone else begun}{'ok' if passed else 'FAILED':<8} {time.monotonic() - started:6.1f} s", flush=True)
     if not passed:
-        print(f"\n--- {stage.command}\n{tail(log)}\n--- all of it: {log.relative_to(ROOT)}\n", flush=True)
+        print(f"\n--- {stage.command}\n{tail(log)}\n--- full log: {log.relative_to(ROOT)}\n", flush=True)
     return passed
 
 
@@ -154,14 +154,14 @@ def tail(log: Path, lines: int = 80) -> str:
 def main() -> int:
     """Run the groups named on the command line."""
     groups = sys.argv[1:] or list(STAGES)
-    # What an earlier run left is no evidence of this one.
+    # Files of an earlier run say nothing about this one.
     for name in ("operations", "real"):
         shutil.rmtree(ROOT / "reports" / name, ignore_errors=True)
     started = time.monotonic()
     results: list[bool] = []
     for stage in (stage for group in groups for stage in STAGES[group]):
         results += together(stage) if isinstance(stage, tuple) else [run(stage)]
-    print(f"\n{time.monotonic() - started:.0f} s in all; the logs are in {LOGS.relative_to(ROOT)}/")
+    print(f"\n{time.monotonic() - started:.0f} s in total; the logs are in {LOGS.relative_to(ROOT)}/")
     print(f"{results.count(True)} passed, {results.count(False)} failed")
     return 0 if all(results) else 1
 

@@ -21,7 +21,7 @@ INPUTS = (
 
 
 def main() -> int:
-    """Renew every lock and return the exit status of the first that fails."""
+    """Renew every lock, and return the exit status of the first failure."""
     for name in INPUTS:
         print(f"lock: {name}", flush=True)
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Counts what a run of Ansible asks of its hosts: each round trip is a command that ssh carries."""
+"""Counts the round trips of a run of Ansible to its hosts: each one is a command over ssh."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 
 
 class RoundTrips:
-    """An ssh that notes how it is called.
+    """An ssh that records its calls.
 
     Args:
-        folder: an empty folder of its own, for as long as it counts.
+        folder: an empty folder for its own use while it counts.
     """
 
     def __init__(self, folder: Path) -> None:
         """Write the executable."""
         self._calls = folder / "calls"
         self._ssh = folder / "ssh"
-        # One write a line: hosts are asked at the same time.
+        # One write per line, since hosts are called at the same time.
         self._ssh.write_text(
             f'#!/bin/sh\nprintf "%s\\n" "$(printf %s "$*" | tr "\\n" " ")" >>{self._calls}\nexec ssh "$@"\n'
         )
@@ -27,16 +27,16 @@ class RoundTrips:
 
     @property
     def arguments(self) -> tuple[str, str]:
-        """What makes ``ansible-playbook`` use it."""
+        """The arguments that make ``ansible-playbook`` use it."""
         return "-e", f"ansible_ssh_executable={self._ssh}"
 
     def count(self) -> int:
-        """Return the commands so far; a session that runs nothing, as the one that opens a connection, is none."""
+        """Return the number of commands so far, without sessions that only open a connection."""
         return sum("/bin/sh -c" in line for line in self._calls.read_text().splitlines())
 
 
 @contextmanager
 def counted() -> Iterator[RoundTrips]:
-    """Count in a folder that is gone afterwards."""
+    """Count in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         yield RoundTrips(Path(folder))

@@ -1,6 +1,6 @@
 """Runs `ansible-test sanity` on the collection as `ansible-galaxy` builds it, without a network.
 
-``python -m tools.sanity`` runs every test but those of `LEFT_OUT`. Arguments are handed to ansible-test, so
+``python -m tools.sanity`` runs every test but those of `LEFT_OUT`. Arguments are passed to ansible-test, so
 ``python -m tools.sanity --test validate-modules plugins/modules/status.py`` runs one test on one file. What cannot be
 met is listed in tests/sanity, with the reason.
 """
@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 from tests.support.clone import copy
 
 ROOT = Path(__file__).resolve().parent.parent
-# They would download linters of their own; ruff and mypy check style and mistakes here.
+# They would download their own linters; here ruff and mypy check style and errors.
 LEFT_OUT = ("pep8", "pylint")
 
 
@@ -59,9 +59,9 @@ def main() -> None:
     """Run the tests, and exit with ansible-test's status."""
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(collection(Path(folder)))
-        # There it keeps the environments of the tests, by the versions that pip would have installed.
+        # ansible-test keeps the tests' environments there, named after the versions that pip would install.
         os.environ["HOME"] = folder
-        # It looks for the collection in the working directory as soon as it is imported.
+        # It searches the working directory for the collection as soon as it is imported.
         from ansible_test._internal import main as ansible_test
         from ansible_test._internal.commands import sanity
 

@@ -1,4 +1,4 @@
-"""asyncio and aiohttp: what waits says so, with `await` and `async`, and so does everything that calls it."""
+"""asyncio and aiohttp: code that waits is marked with `await` and `async`, and so is everything that calls it."""
 
 import asyncio
 import sys
@@ -13,9 +13,9 @@ async def send(load: common.Load) -> None:
     slots = asyncio.Semaphore(load.concurrency)
     # The cap is 100 connections by default: the other requests would wait, and not be concurrent.
     connector = aiohttp.TCPConnector(limit=0)
-    # Of the timeouts that of `ask` alone counts: aiohttp's own is five minutes.
+    # Only the timeout of `ask` applies: aiohttp's own is five minutes.
     no_timeout = aiohttp.ClientTimeout(total=None)
-    # A proxy named in the environment would be measured in place of the host.
+    # A proxy named in the environment would be measured instead of the host.
     async with aiohttp.ClientSession(connector=connector, timeout=no_timeout, trust_env=False) as session:
         await asyncio.gather(*(ask(session, slots, load) for _ in range(load.requests)))
 

@@ -1,6 +1,6 @@
-"""What both clients share: the command line, the request, the measuring and the result. Only sending is theirs.
+"""Code that both clients share: the command line, the request, the measurement and the result. Only sending differs.
 
-It imports the standard library alone: each client has its own libraries, and is measured without the other's.
+It only imports the standard library: each client has its own libraries, and is measured without the other's.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from urllib.parse import urlsplit
 
 LOGIN = "/user_manage/user/login"
 KINDS = ("refused", "reset", "timeout", "status", "other")
-# Beside one for each connection: standard streams, event loop, resolver, modules.
+# Besides one for each connection: standard streams, event loop, resolver, modules.
 SPARE_FILES = 64
-# What the libraries raise when the server closes the connection before its answer is whole. By name, since they are not
-# imported here.
+# What the libraries raise when the server closes the connection before its response is complete. By name, since they
+# are not imported here.
 CLOSED = ("IncompleteRead", "ClientPayloadError", "ServerDisconnectedError")
-# Tokens that are no code, beside those of layout.
+# Tokens that are not code, besides those of layout.
 LAYOUT = (tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says, checked.
+    """The checked command line.
 
     Attributes:
-        url: where all requests go.
-        requests: how many they are.
-        concurrency: how many are under way at the same time.
-        timeout_s: the seconds a request may take as a whole, from the connect to the last byte.
+        url: the URL of all requests.
+        requests: number of requests.
+        concurrency: number of requests in flight.
+        timeout_s: seconds that a whole request may take, from the connect to the last byte.
         token: sent as the header `token`.
-        user_id: sent in the body, as the next two.
+        user_id: sent in the body, like the next two.
         password: a made-up one.
         expires_time: seconds.
     """
@@ -62,7 +62,7 @@ class Options:
     expires_time: int
 
     def arguments(self) -> list[str]:
-        """Return the command line that says the same."""
+        """Return the equivalent command line."""
         return [
             self.url,
             f"--requests={self.requests}",
@@ -77,24 +77,24 @@ class Options:
 
 @dataclass
 class Answer:
-    """What a client saw of one answer: its status, once the whole answer is there."""
+    """What a client received of one response: its status, once the response is complete."""
 
     status: int | None = None
 
 
 class Load:
-    """The requests to send, and what becomes of them.
+    """The requests to send, and their results.
 
     Attributes:
-        url: where to, with POST.
-        headers: what they carry, beside what each library adds.
-        body: JSON, made once: making it is no part of sending.
-        requests: how many to send.
-        concurrency: how many at the same time.
-        timeout_s: the seconds one may take as a whole.
-        latencies_s: the seconds of each request that was answered with 200.
-        failures: how many were not, by kind.
-        examples: what the first failure of each kind said.
+        url: the URL of the POST requests.
+        headers: their headers, besides those that each library adds.
+        body: the JSON body, created once: creating it is not part of sending.
+        requests: number of requests to send.
+        concurrency: number of requests in flight.
+        timeout_s: seconds that a whole request may take.
+        latencies_s: seconds of each request that was answered with 200.
+        failures: number of other requests, by kind.
+        examples: the message of the first failure of each kind.
     """
 
     def __init__(self, options: Options) -> None:
@@ -117,7 +117,7 @@ class Load:
         begun = time.perf_counter()
         try:
             yield answer
-        # Whatever it was, a user would have got no answer.
+        # Whatever the error is, a user would have got no response.
         except Exception as error:
             self._fail(*failure(error, self.timeout_s))
         else:
@@ -136,14 +136,14 @@ def main(client: str, file: str, libraries: Sequence[str], send: Callable[[Load]
 
     Args:
         client: its name.
-        file: its source.
-        libraries: the distributions it is made of.
+        file: its source file.
+        libraries: the distributions that it uses.
         send: sends all requests of a load.
 
     Returns:
         0 if every request was answered with 200, otherwise 1; a wrong command line exits with 2.
     """
-    # Ctrl-C shall end it at once, without a traceback from wherever it was.
+    # Ctrl-C must end it immediately, without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parser = make_parser(
         f"python -m clients.{client}_client",
@@ -171,7 +171,7 @@ def main(client: str, file: str, libraries: Sequence[str], send: Callable[[Load]
 
 
 def result(load: Load, duration_s: float, used_s: float) -> dict[str, Any]:
-    """Return what was measured, as plain data; what nothing was measured for is None."""
+    """Return the measurements as plain data; missing ones are None."""
     ordered_ms = sorted(latency * 1000 for latency in load.latencies_s)
     return {
         "url": load.url,
@@ -204,7 +204,7 @@ def describe(measured: dict[str, Any]) -> str:
 
 
 def describe_failures(measured: dict[str, Any]) -> str:
-    """Return how many requests failed, and what the first of each kind said."""
+    """Return how many requests failed, and the message of the first of each kind."""
     kinds = (
         f"{kind} {count:,} ({measured['examples'][kind]})" for kind, count in measured["failures"].items() if count
     )
@@ -212,16 +212,16 @@ def describe_failures(measured: dict[str, Any]) -> str:
 
 
 def failure(error: Exception, timeout_s: float) -> tuple[str, str]:
-    """Return the kind of an error, and what it said.
+    """Return the kind and the message of an error.
 
-    The libraries wrap the system's errors, requests up to four times: what happened is told by the first one in the
-    chain that is known.
+    The libraries wrap the system's errors, requests up to four times: the first known one in the
+    chain says what happened.
     """
     seen: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in seen:
         if isinstance(link, TimeoutError):
-            return "timeout", f"no whole answer in {timeout_s:g} s"
+            return "timeout", f"no complete response within {timeout_s:g} s"
         if isinstance(link, ConnectionRefusedError) or getattr(link, "errno", None) == errno.ECONNREFUSED:
             return "refused", _said(link)
         if (
@@ -247,9 +247,9 @@ def cpu_s() -> float:
 
 
 def peak_memory_mb() -> float:
-    """Return the most memory this process has held at a time."""
-    # Linux counts into ru_maxrss what the parent held when it started this process: a client that is started by a
-    # large program would seem as large. VmHWM begins anew with the program.
+    """Return the peak memory of this process."""
+    # Linux includes in ru_maxrss what the parent used when it started this process: a client that is started by a
+    # large program would seem as large. VmHWM starts from zero with the program.
     with contextlib.suppress(OSError):
         if peak := re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text()):
             return int(peak[1]) / 1024
@@ -258,7 +258,7 @@ def peak_memory_mb() -> float:
 
 
 def lines_of(file: str | Path) -> int:
-    """Count the lines of a Python source that are code: no blank ones, no comments, no docstrings."""
+    """Count the lines of code of a Python source, without blank lines, comments and docstrings."""
     with tokenize.open(file) as opened:
         text = opened.read()
     source = text.splitlines()
@@ -266,7 +266,7 @@ def lines_of(file: str | Path) -> int:
     statement: list[tokenize.TokenInfo] = []
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.NEWLINE:
-            # A statement of a string alone does nothing: it is a docstring.
+            # A statement that is only a string does nothing: it is a docstring.
             if any(part.type != tokenize.STRING for part in statement):
                 code.update(line for part in statement for line in range(part.start[0], part.end[0] + 1))
             statement.clear()
@@ -281,7 +281,7 @@ def now() -> str:
 
 
 def make_parser(program: str, description: str) -> argparse.ArgumentParser:
-    """Return a parser with the flags that both clients and the comparison have; `read` takes what it parsed."""
+    """Return a parser with the flags that both clients and the comparison have; `read` takes its result."""
     parser = argparse.ArgumentParser(prog=program, description=description)
     parser.add_argument("url", type=_url, help=f"http://HOST:PORT, for the login there ({LOGIN}), or with another path")
     parser.add_argument("--requests", type=count, default=300, help="how many in all (default: 300)")
@@ -295,10 +295,10 @@ def make_parser(program: str, description: str) -> argparse.ArgumentParser:
 
 
 def read(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> Options:
-    """Check what one flag alone does not tell, and allow as many open files as the load needs; exit with 2 if not."""
+    """Check flags against each other, and allow as many open files as the load needs; exit with 2 if that fails."""
     concurrency = parsed.concurrency or parsed.requests
     if concurrency > parsed.requests:
-        parser.error(f"--concurrency {concurrency} is more than --requests {parsed.requests}: no so many would be sent")
+        parser.error(f"--concurrency {concurrency} is more than --requests {parsed.requests}")
     try:
         allow_open_files(concurrency + SPARE_FILES)
     except ValueError as error:
@@ -329,7 +329,7 @@ def allow_open_files(needed: int) -> None:
 
 
 def count(text: str) -> int:
-    """Return the number that a text is, for argparse: a whole one from 1."""
+    """Parse a positive whole number, for argparse."""
     if not (text.isascii() and text.isdecimal() and int(text) >= 1):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
@@ -339,11 +339,11 @@ def _url(text: str) -> str:
     wanted = f"{text!r} is not http://HOST:PORT or http://HOST:PORT/PATH"
     try:
         url = urlsplit(text)
-        # Looking at the port checks it.
+        # Accessing the port checks it.
         usable = url.scheme in ("http", "https") and url.port != 0
     except ValueError:
         raise argparse.ArgumentTypeError(wanted) from None
-    # The libraries would refuse each request, or send what is not meant, such as a name before an @.
+    # The libraries would refuse each request, or send something unintended, such as a name before an @.
     if not usable or not re.fullmatch(r"(\w[\w.-]*|\[[0-9a-fA-F:.]+\])(:\d+)?", url.netloc) or re.search(r"\s", text):
         raise argparse.ArgumentTypeError(wanted)
     return url._replace(path=LOGIN).geturl() if url.path in ("", "/") else text
@@ -363,5 +363,5 @@ def _token(text: str) -> str:
 
 
 def _said(error: BaseException) -> str:
-    # Some span several lines.
+    # Some messages have several lines.
     return " ".join(str(error).split()) or type(error).__name__

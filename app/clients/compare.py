@@ -1,4 +1,4 @@
-"""Both clients against the same URL, in turns, each run a process of its own: `python -m clients.compare URL`."""
+"""Runs both clients against the same URL, in turns, each run in its own process: `python -m clients.compare URL`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 from clients import common
 
 CLIENTS = ("gevent", "asyncio")
-# What is summed up of the rounds, in the order of the table: name, label, digits.
+# The figures to summarise, in the order of the table: name, label, digits.
 FIGURES = (
     ("duration_s", "time (s)", 3),
     ("requests_per_second", "answers a second", 0),
@@ -26,7 +26,7 @@ FIGURES = (
     ("cpu_s", "CPU (s)", 3),
     ("peak_memory_mb", "peak memory (MB)", 1),
 )
-# Two values do not tell how far a third one may lie.
+# Two values do not show how far apart a third one may be.
 LEAST_ROUNDS = 3
 # To start Python and import the libraries, on a busy machine.
 START_S = 60.0
@@ -34,19 +34,19 @@ APP = Path(__file__).resolve().parents[1]
 
 
 class ClientError(Exception):
-    """A client gave no result, or none that can be compared; the message says why."""
+    """A client returned no result, or none that can be compared; the message says why."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What the rounds of one client say.
+    """The summary of one client's rounds.
 
     Attributes:
-        requests: how many were sent in all rounds.
-        failed: how many of them failed.
-        figures: the median, the least and the most of each figure; None where no round has one.
-        lines: the lines of code of the client.
-        libraries: what it is made of, with versions.
+        requests: number of requests in all rounds.
+        failed: number of failed requests.
+        figures: the median, minimum and maximum of each figure; None if no round has one.
+        lines: the client's lines of code.
+        libraries: its libraries with versions.
     """
 
     requests: int
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Compare the clients; return 0 if every request of every round was answered, otherwise 1."""
     parser = common.make_parser(
         "python -m clients.compare",
-        "Run both clients in turns, each run a process of its own, and compare them. The status is 0 if every request "
+        "Run both clients in turns, each run in its own process, and compare them. The status is 0 if every request "
         "was answered with 200, 1 if not, 2 if it was called wrongly.",
     )
     parser.add_argument("--rounds", type=common.count, default=5, help="runs of each client (default: 5)")
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     options = common.read(parser, parsed)
     if parsed.output and (problem := make_folder(parsed.output)):
-        # Told now, and not when all has been measured.
+        # Reported now, and not after all measurements.
         parser.error(f"cannot write to {parsed.output}: {problem}")
     document: dict[str, Any] = {
         "format": 1,
@@ -120,11 +120,11 @@ def run_rounds(options: common.Options, rounds: int, results: list[dict[str, Any
     """Run each client once without counting it, then the rounds, and append what each run measured.
 
     Raises:
-        ClientError: a client gave no result, or none of its requests was answered. More rounds would tell no more.
+        ClientError: a client returned no result, or none of its requests was answered. More rounds would not help.
     """
     for number in range(rounds + 1):
         name = f"round {number} of {rounds}" if number else "warm-up"
-        # Who comes second meets a server that has just worked: each does in every other round.
+        # The second client finds a server that has just been busy, so they take turns.
         for client in CLIENTS if number % 2 else reversed(CLIENTS):
             print(f"{name}: {client} ... ", end="", file=sys.stderr, flush=True)
             try:
@@ -144,13 +144,13 @@ def run_client(client: str, options: common.Options) -> dict[str, Any]:
     """Run a client as a process and return its result.
 
     Raises:
-        ClientError: it has none.
+        ClientError: it has no result.
     """
     turns = -(-options.requests // options.concurrency)
     try:
         done = subprocess.run(
             [sys.executable, "-m", f"clients.{client}_client", *options.arguments()],
-            # Where `-m` looks first: the caller's folder may have other clients.
+            # The first folder that `-m` searches: the caller's folder may have other clients.
             cwd=APP,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -160,14 +160,14 @@ def run_client(client: str, options: common.Options) -> dict[str, Any]:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ClientError(f"did not end in {error.timeout:g} s") from None
+        raise ClientError(f"did not end within {error.timeout:g} s") from None
     try:
         if done.returncode not in (0, 1):
             raise ValueError
         measured: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
-        # Of a traceback the last line tells what it was.
-        said = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        # The last line of a traceback names the error.
+        said = done.stderr.strip().splitlines()[-1:] or ["no output"]
         raise ClientError(f"ended with status {done.returncode} and without a result: {said[0]}") from None
     return measured
 
@@ -189,12 +189,12 @@ def summarize(results: Sequence[dict[str, Any]]) -> dict[str, Summary]:
 
 
 def verdict(summary: dict[str, Summary], rounds: int) -> str:
-    """Return in one sentence which client did better, and why that can be said, or cannot."""
+    """Return a sentence that says which client did better, or why that cannot be decided."""
     failed = [f"{client} {of.failed:,} of {of.requests:,}" for client, of in summary.items() if of.failed]
     if failed:
-        return f"No verdict: requests failed ({', '.join(failed)}), so that the clients did not do the same work."
+        return f"No verdict: requests failed ({', '.join(failed)}), so the clients did not do the same work."
     if rounds < LEAST_ROUNDS:
-        return f"No verdict: how far rounds lie apart is seen from {LEAST_ROUNDS} of them on, and not from {rounds}."
+        return f"No verdict: at least {LEAST_ROUNDS} rounds are needed to see how far they differ, not {rounds}."
     winner, medians, difference, spread = _judge(summary, "duration_s", 3)
     if winner:
         time = f"{winner} is faster: the medians, {medians} s, differ by {difference} s, rounds by up to {spread} s"
@@ -213,7 +213,7 @@ def verdict(summary: dict[str, Summary], rounds: int) -> str:
 
 
 def table(summary: dict[str, Summary]) -> str:
-    """Return the summary for people: of each figure the median, and the least and the most of the rounds."""
+    """Return the summary for people: the median, minimum and maximum of each figure."""
     rows = [("median (least–most)", *summary)]
     for name, label, digits in FIGURES:
         rows.append((label, *(_cell(of_client.figures[name], digits) for of_client in summary.values())))
@@ -228,10 +228,10 @@ def table(summary: dict[str, Summary]) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures depend on, beside the server."""
+    """Return what the figures depend on, besides the server."""
     affinity = getattr(os, "sched_getaffinity", None)
     return {
-        # Those this process may use, where the system tells.
+        # The cores that this process may use, if the system reports it.
         "cores": len(affinity(0)) if affinity else os.cpu_count(),
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
@@ -239,7 +239,7 @@ def machine() -> dict[str, Any]:
 
 
 def make_folder(folder: Path) -> str | None:
-    """Make a folder, unless it is there, and return what stands in the way of writing to it."""
+    """Create a folder if it is missing, and return what prevents writing to it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -248,7 +248,7 @@ def make_folder(folder: Path) -> str | None:
 
 
 def _judge(summary: dict[str, Summary], name: str, digits: int) -> tuple[str | None, str, str, str]:
-    """Return who needs less of a figure, None if that may be chance; the medians, their difference, the spread."""
+    """Return the client that needs less of a figure (None if by chance), the medians, their difference, the spread."""
     ranges = {client: figure for client, of_client in summary.items() if (figure := of_client.figures[name])}
     medians = {client: figure["median"] for client, figure in ranges.items()}
     difference = max(medians.values()) - min(medians.values())
@@ -262,7 +262,7 @@ def _range(values: Sequence[float | None]) -> dict[str, float] | None:
     known = [value for value in values if value is not None]
     if not known:
         return None
-    # Without the noise of binary fractions, which no measurement has.
+    # Rounded, without the noise of binary fractions.
     return {"median": round(statistics.median(known), 4), "min": min(known), "max": max(known)}
 
 

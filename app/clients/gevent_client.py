@@ -1,8 +1,8 @@
-"""gevent and requests: code as if it blocked, and a patch that makes what blocks give way to the other requests."""
+"""gevent and requests: code that looks blocking, and a patch that makes it yield to the other requests."""
 
 from gevent import monkey
 
-# Before every other import: whoever holds one of the blocking functions by then keeps it.
+# Before every other import: modules that have already imported a blocking function keep it.
 monkey.patch_all()
 
 import sys
@@ -19,9 +19,9 @@ def send(load: common.Load) -> None:
     """Send all requests of the load."""
     pool = Pool(load.concurrency)
     with requests.Session() as session:
-        # A proxy named in the environment would be measured in place of the host.
+        # A proxy named in the environment would be measured instead of the host.
         session.trust_env = False
-        # The cap is ten connections by default: those beyond it would be thrown away after each request.
+        # The cap is ten connections by default: those beyond it would be closed after each request.
         adapter = HTTPAdapter(pool_maxsize=load.concurrency)
         session.mount("http://", adapter)
         session.mount("https://", adapter)
@@ -32,7 +32,7 @@ def send(load: common.Load) -> None:
 
 def ask(session: requests.Session, load: common.Load) -> None:
     """Send one request."""
-    # The timeout of requests is for each read: an answer that trickles in would never reach it.
+    # The timeout of requests applies to each read: a slow response would never reach it.
     with load.request() as answer, gevent.Timeout(load.timeout_s, TimeoutError):
         response = session.post(load.url, data=load.body, headers=load.headers, allow_redirects=False)
         answer.status = response.status_code

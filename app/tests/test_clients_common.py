@@ -195,7 +195,7 @@ def test_the_kind_of_a_failure_is_the_first_that_is_known(error: Exception, kind
     found, text = common.failure(error, 2.0)
 
     assert found == kind
-    assert text == "no whole answer in 2 s" if kind == "timeout" else "no" in text
+    assert text == "no complete response within 2 s" if kind == "timeout" else "no" in text
 
 
 def test_a_circle_of_errors_ends() -> None:

@@ -111,14 +111,14 @@ def test_cpu_and_memory_are_judged_in_the_same_way(figure: str, values: dict[str
 
 
 def test_few_rounds_allow_no_verdict() -> None:
-    assert compare.verdict(rounds(gevent=[0.5, 0.5], asyncio=[0.9, 0.9]), 2).startswith("No verdict: how far rounds")
+    assert compare.verdict(rounds(gevent=[0.5, 0.5], asyncio=[0.9, 0.9]), 2).startswith("No verdict: at least 3 rounds")
 
 
 def test_failed_requests_allow_no_verdict() -> None:
     summary = compare.summarize([failed("gevent", 299), result("asyncio", 0.5)] * 3)
 
     assert compare.verdict(summary, 3) == (
-        "No verdict: requests failed (gevent 3 of 900), so that the clients did not do the same work."
+        "No verdict: requests failed (gevent 3 of 900), so the clients did not do the same work."
     )
 
 
@@ -227,7 +227,7 @@ def test_a_client_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, t
     options = common.read(parser, parser.parse_args([URL, "--timeout", "0.1", "--requests", "4", "--concurrency", "3"]))
 
     # Four requests, three at a time, are two turns.
-    with pytest.raises(compare.ClientError, match=r"did not end in 0\.3 s"):
+    with pytest.raises(compare.ClientError, match=r"did not end within 0\.3 s"):
         compare.run_client("endless", options)
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: plain
 type: stdout
-short_description: Show the message of a failure as text, and once
+short_description: Show the message of a failure once, as text
 version_added: 0.1.0
 author: The flaskops maintainers (!UNKNOWN)
 description:
-  - Is the callback P(ansible.builtin.default#callback) but for tasks that fail. Of these it shows the message as lines
-    of text.
-  - Where the failure is Ansible's own, such as that of a template, it shows the innermost cause and its place.
-  - Where several hosts fail alike, the message is there once. So it is where a later task repeats it.
-  - With C(-v) all of each result is shown.
-  - What a task with C(no_log) has failed with is never shown.
+  - Works like the callback P(ansible.builtin.default#callback) except for tasks that fail. For these, it shows the
+    message as lines of text.
+  - If the failure is Ansible's own, such as that of a template, it shows the innermost cause and its place.
+  - If several hosts fail in the same way, or a later task repeats a message, the message is shown once.
+  - With C(-v), each result is shown in full.
+  - The result of a failed task with C(no_log) is never shown.
 extends_documentation_fragment:
   - ansible.builtin.default_callback
   - ansible.builtin.result_format_callback
@@ -28,20 +28,20 @@ from ansible import constants
 from ansible.plugins.callback.default import CallbackModule as Default
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.foreign import printable
 
-# Ansible's own word for what failed before or after a module ran.
+# Ansible's prefix for a failure before or after a module ran.
 _ANSIBLE = "Task failed: "
-# What tells nothing beside a message, or is shown elsewhere.
+# Keys that say nothing beyond a message, or are shown elsewhere.
 _DULL = {
     "ansible_loop_var", "ansible_index_var", "changed", "delta", "deprecations", "diff", "end", "exception", "failed",
     "invocation", "item", "msg", "start", "stderr_lines", "stdout_lines", "unreachable", "warnings",
 }  # fmt: skip
 _ASSERTED = {"assertion", "evaluated_to"}
-# Of a shorter one, twice the same may well be two failures.
+# Two identical shorter messages may be two failures.
 _LONG = 60
 
 
 class CallbackModule(Default):  # type: ignore[misc]
-    """Shows what fails; everything else is the default callback's."""
+    """Shows failures; leaves everything else to the default callback."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "stdout"
@@ -49,7 +49,7 @@ class CallbackModule(Default):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        # What was shown so far, with its task and its host.
+        # The messages shown so far, each with its task and host.
         self._told: dict[tuple[str, ...], tuple[Any, str]] = {}
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
@@ -59,7 +59,7 @@ class CallbackModule(Default):  # type: ignore[misc]
             super().v2_runner_on_failed(result, ignore_errors)
             return
         if task.loop and "results" in document:
-            # Its items were shown one by one.
+            # Its items have already been shown.
             self._handle_warnings(document)
         else:
             self._show(result, f"fatal: [{self.host_label(result)}]: FAILED!")
@@ -75,7 +75,7 @@ class CallbackModule(Default):  # type: ignore[misc]
             self._show(result, f"failed: [{self.host_label(result)}] (item={self._get_item_label(document)})")
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
-        """Show a host that was not reached."""
+        """Show an unreachable host."""
         if self._left_to_default(part(result, "result")):
             super().v2_runner_on_unreachable(result)
             return
@@ -85,7 +85,7 @@ class CallbackModule(Default):  # type: ignore[misc]
 
     def _left_to_default(self, document: dict[str, Any]) -> bool:
         if "censored" in document:
-            # Ansible's own word of it has the message.
+            # Ansible's own output contains the message.
             document.pop("exception", None)
             return True
         message = document.get("msg")
@@ -116,7 +116,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         self._display.display("\n".join(line.rstrip() for line in (head, *body)), color=color, stderr=on_stderr)
 
     def _innermost(self) -> list[str]:
-        """Return the last cause of an error of Ansible's own, with its place in the playbook or the variables."""
+        """Return the last cause of an error in Ansible itself, with its place in the playbook or the variables."""
         event = getattr(getattr(self._current_task_result, "exception", None), "event", None)
         while chain := getattr(event, "chain", None):
             event = chain.event
@@ -124,14 +124,14 @@ class CallbackModule(Default):  # type: ignore[misc]
         return [printable(line) for line in f"{message}\n{place}".strip().splitlines()] if message else []
 
     def _but_told(self, head: str, body: list[str], task: Any, host: str) -> tuple[str, list[str]]:
-        """Return head and body of a failure without what was told before."""
+        """Return head and body of a failure without what has already been shown."""
         shown = tuple(body)
         by, where = self._told.get(shown, (None, ""))
         long = sum(map(len, shown)) > _LONG
         self._told[shown] = (task, host)
         if body and by and (by == task or long):
             return f"{head} As {'above' if by != task or where == host else f'on {where}'}.", []
-        # A task that rescues from another one may tell its message with something more.
+        # A task that rescues another one may repeat its message with an addition.
         begun = next((told for told in self._told if len(told) < len(shown) and shown[: len(told)] == told), ())
         if sum(map(len, begun)) > _LONG:
             return f"{head} As above.", body[len(begun) :]
@@ -139,5 +139,5 @@ class CallbackModule(Default):  # type: ignore[misc]
 
 
 def part(result: Any, name: str) -> Any:
-    """Return a part of a task's result; before ansible-core 2.19 it has another name."""
+    """Return a part of a task's result; it has another name before ansible-core 2.19."""
     return getattr(result, name) if hasattr(result, name) else getattr(result, f"_{name}")

@@ -10,20 +10,20 @@ version_added: 0.1.0
 author: The flaskops maintainers (!UNKNOWN)
 description:
   - Shows a line for each phase of a deploy (plan, reserve, prepare, prove, activate, report) with its seconds, and
-    below it what the phase has to say, such as the plan. With batches, the line says how many hosts are done.
-  - Shows a line for each play of another playbook, and the messages of its C(debug) tasks as they are. What several
-    hosts say alike is shown once.
-  - Shows nothing of tasks that succeed. With C(--check) or C(--diff), shows each task that changes something, and its
+    below it the output of the phase, such as the plan. With batches, the line shows how many hosts are done.
+  - Shows a line for each play of another playbook, and the messages of its C(debug) tasks unchanged. A message of
+    several hosts is shown once.
+  - Does not show tasks that succeed. With C(--check) or C(--diff), shows each task that changes something, and its
     difference.
-  - Shows each failure in full, its cause first, and once, as P(flaskops.uwsgi.plain#callback) does. Never shows the
+  - Shows each failure once, in full, its cause first, like P(flaskops.uwsgi.plain#callback). Never shows the
     result of a task with C(no_log).
-  - On a terminal, the last line says which task runs, and for how long. Without a terminal, or if C(TERM) is C(dumb),
-    there is no such line.
+  - On a terminal, the last line shows the running task, and for how long it runs. Without a terminal, or if C(TERM) is
+    C(dumb), there is no such line.
   - With C(-v), the output is that of P(ansible.builtin.default#callback).
 notes:
   - Without C(-v), only O(display_failed_stderr), O(show_task_path_on_failure), O(result_format) and O(pretty_results)
     have an effect.
-  - C(NO_COLOR) and C(ANSIBLE_NOCOLOR) switch colors off. Without a terminal there are none.
+  - C(NO_COLOR) and C(ANSIBLE_NOCOLOR) disable colors. There are none without a terminal.
 extends_documentation_fragment:
   - ansible.builtin.default_callback
   - ansible.builtin.result_format_callback
@@ -46,7 +46,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.foreign import
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.live import Live, minutes
 
 # The phase of a play of playbooks/deploy.yml, by its name, and of a task of the role's entry point, by its file or the
-# file that includes it. In the order in which they run.
+# file that includes it, in the order in which they run.
 _PHASES = {
     "plan": "plan",
     "again": "plan",
@@ -62,7 +62,7 @@ _ENTRIES = ("main", "ready", "activate", "report")
 _ORDER = list(dict.fromkeys(_PHASES.values()))
 _ROLE = ("flask_uwsgi", "tasks")
 _UNORDERED = ("free", "host_pinned")
-# Hosts that are named one by one.
+# The number of hosts to list by name.
 _NAMED = 3
 
 
@@ -75,29 +75,29 @@ class _Section:
     began: float = field(default_factory=time.monotonic)
     worked: bool = False
     failed: bool = False
-    # Text by text and task: the hosts that say so. None where one says it for all.
+    # For each text and task, the hosts that show it; None if one shows it for all.
     held: dict[tuple[str, str], list[str] | None] = field(default_factory=dict)
 
 
 @dataclass
 class _Batch:
-    """The hosts a play runs on at a time."""
+    """The hosts that a play runs on at the same time."""
 
     play: str
     hosts: list[str]
-    # Hosts of earlier batches, and of all.
+    # The number of hosts in earlier batches, and in total.
     before: int
     total: int
 
     def progress(self, *, done: bool) -> str:
-        """Return how many hosts are done, with this batch or without it; empty where there is one host."""
+        """Return how many hosts are done, including this batch or not; empty if there is only one host."""
         if len(self.hosts) < self.total:
             return f"{self.before + len(self.hosts) * done} of {self.total} hosts"
         return f"{self.total} hosts" if self.total > 1 else ""
 
 
 def _unless_verbose(method: Callable[..., None]) -> Callable[..., None]:
-    """Leave an event to Ansible's own callback with -v."""
+    """With -v, leave an event to Ansible's own callback."""
 
     @functools.wraps(method)
     def chosen(self: CallbackModule, *args: Any, **options: Any) -> None:
@@ -110,7 +110,7 @@ def _unless_verbose(method: Callable[..., None]) -> Callable[..., None]:
 
 
 class CallbackModule(Plain):
-    """Shows phases and plays, what they say, and what fails."""
+    """Shows phases and plays, their messages, and failures."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "stdout"
@@ -123,13 +123,13 @@ class CallbackModule(Plain):
         self._batch = _Batch("", [], 0, 0)
         self._section = _Section("", phase=False)
         self._task, self._task_began = "", 0.0
-        # Where each host's task runs, and where one has run.
+        # The section in which each host's task runs or has run.
         self._waiting: dict[tuple[str, str], str] = {}
         self._reached = {"localhost"}
 
     @_unless_verbose
     def v2_playbook_on_start(self, playbook: Any) -> None:
-        """Begin the clock."""
+        """Start the clock."""
         del playbook
         self._began = time.monotonic()
         self._live = Live(self._display)
@@ -149,7 +149,7 @@ class CallbackModule(Plain):
 
     @_unless_verbose
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
-        """Begin a task, and with it a phase where it is the first of one."""
+        """Begin a task, and a phase if it is the first one of it."""
         del is_conditional
         self._begin_task(task)
 
@@ -160,7 +160,7 @@ class CallbackModule(Plain):
 
     @_unless_verbose
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
-        """Note that a host begins a task."""
+        """Record that a host begins a task."""
         self._waiting[host.get_name(), task._uuid] = task.delegate_to or host.get_name()
         if not self._section.phase and not self._section.worked:
             self._section.worked = True
@@ -169,7 +169,7 @@ class CallbackModule(Plain):
 
     @_unless_verbose
     def v2_runner_on_ok(self, result: Any) -> None:
-        """Show what a task says, and with --check or --diff that it changes something."""
+        """Show a task's message, and with --check or --diff that it changes something."""
         self._end(result)
         task = part(result, "task")
         if isinstance(task, TaskInclude):
@@ -185,7 +185,7 @@ class CallbackModule(Plain):
 
     @_unless_verbose
     def v2_runner_item_on_ok(self, result: Any) -> None:
-        """Show what an item of a loop says, and with --check or --diff that it changes something."""
+        """Show a loop item's message, and with --check or --diff that it changes something."""
         if isinstance(part(result, "task"), TaskInclude):
             return
         if _shows_change(result):
@@ -197,13 +197,13 @@ class CallbackModule(Plain):
 
     @_unless_verbose
     def v2_runner_on_skipped(self, result: Any) -> None:
-        """Show nothing but the warnings of a task that was skipped."""
+        """Show only the warnings of a skipped task."""
         self._end(result)
         self._handle_warnings(part(result, "result"))
 
     @_unless_verbose
     def v2_runner_item_on_skipped(self, result: Any) -> None:
-        """Show nothing but the warnings of an item that was skipped."""
+        """Show only the warnings of a skipped item."""
         self._handle_warnings(part(result, "result"))
 
     @_unless_verbose
@@ -216,20 +216,20 @@ class CallbackModule(Plain):
     @_unless_verbose
     def v2_runner_item_on_failed(self, result: Any) -> None:
         """Show an item of a loop that failed."""
-        # Whether the failure is ignored is known with the whole task.
+        # Whether the failure is ignored is only known once the task has ended.
         self._begin_failure(ignored=True)
         super().v2_runner_item_on_failed(result)
 
     @_unless_verbose
     def v2_runner_on_unreachable(self, result: Any) -> None:
-        """Show a host that was not reached."""
+        """Show an unreachable host."""
         self._end(result)
         self._begin_failure(ignored=bool(getattr(part(result, "task"), "ignore_unreachable", False)))
         super().v2_runner_on_unreachable(result)
 
     @_unless_verbose
     def v2_runner_retry(self, result: Any) -> None:
-        """Say once that a task is tried again; a failure at last tells the number of attempts."""
+        """Show once that a task is retried; a final failure includes the number of attempts."""
         document = part(result, "result")
         if document.get("attempts") == 1:
             self._show_held()
@@ -247,19 +247,19 @@ class CallbackModule(Plain):
 
     @_unless_verbose
     def v2_playbook_on_include(self, included_file: Any) -> None:
-        """Show nothing of a file that is included."""
+        """Show nothing for an included file."""
 
     @_unless_verbose
     def v2_runner_on_async_poll(self, result: Any) -> None:
-        """Show nothing of a task that goes on."""
+        """Show nothing for a running task."""
 
     @_unless_verbose
     def v2_runner_on_async_ok(self, result: Any) -> None:
-        """Show nothing of a task that has ended; its result follows."""
+        """Show nothing for an ended task; its result follows."""
 
     @_unless_verbose
     def v2_runner_on_async_failed(self, result: Any) -> None:
-        """Show nothing of a task that has failed; its result follows."""
+        """Show nothing for a failed task; its result follows."""
 
     @_unless_verbose
     def v2_playbook_on_no_hosts_remaining(self) -> None:
@@ -267,7 +267,7 @@ class CallbackModule(Plain):
 
     @_unless_verbose
     def v2_playbook_on_stats(self, stats: Any) -> None:
-        """Show what came of the run, and how long it took."""
+        """Show the outcome of the run, and how long it took."""
         self._close()
         of = {host: stats.summarize(host) for host in sorted(stats.processed)}
         lost = [host for host, count in of.items() if count["unreachable"]]
@@ -349,7 +349,7 @@ class CallbackModule(Plain):
         self._show_held()
 
     def _hold(self, result: Any) -> None:
-        """Keep the message of a debug task until the hosts that say the same are known."""
+        """Keep the message of a debug task until all hosts with the same message are known."""
         document, task = part(result, "result"), part(result, "task")
         if task.action.rpartition(".")[2] != "debug" or "censored" in document:
             return
@@ -375,7 +375,7 @@ class CallbackModule(Plain):
                 self._display.display(f"{indent}{printable(line, len(line))}".rstrip())
 
     def _end(self, result: Any) -> None:
-        """Note that a task of a host has ended."""
+        """Record that a task of a host has ended."""
         host, task, document = (part(result, name) for name in ("host", "task", "result"))
         where = self._waiting.pop((host.get_name(), task._uuid), None)
         if where and any(
@@ -385,11 +385,11 @@ class CallbackModule(Plain):
         self._show_live(task)
 
     def _show_live(self, task: Any) -> None:
-        """Say what is waited for, if that has to be."""
+        """Show what is being waited for, if necessary."""
         if self._live is None:
             return
         waiting = [host for host, of in self._waiting if of == self._task]
-        # Before a host was reached, ssh may ask on this line whether to trust it.
+        # Until a host is reached, ssh may ask on this line whether to trust it.
         calm = all(where in self._reached for where in self._waiting.values())
         if task is None or not waiting or not calm or task.action.rpartition(".")[2] == "pause":
             self._live.show("")
@@ -410,7 +410,7 @@ def _shows_change(result: Any) -> bool:
 
 
 def _name(task: Any) -> str:
-    """Return the name of a task without that of its role, and without a template that was left."""
+    """Return the name of a task, without that of its role and without unresolved templates."""
     name = str(task.name or task.action).partition("{{")[0]
     return printable(name.partition(" : ")[2] or name).rstrip(" :")
 
@@ -421,12 +421,12 @@ def _named(hosts: list[str]) -> str:
 
 
 def _path(node: Any) -> PurePath:
-    """Return the file a play, a block or a task stands in."""
+    """Return the file that contains a play, a block or a task."""
     return PurePath(str(node.get_path() or "").rpartition(":")[0])
 
 
 def _files(task: Any) -> Iterator[str]:
-    """Yield the name of each file of the role that a task stands in or is included by, the innermost first."""
+    """Yield the names of the role's files that contain or include a task, innermost first."""
     while task is not None:
         path = _path(task)
         if path.parts[-3:-1] == _ROLE:

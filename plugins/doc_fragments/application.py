@@ -1,4 +1,4 @@
-"""What the documentation of several modules has in common, as code in module_utils/host/arguments.py."""
+"""Documentation that several modules share, as their code does in module_utils/host/arguments.py."""
 
 
 class ModuleDocFragment:
@@ -19,15 +19,15 @@ options:
     RESERVED = r"""
 options:
   run:
-    description: Who asks, as the lookup P(flaskops.uwsgi.run_identity#lookup) returns it.
+    description: The run, as the lookup P(flaskops.uwsgi.run_identity#lookup) returns it.
     type: dict
   replace:
     description: >-
-      Whose reservation of the application does not count, because the run that held it has ended. With C(renewed), only
+      The owner of a reservation to ignore, because its run has ended. With C(renewed), only
       if it has not been renewed since then.
     type: dict
   reserved:
-    description: Whether the run must still hold its reservation, so that what it planned is still true.
+    description: Whether the run must still hold its reservation, so that its plan is still valid.
     type: bool
     default: false
 """

@@ -1,4 +1,4 @@
-"""What the documentation of the modules of build hosts shares."""
+"""Documentation that the modules for build hosts share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documentation of modules that send load has in common, as code in module_utils/load/result.py."""
+"""Documentation that the modules that send load share, as their code does in module_utils/load/result.py."""
 
 
 class ModuleDocFragment:
@@ -7,14 +7,14 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   url:
-    description: Where the requests go, with a path.
+    description: The URL to request, with a path.
     type: str
     required: true
   data_file:
     description: File with the body; the requests are then POSTs. Without it they are GETs.
     type: path
   body:
-    description: The body itself, in place of O(data_file), for a host that does not have the file.
+    description: The body itself, instead of O(data_file), for a host without the file.
     type: str
   content_type:
     description: Content type of the body.
@@ -22,14 +22,14 @@ options:
     default: application/json
   capacity:
     description:
-      - Requests that the target can hold at once, being served or waiting to be accepted. A run with more
-        in flight is skipped with a warning. V(0) when it is not known.
+      - Requests that the target can hold at once, in progress or waiting to be accepted. A run with more in flight is
+        skipped with a warning. V(0) if unknown.
     type: int
     default: 0
   start_at:
     description:
-      - Moment, in seconds since the epoch, at which the run begins after its warm-up, so that several hosts begin
-        together. V(0) for at once; a moment more than a minute away is not waited for.
+      - The time, in seconds since the epoch, at which the run begins after its warm-up, so that several hosts begin
+        together. V(0) for immediately; a time more than a minute away is ignored.
     type: float
     default: 0
   histogram:

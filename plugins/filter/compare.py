@@ -12,10 +12,10 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import compa
 
 
 def compare_page(folder: str) -> dict[str, Any]:
-    """Gather what the page of a folder of measurements shows.
+    """Gather the content of the page for a folder of measurements.
 
     Args:
-        folder: where compare.json or clients.json is, or both.
+        folder: the folder of compare.json or clients.json, or both.
 
     Returns:
         The page's data, see :func:`compare_show.page`.
@@ -26,11 +26,11 @@ def compare_page(folder: str) -> dict[str, Any]:
     try:
         documents = [_document(Path(folder, name)) for name in ("compare.json", "clients.json")]
         if not any(documents):
-            raise ValueError(f"{folder} holds neither compare.json nor clients.json: measure first")
+            raise ValueError(f"{folder} contains neither compare.json nor clients.json: measure first")
         return compare_show.page(*documents)
     except ImportError as error:
         raise AnsibleFilterError(
-            f"{error}: the page's charts need matplotlib where Ansible runs: pip install matplotlib"
+            f"{error}: the page's charts need matplotlib on the controller: pip install matplotlib"
         ) from error
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from error
@@ -42,9 +42,9 @@ def _document(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text())
     except ValueError as error:
-        raise ValueError(f"{path} is no JSON ({error}): remove it, and measure again") from error
+        raise ValueError(f"{path} is not JSON ({error}): remove it, and measure again") from error
     if not isinstance(document, dict):
-        raise ValueError(f"{path} is no document of a comparison: remove it, and measure again")
+        raise ValueError(f"{path} is not the document of a comparison: remove it, and measure again")
     return document
 
 

@@ -1,4 +1,4 @@
-"""Filters that turn what a load test measured into reports, for programs and for people."""
+"""Filters that turn the measurements of a load test into reports."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import loadt
 
 
 def loadtest_report(measured: Any) -> dict[str, Any]:
-    """Judge what was measured on one host: the content of its report.
+    """Evaluate the measurements of one host, and return its report.
 
     Args:
-        measured: what ``roles/loadtest/tasks/report.yml`` gathers.
+        measured: the measurements from ``roles/loadtest/tasks/report.yml``.
 
     Returns:
         The report.
 
     Raises:
-        AnsibleFilterError: when something that the role must give is missing.
+        AnsibleFilterError: something that the role must provide is missing.
     """
     if not isinstance(measured, Mapping):
-        raise AnsibleFilterError("loadtest_report wants the dictionary of what was measured on one host")
+        raise AnsibleFilterError("loadtest_report requires the dictionary of one host's measurements")
     try:
         return loadtest.report(measured)
     except KeyError as error:
-        raise AnsibleFilterError(f"loadtest_report: {error} is missing in what was measured") from error
+        raise AnsibleFilterError(f"loadtest_report: {error} is missing from the measurements") from error
 
 
 def loadtest_missing(hosts: Sequence[str]) -> list[dict[str, Any]]:
-    """Make the reports of hosts that fell out before they were measured.
+    """Create the reports of hosts that failed before they were measured.
 
     Args:
         hosts: their names.
@@ -44,7 +44,7 @@ def loadtest_missing(hosts: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def loadtest_summary(reports: Sequence[Mapping[str, Any]], width: int = 96) -> str:
-    """Make the table and the sentences that end a verify run.
+    """Create the table and the sentences that end a verify run.
 
     Args:
         reports: the hosts' reports.
@@ -57,7 +57,7 @@ def loadtest_summary(reports: Sequence[Mapping[str, Any]], width: int = 96) -> s
 
 
 def loadtest_page(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Gather what the HTML page shows.
+    """Gather the content of the HTML page.
 
     Args:
         reports: the hosts' reports.
@@ -76,16 +76,16 @@ def loadtest_shares(hosts: Sequence[str], requests: int, concurrency: int, warmu
 def loadtest_sent(
     orders: Sequence[Mapping[str, Any]], ended: Sequence[Mapping[str, Any]]
 ) -> dict[str, Mapping[str, Any]]:
-    """Return by load host what is known of its share, see :func:`result.sent`."""
+    """Return for each load host the result of its share, see :func:`result.sent`."""
     return result.sent(orders, ended)
 
 
 def loadtest_merge(senders: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Any]:
-    """Make one result of those of several load hosts, see :func:`result.merge`.
+    """Merge the results of several load hosts, see :func:`result.merge`.
 
     Args:
         senders: the registered result of each host by its name.
-        name: of the files with the raw data, before the host's name.
+        name: the prefix of the raw data's file names, before the host's name.
     """
     return result.merge(senders) | {"files": {host: f"{name}-{host}.json" for host in senders}}
 

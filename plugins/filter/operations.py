@@ -1,4 +1,4 @@
-"""Filters that show what was asked of running services: their status and their logs."""
+"""Filters that show the status and the logs of running services."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _LEGEND = (
 
 
 def status_report(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Gather what the hosts answered.
+    """Gather the hosts' results.
 
     Args:
-        results: of each host, what the module ``flaskops.uwsgi.status`` left registered.
+        results: the registered result of the module ``flaskops.uwsgi.status`` for each host.
 
     Returns:
-        of each host its status, or a dictionary whose ``error`` tells why there is none.
+        the status of each host, or a dictionary whose ``error`` says why there is none.
     """
     return {host: result.get("status") or {"error": _reason(result)} for host, result in results.items()}
 
@@ -41,11 +41,11 @@ def _reason(result: Mapping[str, Any]) -> str:
 
 
 def status_table(report: Mapping[str, Mapping[str, Any]], width: int = 92) -> str:
-    """Show the hosts' statuses as a table, and below it how each host drifted and which generations it keeps.
+    """Show the hosts' statuses as a table, and below it each host's drift and kept generations.
 
     Args:
         report: what :func:`status_report` returned.
-        width: columns that the text may take; host names are cut to keep it.
+        width: maximum width in columns; host names are shortened to fit.
 
     Returns:
         Lines without trailing blanks, so that YAML output shows them as a block.
@@ -79,7 +79,7 @@ def _deployed(status: Mapping[str, Any]) -> bool:
 
 
 def _row(host: str, status: Mapping[str, Any]) -> tuple[list[str], str]:
-    """Return the cells of a host's row, and the sentence that stands in place of those it lacks."""
+    """Return the cells of a host's row, and the sentence in place of missing cells."""
     if "error" in status:
         return [host], status["error"]
     if not _deployed(status):
@@ -106,7 +106,7 @@ def _short(since: str) -> str:
 
 
 def _wrapped(begun: str, text: str, width: int, indent: int | None = None) -> list[str]:
-    """Break a text that follows what a line has begun with; below it, or at an indent, it goes on."""
+    """Wrap a text that follows the beginning of a line; further lines are aligned below it, or at an indent."""
     return textwrap.wrap(
         text,
         width,
@@ -131,7 +131,7 @@ def logs_page(logs: Mapping[str, Any], host: str, app: str, since: str = "") -> 
         since: the time before which lines were left out, if any.
 
     Returns:
-        Lines without trailing blanks, so that YAML output shows them as a block. Times are UTC; what follows is the
+        Lines without trailing blanks, so that YAML output shows them as a block. Times are UTC, followed by the
         process id, or ``systemd``.
     """
     entries, errors = logs["lines"], logs["errors"]
@@ -155,29 +155,29 @@ def logs_page(logs: Mapping[str, Any], host: str, app: str, since: str = "") -> 
 
 
 def serving_summary(done: Mapping[str, Any], state: str, check: bool = False) -> str:
-    """Tell what a start, a stop or a restart came to.
+    """Return the outcome of a start, a stop or a restart.
 
     Args:
         done: what the module ``flaskops.uwsgi.serving`` returned.
-        state: the state that was asked of it.
-        check: whether it was only asked what it would do.
+        state: the requested state.
+        check: whether it ran in check mode.
     """
-    what = f"{'would be ' if check else ''}{state}" if done["changed"] else f"was {state} already"
+    what = f"{'would be ' if check else ''}{state}" if done["changed"] else f"was already {state}"
     said = [f"generation {done['generation']} {what}{seconds(done.get('steps') or {})}"]
     return "\n".join([*said, *toll.told(done.get("toll") or {})])
 
 
 def rollback_summary(plan: Mapping[str, Any], swap: Mapping[str, Any]) -> str:
-    """Tell what a rollback came to, and how to go forth again.
+    """Return the outcome of a rollback, and how to go forward again.
 
     Args:
         plan: what :func:`rollback.plan` returned.
-        swap: what the module ``flaskops.uwsgi.swap`` returned, or that it was skipped.
+        swap: what the module ``flaskops.uwsgi.swap`` returned, or its skipped result.
     """
     if plan["settled"] or plan["before"] == plan["to"]:
         return f"{plan['to']} serves"
     moved = f"{plan['before']} -> {plan['to']}{seconds(swap.get('steps') or {})}"
-    said = [f"{moved}; forth again with -e to={plan['before']}, or with the next deploy"]
+    said = [f"{moved}; go forward again with -e to={plan['before']}, or with the next deploy"]
     return "\n".join([*said, *toll.told(swap.get("toll") or {})])
 
 

@@ -1,4 +1,4 @@
-"""Lookup: what a wheelhouse holds, once it was compared with its locks."""
+"""Lookup: check a wheelhouse against its locks, and keep it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ short_description: Compare a wheelhouse with the locks that it was built from, a
 version_added: 0.1.0
 author: The flaskops maintainers (!UNKNOWN)
 description:
-  - Reads the wheels on the controller and runs nothing of them.
+  - Reads the wheels on the controller without running them.
   - Each wheel must belong to an entry of a lock by name and version, each entry must have one wheel, and a wheel that
     was downloaded must have one of the entry's hashes.
-  - A wheelhouse that is what its locks say goes to its place in the cache, unless another run has put the same there.
+  - A wheelhouse that matches its locks is moved into the cache, unless another run has put the same one there.
   - Refuses wheels that install a file of another distribution, of the virtual environment or of the server, a path
-    that leads out, or what their own C(RECORD) does not list.
+    that leads out, or a file that their own C(RECORD) does not list.
 options:
   _terms:
     description: Nothing; everything is an option.
@@ -44,8 +44,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _raw:
   description:
-    - One dictionary with C(record), what was written beside the archive.
-    - Only C(problem), with its remedy, where the wheelhouse is refused.
+    - One dictionary with C(record), which was written beside the archive.
+    - Only C(problem), with its remedy, if the wheelhouse is refused.
   type: list
   elements: dict
 """
@@ -77,12 +77,13 @@ class LookupModule(LookupBase):  # type: ignore[misc]
                 wheelhouse["project"],
             )
         except art.ArtifactError as error:
-            # One name, however often it is tried: what is refused is no artifact, and only the last is worth a look.
+            # It always has the same name: a refused wheelhouse is not an artifact, and only the last one is of
+            # interest.
             fetched = fetched.replace(archive.with_name(f"{archive.name}.refused"))
             problem = (
-                f"the wheelhouse {wheelhouse['id']} is not what its locks say, or holds a wheel that is not safe to "
+                f"the wheelhouse {wheelhouse['id']} does not match its locks, or contains a wheel that is not safe to "
                 f"install:\n{error}\nRemove such a package from the lock or pin another version of it, and deploy "
-                f"again. The wheels are in {fetched} for you to look at; nothing was shipped, and no application host "
+                f"again. The wheels are in {fetched} for inspection; nothing was shipped, and no application host "
                 "was changed."
             )
             return [{"problem": problem}]

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: one run of ApacheBench, as numbers."""
+"""Ansible module: run ApacheBench and return its numbers."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ version_added: "0.1.0"
 extends_documentation_fragment:
   - flaskops.uwsgi.load
 description:
-  - Runs C(ab) against one URL, after a warm-up if wanted, and returns its numbers as data.
-  - The run is bounded by O(timeout_s) for one answer and O(time_limit_s) for the whole.
-  - Fails with a reason and a remedy when C(ab) is missing, gives up or prints nothing that can be read.
-    Failed requests, slow ones and answers other than 2xx are measurements, and no failure of the module.
-  - A run for which this host may not open enough files, or has too few local ports, is skipped with a
+  - Runs C(ab) against one URL, after an optional warm-up, and returns its numbers as data.
+  - O(timeout_s) limits the time for one response, and O(time_limit_s) that of the whole run.
+  - Fails with a reason and a remedy if C(ab) is missing, gives up or prints nothing that can be read.
+    Failed requests, slow ones and responses other than 2xx are measurements, and do not fail the module.
+  - A run for which this host cannot open enough files, or has too few local ports, is skipped with a
     warning. The soft limit of open files is first raised as far as the hard limit allows.
 options:
   requests:
     description:
-      - Requests in all (C(-n)).
+      - Total number of requests (C(-n)).
     type: int
     default: 1000
   concurrency:
     description:
-      - Requests in flight at a time (C(-c)); at most O(requests).
+      - Requests in flight at the same time (C(-c)); at most O(requests).
     type: int
     default: 1000
   timeout_s:
     description:
-      - Seconds without any answer after which C(ab) gives up (C(-s)).
+      - Seconds without any response after which C(ab) gives up (C(-s)).
     type: int
     default: 60
   time_limit_s:
     description:
-      - Seconds after which a run that still gets answers is ended.
+      - Seconds after which a run that still gets responses is ended.
     type: int
     default: 300
   warmup_requests:
     description:
-      - Requests of a run before, whose numbers do not count. V(0) for none.
+      - Number of requests in the warm-up, which is not measured. V(0) for none.
     type: int
     default: 0
   warmup_concurrency:
@@ -50,12 +50,12 @@ options:
     default: 50
   keep_requests:
     description:
-      - Whether one line for each request is kept, too, as C(.tsv) (C(ab -g)).
+      - Whether to also keep one line for each request, as C(.tsv) (C(ab -g)).
     type: bool
     default: false
   any_length:
     description:
-      - Whether answers may differ in length (C(ab -l)). By default one that does is a failed request.
+      - Whether responses may differ in length (C(ab -l)). By default, one that does is a failed request.
     type: bool
     default: false
   keep_going:
@@ -80,7 +80,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Load is sent from the controller
+- name: Send load from the controller
   flaskops.uwsgi.ab:
     url: http://app1.example.org:8040/user_manage/user/login
     requests: 1000
@@ -91,7 +91,7 @@ EXAMPLES = r"""
   become: false
   register: run
 
-- name: The median is shown
+- name: Show the median
   ansible.builtin.debug:
     var: run.ab.p50_ms
 """
@@ -106,10 +106,10 @@ ab:
       description: V(measured), V(failed) (C(ab) gave up) or V(skipped).
       type: str
     reason:
-      description: Why it failed or was skipped; empty when it was measured.
+      description: Why it failed or was skipped; empty if it was measured.
       type: str
     error:
-      description: For programs, C(kind), C(message) and C(remedy) of what went wrong; null when nothing did.
+      description: For programs, C(kind), C(message) and C(remedy) of what went wrong; null if nothing did.
       type: dict
     command:
       description: The command line that was run.
@@ -119,13 +119,13 @@ ab:
       description: When the run began, UTC, ISO 8601.
       type: str
     requests:
-      description: Requests that were asked for.
+      description: Requests that should be sent.
       type: int
     concurrency:
-      description: Requests that were to be in flight.
+      description: Requests that should be in flight.
       type: int
     complete:
-      description: Requests that ended, well or badly.
+      description: Requests that ended, successfully or not.
       type: int
     failed:
       description: Failures as C(ab) counts them; up to three for one request.
@@ -134,13 +134,13 @@ ab:
       description: Failures by kind, C(connect), C(receive), C(length), C(exceptions), C(write).
       type: dict
     non_2xx:
-      description: Answers with a status other than 2xx.
+      description: Responses with a status other than 2xx.
       type: int
     duration_s:
       description: Seconds that the run took.
       type: float
     requests_per_second:
-      description: Complete requests by seconds.
+      description: Complete requests per second.
       type: float
     p50_ms:
       description: Milliseconds within which half of the requests were served; likewise C(p95_ms), C(p99_ms).
@@ -156,7 +156,7 @@ ab:
       description: Version of C(ab).
       type: str
     engine:
-      description: Name and version of what sent the load, such as V(ab 2.3).
+      description: Name and version of the load generator, such as V(ab 2.3).
       type: str
     began_s:
       description: When the run began by this host's clock, seconds since the epoch.
@@ -168,7 +168,7 @@ ab:
       description: With O(histogram), what C(ab) printed.
       type: str
     files:
-      description: Paths of the raw output that was kept, C(output) and C(percentiles).
+      description: Paths of the kept raw output, C(output) and C(percentiles).
       type: dict
   sample:
     outcome: measured
@@ -221,7 +221,7 @@ def command_line(
     Args:
         params: the module's parameters.
         ab: path of the executable.
-        requests: requests in all.
+        requests: total number of requests.
         concurrency: requests in flight.
         csv: path for the percentiles; empty for none.
         each: path for one line a request; empty for none.
@@ -244,13 +244,13 @@ def command_line(
 
 
 def mistakes(params: dict[str, Any]) -> str:
-    """Say what is wrong with the parameters before ``ab`` answers with its whole usage text.
+    """Return what is wrong with the parameters, before ``ab`` prints its whole usage text.
 
     Args:
         params: the module's parameters.
 
     Returns:
-        Empty when nothing is.
+        Empty if nothing is.
     """
     for requests, concurrency in (("requests", "concurrency"), ("warmup_requests", "warmup_concurrency")):
         if params[requests] and not 0 < params[concurrency] <= params[requests]:
@@ -264,7 +264,7 @@ def run_ab(command: list[str], time_limit_s: int) -> tuple[AbResult, str]:
     """Run ``ab`` once.
 
     Args:
-        command: its words.
+        command: the command and its arguments.
         time_limit_s: seconds after which it is ended.
 
     Returns:
@@ -277,7 +277,7 @@ def run_ab(command: list[str], time_limit_s: int) -> tuple[AbResult, str]:
         done = f" ({progress[-1].lower()})" if progress else ""
         result = AbResult(
             ab_version=result.ab_version,
-            error=AbError("time_limit", f"ab was not done after {time_limit_s} s{done} and was ended"),
+            error=AbError("time_limit", f"ab was not finished after {time_limit_s} s{done} and was ended"),
         )
     return result, transcript(command, stdout, stderr, returncode)
 
@@ -290,7 +290,7 @@ def measure(module: AnsibleModule, ab: str) -> dict[str, Any]:
         ab: path of the executable.
 
     Returns:
-        What is returned as ``ab``.
+        The value that is returned as ``ab``.
     """
     params = module.params
     found: dict[str, Any] = {"outcome": "measured", "reason": "", "files": {}}
@@ -302,7 +302,7 @@ def measure(module: AnsibleModule, ab: str) -> dict[str, Any]:
             body.write_text(params["body"], encoding="utf-8")
             params = {**params, "data_file": str(body)}
         if params["warmup_requests"]:
-            # A warm-up that fails is no verdict: the run after it meets the same fault, and that one counts.
+            # A warm-up that fails is not a result: the run after it meets the same fault, and that one counts.
             warmup = command_line(params, ab, params["warmup_requests"], params["warmup_concurrency"], "")
             result, _raw = run_ab(warmup, params["time_limit_s"])
             found["warmup"] = {"complete": result.complete, "error": str(result.error or "")}
@@ -379,7 +379,7 @@ def main() -> None:
         found = measure(module, ab)
     except OSError as error:
         module.fail_json(
-            msg=f"ab could not be run, or its output not be kept: {error}",
+            msg=f"ab could not be run, or its output could not be kept: {error}",
             ab={**nothing, "outcome": "failed", "reason": str(error)},
         )
         return

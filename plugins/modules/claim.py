@@ -5,18 +5,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: claim
-short_description: Mark an application on a host, and make its account and its directories
+short_description: Mark an application on a host, and create its account and its directories
 version_added: 0.2.0
 author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.application
   - flaskops.uwsgi.application.reserved
 description:
-  - Writes C(/var/lib/flaskops/APP.json), which only root can read. It says that the application is this role's, and
-    which account and group were made for it. Only what has a mark is changed or removed later.
-  - Makes the group, the account (a system account without login) and the directories of the application if they are
+  - Writes C(/var/lib/flaskops/APP.json), which only root can read. It records that the application belongs to this
+    role, and which account and group were created for it. Only what has a mark is changed or removed later.
+  - Creates the group, the account (a system account without login) and the directories of the application if they are
     missing. The directories belong to root and are readable by the group.
-  - Fails if a path or a unit of the application's name belongs to something else. Nothing is changed then.
+  - Fails if a path or a unit of the application's name belongs to something else. In that case, nothing is changed.
 options:
   user:
     description: The account of the service.
@@ -38,7 +38,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 missing:
-  description: What was, or in check mode would be, made or corrected, one sentence each.
+  description: What was, or in check mode would be, created or corrected, a sentence for each.
   type: list
   elements: str
   returned: always

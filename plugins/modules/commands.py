@@ -13,14 +13,14 @@ extends_documentation_fragment:
   - flaskops.uwsgi.application.reserved
 description:
   - Runs them in the release of a generation, with its environment, as the service's account and in its sandbox.
-  - The first one that fails ends the list.
+  - The first command that fails ends the list.
 options:
   generation:
-    description: The generation. It must be on the host, and need not serve.
+    description: The generation. It must be on the host, but need not serve.
     type: str
     required: true
   when:
-    description: Which list to run, that of before the activation or that of after it.
+    description: Which list to run, the one before or the one after the activation.
     type: str
     choices: [pre, post]
     required: true
@@ -31,7 +31,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Data base is migrated
+- name: Migrate the database
   flaskops.uwsgi.commands:
     app_name: shop
     generation: 3f2a90c1d5e7

@@ -5,29 +5,29 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: generation
-short_description: Write a generation beside the running one, validated
+short_description: Write and validate a generation beside the running one
 version_added: 0.1.0
 author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.application
   - flaskops.uwsgi.application.reserved
 description:
-  - Writes configuration, environment and units of a generation into a directory of its own.
+  - Writes configuration, environment and units of a generation into its own directory.
   - The uWSGI configuration is checked with uWSGI itself, as the service's account in the service's sandbox, and the
-    units with C(systemd-analyze verify), before the generation counts as there; one that fails leaves nothing behind.
-  - The secrets become systemd credentials, which root alone can read; they are encrypted where the host can.
-  - The diff is against the generation that serves; values of the environment and secrets are not shown.
+    units with C(systemd-analyze verify), before the generation is complete; one that fails leaves nothing behind.
+  - The secrets become systemd credentials, which only root can read; they are encrypted if the host can.
+  - The diff is against the serving generation; values of the environment and secrets are not shown.
 options:
   generation:
     description: The generation's id.
     type: str
     required: true
   release:
-    description: The id of the release (the artifact) it runs.
+    description: The id of the release (the artifact) that it runs.
     type: str
     required: true
   venv:
-    description: The id of the virtual environment it runs in.
+    description: The id of the virtual environment that it runs in.
     type: str
     required: true
   group:
@@ -36,8 +36,8 @@ options:
     required: true
   persistent:
     description:
-      - Folders of the release, or with C(venv/) before them of the virtual environment, that lie elsewhere and are
-        mounted there. Where they are missing, they are made for that, empty.
+      - Folders of the release, or with C(venv/) before them of the virtual environment, that are stored elsewhere and
+        mounted there. If a mount point is missing, it is created, empty.
     type: list
     elements: str
     default: []
@@ -46,13 +46,13 @@ options:
     type: dict
     required: true
   secrets:
-    description: Secrets by name. The manifest in O(files) says which.
+    description: Secrets by name. The manifest in O(files) lists them.
     type: dict
     default: {}
 """
 
 EXAMPLES = r"""
-- name: Generation is written
+- name: Write the generation
   flaskops.uwsgi.generation:
     app_name: aiops_flask
     generation: 3f2a90c1d5e7
@@ -70,13 +70,12 @@ path:
   returned: always
 mended:
   description: >-
-    The files of a generation that was there already which somebody had changed by hand, or which the host can no
-    longer decrypt.
+    The files of an existing generation that somebody had changed by hand, or that the host can no longer decrypt.
   type: list
   elements: str
   returned: always
 encrypted:
-  description: Whether the secrets are encrypted on the host; null where there are none, or in check mode.
+  description: Whether the secrets are encrypted on the host; null if there are none, or in check mode.
   type: bool
   returned: always
 """
@@ -113,27 +112,27 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import rese
 
 # Seconds that uWSGI may take to read its configuration; the unit's TimeoutStartSec is the same.
 VALIDATE_S = 30
-# What systemd-analyze begins a line with: a unit, or one of its files with a line.
+# systemd-analyze begins a line with a unit, or with one of its files and a line number.
 _OF_UNIT = re.compile(r"\S+@\S+\.(?:service|socket)(?:\.d/[\w.-]+(?::\d+)?)?: ")
 
 
 class InvalidError(Exception):
-    """uWSGI or systemd refuses what was written."""
+    """uWSGI or systemd refused what was written."""
 
 
 def validate_ini(layout: Layout, generation: str) -> None:
-    """Let uWSGI read the configuration as the service's account, in the service's sandbox, without starting anything.
+    """Have uWSGI read the configuration as the service's account, in its sandbox, without starting anything.
 
-    uWSGI is a file of the release: any wheel may have put another program in its place, so root does not run it.
-    ``--version`` ends the program right after every key was parsed (2.0.31).
+    uWSGI is a file of the release: any wheel may have replaced it, so root does not run it.
+    ``--version`` ends the program once every key is parsed (2.0.31).
 
     Args:
         layout: the application's paths.
-        generation: the generation, written but for its manifest.
+        generation: the generation, written except for its manifest.
 
     Raises:
         InvalidError: uWSGI refuses the configuration, or cannot be run.
-        SystemdError: systemd does not answer.
+        SystemdError: systemd does not respond.
     """
     unit = layout.unit(kinds.VALIDATE, generation)
     stored = layout.generations / generation / "units"
@@ -146,7 +145,7 @@ def validate_ini(layout: Layout, generation: str) -> None:
         try:
             systemd.systemctl("start", unit, timeout=VALIDATE_S + temporary.GRACE)
         except systemd.SystemdError as error:
-            # What never ran has printed nothing, and systemd says why.
+            # A program that never ran has printed nothing; systemd says why.
             output = temporary.printed(unit, after) or systemd.journal(unit, 3, after) or [str(error)]
             logged = systemd.journal(unit, 20, after)
             known = deaths.explain(logged, systemd.show(unit, *deaths.PROPERTIES), str(layout.root))
@@ -155,7 +154,7 @@ def validate_ini(layout: Layout, generation: str) -> None:
 
 
 def validate_units(layout: Layout, generation: str, address: str) -> None:
-    """Let systemd verify the units before they are installed."""
+    """Have systemd verify the units before they are installed."""
     with tempfile.TemporaryDirectory() as scratch:
         # All tasks have the same unit file.
         brief = (kinds.CHECK, kinds.PRE)
@@ -167,14 +166,14 @@ def validate_units(layout: Layout, generation: str, address: str) -> None:
         dropin = Path(scratch) / layout.socket_dropin(address).relative_to(layout.units)
         dropin.parent.mkdir()
         dropin.write_text(gen.socket_activates(layout.service(generation)))
-        # The service brings the socket along, whose name `systemd-analyze` would take for two.
+        # The service includes the socket, whose name `systemd-analyze` would take for two.
         names = [layout.unit(kind, generation) for kind in (kinds.SERVICE, kinds.CANARY, kinds.RELIEF, *brief)]
         done = subprocess.run(
             ["systemd-analyze", "verify", "--man=no", *names],
             env={"SYSTEMD_UNIT_PATH": f"{scratch}:", "PATH": os.environ["PATH"]},
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
-    # The same of each kind of unit.
+    # Each kind of unit reports the same.
     complaints = list(
         dict.fromkeys(
             _OF_UNIT.sub("", line.replace(f"{scratch}/", ""))
@@ -190,15 +189,15 @@ def validate_units(layout: Layout, generation: str, address: str) -> None:
 
 
 def write_secrets(module: AnsibleModule, final: Path, secrets: dict[str, str], result: dict[str, Any]) -> None:
-    """Write the secrets, and tell whether they are encrypted."""
+    """Write the secrets, and warn if they are not encrypted."""
     why = credentials.write(final, secrets)
     result["encrypted"] = not why
     if why:
-        module.warn(f"flask_uwsgi_secrets lie on this host unencrypted, for root alone: {why}")
+        module.warn(f"flask_uwsgi_secrets are stored unencrypted on this host, readable only by root: {why}")
 
 
 def is_there(module: AnsibleModule, layout: Layout, name: str, wanted: dict[str, Any]) -> bool:
-    """Return whether the generation is on the host; end the module where one of its short id is another and in use."""
+    """Return whether the generation is on the host; fail if another one in use has the same short id."""
     found = gen.manifest(layout, name)
     if found is None:
         return False
@@ -206,9 +205,9 @@ def is_there(module: AnsibleModule, layout: Layout, name: str, wanted: dict[str,
         return True
     if name in {layout.current_generation(), *gen.kept(layout)}:
         module.fail_json(
-            msg=f"generation {name} on this host has the same short id and is another: its SHA-256 is "
+            msg=f"generation {name} on this host has the same short id but is a different one: its SHA-256 is "
             f"{found.digest[:16] or 'not recorded'}…, not {str(wanted.get('digest'))[:16]}…. Any change of a variable "
-            "or of the source gives it another id: make one, and deploy again. Nothing was changed"
+            "or of the source changes the id: make one, and deploy again. Nothing was changed"
         )
     return False
 
@@ -216,10 +215,10 @@ def is_there(module: AnsibleModule, layout: Layout, name: str, wanted: dict[str,
 def create(
     module: AnsibleModule, layout: Layout, links: dict[str, str], secrets: dict[str, str], result: dict[str, Any]
 ) -> None:
-    """Write a whole generation and validate it; end the module where it is refused, and leave nothing of it."""
+    """Write a complete generation and validate it; if it is refused, remove it and fail."""
     name, contents = module.params["generation"], module.params["files"]
     final, group = layout.generations / name, grp.getgrnam(module.params["group"]).gr_gid
-    # The manifest last: a directory without it is not a generation.
+    # The manifest comes last: a directory without it is not a generation.
     body = {key: value for key, value in contents.items() if key != gen.MANIFEST}
     try:
         gen.write(final, body, group)
@@ -231,13 +230,13 @@ def create(
         validate_ini(layout, name)
         gen.finish(final, contents[gen.MANIFEST], group)
     except (InvalidError, systemd.SystemdError, OSError, subprocess.SubprocessError) as error:
-        # Without its marker it counts for nothing, and the next deploy removes it.
+        # Without its marker it is ignored, and the next deploy removes it.
         with suppress(OSError):
             trees.remove(final)
-        # Its release was unpacked for it alone.
+        # Its release was unpacked only for it.
         remove_orphans(layout)
         module.fail_json(
-            msg=f"generation {name} is refused: {error}. Nothing of it remains; the running service was not touched"
+            msg=f"generation {name} is refused: {error}. Nothing of it remains; the running service was not changed"
         )
 
 
@@ -252,7 +251,7 @@ def main() -> None:
             "venv": {"type": "str", "required": True},
             "group": {"type": "str", "required": True},
             "persistent": {"type": "list", "elements": "str", "default": []},
-            # They hold the application's environment: neither a terminal (-vvv) nor systemd's journal need.
+            # They contain the application's environment, which belongs neither on a terminal (-vvv) nor in the journal.
             "files": {"type": "dict", "required": True, "no_log": True},
             "secrets": {"type": "dict", "default": {}, "no_log": True},
         },
@@ -266,7 +265,7 @@ def main() -> None:
     final = layout.generations / name
     body = {key: value for key, value in contents.items() if key != gen.MANIFEST}
     document = json.loads(contents[gen.MANIFEST])
-    # What served may be at work: it is mended where it is, also where its manifest is damaged.
+    # A generation that has served may be running, so it is repaired in place, even if its manifest is damaged.
     whole = is_there(module, layout, name, document) or gen.served(layout, name)
     edited = gen.edited(final, contents) if whole else []
     stale = credentials.stale(final, secrets) if whole else []
@@ -276,7 +275,7 @@ def main() -> None:
     try:
         unmounted = persistent.missing(folders)
     except persistent.PersistentError as error:
-        module.fail_json(msg=f"generation {name} is refused: {error}. The running service was not touched")
+        module.fail_json(msg=f"generation {name} is refused: {error}. The running service was not changed")
         return
     current = layout.current_generation()
     serving = gen.manifest(layout, current) if current else None
@@ -293,7 +292,7 @@ def main() -> None:
     persistent.make(unmounted)
     if whole:
         group = grp.getgrnam(module.params["group"]).gr_gid
-        # File by file: the directory of what serves is never taken away.
+        # File by file, because the directory of a serving generation is never replaced.
         for file in sorted(edited, key=lambda file: file == gen.MANIFEST):
             if file in links:
                 files.link(final / file, links[file])

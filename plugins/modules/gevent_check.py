@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: gevent_check
-short_description: Find out whether gevent mode works for an application, off the traffic
+short_description: Find out whether gevent mode works for an application, without traffic
 version_added: 0.1.0
 author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
@@ -13,47 +13,47 @@ extends_documentation_fragment:
   - flaskops.uwsgi.application.reserved
 description:
   - Starts the generation with one worker on a private socket, under the account and the sandbox of the service, and
-    looks at how it is imported, which libraries it uses, and whether its requests overlap.
-  - What serves is not touched, and nothing of the check is left on the host but its result, in the generation's
+    examines how it is imported, which libraries it uses, and whether its requests overlap.
+  - The running service is not changed, and only the result is left on the host, in the generation's
     directory as C(gevent_check.json).
-  - A verdict is no failure of the module. In check mode nothing is done.
+  - No verdict fails the module. In check mode, nothing is done.
 options:
   generation:
-    description: The generation to check, of gevent mode. It must be on the host.
+    description: The generation to check, in gevent mode. It must be on the host.
     type: str
     required: true
   path:
-    description: The path to ask alone and many times at once. Empty for C(/).
+    description: The path to request, first alone, then many times at once. Empty for C(/).
     type: str
     default: ""
   status:
-    description: The HTTP status that counts as good; 0 for any below 500.
+    description: The expected HTTP status; 0 for any below 500.
     type: int
     default: 200
   host:
-    description: What the Host header of the requests says.
+    description: The Host header of the requests.
     type: str
     default: localhost
   requests:
-    description: How many requests to send at once.
+    description: Number of requests to send at once.
     type: int
     default: 10
   timeout:
-    description: Seconds the check may take.
+    description: Seconds that the check may take.
     type: int
     default: 60
   memory_mb:
-    description: Megabytes of memory it may take.
+    description: Megabytes of memory that it may use.
     type: int
     default: 1024
   catalogue:
-    description: The libraries that are known, with C(version) and C(libraries).
+    description: The known libraries, with C(version) and C(libraries).
     type: dict
     required: true
 """
 
 EXAMPLES = r"""
-- name: Gevent mode is checked
+- name: Check gevent mode
   flaskops.uwsgi.gevent_check:
     app_name: aiops_flask
     generation: 3f2a90c1d5e7
@@ -65,10 +65,10 @@ RETURN = r"""
 check:
   description: >-
     verdict (ok, warning or blocks), failure (why the application was not loaded, or null), common (whether it fails for
-    a reason that is not gevent's), cause (that reason), checks (imports, libraries
+    a reason other than gevent), cause (that reason), checks (imports, libraries
     and cooperation, each with its verdict and findings of level, what, evidence and remedy), generation, release,
-    path, requests, least_ms, single_ms, burst_ms, overlap, cpu_share, catalogue (its version), duration_s, and all that
-    was measured.
+    path, requests, least_ms, single_ms, burst_ms, overlap, cpu_share, catalogue (its version), duration_s, and all
+    measurements.
   type: dict
   returned: when not in check mode
 """
@@ -103,18 +103,18 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import rese
 
 RESULT = "gevent_check.json"
 _MOST_VERSION = 50
-# The first status that tells of an error of the application.
+# The first status that reports an error of the application.
 _ERROR = 500
 
 
 def distributions(paths: list[Path]) -> dict[str, str]:
-    """Return the distributions in some folders, normalized names with versions."""
+    """Return the distributions in the given folders, normalised names with versions."""
     found = metadata.distributions(path=[str(path) for path in paths])
     return {normalised(one.metadata["Name"]): one.version for one in found if one.metadata["Name"]}
 
 
 def within(said: object, root: Path) -> Path | None:
-    """Return a path that the application named, its links followed, or None where it leaves a folder."""
+    """Return a path that the application named, with links resolved, or None if it is outside a folder."""
     if not isinstance(said, str) or "\0" in said:
         return None
     path = Path(os.path.realpath(said))
@@ -122,19 +122,19 @@ def within(said: object, root: Path) -> Path | None:
 
 
 def listed(document: Mapping[str, Any], name: str) -> list[Any]:
-    """Return a list of the application's document; what is none counts as empty."""
+    """Return a list from the application's document; anything else counts as empty."""
     found = document.get(name)
     return found if isinstance(found, list) else []
 
 
 def version(document: Mapping[str, Any], name: str) -> str | None:
-    """Return a version that the application's document names, if it can be one."""
+    """Return a version from the application's document, if it is valid."""
     found = document.get(name)
     return found if isinstance(found, str) and len(found) < _MOST_VERSION else None
 
 
 def network(loaded: Mapping[str, Any], root: Path) -> list[dict[str, Any]]:
-    """Return the compiled modules below the application's root that talk to the network by themselves."""
+    """Return the compiled modules below the application's root that access the network themselves."""
     found = []
     for row in listed(loaded, "extensions"):
         path = within(row.get("file"), root) if isinstance(row, dict) else None
@@ -150,12 +150,12 @@ def network(loaded: Mapping[str, Any], root: Path) -> list[dict[str, Any]]:
 
 
 def chosen(manifest: Manifest, asked: Mapping[str, Any]) -> bool:
-    """Tell whether another path is asked than the one of the health."""
+    """Return whether the requested path is not the health path."""
     return (asked["path"] or "/", asked["status"]) != (manifest.health.path, manifest.health.status)
 
 
 def unhealthy_cause(instance: Instance, manifest: Manifest, measured: Measured, host: str) -> str:
-    """Return why the path of the health does not answer as it should, if that is surely not gevent's doing."""
+    """Return why the health path does not answer as it should, if gevent is certainly not the cause."""
     last = measured.alone[-1] if measured.alone and measured.single_ms is None else None
     if last is None or not last["status"]:
         return ""
@@ -172,13 +172,13 @@ def unhealthy_cause(instance: Instance, manifest: Manifest, measured: Measured, 
 
 
 def look(instance: Instance, manifest: Manifest, asked: Mapping[str, Any]) -> Evidence:
-    """Run the instance and return what was seen."""
+    """Run the instance and return the evidence."""
     layout, started = instance.layout, time.monotonic()
     deadline = started + asked["timeout"]
     release, venv = layout.releases / manifest.release, layout.venvs / manifest.venv
     sites = [*venv.glob("lib/python3*/site-packages")]
     roots = [f"{path}/" for path in (release, *sites)]
-    # Half of it is the probe's.
+    # Half of it is for the probe.
     failure = instance.start(started + asked["timeout"] / 2)
     if failure:
         logged = instance.log()
@@ -210,7 +210,7 @@ def look(instance: Instance, manifest: Manifest, asked: Mapping[str, Any]) -> Ev
     died = instance.worker != worker
     cause = "" if died or chosen(manifest, asked) else unhealthy_cause(instance, manifest, measured, asked["host"])
     told = told or instance.tell()
-    # By now the requests have imported what they need, too.
+    # By now the requests have also imported what they need.
     loaded |= {name: told[name] for name in ("modules", "extensions", "processes") if name in told}
     folders = [path for said in listed(loaded, "path") if (path := within(said, layout.root))]
     return Evidence(
@@ -261,7 +261,7 @@ def check(layout: Layout, manifest: Manifest, asked: Mapping[str, Any]) -> dict[
 
 
 def blotted(value: Any, blot: Callable[[str], str]) -> Any:
-    """Return a document with every text in it blotted."""
+    """Return a document with every text in it masked."""
     if isinstance(value, str):
         return blot(value)
     if isinstance(value, Mapping):
@@ -294,16 +294,16 @@ def main() -> None:
     named = f"generation {asked['generation']}"
     manifest = gen.manifest(layout, asked["generation"])
     if manifest is None or manifest.mode != "gevent":
-        problem = f"is not on this host, or damaged ({gen.damage(layout, asked['generation'])}): write it first"
+        problem = f"is not on this host, or is damaged ({gen.damage(layout, asked['generation'])}): write it first"
         if manifest:
-            problem = f"is of {manifest.mode} mode: set flask_uwsgi_mode=gevent to check it"
+            problem = f"is in {manifest.mode} mode: set flask_uwsgi_mode=gevent to check it"
         module.fail_json(msg=f"{named} {problem}")
         return
     try:
         with reservation.exclusive_to(layout, asked):
             directory = layout.generations / asked["generation"]
             names = manifest.secrets.names
-            # An application that fails may well tell what it was given.
+            # A failing application may print the values that it was given.
             blot = credentials.blotter(directory, names)
             document = blotted(check(layout, manifest, asked), lambda text: printable(blot(text)))
             group = (directory / "uwsgi.ini").stat().st_gid
@@ -311,7 +311,7 @@ def main() -> None:
     except reservation.LockedError as error:
         module.fail_json(msg=str(error))
     except (SystemdError, OSError) as error:
-        module.fail_json(msg=f"gevent mode could not be checked: {error}. What serves was not touched")
+        module.fail_json(msg=f"gevent mode could not be checked: {error}. The running service was not changed")
     module.exit_json(changed=False, check=document)
 
 

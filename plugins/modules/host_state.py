@@ -1,25 +1,25 @@
 #!/usr/bin/python
-"""Module: all that a deploy must know of a host, in one round trip."""
+"""Module: gather everything that a deploy must know about a host."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_state
-short_description: Tell all that a deploy must know of a host in one round trip
+short_description: Gather everything that a deploy must know about a host in one round trip
 version_added: 0.1.0
 author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.application
 description:
-  - Returns platform, limits, who holds the port, and what of the application is there, serves and drifts.
+  - Returns platform, limits, processes on the port, and the state of the application, with its drift.
   - Changes nothing.
 options:
   bind:
-    description: The address the application shall listen on.
+    description: The address that the application will listen on.
     type: str
     default: 0.0.0.0
   port:
-    description: The port the application shall listen on.
+    description: The port that the application will listen on.
     type: int
     required: true
   user:
@@ -38,7 +38,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Host is known
+- name: Examine the host
   flaskops.uwsgi.host_state:
     app_name: aiops_flask
     port: 8040
@@ -54,9 +54,8 @@ host:
   returned: always
 app:
   description: >-
-    The generation that serves, how it drifts from what was deployed, what is unpacked, who has reserved the
-    application, its account and group, what else on the host has its name, its neighbours, the directories above it,
-    and who else holds the port.
+    The serving generation, its drift, what is unpacked, who has reserved the application, its account and group, what
+    else on the host has its name, its neighbours, the directories above it, and other processes on the port.
   type: dict
   returned: always
 """
@@ -82,13 +81,13 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import rese
 
 
 def strangers(layout: Layout, bind: str, port: int) -> list[dict[str, Any]]:
-    """Return who holds the port, unless it is a socket unit of the application."""
+    """Return the processes on the port, except a socket unit of the application."""
     ours = any(state == "active" and address.endswith(f":{port}") for address, state in systemd.sockets(layout).items())
     return [] if ours else host.port_holders(bind, port)
 
 
 def owner(layout: Layout) -> dict[str, str | None] | None:
-    """Return where the application is and what it runs as, or None where it is not deployed."""
+    """Return the application's directory and account, or None if it is not deployed."""
     mark = marks.current(layout) or marks.read(layout)
     if not mark or mark.data_only:
         return None
@@ -97,14 +96,14 @@ def owner(layout: Layout) -> dict[str, str | None] | None:
 
 
 def known_accounts(layout: Layout, user: str, group: str) -> dict[str, Any]:
-    """Return the account and the group of the service, and what else the account is there for."""
+    """Return the account and the group of the service, and what else the account is used for."""
     entry, known, found = accounts.described(user), marks.current(layout), accounts.group(group)
     uid = entry["uid"] if entry else None
     own = known and known.user and known.user.number == uid
     return {
         "user": entry,
         "group": {"name": group, "gid": found.number} if found else None,
-        # An application's own account may run what it likes: it must not be able to prevent a deploy.
+        # An application's own account may run anything, and must not be able to prevent a deploy.
         "processes": accounts.processes(layout.app, uid)[:5] if uid is not None and not own else [],
         "applications": [
             other.app for other, mark in marks.applications(layout).items() if mark.user and mark.user.number == uid
@@ -113,15 +112,15 @@ def known_accounts(layout: Layout, user: str, group: str) -> dict[str, Any]:
 
 
 def neighbours(layout: Layout) -> dict[str, str]:
-    """Return the other applications of the host and the address of each, whether it is served now or not."""
+    """Return the other applications of the host and the address of each, whether it is serving or not."""
     others = marks.applications(layout)
-    # Of one whose manifest is damaged, too: it is nobody else's business.
+    # This includes one whose manifest is damaged, which must not affect the others.
     addresses = {other.app: gen.address(other, other.current_generation() or "") for other in others}
     return {app: address for app, address in addresses.items() if address}
 
 
 def checked(layout: Layout) -> list[dict[str, Any]]:
-    """Return what the gevent check said of the generations on the host."""
+    """Return the gevent check's results for the generations on the host."""
     found = []
     for name in names(layout.generations, gen.GEVENT_CHECK):
         said, manifest = gen.gevent_check(layout, name), gen.manifest(layout, name)
@@ -133,14 +132,14 @@ def checked(layout: Layout) -> list[dict[str, Any]]:
 
 
 def names(folder: Path, marker: str = "") -> list[str]:
-    """Return the names of the whole entries of a folder."""
+    """Return the names of the complete entries of a folder."""
     if not folder.is_dir():
         return []
     return sorted(path.name for path in folder.iterdir() if path.name[0] != "." and (path / marker).exists())
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Return the whole entries of a folder, each with the digest of what it holds."""
+    """Return the complete entries of a folder, each with the digest of its content."""
     return {name: marked(folder / name) for name in names(folder, MARKER)}
 
 

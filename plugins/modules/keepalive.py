@@ -1,48 +1,48 @@
 #!/usr/bin/python
-"""Ansible module: a client that keeps its connections alive."""
+"""Ansible module: send requests over connections that are kept alive."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: keepalive
-short_description: Send requests over kept connections and count what goes wrong
+short_description: Send requests over kept connections and count errors
 version_added: "0.1.0"
 description:
-  - Sends GET requests with one C(requests) session, as clients and proxies do, first one after the other,
+  - Sends GET requests with one C(requests) session, as clients and proxies do, first one at a time,
     then many at a time, and counts errors by kind.
   - C(ab) speaks HTTP/1.0 and does not notice a server that promises to keep a connection and then closes it.
     This client does.
-  - Errors are measurements, and no failure of the module.
+  - Errors are measurements, and do not fail the module.
 options:
   url:
     description:
-      - What is requested.
+      - The URL to request.
     type: str
     required: true
   sequential:
     description:
-      - Requests one after the other. V(0) for none.
+      - Number of requests sent one at a time. V(0) for none.
     type: int
     default: 1000
   parallel:
     description:
-      - Requests at a time, each by a thread of its own. V(0) for none.
+      - Number of simultaneous requests, each in its own thread. V(0) for none.
     type: int
     default: 100
   rounds:
     description:
-      - Requests of each of the parallel threads. From the second on a connection is used again.
+      - Number of requests of each parallel thread. From the second on, a connection is reused.
     type: int
     default: 2
   timeout_s:
     description:
-      - Seconds to wait for a connection, and for an answer.
+      - Seconds to wait for a connection, and for a response.
     type: float
     default: 10
   give_up_after:
     description:
-      - Sequential errors in a row after which the rest is not sent, so that a dead host costs little time.
+      - Number of consecutive errors after which the rest is not sent, so that a dead host costs little time.
     type: int
     default: 20
 requirements:
@@ -59,7 +59,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Kept connections are tried from the controller
+- name: Test kept connections from the controller
   flaskops.uwsgi.keepalive:
     url: http://app1.example.org:8040/healthz
   delegate_to: localhost
@@ -72,15 +72,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 keepalive:
-  description: What was counted.
+  description: The counts.
   returned: when requests were sent
   type: dict
   contains:
     errors:
-      description: Errors in all.
+      description: Total number of errors.
       type: int
     sequential:
-      description: The requests one after the other; C(parallel) has the same for those at a time.
+      description: The requests sent one at a time; C(parallel) has the same for the simultaneous ones.
       type: dict
       contains:
         clients:
@@ -90,10 +90,10 @@ keepalive:
           description: Requests that were sent.
           type: int
         errors:
-          description: Requests without an answer, or with a status other than 200.
+          description: Requests without a response, or with a status other than 200.
           type: int
         non_2xx:
-          description: Those of the errors that were an answer with another status than 2xx.
+          description: Errors that were responses with a status other than 2xx.
           type: int
         kinds:
           description: Errors by kind, such as V(connection_reset), V(read_timeout), V(http_502).
@@ -102,16 +102,16 @@ keepalive:
           description: Connections that were opened.
           type: int
         gave_up:
-          description: Whether the rest was not sent after too many errors in a row.
+          description: Whether the rest was not sent because of too many consecutive errors.
           type: bool
         duration_s:
           description: Seconds from the first to the last.
           type: float
         requests_per_second:
-          description: Requests sent by seconds.
+          description: Requests sent per second.
           type: float
         p50_ms:
-          description: Median milliseconds of an answer; likewise C(p99_ms), C(max_ms). Null without one.
+          description: Median milliseconds of a response; likewise C(p99_ms), C(max_ms). Null if there is none.
           type: int
 """
 
@@ -137,7 +137,7 @@ except ImportError:
 
 @dataclass
 class Counts:
-    """What one series of requests came to."""
+    """The results of a series of requests."""
 
     clients: int
     sent: int = 0
@@ -153,8 +153,8 @@ class Counts:
         """Count one request.
 
         Args:
-            kind: the error's kind; empty when there was none.
-            status: the answer's status; 0 without an answer.
+            kind: the error's kind; empty if there was none.
+            status: the response's status; 0 without a response.
             ms: milliseconds that it took.
         """
         with self.lock:
@@ -166,7 +166,7 @@ class Counts:
                 self.non_2xx += not 200 <= status < 300
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the counts as plain data, the percentiles included."""
+        """Return the counts as plain data, including the percentiles."""
         numbers = figures(collections.Counter(self.times_ms))
         return {
             "clients": self.clients,
@@ -183,12 +183,12 @@ class Counts:
 
 
 def error_kind(error: BaseException) -> str:
-    """Name an error of ``requests`` by what happened on the wire.
+    """Return a name for an error of ``requests``, after what happened on the wire.
 
-    ``requests`` wraps everything in ConnectionError; the reason is somewhere in the chain below.
+    ``requests`` wraps everything in ConnectionError; the reason is somewhere in the chain.
 
     Args:
-        error: what was raised.
+        error: the exception.
 
     Returns:
         A short name such as ``connection_reset``.
@@ -223,12 +223,12 @@ def request(session: requests.Session, url: str, timeout_s: float, counts: Count
 
     Args:
         session: the session, which keeps connections.
-        url: what is requested.
+        url: the URL to request.
         timeout_s: seconds to wait.
-        counts: where it is counted.
+        counts: the counts to add to.
 
     Returns:
-        Whether it was answered as it should.
+        Whether the response was as expected.
     """
     begin = time.monotonic()
     kind, status = "", 0
@@ -244,16 +244,16 @@ def request(session: requests.Session, url: str, timeout_s: float, counts: Count
 
 
 def new_session(connections: int) -> requests.Session:
-    """Make a session that keeps so many connections and hides no error.
+    """Create a session that keeps this many connections and hides no error.
 
     Args:
-        connections: how many connections are kept for the host.
+        connections: number of connections to keep for the host.
 
     Returns:
         The session.
     """
     session = requests.Session()
-    # A proxy of the environment would be what is measured, and a retry would hide what is looked for.
+    # A proxy from the environment would be measured instead of the server, and a retry would hide errors.
     session.trust_env = False
     adapter = requests.adapters.HTTPAdapter(pool_maxsize=max(1, connections), max_retries=0)
     session.mount("http://", adapter)
@@ -269,22 +269,22 @@ def opened_connections(session: requests.Session, url: str) -> int:
         url: a URL of that host.
 
     Returns:
-        The count; 0 where the library does not tell.
+        The count; 0 if the library does not know.
     """
-    # The library asks the manager for a pool under more than the URL (TLS settings), so one by the URL alone
-    # would be another pool. This session knows one host only. The container refuses to be iterated itself.
+    # The library requests a pool from the manager by more than the URL (TLS settings), so a lookup by the URL alone
+    # would create another one. This session knows only one host. The container cannot be iterated itself.
     pools = getattr(getattr(session.get_adapter(url), "poolmanager", None), "pools", None)
     return sum(int(pools[key].num_connections) for key in pools.keys()) if pools else 0  # noqa: SIM118
 
 
 def run_sequential(url: str, number: int, timeout_s: float, give_up_after: int) -> Counts:
-    """Send requests one after the other.
+    """Send requests one at a time.
 
     Args:
-        url: what is requested.
-        number: how many.
+        url: the URL to request.
+        number: number of requests.
         timeout_s: seconds to wait for each.
-        give_up_after: errors in a row after which the rest is not sent.
+        give_up_after: consecutive errors after which the rest is not sent.
 
     Returns:
         The counts.
@@ -304,19 +304,19 @@ def run_sequential(url: str, number: int, timeout_s: float, give_up_after: int) 
 
 
 def run_parallel(url: str, clients: int, rounds: int, timeout_s: float) -> Counts:
-    """Send requests at a time, over one session.
+    """Send simultaneous requests over one session.
 
     Args:
-        url: what is requested.
-        clients: how many at a time.
-        rounds: how many by each, one after the other.
+        url: the URL to request.
+        clients: number of simultaneous requests.
+        rounds: number of consecutive requests by each.
         timeout_s: seconds to wait for each.
 
     Returns:
         The counts.
     """
     counts = Counts(clients=clients)
-    # All start together: without the barrier the first threads are done before the last ones exist.
+    # All start together: without the barrier, the first threads end before the last ones exist.
     barrier = threading.Barrier(clients)
     begin = time.monotonic()
 

@@ -1,11 +1,11 @@
 #!/usr/bin/python
-"""Module: what an application logged on a host, its errors apart."""
+"""Module: read an application's log on a host."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: logs
-short_description: Read what an application logged last, with its errors apart
+short_description: Read an application's last log lines, and find the errors in them
 version_added: 0.1.0
 author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
@@ -17,17 +17,17 @@ description:
   - Changes nothing.
 options:
   lines:
-    description: How many lines to look at, at least 1.
+    description: Number of lines to read, at least 1.
     type: int
     default: 200
   since:
-    description: A time that journalctl knows, such as C(-1h), before which lines are left out. Empty for none.
+    description: A time that journalctl accepts, such as C(-1h), before which lines are left out. Empty for none.
     type: str
     default: ""
 """
 
 EXAMPLES = r"""
-- name: Last hour's lines are known
+- name: Read the last hour's log lines
   flaskops.uwsgi.logs:
     app_name: aiops_flask
     lines: 500
@@ -42,14 +42,15 @@ deployed:
   returned: success
 lines:
   description: >-
-    The last lines, the oldest first: C(at) (UTC), C(by) (systemd or the process id), C(text).
+    The last lines, oldest first: C(at) (UTC), C(by) (systemd or the process id), C(text).
   type: list
   elements: dict
   returned: success
 errors:
   description: >-
-    The errors among these lines: C(at), C(by), and C(lines), a traceback with all of its own. Tracebacks, failures
-    that uWSGI and systemd tell of, requests answered with 5xx, and what the application logs as error or critical.
+    The errors among these lines: C(at), C(by), and C(lines), which contains a complete traceback. Errors are
+    tracebacks, failures reported by uWSGI and systemd, requests answered with 5xx, and what the application logs as
+    error or critical.
   type: list
   elements: dict
   returned: success
@@ -78,9 +79,9 @@ def main() -> None:
     except SystemdError as error:
         if "parse timestamp" in str(error):
             module.fail_json(
-                msg=f"flask_uwsgi_log_since={since} is not valid ({error}): set it to a time that journalctl knows, "
-                "such as -1h or '2026-11-24 09:00', or leave it empty. On the command line a value with blanks needs "
-                "quotes of its own: -e \"flask_uwsgi_log_since='1 hour ago'\""
+                msg=f"flask_uwsgi_log_since={since} is not valid ({error}): set it to a time that journalctl accepts, "
+                "such as -1h or '2026-11-24 09:00', or leave it empty. On the command line, a value with spaces needs "
+                "its own quotes: -e \"flask_uwsgi_log_since='1 hour ago'\""
             )
         module.fail_json(msg=f"the journal of {layout.app} cannot be read: {error}")
     module.exit_json(

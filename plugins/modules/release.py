@@ -12,14 +12,14 @@ extends_documentation_fragment:
   - flaskops.uwsgi.application
 description:
   - Checks the shipped archives against their checksums, unpacks the code, and installs the wheels offline.
-  - Runs no code of either. The wheels are installed by the pip that the record of the wheelhouse names.
-  - Each appears whole or not at all; what failed half-way is removed.
-  - A directory of the same short id that holds another artifact is replaced where no kept generation uses it, and
-    refused where one does.
+  - Runs no code of either. The pip that the record of the wheelhouse names installs the wheels.
+  - Each appears complete or not at all; after a failure, the remains are removed.
+  - A directory with the same short id that contains another artifact is replaced if no kept generation uses it, and
+    refused if one does.
 options:
   state:
     description:
-      - With V(absent), whatever was unpacked and shipped for generations that never served is removed.
+      - With V(absent), everything unpacked and shipped for generations that never served is removed.
     type: str
     choices: [present, absent]
     default: present
@@ -29,7 +29,7 @@ options:
       - Required with O(state=present).
     type: dict
   incoming:
-    description: The directory on the host where the archives were put. It is removed when all is unpacked.
+    description: The directory on the host where the archives were put. It is removed once everything is unpacked.
     type: path
     required: true
 """
@@ -79,8 +79,8 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.retention i
 
 # Seconds that one program may take.
 _TIMEOUT = 900
-# Does for pip what the module site would do for an environment's Python, but follows no .pth file, imports no
-# sitecustomize and searches no folder of the environment: these hold what the wheels bring.
+# Does for pip what the module site does for an environment's Python, but follows no .pth file, imports no
+# sitecustomize and searches no folder of the environment: these contain files of the wheels.
 _PIP = """
 import sys
 sys.prefix = sys.exec_prefix = sys.argv[1]
@@ -106,7 +106,7 @@ def checked(incoming: Path, entry: dict[str, Any]) -> Path:
         archive.unlink()
         raise ReleaseError(
             f"artifact archive {archive.name} arrived damaged: its SHA-256 is {found[:16]}…, "
-            f"not {entry['sha256'][:16]}…. Nothing was unpacked. Deploy again to ship it anew"
+            f"not {entry['sha256'][:16]}…. Nothing was unpacked. Deploy again to ship it again"
         )
     return archive
 
@@ -114,16 +114,16 @@ def checked(incoming: Path, entry: dict[str, Any]) -> Path:
 def extract(archive: Path, target: Path, most: int) -> None:
     """Extract an archive of regular files and directories, and nothing else.
 
-    It does not rely on the filters of ``tarfile``, which Python 3.11.2 (Debian 12) does not have. As no link is ever
-    made, no name can lead out of the target once its own parts are checked.
+    It does not rely on the filters of ``tarfile``, which Python 3.11.2 (Debian 12) lacks. As it never creates a link,
+    no name can lead out of the target once its own parts are checked.
 
     Args:
         archive: the archive, possibly compressed.
-        target: the directory to make.
-        most: the number of bytes that its files may have together.
+        target: the directory to create.
+        most: the maximum total size of its files in bytes.
 
     Raises:
-        ReleaseError: it is damaged, too large, or holds anything else.
+        ReleaseError: it is damaged, too large, or contains anything else.
     """
     left = most
     target.mkdir()
@@ -137,7 +137,7 @@ def extract(archive: Path, target: Path, most: int) -> None:
                     raise ReleaseError(f"{archive.name} holds {member.name!r}, which is neither a file nor a folder")
                 left -= member.size
                 if left < 0:
-                    raise ReleaseError(f"{archive.name} unpacks to more than the {most} bytes that its record names")
+                    raise ReleaseError(f"{archive.name} unpacks to more than the {most} bytes in its record")
                 folder = target / path if member.isdir() else (target / path).parent
                 folder.mkdir(parents=True, exist_ok=True)
                 if content := tar.extractfile(member):
@@ -150,11 +150,11 @@ def extract(archive: Path, target: Path, most: int) -> None:
 
 
 def unpack_code(archive: Path, release: Path, entry: dict[str, Any], digest: str) -> None:
-    """Unpack the code beside its final place, then move it there in one step.
+    """Unpack the code beside its final path, then move it there in one step.
 
     Args:
         archive: the code.
-        release: the directory to make.
+        release: the directory to create.
         entry: the archive's record.
         digest: the artifact's SHA-256, for the marker.
     """
@@ -163,8 +163,8 @@ def unpack_code(archive: Path, release: Path, entry: dict[str, Any], digest: str
     trees.remove(partial)
     try:
         extract(archive, partial, int(entry["unpacked"]))
-        # Nobody but root may write here, so the bytecode must be there before the service needs it. A source that the
-        # compiler refuses, or that ends it, is no reason to refuse the others.
+        # Only root may write here, so the bytecode must exist before the service needs it. A source that the compiler
+        # refuses, or that ends the compiler, is no reason to skip the others.
         subprocess.run(
             [sys.executable, "-IS", "-m", "compileall", "-qq", "-s", str(partial), "-p", str(release), str(partial)],
             stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT, check=False, umask=0o022,
@@ -179,15 +179,15 @@ def unpack_code(archive: Path, release: Path, entry: dict[str, Any], digest: str
 
 
 def install_wheels(archive: Path, venv: Path, entry: dict[str, Any], digest: str) -> None:
-    """Make a virtual environment of this interpreter, whose version chose the wheels, and install them offline.
+    """Create a virtual environment with this interpreter, for whose version the wheels were chosen, and install them.
 
-    Root runs no code of a wheel: one process, started before any of them is there, installs all of them.
-    A virtual environment knows its own path, so it cannot be moved into place: a marker written last
-    tells a whole one from a half-made one.
+    Root runs no code of a wheel: one process, started before any of them is unpacked, installs all of them offline.
+    A virtual environment contains its own path, so it cannot be moved into place: a marker that is written last
+    distinguishes a complete one from an incomplete one.
 
     Args:
         archive: the wheels.
-        venv: the directory to make.
+        venv: the directory to create.
         entry: the archive's record.
         digest: the wheelhouse's SHA-256, for the marker.
     """
@@ -197,10 +197,10 @@ def install_wheels(archive: Path, venv: Path, entry: dict[str, Any], digest: str
         trees.remove(stale)
     try:
         extract(archive, wheels, int(entry["unpacked"]))
-        # pip runs from its own wheel, so hosts need neither pip nor ensurepip, and keep none.
+        # pip runs from its own wheel, so hosts need neither pip nor ensurepip.
         pip = wheels / str(entry["pip"])
         if not pip.is_file():
-            raise ReleaseError(f"{archive.name} holds no {pip.name}: artifact_build_lock must name pip")
+            raise ReleaseError(f"{archive.name} contains no {pip.name}: artifact_build_lock must contain pip")
         others = sorted(str(wheel) for wheel in wheels.glob("*.whl") if wheel != pip)
         _run(sys.executable, "-I", "-m", "venv", "--without-pip", str(venv))
         _run(
@@ -219,17 +219,17 @@ def install_wheels(archive: Path, venv: Path, entry: dict[str, Any], digest: str
 
 
 def _leave_nothing(path: Path) -> None:
-    """Remove what is not needed any more; where the disk refuses that, the next deploy does it."""
+    """Remove what is no longer needed; if that fails, the next deploy does it."""
     with suppress(OSError):
         trees.remove(path)
 
 
 def insist_on_plain(venv: Path) -> None:
-    """Refuse an environment with anything but files and folders that root alone can change.
+    """Refuse an environment with anything but files and folders that only root can change.
 
     Raises:
-        ReleaseError: it has another kind of file, a file that changes the account of who runs it or that others can
-            write, or a link that leads out and is not to the interpreter.
+        ReleaseError: it has another kind of file, a file that changes the account of whoever runs it or that others can
+            write to, or a link that leads out and not to the interpreter.
     """
     python = Path(sys.executable).resolve()
     for path in venv.rglob("*"):
@@ -248,7 +248,7 @@ def _run(*command: str) -> None:
     try:
         done = subprocess.run(
             command,
-            # What pip's configuration says is meant for other installations.
+            # pip's configuration is meant for other installations.
             env={"PATH": os.environ.get("PATH", os.defpath), "PIP_CONFIG_FILE": os.devnull, "LC_ALL": "C.UTF-8"},
             stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT, check=False,
             umask=0o022,
@@ -262,24 +262,24 @@ def _run(*command: str) -> None:
 
 
 def make_way(folder: Path, digest: str, replaceable: list[Path]) -> bool:
-    """Return whether a directory has to be made; what has the same short id and is not used is made anew.
+    """Return whether a directory has to be created, after removing an unused one with the same short id.
 
     Args:
         folder: a release or a virtual environment.
-        digest: the SHA-256 of what it must hold.
-        replaceable: what no kept generation uses.
+        digest: the SHA-256 of its expected content.
+        replaceable: directories that no kept generation uses.
 
     Raises:
-        ReleaseError: it holds another artifact, which a kept generation uses.
+        ReleaseError: it contains another artifact, which a kept generation uses.
     """
     found = marked(folder)
     if found == digest:
         return False
     if folder.exists() and folder not in replaceable:
         raise ReleaseError(
-            f"{folder} is in use and does not hold what is to be deployed: its SHA-256 is {found[:16] or 'not known'}, "
-            f"not {digest[:16]}…. Nothing was changed. Any change of the source or of the lock gives it another id: "
-            "make one, and deploy again"
+            f"{folder} is in use and contains something other than what is to be deployed: its SHA-256 is "
+            f"{found[:16] or 'unknown'}, not {digest[:16]}…. Nothing was changed. Any change of the source or of the "
+            "lock changes the id: make one, and deploy again"
         )
     return True
 
@@ -332,8 +332,8 @@ def main() -> None:
         )
         module.fail_json(
             msg=f"{'disk full' if full else error} while unpacking release {artifact['id']} below "
-            f"flask_uwsgi_base_dir={layout.base}: what was unpacked of it is removed and the running service was not "
-            f"touched. {remedy}"
+            f"flask_uwsgi_base_dir={layout.base}: what was unpacked of it was removed, and the running service was not "
+            f"changed. {remedy}"
         )
     finally:
         _leave_nothing(incoming)

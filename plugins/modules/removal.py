@@ -12,21 +12,22 @@ extends_documentation_fragment:
   - flaskops.uwsgi.application
   - flaskops.uwsgi.application.reserved
 description:
-  - Lets the requests in flight end, then removes units, code, virtual environments, configuration, and what the
+  - Lets the requests in flight finish, then removes units, code, virtual environments, configuration, and what the
     application left in C(/run).
   - The application's data (C(/var/lib/APP), C(/var/lib/APP-persistent), C(/var/cache/APP), C(/var/log/APP)) and its
-    account stay unless O(data) is true. The account and the group go only if a deploy made them and nothing else needs
-    them.
-  - Fails if the name is not an application of this role and belongs to something else. Nothing is removed then.
+    account are kept unless O(data) is true. The account and the group are removed only if a deploy created them and
+    nothing else needs them.
+  - Fails if the name is not an application of this role and belongs to something else. In that case, nothing is
+    removed.
 options:
   data:
-    description: Whether to remove the application's data and its account, too.
+    description: Whether to remove the application's data and its account as well.
     type: bool
     default: false
 """
 
 EXAMPLES = r"""
-- name: Application is gone, its data are not
+- name: Remove the application, but keep its data
   flaskops.uwsgi.removal:
     app_name: aiops_flask
 """
@@ -38,7 +39,7 @@ removed:
   elements: str
   returned: always
 kept:
-  description: What has the application's name and stays, each with the reason.
+  description: What has the application's name and is kept, each with the reason.
   type: list
   elements: str
   returned: always

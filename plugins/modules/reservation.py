@@ -9,20 +9,20 @@ short_description: Reserve an application on a host for one run of Ansible
 version_added: 0.1.0
 author: The flaskops maintainers (!UNKNOWN)
 description:
-  - While a run has an application reserved, every other one that would change it is refused and told whose it is.
-  - A reservation is in C(/run), so it does not outlive a reboot. It is a lease, which every module of the run renews.
+  - While a run has an application reserved, any other run that would change it is refused, with the name of its owner.
+  - A reservation is in C(/run), so it does not survive a reboot. It is a lease, which every module of the run renews.
 options:
   app_name:
     description: The application's name.
     type: str
     required: true
   state:
-    description: V(present) reserves, V(absent) gives back; another's reservation is left alone.
+    description: V(present) reserves, V(absent) releases; a reservation of another run is not changed.
     type: str
     choices: [present, absent]
     default: present
   run:
-    description: Who asks, as the lookup P(flaskops.uwsgi.run_identity#lookup) returns it.
+    description: The run, as the lookup P(flaskops.uwsgi.run_identity#lookup) returns it.
     type: dict
     required: true
   lease:
@@ -31,13 +31,13 @@ options:
     default: 1800
   replace:
     description: >-
-      Whose reservation does not count, because the run that held it has ended. With C(renewed), only if it has not been
+      The owner of a reservation to ignore, because its run has ended. With C(renewed), only if it has not been
       renewed since then.
     type: dict
 """
 
 EXAMPLES = r"""
-- name: Application is reserved
+- name: Reserve the application
   flaskops.uwsgi.reservation:
     app_name: aiops_flask
     run: "{{ lookup('flaskops.uwsgi.run_identity', 'deploy') }}"
@@ -45,7 +45,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 reserved_by:
-  description: Whose the application is from now on, or null.
+  description: The run that has now reserved the application, or null.
   type: dict
   returned: always
 """
@@ -77,7 +77,7 @@ def main() -> None:
             reservation.release(layout, run)
     except reservation.LockedError as error:
         module.fail_json(msg=str(error))
-    # Nothing that outlives the run.
+    # Nothing that outlasts the run.
     module.exit_json(changed=False, reserved_by=reservation.owner(layout))
 
 

@@ -11,23 +11,23 @@ author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.build
 description:
-  - Runs uv in a transient unit, as an account that exists as long as the unit does, and returns the lock.
+  - Runs uv in a transient unit, as an account that exists only as long as the unit, and returns the lock.
   - For requirements that cannot be read without running the build of a package.
 options:
   requirements:
-    description: The requirements, one a line.
+    description: The requirements, one per line.
     type: str
     required: true
   constraints:
-    description: What limits them, one a line.
+    description: Constraints for them, one per line.
     type: str
     default: ''
   overrides:
-    description: What takes the place of each requirement of the same name, whoever requires it; one a line.
+    description: Requirements that replace all others of the same name, whatever requires them; one per line.
     type: str
     default: ''
   preferred:
-    description: A lock whose versions are taken where they fit.
+    description: A lock whose versions are used if they fit.
     type: str
     default: ''
   project:
@@ -36,7 +36,7 @@ options:
     type: str
     default: ''
   extras:
-    description: The extras of O(project) whose dependencies are locked, too.
+    description: The extras of O(project) whose dependencies are also locked.
     type: list
     elements: str
     default: []
@@ -75,7 +75,7 @@ said:
   type: str
   returned: failure
 installed:
-  description: Debian packages that the failed step asks for, and that the host has.
+  description: Debian packages that the failed step asks for although the host has them.
   type: list
   elements: str
   returned: failure

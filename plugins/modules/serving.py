@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Module: start, stop or restart what is deployed."""
+"""Module: start, stop or restart a deployed application."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ extends_documentation_fragment:
   - flaskops.uwsgi.application
   - flaskops.uwsgi.application.reserved
 description:
-  - Acts on the generation that was deployed last; which one that is does not change.
+  - Acts on the generation that was deployed last, and does not change which one that is.
   - A restart replaces every process without a failed request.
-  - A stop lets the requests in flight end. It does not outlive a reboot.
+  - A stop lets the requests in flight finish. It does not survive a reboot.
 options:
   state:
-    description: What shall be. V(restarted) starts what is stopped.
+    description: The desired state. V(restarted) also starts a stopped application.
     type: str
     choices: [started, stopped, restarted]
     required: true
 """
 
 EXAMPLES = r"""
-- name: Processes are new
+- name: Restart the application
   flaskops.uwsgi.serving:
     app_name: aiops_flask
     state: restarted
@@ -36,12 +36,12 @@ generation:
   type: str
   returned: always
 steps:
-  description: The seconds each step took.
+  description: The seconds that each step took.
   type: dict
   returned: when something was started
 toll:
   description: >-
-    What stopping cost: C(requests) that were cut, C(workers) that were killed without one, and after how many
+    What the stop cut: C(requests) that were cut, C(workers) that were killed without one, and after how many
     C(seconds).
   type: dict
   returned: always
@@ -84,7 +84,7 @@ def main() -> None:
             }
             module.exit_json(changed=wanted[state], **result)
         with reservation.exclusive_to(layout, module.params):
-            # Of a trial whose owner is gone, or it would start again what is stopped here.
+            # Ends a trial whose owner is gone, or it would restart what is stopped here.
             changed = trial.abandon(layout)
             result["generation"] = current = layout.current_generation() or current
             if state == "stopped":

@@ -1,22 +1,22 @@
 #!/usr/bin/python
-"""Module: what serves on a host."""
+"""Module: show what serves on a host."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: status
-short_description: Tell what serves of an application on a host
+short_description: Show what serves of an application on a host
 version_added: 0.1.0
 author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.application
 description:
-  - Asks systemd, uWSGI's stats and the kernel; never believes the configuration or the pidfile.
+  - Asks systemd, uWSGI's stats and the kernel; never relies on the configuration or the pidfile.
   - Changes nothing.
 """
 
 EXAMPLES = r"""
-- name: Status is known
+- name: Read the status
   flaskops.uwsgi.status:
     app_name: aiops_flask
   register: result
@@ -27,7 +27,7 @@ status:
   description: >-
     generation, mode, state, since, restarts, main_pid, pidfile and whether it is true, workers and busy ones, cores
     and threads per worker, requests in flight (busy) and served, listen queue and backlog, memory of the workers
-    (rss_mb), kept generations, and drift. What only uWSGI knows is absent while its stats do not answer.
+    (rss_mb), kept generations, and drift. Values that only uWSGI knows are absent if its stats do not respond.
   type: dict
   returned: always
 """
@@ -52,7 +52,7 @@ def main() -> None:
         if "stats_error" in found:
             found["drift"].append(found["stats_error"])
     except (SystemdError, OSError, ValueError) as error:
-        module.fail_json(msg=f"the status of {layout.app} cannot be told: {error}")
+        module.fail_json(msg=f"the status of {layout.app} cannot be read: {error}")
     module.exit_json(changed=False, status=found)
 
 

@@ -14,24 +14,24 @@ extends_documentation_fragment:
 description:
   - Tries the generation on a private socket, starts it beside the running one on the same listening socket,
     and stops the running one gracefully once the new one is proven.
-  - When the new generation does not serve, the running one has never noticed, and nothing of the new one remains.
-  - A deploy, a change of mode or configuration, a rollback and a restart are all this one module.
+  - If the new generation does not serve, the running one is not affected, and nothing of the new one remains.
+  - A deploy, a change of mode or configuration, a rollback and a restart all use this module.
 options:
   generation:
-    description: The generation that shall serve. It must be on the host.
+    description: The generation that should serve. It must be on the host.
     type: str
     required: true
   how:
-    description: What a later rollback shall know of this move.
+    description: The kind of move, recorded for later rollbacks.
     type: str
     choices: [deploy, rollback]
     default: deploy
   restart:
-    description: Whether to replace the processes of a generation that serves already.
+    description: Whether to replace the processes of a generation that already serves.
     type: bool
     default: false
   canary:
-    description: Whether to try the generation off the traffic first.
+    description: Whether to first try the generation without traffic.
     type: bool
     default: true
   trial:
@@ -41,7 +41,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Generation serves
+- name: Move the traffic to the generation
   flaskops.uwsgi.swap:
     app_name: aiops_flask
     generation: 3f2a90c1d5e7
@@ -53,12 +53,12 @@ before:
   type: str
   returned: always
 steps:
-  description: The seconds each step took.
+  description: The seconds that each step took.
   type: dict
   returned: when not in check mode
 toll:
   description: >-
-    What stopping cost: C(requests) that were cut, C(workers) that were killed without one, and after how many
+    What the stop cut: C(requests) that were cut, C(workers) that were killed without one, and after how many
     C(seconds).
   type: dict
   returned: when not in check mode

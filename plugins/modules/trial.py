@@ -1,48 +1,48 @@
 #!/usr/bin/python
-"""Module: let other generations serve for a while."""
+"""Module: let other generations serve temporarily."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: trial
-short_description: Let other generations serve for a while, and bring back the one that was found
+short_description: Let other generations serve temporarily, and restore the original one
 version_added: 0.1.0
 author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.application
 description:
   - While a trial lasts, the module M(flaskops.uwsgi.swap) with O(flaskops.uwsgi.swap#module:trial=true) moves the
-    traffic to generations that were written on the host and that its history shall not know of.
-  - A trial has to be extended again and again. When its seconds are over, the watchman on the host brings back the
-    generation that was found, whatever became of the controller.
+    traffic to generations that are on the host but are not recorded in its history.
+  - A trial has to be extended again and again. When its seconds run out, the watchdog on the host restores the original
+    generation, whatever became of the controller.
 options:
   state:
     description:
       - V(present) begins a trial.
-      - V(extended) lets it last on, and fails where it is over.
-      - V(watched) waits until the trial has ended, and ends it when its seconds are over. To be run with C(async).
-      - V(absent) brings back the generation that was found, and removes those that were tried.
+      - V(extended) extends it, and fails if it has ended.
+      - V(watched) waits until the trial has ended, and ends it when its seconds run out. Run it with C(async).
+      - V(absent) restores the original generation, and removes those that were tried.
     type: str
     choices: [present, extended, watched, absent]
     default: present
   seconds:
-    description: How long the trial is good for, from now on.
+    description: How long the trial lasts from now.
     type: int
     default: 120
   run:
-    description: Who tries, as the lookup P(flaskops.uwsgi.run_identity#lookup) returns it.
+    description: The run, as the lookup P(flaskops.uwsgi.run_identity#lookup) returns it.
     type: dict
     required: true
 """
 
 EXAMPLES = r"""
-- name: Trial begins
+- name: Begin a trial
   flaskops.uwsgi.trial:
     app_name: aiops_flask
     seconds: 120
     run: "{{ lookup('flaskops.uwsgi.run_identity', 'compare') }}"
 
-- name: Host goes back by itself when nobody extends the trial
+- name: Restore the original generation if nobody extends the trial
   flaskops.uwsgi.trial:
     app_name: aiops_flask
     state: watched
@@ -53,7 +53,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 found:
-  description: The generation that comes back at the end.
+  description: The generation that is restored at the end.
   type: str
   returned: with O(state=present) and O(state=extended)
 """

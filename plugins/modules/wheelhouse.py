@@ -11,8 +11,8 @@ author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.build
 description:
-  - Downloads every file of the locks, compares it with its hash, and builds each sdist in a transient unit of its own,
-    without network and as an account that exists as long as the unit does.
+  - Downloads every file of the locks, compares it with its hash, and builds each sdist in its own transient unit,
+    without network and as an account that exists only as long as the unit.
   - Leaves one archive and nothing else.
 options:
   locks:
@@ -25,19 +25,19 @@ options:
     type: str
     default: ''
   project:
-    description: What O(distribution) is called where it is a folder's archive. Empty where its own name tells it.
+    description: The name of O(distribution) if it is a folder's archive. Empty if its file name contains it.
     type: str
     default: ''
   patches:
-    description: For each NAME-VERSION the patches, names to contents, that are applied before its sdist is built.
+    description: For each NAME-VERSION the patches, names to contents, to apply before its sdist is built.
     type: dict
     default: {}
   target:
-    description: Where the archive is written on the host.
+    description: The path of the archive on the host.
     type: path
     required: true
   owner:
-    description: Numeric id of the account that alone may read the archive.
+    description: Uid of the only account that may read the archive.
     type: int
     default: 0
 """
@@ -66,7 +66,7 @@ megabytes:
 wheels:
   description: >-
     For each wheel its C(file), its C(sha256), and C(built_from), the SHA-256 of the file that it was built from, empty
-    where it was fetched.
+    if it was fetched.
   type: list
   elements: dict
   returned: success
@@ -87,7 +87,7 @@ said:
   type: str
   returned: failure
 installed:
-  description: Debian packages that the failed step asks for, and that the host has.
+  description: Debian packages that the failed step asks for although the host has them.
   type: list
   elements: str
   returned: failure
@@ -122,8 +122,8 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse.wheels i
 
 
 def wheels(sandbox: Sandbox, parameters: dict[str, Any]) -> Iterator[tuple[Path, str]]:
-    """Yield each wheel, and the SHA-256 of the file that it was built from; empty where it was fetched."""
-    # uv makes locks; no build needs it.
+    """Yield each wheel, and the SHA-256 of the file that it was built from; empty if it was fetched."""
+    # uv creates locks; no build needs it.
     tooling = [entry for entry in entries(parameters["build_lock"]) if entry.name != "uv"]
     wanted = [entry for lock in parameters["locks"] for entry in entries(lock)]
     files = fetch(sandbox, [*tooling, *wanted])

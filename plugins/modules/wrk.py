@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: one run of wrk, as numbers."""
+"""Ansible module: run wrk and return its numbers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ version_added: "0.1.0"
 extends_documentation_fragment:
   - flaskops.uwsgi.load
 description:
-  - Runs C(wrk) against one URL for some seconds, and returns its numbers under the names that the module
-    M(flaskops.uwsgi.ab) uses. C(wrk) speaks HTTP/1.1, has several threads, and is bounded by time and not by
+  - Runs C(wrk) against one URL for some seconds, and returns its numbers with the names that the module
+    M(flaskops.uwsgi.ab) uses. C(wrk) speaks HTTP/1.1, has several threads, and is limited by time instead of
     requests; a request that is in flight at the end does not count. Its latencies are corrected for coordinated
     omission, so while the server stalls, those of the requests that would have been sent are added.
-  - Fails with a reason and a remedy when C(wrk) is missing, gives up or prints nothing that can be read.
-    Failed requests, slow ones and answers other than 2xx are measurements, and no failure of the module.
-  - A run for which this host may not open enough files, or has too few local ports, is skipped with a warning.
+  - Fails with a reason and a remedy if C(wrk) is missing, gives up or prints nothing that can be read.
+    Failed requests, slow ones and responses other than 2xx are measurements, and do not fail the module.
+  - A run for which this host cannot open enough files, or has too few local ports, is skipped with a warning.
 options:
   concurrency:
     description:
@@ -31,7 +31,7 @@ options:
     default: 10
   warmup_s:
     description:
-      - Seconds of a run before, with at most 50 connections, whose numbers do not count. V(0) for none.
+      - Seconds of a warm-up with at most 50 connections, which is not measured. V(0) for none.
     type: int
     default: 0
   threads:
@@ -41,7 +41,7 @@ options:
     default: 2
   timeout_s:
     description:
-      - Seconds without an answer after which C(wrk) counts a request as timed out (C(--timeout)).
+      - Seconds without a response after which C(wrk) counts a request as timed out (C(--timeout)).
     type: int
     default: 60
   executable:
@@ -63,7 +63,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Load is sent from the controller
+- name: Send load from the controller
   flaskops.uwsgi.wrk:
     url: http://app1.example.org:8040/user_manage/user/login
     concurrency: 1000
@@ -78,7 +78,7 @@ RETURN = r"""
 wrk:
   description: >-
     The run, as M(flaskops.uwsgi.ab) returns it: C(outcome), C(reason), C(error), C(command), C(engine), C(started_at),
-    C(requests) (as many as were complete), C(concurrency), C(complete), C(failed), C(failures) by the kinds
+    C(requests) (the complete ones), C(concurrency), C(complete), C(failed), C(failures) by the kinds
     C(connect), C(read), C(write) and C(timeout), C(non_2xx) (3xx are none of these), C(duration_s),
     C(requests_per_second), C(p50_ms), C(p95_ms), C(p99_ms), C(max_ms), C(curve_ms), C(files); with O(histogram)
     C(histogram_ms) and C(raw).
@@ -116,7 +116,7 @@ _GRACE_S = 30
 
 
 def mistakes(params: dict[str, Any]) -> str:
-    """Say what is wrong with the parameters; empty when nothing is."""
+    """Return what is wrong with the parameters; empty if nothing is."""
     for name in ("concurrency", "duration_s", "threads", "timeout_s"):
         if params[name] < 1:
             return f"{name} is {params[name]}: it must be at least 1"
@@ -141,7 +141,7 @@ def command_line(params: dict[str, Any], executable: str, script: str, concurren
 
 
 def measure(module: AnsibleModule, executable: str) -> dict[str, Any]:
-    """Run the warm-up and the run, and return what is returned as ``wrk``.
+    """Run the warm-up and the run, and return the value of ``wrk``.
 
     Args:
         module: the module, for its parameters.
@@ -221,7 +221,7 @@ def main() -> None:
     try:
         found = measure(module, executable)
     except (OSError, UnicodeDecodeError) as error:
-        fail("failed", f"wrk could not be run, or its output not be kept: {error}")
+        fail("failed", f"wrk could not be run, or its output could not be kept: {error}")
         return
     if found["outcome"] == "failed":
         module.fail_json(msg=found["reason"], wrk=found)

@@ -1,7 +1,7 @@
-"""docs/RUNBOOK.md as a program: what it tells people to run, and whether that holds.
+"""Runs docs/RUNBOOK.md as a program, and checks that its commands do what it says.
 
-A block of ``console`` holds commands and, below each, what it shows; a block of ``yaml`` whose first line is a
-comment with a path belongs into that file of the inventory. Everything else is for people alone.
+A ``console`` block contains commands and, below each, its output; a block of ``yaml`` whose first line is a
+comment with a path belongs in that file of the inventory. Everything else is only for people.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ _FENCE = re.compile(r"\s*```(.*)")
 _CODE = re.compile(r"`([^`]+)`")
 _LINK = re.compile(r"\]\(([^)\s]*)\)")
 _DECLARATION = re.compile(r"\| `([A-Z]+)` \|")
-# Capitals that stand alone: neither part of a name like ANSIBLE_INVENTORY nor a shell variable.
+# Words in capitals: neither part of a name like ANSIBLE_INVENTORY nor a shell variable.
 _PLACEHOLDER = re.compile(r"(?<![\w$])[A-Z]{2,}(?!\w)")
 _FAILS = re.compile(r" # fails\b")
 _VARIES = re.compile(r"\b(?=\w*\d)[0-9a-f]{12}\b|\d+|\s*(?:\[…\]|…)\s*")
-# What a shell answers for a program that is not there or is none.
+# The exit statuses of a shell for a program that does not exist or cannot be executed.
 _NOT_RUN = (126, 127)
 
-# Runs a command and returns its exit status and all that it said.
+# Runs a command and returns its exit status and all of its output.
 Shell = Callable[[str], tuple[int, str]]
 
 
 class PageError(ValueError):
-    """The page cannot be read as a program, or a command of it did not do what the page says."""
+    """The page cannot be read as a program, or one of its commands did not do what the page says."""
 
     def __init__(self, line: int, problem: str) -> None:
         super().__init__(f"line {line} of the page: {problem}")
@@ -41,7 +41,7 @@ class PageError(ValueError):
 
 @dataclass(frozen=True)
 class Command:
-    """A line that people are told to run, and what the page says they will see."""
+    """A command of the page, and the output that the page shows for it."""
 
     line: int
     prompt: str
@@ -56,7 +56,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Setting:
-    """Something that people are told to write into a file of the inventory."""
+    """A setting of the page for a file of the inventory."""
 
     line: int
     file: str
@@ -86,7 +86,7 @@ class Page:
 
     @property
     def steps(self) -> list[Step]:
-        """Everything that people are told to do, in the order of the page."""
+        """All steps in the order of the page."""
         return [step for section in self.sections for step in section.steps]
 
 
@@ -94,7 +94,7 @@ def parse(text: str) -> Page:
     """Read the page.
 
     Raises:
-        PageError: it is not whole, or tells people to do something where no test would see it.
+        PageError: it is incomplete, or has a command that no test would see.
     """
     sections: list[Section] = []
     prose: list[tuple[int, str]] = []
@@ -135,15 +135,15 @@ def _block(opened: int, language: str, lines: list[tuple[int, str]]) -> list[Ste
     if language == "yaml":
         first = lines[0][1] if lines else ""
         if not (file := re.fullmatch(r"# (inventory/\S+)", first)):
-            raise PageError(opened, "the first line of this block has to be a comment with the file it belongs into")
+            raise PageError(opened, "the first line of this block must be a comment with the file that it belongs in")
         return [Setting(opened, file[1], "\n".join(line for _, line in lines[1:]) + "\n")]
-    raise PageError(opened, f"a block of {language or 'no language'} is neither console nor yaml: nobody would test it")
+    raise PageError(opened, f"a block of {language or 'no language'} is neither console nor yaml, so nothing tests it")
 
 
 def _commands(opened: int, lines: list[tuple[int, str]]) -> Iterator[Command]:
     starts = [at for at, (_, line) in enumerate(lines) if line.startswith((CONTROLLER, HOST))]
     if starts[:1] != [0]:
-        raise PageError(opened, "the first line of this block has to be a command")
+        raise PageError(opened, "the first line of this block must be a command")
     for start, end in pairwise([*starts, len(lines)]):
         number, line = lines[start]
         shown = (text for _, text in lines[start + 1 : end] if text.strip() and text.strip() != OMITTED)
@@ -153,17 +153,17 @@ def _commands(opened: int, lines: list[tuple[int, str]]) -> Iterator[Command]:
 def _check(page: Page, prose: list[tuple[int, str]]) -> None:
     for step in page.steps:
         if unknown := set(_PLACEHOLDER.findall(step.text)) - page.placeholders:
-            raise PageError(step.line, f"no table of the page tells what to put for {', '.join(sorted(unknown))}")
+            raise PageError(step.line, f"no table of the page says what to write for {', '.join(sorted(unknown))}")
     chapters = [section for section in page.sections if section.level == 2]
     ends = [*(chapter.line for chapter in chapters[1:]), float("inf")]
     for chapter, end in zip(chapters, ends, strict=True):
         if not any(section.steps for section in page.sections if chapter.line <= section.line < end):
-            raise PageError(chapter.line, f"the section {chapter.title!r} tells nobody what to run")
+            raise PageError(chapter.line, f"the section {chapter.title!r} has no command to run")
     programs = {step.text.split()[0] for step in page.steps if isinstance(step, Command)}
     for number, line in prose:
         for code in _CODE.findall(line):
             if " " in code and code.split()[0] in programs:
-                raise PageError(number, f"`{code}` is a command outside a block: nobody would test it")
+                raise PageError(number, f"`{code}` is a command outside a block: no test would run it")
     anchors = {f"#{anchor(section.title)}" for section in page.sections}
     for number, link in page.links:
         if link.startswith("#") and link not in anchors:
@@ -171,19 +171,19 @@ def _check(page: Page, prose: list[tuple[int, str]]) -> None:
 
 
 def anchor(title: str) -> str:
-    """Return the name under which a heading can be linked to."""
+    """Return the link target of a heading."""
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
 def put(text: str, values: Mapping[str, str]) -> str:
-    """Put values for the placeholders in a text."""
+    """Replace the placeholders in a text with values."""
     return _PLACEHOLDER.sub(lambda found: values.get(found[0], found[0]), text)
 
 
 def unseen(shown: Collection[str], output: str) -> list[str]:
-    """Return those lines of the page that an output does not have.
+    """Return the lines of the page that are missing from an output.
 
-    Numbers and generation ids are other ones each time, the width of the terminal breaks lines elsewhere, and ``…``
+    Numbers and generation ids differ each time, the terminal's width breaks lines elsewhere, and ``…``
     stands for anything.
     """
     said = " ".join(output.split())
@@ -206,16 +206,16 @@ def run(
     shells: Mapping[str, Shell],
     write: Callable[[str, str], None],
 ) -> Iterator[Step]:
-    """Do what a section says, in its order, and yield each step that did what the page says.
+    """Run the steps of a section in order, and yield each one that did what the page says.
 
     Args:
         section: the section.
-        values: what to put for the placeholders.
-        shells: who runs the commands of each prompt.
+        values: the values of the placeholders.
+        shells: the shell for the commands of each prompt.
         write: puts a setting, given as YAML, into a file.
 
     Raises:
-        PageError: a command ended otherwise than the page says, or did not say what the page shows.
+        PageError: a command ended differently from the page, or did not print what the page shows.
     """
     for step in section.steps:
         text = put(step.text, values)
@@ -228,7 +228,9 @@ def run(
             told = textwrap.indent(output, "    ")
             if status in _NOT_RUN or (status != 0) != step.fails:
                 expected = "another status" if step.fails else "0"
-                raise PageError(step.line, f"`{text}` ended with {status}, the page says {expected}. It said:\n{told}")
+                raise PageError(
+                    step.line, f"`{text}` ended with {status}, the page says {expected}. It printed:\n{told}"
+                )
             if lacking := unseen([put(line, values) for line in step.shown], output):
-                raise PageError(step.line, f"`{text}` did not say {lacking!r}. It said:\n{told}")
+                raise PageError(step.line, f"`{text}` did not print {lacking!r}. It printed:\n{told}")
         yield step

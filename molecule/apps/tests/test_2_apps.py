@@ -239,8 +239,8 @@ def appended(code: str) -> Callable[[Path], object]:
             "    app.before_request(lambda: redirect('/login') if request.path == '/healthz' else None)\n"
             "    return app",
             {"flask_uwsgi_health_timeout": 2, "flask_uwsgi_mode": "threads"},
-            "GET /healthz answered 302 instead of 200: a redirect to /login. flask_uwsgi_health_path=/healthz wants a "
-            "login. Set flask_uwsgi_health_path to a path that answers 200 to everybody",
+            "GET /healthz answered 302 instead of 200: a redirect to /login. flask_uwsgi_health_path=/healthz requires "
+            "a login. Set flask_uwsgi_health_path to a path that answers 200 without a login",
             id="health redirects to a login",
             marks=pytest.mark.full,
         ),
@@ -253,13 +253,14 @@ def appended(code: str) -> Callable[[Path], object]:
         pytest.param(
             "",
             {"flask_uwsgi_pre_activate": ["echo looking for tables", "flask --app notes no-such-command"]},
-            "`flask --app notes no-such-command` of flask_uwsgi_pre_activate failed: it exited with status 2. Mend it",
+            "`flask --app notes no-such-command` of flask_uwsgi_pre_activate failed: it exited with status 2. Correct "
+            "it",
             id="migration fails",
         ),
         pytest.param(
             "",
             {"flask_uwsgi_pre_activate": ["sleep 1000"], "flask_uwsgi_command_timeout": 1},
-            "`sleep 1000` of flask_uwsgi_pre_activate failed: 1 s (flask_uwsgi_command_timeout) were not enough",
+            "`sleep 1000` of flask_uwsgi_pre_activate failed: it did not end within 1 s (flask_uwsgi_command_timeout)",
             id="migration hangs",
             marks=pytest.mark.full,
         ),

@@ -384,7 +384,7 @@ def test_a_worker_that_grows_within_a_request_is_killed(site: Site, fault: Fault
     with ThreadPoolExecutor() as pool, fault("memory grows within one request") as scene:
         growing = site.stuck(pool, "/fault/grow")
         scene.mends(lambda: growing.done() and site.workers() != workers and len(site.workers()) == 4, "a new worker")
-    fault.in_flight_lost(scene, "journal: " + site.logged(cursor, r"guard: .* holds \d+ MB"))
+    fault.in_flight_lost(scene, "journal: " + site.logged(cursor, r"guard: .* uses \d+ MB"))
     assert len(set(workers) & set(site.workers())) == 3, "the others went on"
 
 
@@ -543,7 +543,7 @@ def test_hand_edited_configuration_is_repaired_down_to_the_processes(site: Site,
         scene.begins()
         site.deploy().succeeded()
         scene.mends(lambda: len(site.workers()) == 4, "four workers")
-    assert {"uwsgi.ini was changed by hand", f"{template} is not what the generation wants"} <= set(drift)
+    assert {"uwsgi.ini was changed by hand", f"{template} does not match the generation"} <= set(drift)
     assert all(text in planned for text in drift)
     fault.none_failed(scene, f"status.yml: {'; '.join(drift)}")
     assert site.show(site.unit, "KillMode") == "mixed"
@@ -711,7 +711,7 @@ def test_a_comparison_that_was_killed_is_ended_by_the_host(
             run.kill()
         scene.mends(lambda: not site.left_over() and not site.reserved() and answers() == found, "what was found")
         run.bury()
-    fault.none_failed(scene, "nothing: the host goes back by itself")
+    fault.none_failed(scene, "nothing: the host restores itself")
 
 
 # Clocks that jump.

@@ -234,7 +234,7 @@ def test_an_answer_that_does_not_end_is_cut(build: Callable[..., dict[str, Any]]
     ("attack", "said"),
     [
         ("(out / 'uwsgi-2.0.31-py3-none-any.whl').write_text('x')", "left 2 files"),
-        ("(out / 'shadow.whl').symlink_to('/etc/shadow')", "no plain file"),
+        ("(out / 'shadow.whl').symlink_to('/etc/shadow')", "not a plain file"),
         ("(out / 'a').mkdir(); (out / 'a' / 'b.whl').write_text('x')", "left 2 files"),
     ],
 )

@@ -59,7 +59,7 @@ def test_a_name_of_the_system_is_refused(
 ) -> None:
     done = play("deploy", "-e", f"flask_uwsgi_app_name={name}", "-e", f"flask_uwsgi_port={PORT}", *check)
     assert done.returncode == 2
-    assert f"flask_uwsgi_app_name={name} is a name of the system: choose another name" in words(done)
+    assert f"flask_uwsgi_app_name={name} is reserved for the system: choose another name" in words(done)
 
 
 @pytest.mark.parametrize("name", ["dpkg", "systemd", "sudo", "dbus"])
@@ -69,7 +69,8 @@ def test_the_host_itself_refuses_it_too(service: Any, untouched: None, name: str
     )
     assert not result["changed"]
     assert (
-        f"flask_uwsgi_app_name={name} is no application of this role below flask_uwsgi_base_dir=/opt" in result["msg"]
+        f"flask_uwsgi_app_name={name} is not an application of this role below flask_uwsgi_base_dir=/opt"
+        in result["msg"]
     )
 
 
@@ -99,7 +100,7 @@ def test_the_host_itself_refuses_it_too(service: Any, untouched: None, name: str
             "umount /srv/apps && rmdir /srv/apps",
             "app_name=books base_dir=/srv/apps", "is on a file system that is mounted noexec",
         ),
-        ("", "", "base_dir=/srv", f"the application {APP} of this host is, which is /opt"),
+        ("", "", "base_dir=/srv", f"the application {APP} on this host, which is /opt"),
         ("", "", "group=daemon", f"which is {APP}: set flask_uwsgi_group={APP}"),
     ],
 )  # fmt: skip
@@ -160,7 +161,7 @@ def test_what_is_no_application_of_ours_is_neither_stopped_nor_removed(
         for check in (["--check"], []):
             done = play(playbook, "-e", f"flask_uwsgi_app_name={name}", *data, *check)
             assert done.returncode == 2
-            assert f"flask_uwsgi_app_name={name} is no application of this role" in words(done), done.stdout
+            assert f"flask_uwsgi_app_name={name} is not an application of this role" in words(done), done.stdout
         assert differences(before, listing(service)) == []
     finally:
         service.run("rm -r /opt/books")
@@ -184,8 +185,8 @@ def test_a_second_application_goes_and_takes_nothing_of_anybody_else(service: An
         )
         done = play("remove", *books, "-e", "flask_uwsgi_remove_data=true")
         assert done.returncode == 0, done.stdout
-        assert "stays: account books: it was not made by a deploy, or that is not known" in words(done)
-        assert "stays: /etc/systemd/system/books@.service.d: it was not deployed" in words(done)
+        assert "kept: account books: it is not known to have been created by a deploy" in words(done)
+        assert "kept: /etc/systemd/system/books@.service.d: it was not deployed" in words(done)
         assert service.run("cat /etc/passwd /etc/group") == accounts
     finally:
         play("remove", *books, "-e", "flask_uwsgi_remove_data=true")

@@ -98,7 +98,7 @@ def test_what_the_account_plants_beside_its_sockets_stops_nothing(service: Any, 
     )  # fmt: skip
     with within(60):
         said = " ".join(play("status").stdout.split())
-    assert f"uWSGI's stats do not answer: not a socket (/run/{APP}/{generation}/{generation}.stats)" in said
+    assert f"uWSGI's stats do not respond: not a socket (/run/{APP}/{generation}/{generation}.stats)" in said
     with within(120):
         assert play("restart").returncode == 0
     assert "DRIFT" not in play("status").stdout
@@ -110,7 +110,7 @@ def test_a_host_of_the_old_layout_is_taken_back(service: Any, play: Callable[...
     generation = service.generation
     service.run(f"cd /run/{APP} && mv {generation}/* . && rmdir {generation} && chown -R {APP}:{APP} .")
     as_account(service, APP, f"cd /run/{APP} && rm -f {APP}.pid && mkfifo {APP}.pid && mkdir .{APP}.pid.partial")
-    assert f"/run/{APP} can be written by others than root" in " ".join(play("status").stdout.split())
+    assert f"/run/{APP} is writable by other accounts than root" in " ".join(play("status").stdout.split())
     with within(120):
         done = play("start")
     assert done.returncode == 0, done.stdout

@@ -96,7 +96,7 @@ def test_a_stop_would_change_something_and_a_start_would_not(pretend: Any, servi
     assert f"generation {service.generation} would be stopped" in said
     assert changed == 1
     said, changed = pretend("start")
-    assert f"generation {service.generation} was started already" in said
+    assert f"generation {service.generation} was already started" in said
     assert changed == 0
 
 
@@ -105,13 +105,13 @@ def test_a_rollback_tells_why_there_is_nowhere_to_go(pretend: Any, service: Any)
     said, _ = pretend("rollback", code=2)
     assert f"flask_uwsgi_rollback_to=previous: no generation served here before {generation}" in said
     said, changed = pretend("rollback", "-e", f"to={generation}")
-    assert f"nothing to do: generation {generation} serves already" in said
+    assert f"nothing to do: generation {generation} already serves" in said
     assert changed == 0
 
 
 def test_a_removal_names_what_would_go(pretend: Any) -> None:
     said, changed = pretend("remove")
-    assert f"{APP} would be removed; its data and its account stay" in said
+    assert f"{APP} would be removed; its data and its account are kept" in said
     assert f"-/opt/{APP} " in said and f"-/etc/systemd/system/{APP}@.service " in said
     assert f"-/var/lib/{APP}" not in said
     assert changed == 1

@@ -114,7 +114,7 @@ def test_a_unit_that_was_edited_is_told_as_drift(table: Any, service: Any, name:
         lines = table("--check")
     finally:
         service.run(f"mv {UNIT_FILE}.before {UNIT_FILE} && systemctl daemon-reload")
-    assert f"DRIFT {name}: {UNIT_FILE} is not what the generation wants" in lines
+    assert f"DRIFT {name}: {UNIT_FILE} does not match the generation" in lines
 
 
 @pytest.mark.full
@@ -130,7 +130,7 @@ def test_stats_that_do_not_answer_leave_the_rest_to_be_told(
     assert (found["state"], found["pidfile_true"], found.get("workers")) == ("active", True, None)
     assert found["drift"] == [
         f"{service.unit} has lost its sockets in /run/{APP}/{service.generation}",
-        f"uWSGI's stats do not answer: No such file or directory ({path})",
+        f"uWSGI's stats do not respond: No such file or directory ({path})",
     ]
     assert any(line.startswith(f"{name} {mode} {service.generation} ") and line.endswith(" true") for line in lines)
 

@@ -165,7 +165,7 @@ def test_a_changed_unit_is_reported_and_repaired(service: Any, mode: str, deploy
     service.run(f"sed -i s/KillMode=mixed/KillMode=process/ /etc/systemd/system/{APP}@.service")
     service.run(f"echo '# by hand' >> /opt/{APP}/current/uwsgi.ini")
     planned = " ".join(deploy("-e", f"mode={mode}", "--check").stdout.split())
-    assert f"/etc/systemd/system/{APP}@.service is not what the generation wants" in planned
+    assert f"/etc/systemd/system/{APP}@.service does not match the generation" in planned
     assert "uwsgi.ini was changed by hand" in planned
     assert deploy("-e", f"mode={mode}").returncode == 0
     assert "nothing to do" in deploy("-e", f"mode={mode}").stdout

@@ -53,7 +53,7 @@ def test_a_stop_refuses_connections_and_a_start_answers_and_each_is_idempotent(s
         assert refused(service.url)
         assert service.run(f"systemctl list-units --plain --no-legend '{APP}*'") == ""
         said, changed = run("stop")
-        assert f"generation {generation} was stopped already" in said and changed == 0
+        assert f"generation {generation} was already stopped" in said and changed == 0
         said, changed = run("start", "--check")
         assert f"generation {generation} would be started" in said and changed == 1
         assert refused(service.url)
@@ -62,7 +62,7 @@ def test_a_stop_refuses_connections_and_a_start_answers_and_each_is_idempotent(s
     assert f"generation {generation} started" in said and changed == 1
     assert requests.get(service.url + "/healthz", timeout=10).json()["generation"] == generation
     said, changed = run("start")
-    assert f"generation {generation} was started already" in said and changed == 0
+    assert f"generation {generation} was already started" in said and changed == 0
 
 
 @pytest.mark.parametrize(
@@ -105,13 +105,13 @@ def test_a_removal_leaves_the_data_alone_and_a_deploy_brings_all_back(service: A
     service.run(f"echo precious > {kept}")
     try:
         said, changed = run("remove")
-        assert f"{APP} is removed; its data and its account stay" in said and changed == 1
+        assert f"{APP} is removed; its data and its account are kept" in said and changed == 1
         assert refused(service.url)
         assert service.run(LEFT) == ""
         assert service.run(f"cat {kept}") == "precious"
         assert service.run(ACCOUNT) == account
         said, changed = run("remove")
-        assert f"{APP} was already removed; its data and its account stay" in said and changed == 0
+        assert f"{APP} was already removed; its data and its account are kept" in said and changed == 0
         said, changed = run("remove", "-e", "flask_uwsgi_remove_data=true")
         assert changed == 1 and "stays:" not in said, said
         assert service.run(f"ls -d /var/*/{APP} 2>/dev/null || true") == ""

@@ -67,13 +67,13 @@ RAISED = "flask_uwsgi_wsgi_file=run.py raised while it was loaded: "
 RELEASES = (
     Release(
         "import error",
-        rf"{RAISED}ImportError: cannot import name 'Flusk' from 'flask' \(.*\)\. Mend the application",
+        rf"{RAISED}ImportError: cannot import name 'Flusk' from 'flask' \(.*\)\. Correct the application",
         "ImportError: cannot import name 'Flusk' from 'flask'",
         "from flask import Flusk",
     ),
     Release(
         "exception in the factory",
-        rf"{RAISED}RuntimeError: no such tenant\. Mend the application",
+        rf"{RAISED}RuntimeError: no such tenant\. Correct the application",
         "RuntimeError: no such tenant",
         'def create_app(settings):\n    raise RuntimeError("no such tenant")\n\napp = create_app(settings)',
         full=True,
@@ -135,7 +135,7 @@ RELEASES = (
     ),
     Release(
         "a thread ends every worker a moment after the start",
-        r"a worker died, at the latest \d\.\d s after the first good answer",
+        r"a worker died, no later than \d\.\d s after the first good response",
         "the licence is void",
         AFTER_HEALTH.format(how="os._exit(1)"),
         {"flask_uwsgi_canary_seconds": 3},
@@ -151,7 +151,7 @@ RELEASES = (
     ),
     Release(
         "starts in threads mode alone",
-        rf"{RAISED}RuntimeError: this application needs real threads\. Mend the application",
+        rf"{RAISED}RuntimeError: this application needs real threads\. Correct the application",
         "RuntimeError: this application needs real threads",
         "import sys\n\nmonkey = sys.modules.get('gevent.monkey')\n"
         "if monkey and monkey.is_module_patched('threading'):\n"
@@ -161,7 +161,7 @@ RELEASES = (
     ),
     Release(
         "starts a server of its own",
-        r"flask_uwsgi_wsgi_file=run\.py starts a server of its own while it is loaded, at run\.py:\d+, .*__main__",
+        r"flask_uwsgi_wsgi_file=run\.py starts its own server while loading, at run\.py:\d+, .*__main__",
         "start operation timed out",
         "app.run(port=8099)",
         {"flask_uwsgi_start_timeout": 6, "flask_uwsgi_gevent_check": "off"},
@@ -284,7 +284,7 @@ def test_a_bad_release_is_refused_and_no_client_notices(
     if release.code:
         assert f"Generation {serving} serves." in told or "What runs was not touched." in told[-1]
     else:
-        assert "the running service was not touched" in told[0]
+        assert "the running service was not changed" in told[0]
     assert seconds < BOUND_S
     assert report.failures == {}, report.examples
     assert report.requests > 0

@@ -91,7 +91,7 @@ def test_a_bad_setting_is_refused_and_named(variables: dict[str, Any], said: str
             (
                 "flask_uwsgi_environment",
                 {"HOSTS": ["a", "b"]},
-                "flask_uwsgi_environment has 'HOSTS', whose value is a list, and a variable is a text: write it as",
+                "flask_uwsgi_environment has 'HOSTS', whose value is a list, and a variable is text: write it as",
             ),
         ],
         [
@@ -147,7 +147,7 @@ def test_requirements_that_cannot_be_locked_are_refused(tmp_path: Path, run: Any
         ),
         pytest.param(
             {"requirements.txt": "# -*- coding: klingon -*-\nflask\n"},
-            "says that it is in 'klingon'.* save it as UTF-8",
+            "declares the encoding 'klingon'.* save it as UTF-8",
             marks=pytest.mark.full,
         ),
         (
@@ -156,7 +156,7 @@ def test_requirements_that_cannot_be_locked_are_refused(tmp_path: Path, run: Any
         ),
         pytest.param(
             {"environment.yml": "dependencies: [flask]\n"},
-            "flask_uwsgi_source has environment.yml, which is not read, .* into a requirements.txt",
+            "flask_uwsgi_source has environment.yml, which is not read, .* in a requirements.txt",
             marks=pytest.mark.full,
         ),
     ],
@@ -195,7 +195,9 @@ def test_what_a_release_will_not_have_is_told_in_the_plan(application: Any, plan
             source.write("\n\ndef later():\n    import tests.helpers\n")
 
     told = planned(application(change))
-    assert re.search(r"gevent \S+ of artifact_server_lock is installed, the requirements say gevent==24\.2\.1", told)
+    assert re.search(
+        r"gevent \S+ of artifact_server_lock is installed, although the requirements say gevent==24\.2\.1", told
+    )
     assert re.search(r"artifact_exclude has 'tests', which leaves out tests, and line \d+ of run\.py imports", told)
 
 
@@ -203,7 +205,7 @@ def test_a_ref_that_the_repository_does_not_have_is_refused(tmp_path: Path, run:
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     status, output = run({"flask_uwsgi_source": f"git+{tmp_path.as_uri()}@no-such-branch"})
     assert status != 0
-    assert "@no-such-branch has no 'no-such-branch': set what follows the @ to a branch, a tag or a commit" in output
+    assert "@no-such-branch has no 'no-such-branch': set the part after the @ to a branch, a tag or a commit" in output
 
 
 def test_a_wrong_hash_is_refused_by_the_build(tmp_path: Path, run: Any) -> None:

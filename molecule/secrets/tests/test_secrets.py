@@ -172,7 +172,7 @@ def test_one_that_is_not_defined_is_told_before_anything_changes(
     before = service.generation, service.show(service.unit, "MainPID")
     done = deployments.deploy({"KEY": values["KEY"]})
     assert done.returncode != 0
-    told = "flask_uwsgi_secrets has 'TOKEN', which cannot be known: vault_TOKEN is not defined. Define it, or correct"
+    told = "flask_uwsgi_secrets has 'TOKEN', which cannot be evaluated: vault_TOKEN is not defined. Define it, or"
     assert told in " ".join(done.stdout.split())
     assert "Reserve the application" not in done.stdout
     assert (service.generation, service.show(service.unit, "MainPID")) == before
@@ -192,7 +192,7 @@ def test_another_value_is_another_generation_and_a_rollback_brings_the_first_bac
             assert_knows(service, other)
             second = service.generation
             assert second != first and "--- secrets (values hidden)\n~ values changed\n" in done.stdout
-            assert "flask_uwsgi_secrets lie on this host unencrypted, for root alone: systemd-creds" in done.stderr
+            assert "flask_uwsgi_secrets are stored unencrypted on this host, readable only by root: systemd-creds" in done.stderr
             folder = f"/opt/{APP}/generations/{second}/credentials"
             assert find() == [f"{folder}/KEY", f"{folder}/TOKEN"]
             assert service.run(f"stat --format %U:%a {folder}/*").split() == ["root:600", "root:600"]
@@ -218,7 +218,7 @@ def test_an_application_that_fails_and_tells_one_is_not_quoted(
     finally:
         program.write_text(before[0])
     assert done.returncode != 0
-    assert "RuntimeError: no login with ********. Mend the application" in " ".join(done.stdout.split())
+    assert "RuntimeError: no login with ********. Correct the application" in " ".join(done.stdout.split())
     assert service.generation == before[1]
 
 

@@ -1,4 +1,4 @@
-"""Names what of the sandbox, or of systemd, kept an application from running, and what to set."""
+"""Explains how the sandbox or systemd prevented an application from running, and what to set."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-# What ``explain`` wants to know of the unit that failed (``systemctl show``).
+# What ``explain`` needs to know of the failed unit (``systemctl show``).
 PROPERTIES = ("Result", "ExecMainCode", "ExecMainStatus", "TasksMax", "MemoryMax", "LimitNOFILE")
 
 _OVERRIDE = "flask_uwsgi_unit_overrides: {{{}}}"
-# SIGCHLD's si_code of a process that a signal ended, without or with a core dump (siginfo_t, sigaction(2)).
+# SIGCHLD's si_code for a process ended by a signal, without or with a core dump (siginfo_t, sigaction(2)).
 _BY_SIGNAL = ("2", "3")
 _TRACEBACK = "Traceback (most recent call last):"
 _CHAINED = re.compile(
     r"(?:During handling of the above exception, another exception occurred"
     r"|The above exception was the direct cause of the following exception):"
 )
-# Lines of a traceback that are an application's own statements, of its innermost frames.
+# The number of an application's own statements to take from the innermost frames of a traceback.
 _FRAMES = 8
 
 
 @dataclass(frozen=True)
 class _Found:
-    """A line that a rule matched, and what is known besides.
+    """A line that a rule matched, with its context.
 
     Args:
         match: the match.
@@ -43,65 +43,65 @@ def _set(*directives: str) -> str:
     return _OVERRIDE.format(", ".join(directives))
 
 
-# Of the unit itself.
+# Failures of the unit itself.
 
 _STEPS = {
     "CHDIR": (
-        "cannot enter its directory. WorkingDirectory of flask_uwsgi_unit_overrides has to exist on the host, and be "
-        "open to the account of flask_uwsgi_user"
+        "cannot enter its directory. WorkingDirectory of flask_uwsgi_unit_overrides must exist on the host and be "
+        "accessible to the account of flask_uwsgi_user"
     ),
     "EXEC": (
-        "cannot be executed: the release or its virtual environment is damaged, or lies on a file system that is "
-        "mounted noexec (flask_uwsgi_base_dir). Deploy, which writes it anew"
+        "cannot be executed: the release or its virtual environment is damaged, or is on a file system that is "
+        "mounted noexec (flask_uwsgi_base_dir). Deploy to rewrite it"
     ),
     "LIMITS": (
-        f"asks for a limit that this host does not allow. Lower it, with {_set('LimitNOFILE: NUMBER')} for open files, "
-        "or raise the host's"
+        f"requests a limit that this host does not allow. Lower it, with {_set('LimitNOFILE: NUMBER')} for open files, "
+        "or raise the host's limit"
     ),
     "USER": (
-        "finds no account of the name in flask_uwsgi_user. Deploy, which makes one, or have the host know it before "
-        "its services start"
+        "cannot find the account named in flask_uwsgi_user. Deploy, which creates one, or make it known to the host "
+        "before its services start"
     ),
     "GROUP": (
-        "finds no group of the name in flask_uwsgi_group, which a deploy makes, or in SupplementaryGroups of "
+        "cannot find the group named in flask_uwsgi_group, which a deploy creates, or in SupplementaryGroups of "
         "flask_uwsgi_unit_overrides: correct that name, or create the group on the host"
     ),
     "CAPABILITIES": (
-        "cannot give up its capabilities on this host, a container without CAP_SETPCAP. Give that to the container"
+        "cannot drop its capabilities on this host, a container without CAP_SETPCAP. Add that to the container"
     ),
     "NAMESPACE": (
-        "cannot get its view of the file system. Either a path in flask_uwsgi_persistent, or in a path directive of "
+        "cannot set up its view of the file system. Either a path in flask_uwsgi_persistent, or in a path directive of "
         "flask_uwsgi_unit_overrides, does not exist on the host; or the host is a container that may not mount: allow "
         "nesting (CAP_SYS_ADMIN, no restriction by AppArmor)"
     ),
-    "NO_NEW_PRIVILEGES": "cannot be kept from new privileges: the kernel is older than Linux 3.5",
+    "NO_NEW_PRIVILEGES": "cannot be prevented from gaining privileges: the kernel is older than Linux 3.5",
     "SECCOMP": (
-        "cannot get its filter of system calls: the kernel was built without seccomp, or a container forbids it"
+        "cannot set up its system call filter: the kernel was built without seccomp, or a container forbids it"
     ),
-    "ADDRESS_FAMILIES": "cannot get its filter of address families (RestrictAddressFamilies)",
-    "RUNTIME_DIRECTORY": "cannot get its directory in /run. Is something else in its place, or /run full?",
+    "ADDRESS_FAMILIES": "cannot set up its address family filter (RestrictAddressFamilies)",
+    "RUNTIME_DIRECTORY": "cannot create its directory in /run. Is something else in its place, or is /run full?",
     "STATE_DIRECTORY": (
-        "cannot get its directory in /var/lib. Is something else in its place, or the disk full or read-only?"
+        "cannot create its directory in /var/lib. Is something else in its place, or is the disk full or read-only?"
     ),
     "CACHE_DIRECTORY": (
-        "cannot get its directory in /var/cache. Is something else in its place, or the disk full or read-only?"
+        "cannot create its directory in /var/cache. Is something else in its place, or is the disk full or read-only?"
     ),
     "LOGS_DIRECTORY": (
-        "cannot get its directory in /var/log. Is something else in its place, or the disk full or read-only?"
+        "cannot create its directory in /var/log. Is something else in its place, or is the disk full or read-only?"
     ),
-    "KEYRING": "cannot get a keyring of its own: a container forbids it. Set " + _set("KeyringMode: inherit"),
+    "KEYRING": "cannot create its own keyring: a container forbids it. Set " + _set("KeyringMode: inherit"),
     "CREDENTIALS": (
         "cannot read or decrypt the flask_uwsgi_secrets of this generation: has the host lost its key "
-        "(/var/lib/systemd/credential.secret)? Deploy, which writes them anew"
+        "(/var/lib/systemd/credential.secret)? Deploy to rewrite them"
     ),
 }
-# Exit statuses of what systemd could not start (systemd.exec(5), "Process Exit Codes").
+# Exit statuses of units that systemd could not start (systemd.exec(5), "Process Exit Codes").
 _STATUSES = {
     200: "CHDIR", 203: "EXEC", 205: "LIMITS", 216: "GROUP", 217: "USER", 218: "CAPABILITIES", 226: "NAMESPACE",
     227: "NO_NEW_PRIVILEGES", 228: "SECCOMP", 232: "ADDRESS_FAMILIES", 233: "RUNTIME_DIRECTORY", 237: "KEYRING",
     238: "STATE_DIRECTORY", 239: "CACHE_DIRECTORY", 240: "LOGS_DIRECTORY", 243: "CREDENTIALS",
 }  # fmt: skip
-# systemd's own word for it, without which a program may have chosen the number.
+# systemd's own line; without it, a program may have chosen the number.
 _STATUS = re.compile(
     r"\S+\.service: (?:Main|Control) process exited, code=exited, status=(?P<number>2\d\d)/(?P<name>[A-Z_]+)$"
 )
@@ -111,7 +111,7 @@ _SETUP = re.compile(
     r"\S+\.service: Failed to set up (?:mount namespacing|credentials|[a-z ]*director\w+): (?P<why>.*)$"
 )
 
-# What the unit itself starts.
+# Programs that the unit itself starts.
 _OWN_PROGRAM = re.compile(r"/venv/bin/(?:uwsgi|python)$|^/usr/bin/env$")
 _MISSING = re.compile(r"(?P<path>/\S+): No such file or directory")
 # Where systemd builds the service's view of the file system.
@@ -119,7 +119,7 @@ _VIEW = re.compile(r"/run/systemd/(?:unit-root|mount-rootfs)(?=/)")
 
 
 def _unit(lines: Sequence[str]) -> str:
-    """Return why systemd could not even start the program."""
+    """Return why systemd could not start the program."""
     steps = [match for line in lines if (match := _STEP.match(line))]
     statuses = [match for line in lines if (match := _STATUS.match(line))]
     if not steps and not statuses:
@@ -136,14 +136,14 @@ def _unit(lines: Sequence[str]) -> str:
     else:
         name, reasons = _STATUSES.get(int(statuses[-1]["number"]), statuses[-1]["name"]), said
     status = next((f"{number}/" for number, known in _STATUSES.items() if known == name), "")
-    # Without its own word for it this says which restriction it is.
-    what = _STEPS.get(name, "cannot be set up as its unit says (flask_uwsgi_unit_overrides?)")
+    # Without systemd's own line, this names the restriction.
+    what = _STEPS.get(name, "cannot be set up as its unit specifies (flask_uwsgi_unit_overrides?)")
     what = _of_overrides(name, steps[-1]["program"] if steps else "", reasons[0] if reasons else "") or what
     return f"systemd could not start it ({status}{name}{f', {reasons[0]}' if reasons else ''}): the service {what}"
 
 
 def _of_overrides(name: str, program: str, reason: str) -> str:
-    """Return what is missing on the host that only an operator can have named."""
+    """Return what the operator's settings name but the host lacks."""
     if name == "EXEC" and program and not _OWN_PROGRAM.search(program):
         return (
             f"names the program {program}, which cannot be executed on the host. Install it, or correct the directive "
@@ -159,24 +159,24 @@ def _of_overrides(name: str, program: str, reason: str) -> str:
     return ""
 
 
-# Of a process that was ended.
+# Causes of a process that was ended by a signal.
 
 _SIGNALS = {
     4: (
-        "SIGILL, an instruction that this processor does not have: a compiled package was built for a newer one. Use "
+        "SIGILL, an instruction that this processor lacks: a compiled package was built for a newer processor. Use "
         "another version of the package"
     ),
-    6: "SIGABRT: compiled code gave up, commonly with a line above",
-    7: "SIGBUS: a file that is mapped into memory was cut, or a disk is full (/dev/shm)",
+    6: "SIGABRT: compiled code aborted, usually with a line above",
+    7: "SIGBUS: a file that is mapped into memory was truncated, or a disk is full (/dev/shm)",
     8: "SIGFPE, an arithmetic error in compiled code",
-    11: "SIGSEGV: compiled code crashed. Try another version of the package that brought it",
+    11: "SIGSEGV: compiled code crashed. Try another version of the package that contains it",
     31: (
-        "SIGSYS: it called what the filter of system calls forbids, and an override has that kill instead of refuse. "
+        "SIGSYS: it made a system call that the filter forbids, and an override makes that kill it instead of failing. "
         "Remove SystemCallErrorNumber from flask_uwsgi_unit_overrides, or allow the call with "
         + _set("SystemCallFilter: NAME")
     ),
 }
-# uWSGI handles this one itself, and ends with status 1.
+# uWSGI handles this signal itself, and ends with status 1.
 _CRASHED = re.compile(r"!!! uWSGI process \d+ got Segmentation Fault !!!")
 _DAMN = re.compile(r"DAMN ! (?:worker|mule) .*killed by signal (?P<number>\d+)\b")
 _ENDED = re.compile(r"\S+\.service: Main process exited, code=(?:killed|dumped), status=(?P<number>\d+)/")
@@ -199,7 +199,7 @@ def _memory(state: Mapping[str, str]) -> str:
 
 
 def _ended(lines: Sequence[str], state: Mapping[str, str]) -> str:
-    """Return what ended a process, if it was a signal that tells a cause."""
+    """Return what ended a process, if it was a signal with a known cause."""
     if state.get("Result") == "oom-kill" or any(_OOM.match(line) for line in lines):
         return _memory(state)
     numbers = [int(match["number"]) for line in lines if (match := _DAMN.search(line) or _ENDED.match(line))]
@@ -211,7 +211,7 @@ def _ended(lines: Sequence[str], state: Mapping[str, str]) -> str:
     )
 
 
-# Of what an application was refused.
+# Causes of what the sandbox refused.
 
 _EXECUTABLE = _set('MemoryDenyWriteExecute: "no"')
 _RESOURCES = "nice|setpriority|sched_set\\w+|cpu_affinity|ionice|ioprio_set|setrlimit|mbind|set_mempolicy|migrate_pages"
@@ -223,7 +223,7 @@ _CALLS = re.compile(
 
 
 def _call(found: _Found) -> str | None:
-    """Name the call of an EPERM; None where it need not be the sandbox's."""
+    """Return the call that failed with EPERM; None if it may have another cause than the sandbox."""
     named = list(_CALLS.finditer(found.code))
     if not named:
         return None
@@ -233,23 +233,23 @@ def _call(found: _Found) -> str | None:
     if call["mode"]:
         return (
             f"the sandbox refuses the set-group-ID and set-user-ID bits in the mode of {call[0]} (RestrictSUIDSGID). "
-            "Leave them out, or set " + _set('RestrictSUIDSGID: "no"')
+            "Remove them, or set " + _set('RestrictSUIDSGID: "no"')
         )
     if call["accounts"]:
         return (
-            f"the sandbox refuses {call[0]} (EPERM): the service runs as flask_uwsgi_user from its start. Leave out "
+            f"the sandbox refuses {call[0]} (EPERM): the service runs as flask_uwsgi_user from its start. Remove "
             "the application's own change of account"
         )
     group = "@resources" if call["resources"] else "@chown"
-    return f"the sandbox refuses the system call of {call[0]} (EPERM). Leave it out, or allow it with " + _set(
+    return f"the sandbox refuses the system call of {call[0]} (EPERM). Remove it, or allow it with " + _set(
         f'SystemCallFilter: "{group}"'
     )
 
 
 def _write_execute(found: _Found) -> str:
     return (
-        f"the sandbox refuses memory that is both writable and executable (MemoryDenyWriteExecute), which code needs "
-        f"that is made at run time: {_shown(found)}. Use a package without it, or set {_EXECUTABLE}"
+        "the sandbox refuses memory that is both writable and executable (MemoryDenyWriteExecute), which code "
+        f"generated at run time needs: {_shown(found)}. Use a package without it, or set {_EXECUTABLE}"
     )
 
 
@@ -258,12 +258,12 @@ def _mapped(found: _Found) -> str | None:
 
 
 def _library(found: _Found) -> str | None:
-    # A release on a file system without execution is refused by the plan.
+    # The plan refuses a release on a noexec file system.
     return _write_execute(found)
 
 
 def _proc(found: _Found) -> str:
-    return f"/proc shows the service nothing but its own processes (ProcSubset=pid): {_shown(found)}. Set " + _set(
+    return f"/proc shows the service only its own processes (ProcSubset=pid): {_shown(found)}. Set " + _set(
         "ProcSubset: all"
     )
 
@@ -283,14 +283,14 @@ def _read_only(found: _Found) -> str:
         # Of releases/ID/… or venvs/ID/…
         inside = parts[2:]
         if parts[:1] == ("venvs",):
-            # A folder such as var/shop-instance, where Flask has the instance folder of an installed package.
+            # A folder such as var/shop-instance, where Flask keeps the instance folder of an installed package.
             inside = ("venv/" + "/".join(inside[:2]),) if inside[:1] == ("var",) and len(inside) > 1 else ()
     else:
         return f"the host is read-only to the service: {_shown(found)}. Have the application {state}, or set " + _set(
             f"ReadWritePaths: {path.parent if path.suffix else path}"
         )
     folders = [part for part in inside[:1] if part not in (".", "..")]
-    # The last part of a path that has no other one may be a file or a folder.
+    # If the last part is the only one, it may be a file or a folder.
     if folders and (len(inside) > 1 or "." not in inside[0] or inside[0].startswith("venv/")):
         remedy = f"Name its folder in flask_uwsgi_persistent: [{folders[0]}], or {state}"
     else:
@@ -299,27 +299,27 @@ def _read_only(found: _Found) -> str:
 
 
 def _denied(found: _Found) -> str | None:
-    """Name what hides or closes a path; None where only its mode does."""
+    """Return what hides or protects a path; None if only its mode does."""
     path = found.match["path"]
     if re.match(r"/(?:home|root|run/user)(?:/|$)", path):
         return (
-            f"the service sees nothing of /home, /root and /run/user (ProtectHome): {_shown(found)}. Have the "
+            f"the service cannot see /home, /root and /run/user (ProtectHome): {_shown(found)}. Have the "
             "application use $HOME or $STATE_DIRECTORY, or set " + _set("ProtectHome: read-only")
         )
-    # Of a file that is there, the mode is asked before the file system is.
+    # For an existing file, the kernel checks the mode before the file system.
     inside = not path.startswith("/") or (found.root and path.startswith((f"{found.root}/rel", f"{found.root}/venv")))
     return _read_only(found) if inside else None
 
 
 def _device(found: _Found) -> str:
-    return f"the service has no devices but those such as /dev/null (PrivateDevices): {_shown(found)}. Set " + _set(
+    return f"the service can only use devices such as /dev/null (PrivateDevices): {_shown(found)}. Set " + _set(
         'PrivateDevices: "no"', f'DeviceAllow: "{found.match["path"]} rw"'
     )
 
 
 def _sqlite(found: _Found) -> str:
     return (
-        f"SQLite cannot write its data base: {_shown(found)}. A release is read-only to the service. Put the data base "
+        f"SQLite cannot write its database: {_shown(found)}. A release is read-only to the service. Put the database "
         "below $STATE_DIRECTORY, or name its folder in flask_uwsgi_persistent (such as [instance])"
     )
 
@@ -332,7 +332,7 @@ def _tasks(found: _Found) -> str:
             "Have it start fewer, or set " + _set(f"TasksMax: {2 * int(most)}")
         )
     return (
-        f"the host lets the account have no more processes or threads: {_shown(found)}. Have it start fewer, or raise "
+        f"the host allows the account no more processes or threads: {_shown(found)}. Have it start fewer, or raise "
         "the host's limit (nproc, kernel.pid_max)"
     )
 
@@ -347,7 +347,7 @@ def _files(found: _Found) -> str:
 
 
 def _fork(found: _Found) -> str | None:
-    """Name the limit where EAGAIN is a new process's; of a socket it means something else."""
+    """Return the limit if EAGAIN is about a new process; for a socket it means something else."""
     forks = re.search(r"\b(?:fork\w*|_fork_exec|posix_spawn\w*|forkpty)\(", found.code)
     return _tasks(found) if forks or found.match["fork"] else None
 
@@ -356,14 +356,14 @@ def _family(found: _Found) -> str:
     families = re.findall(r"\bAF_[A-Z0-9]+\b", found.code)
     family = families[-1] if families else "AF_NAME"
     return (
-        f"the sandbox knows no such address family (RestrictAddressFamilies): {_shown(found)}. Set "
+        f"the sandbox does not allow this address family (RestrictAddressFamilies): {_shown(found)}. Set "
         + _set(f"RestrictAddressFamilies: {family}")
-        + "; of AF_INET6, it is the host that has no IPv6"
+        + "; for AF_INET6, the cause is that the host has no IPv6"
     )
 
 
 _Rule = tuple[re.Pattern[str], Callable[[_Found], str | None]]
-# Wherever they are logged: nobody prints them who goes on undisturbed.
+# Matched wherever they are logged: a program that prints one of these does not continue normally.
 _ANYWHERE: tuple[_Rule, ...] = (
     (re.compile(r"Cannot allocate write\+execute memory"), _write_execute),
     (re.compile(r"cannot enable executable stack|cannot make segment writable for relocation"), _library),
@@ -371,7 +371,7 @@ _ANYWHERE: tuple[_Rule, ...] = (
     (re.compile(r"pthread_create failed for thread \d|libgomp: Thread creation failed"), _tasks),
     (re.compile(r"(?:^|\s)fork\(\): Resource temporarily unavailable"), _tasks),
 )
-# Of the exception that ended the application, or one that led to it.
+# Matched in the exception that ended the application, or one that led to it.
 _RAISED: tuple[_Rule, ...] = (
     (re.compile(r"failed to map segment from shared object"), _library),
     (re.compile(r"No such file or directory: b?'/proc/(?!self\b|thread-self\b|\d)[^']*'"), _proc),
@@ -384,22 +384,22 @@ _RAISED: tuple[_Rule, ...] = (
     (re.compile(r"\[Errno 24\] Too many open files"), _files),
     (re.compile(r"BlockingIOError: \[Errno 11\] (?P<fork>)Resource temporarily unavailable"), _fork),
     (re.compile(r"\[Errno 97\] Address family not supported by protocol"), _family),
-    # systemd has had the kernel refuse it since version 256, with another error (PR_SET_MDWE).
+    # Since version 256, systemd has the kernel refuse it, with another error (PR_SET_MDWE).
     (re.compile(r"\[Errno 13\] Permission denied$"), _mapped),
     (re.compile(r"\[Errno 1\] Operation not permitted|psutil\.AccessDenied"), _call),
 )
 
 
 def explain(lines: Sequence[str], state: Mapping[str, str], root: str = "") -> str:
-    """Return what of the sandbox or of systemd kept an application from running, and the variable to set.
+    """Return how the sandbox or systemd prevented an application from running, and the variable to set.
 
     Args:
         lines: what the unit logged, systemd's own lines included.
-        state: the properties of the unit that ``PROPERTIES`` names; what is missing is not known.
+        state: the unit's properties listed in ``PROPERTIES``; missing ones are unknown.
         root: the application's directory on the host, such as ``/opt/shop``.
 
     Returns:
-        a sentence without its period, or an empty string where it was something else.
+        a sentence without its period, or an empty string if the cause was something else.
     """
     return (
         _unit(lines)
@@ -410,10 +410,10 @@ def explain(lines: Sequence[str], state: Mapping[str, str], root: str = "") -> s
 
 
 def answered(text: str, state: Mapping[str, str], root: str = "") -> str:
-    """Return what kept an application from answering, as :func:`explain` does.
+    """Return what prevented an application from answering, like :func:`explain`.
 
     Args:
-        text: what its answer says, for want of a log.
+        text: the text of its answer, if there is no log.
         state: see :func:`explain`.
         root: see :func:`explain`.
     """
@@ -422,7 +422,7 @@ def answered(text: str, state: Mapping[str, str], root: str = "") -> str:
 
 def _by(rules: Sequence[_Rule], lines: Sequence[str], state: Mapping[str, str], root: str) -> str:
     for number in range(len(lines) - 1, -1, -1):
-        # Statements and places of a traceback only quote.
+        # The code and places in a traceback are only quotations.
         if lines[number].startswith(("  File ", "    ")):
             continue
         for pattern, said in rules:
@@ -445,7 +445,7 @@ def _code(before: Sequence[str]) -> str:
 
 
 def _last_traceback(lines: Sequence[str]) -> Sequence[str]:
-    """Return the last traceback with those that led to it, or the errors that were logged where there is none."""
+    """Return the last traceback with those that led to it, or the logged errors if there is none."""
     starts = [number for number, line in enumerate(lines) if line.startswith(_TRACEBACK)]
     if not starts:
         return [line for line in lines if re.search(r"(?i)error|cannot|unable", line)]

@@ -1,4 +1,4 @@
-"""Turns what a failed start left in the journal into its cause, the variable to change, and the lines that show it."""
+"""Finds the cause of a failed start in the journal, the variable to change, and the lines that show it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..release.manifest import Manifest
 from . import deaths, remedies, stacks
 from .tracebacks import Traceback, parse
 
-# Lines of a log that are read, since each worker may have a long traceback, and those that are shown.
+# Lines of a log to read, since each worker may have a long traceback, and lines to show.
 MOST_READ = 1000
 MOST = 18
 _MOST_TRACEBACK = 15
 
-# What uWSGI 2.0.31 and systemd print, and the remedy in the role's own words.
+# What uWSGI 2.0.31 and systemd print, and the remedy in the role's terms.
 _CAUSES = (
     (
         r'unable to find "application" callable in file|unable to find "[^"]*" callable',
@@ -39,17 +39,17 @@ _CAUSES = (
         "the import",
     ),
 )
-# How systemd says that the main process ended: 22 is uWSGI's own where there is no application.
+# How systemd says that the main process ended: uWSGI itself exits with 22 if there is no application.
 _EXITED = re.compile(
     r"DAMN ! worker \d+ \(pid: \d+\) died, (?:with exit status (?P<worker>\d+)|killed by signal (?P<signal>\d+))"
     r", before it served"
     r"|Main process exited, code=exited, status=(?!22/)(?P<main>\d+)/"
 )
 _WORKER_ENDED = re.compile(r"DAMN ! worker (?=\d+ \(pid: \d+\) died(?: :\(|, with exit status|, killed by signal))")
-# uWSGI itself has no traceback to show, as of an answer that is none.
+# Errors for which uWSGI has no traceback, such as a response that is not one.
 _ERROR = re.compile(r"[A-Za-z_][\w.]{0,200}(?:Error|Exception): ")
 _ENDED_ITSELF = re.compile(r"flask_uwsgi_\w+=\S+ ended itself with sys\.exit")
-# Of a callable that is none uWSGI learns at the first request: a line without a traceback above it.
+# uWSGI only notices at the first request that the object is not callable: a line without a traceback above it.
 _NO_CALLABLE = re.compile(r"TypeError: '(?P<type>\w+)' object is not callable")
 _TIMED_OUT = re.compile(r"\S+\.service: start operation timed out")
 _SIGNAL_NAMES = {one.value: one.name for one in signal.Signals}
@@ -59,7 +59,7 @@ _PROBLEM = re.compile(r"GET \S+ (?:answered 5\d\d instead of \d+|got no answer)"
 
 
 def said(lines: Iterable[Said | str]) -> list[Said]:
-    """Return lines with the process that logged each; those that are texts alone are one process's."""
+    """Return lines with the process that logged each; plain texts are all from one process."""
     return [Said("", line) if isinstance(line, str) else line for line in lines]
 
 
@@ -70,17 +70,17 @@ def explain(
     unit: Mapping[str, str] | None = None,
     root: str = "",
 ) -> str:
-    """Return the likeliest cause of a failed start, naming variable, value and remedy.
+    """Return the most likely cause of a failed start, with variable, value and remedy.
 
     Args:
         lines: what the instance logged.
         manifest: the generation that failed.
-        problem: what was noticed of the failure, such as ``GET /healthz answered 500 instead of 200: …``.
-        unit: the properties of the unit that ``deaths.PROPERTIES`` names.
+        problem: how the failure was noticed, such as ``GET /healthz answered 500 instead of 200: …``.
+        unit: the unit's properties listed in ``deaths.PROPERTIES``.
         root: the application's directory on the host.
 
     Returns:
-        one or more sentences without the last full stop, or an empty string where the log tells nothing we know.
+        one or more sentences without the last full stop, or an empty string if nothing in the log is known.
     """
     seen = stacks.split(said(lines))
     log, entry = seen.rest, entry_of(manifest)
@@ -92,7 +92,7 @@ def explain(
         return f"{told}. {_not_to_end(told)}" if _ENDED_ITSELF.match(told) else told
     asked = _PROBLEM.match(problem)
     death = deaths.explain(list(_untangled(items, found)), unit or {}, root)
-    # Many an application tells its health page what it could not do, and the log nothing.
+    # Many applications report on their health page what failed, and log nothing.
     if not death and asked and not found:
         death = deaths.answered(problem[asked.end() :].removeprefix(": "), unit or {}, root)
     if death:
@@ -104,7 +104,7 @@ def explain(
         return f"{entry} raised while it was loaded: {remedies.told(found, manifest)}"
     if seen.hanging and any(_TIMED_OUT.match(line.text) for line in log):
         return stacks.told(seen.hanging, entry, manifest.start_timeout)
-    # Whoever logs such a line later has the application loaded, and tells of something else.
+    # A process that logs such a line later has already loaded the application, and reports something else.
     if refused := refused_by([] if serves else log[: _first_ready(log)], manifest) or ended_itself(log, entry):
         return refused
     if asked and found:
@@ -122,17 +122,17 @@ def explain(
     if "got no answer" in problem:
         return (
             f"{problem.rstrip('.')}. It had flask_uwsgi_health_timeout={manifest.health.timeout:g} seconds: raise it, "
-            "or set flask_uwsgi_health_path to a path that answers sooner"
+            "or set flask_uwsgi_health_path to a path that answers faster"
         )
     return ""
 
 
 def refused_by(lines: Iterable[Said | str], manifest: Manifest | None = None) -> str:
-    """Return what uWSGI or systemd refuse, as :func:`explain` does.
+    """Return what uWSGI or systemd refused, like :func:`explain`.
 
     Args:
         lines: what was logged before an application was loaded.
-        manifest: the generation; None while there is none, and uWSGI only reads its configuration.
+        manifest: the generation; None if there is none yet, and uWSGI only reads its configuration.
     """
     texts = [line.text for line in said(lines)]
     known = {
@@ -148,15 +148,15 @@ def refused_by(lines: Iterable[Said | str], manifest: Manifest | None = None) ->
 
 
 def cause(items: Sequence[Said | Traceback]) -> Traceback | None:
-    """Return the traceback that made a start fail, if any: one that ended a load, else the last one of a request."""
+    """Return the traceback that made a start fail, if any: one that stopped loading, else the last one of a request."""
     tracebacks = [item for item in items if isinstance(item, Traceback) and not item.interrupted and item.last.name]
     fatal = [one for one in tracebacks if one.fatal]
     asked = [one for one in tracebacks if not one.loading]
-    # What a thread raises need not be the request's.
+    # An exception in a thread need not belong to the request.
     asked = [one for one in asked if not one.aside] or asked
     loading = [one for one in tracebacks if one.loading and not one.aside]
     ready = any(isinstance(item, Said) and item.text.startswith("WSGI app ") for item in items)
-    # The first of those that ended a load: another worker may have failed for what the first had begun.
+    # The first one that stopped loading: another worker may have failed because of what the first had begun.
     return next(iter([*fatal[:1], *asked[-1:], *([] if ready else loading[-1:])]), None)
 
 
@@ -165,7 +165,7 @@ def _first_ready(log: Sequence[Said]) -> int:
 
 
 def _untangled(items: Sequence[Said | Traceback], found: Traceback | None) -> Iterator[str]:
-    """Yield the lines of a log with each traceback in one piece, once, and the one that counts last."""
+    """Yield the lines of a log with each traceback in one piece, once, with the decisive one last."""
     seen = set()
     for item in items:
         if isinstance(item, Said):
@@ -184,7 +184,7 @@ def entry_of(manifest: Manifest) -> str:
 
 
 def ended_itself(log: Sequence[Said], entry: str) -> str:
-    """Return how a process ended itself while the application was loaded; an empty string where it did not.
+    """Return how a process ended itself while the application was loaded; an empty string if it did not.
 
     Args:
         log: what the instance logged.
@@ -194,14 +194,14 @@ def ended_itself(log: Sequence[Said], entry: str) -> str:
     ended = next((match for text in texts if (match := _EXITED.search(text))), None)
     if not ended and not any(map(_WORKER_ENDED.match, texts)):
         return ""
-    # By then another worker may have loaded it.
+    # Another worker may have loaded it by then.
     if _first_ready(log) < len(log) and not (ended and (ended["worker"] or ended["signal"])):
         return ""
     if ended and ended["signal"]:
         name = _SIGNAL_NAMES.get(int(ended["signal"]), f"signal {ended['signal']}")
-        memory = ", or the host has for want of memory" if name == "SIGKILL" else ""
+        memory = ", or the host did because it ran out of memory" if name == "SIGKILL" else ""
         return (
-            f"{entry} was ended by {name} while it was loaded, which it has sent to itself{memory}. A module that is "
+            f"{entry} was ended by {name} while it was loaded: it sent that to itself{memory}. A module that is "
             "imported must not end its process"
         )
     own = [line.text.strip() for line in log if line.pid != "1" and not _dull(line.text)]
@@ -219,7 +219,7 @@ def _not_to_end(said_last: str) -> str:
 
 
 def raised(lines: Iterable[str], manifest: Manifest | None) -> str:
-    """Return what a program has raised that ended, and what to do; an empty string where it has not.
+    """Return the exception that ended a program, and what to do; an empty string if there was none.
 
     Args:
         lines: what it printed.
@@ -229,7 +229,7 @@ def raised(lines: Iterable[str], manifest: Manifest | None) -> str:
     return remedies.told(tracebacks[-1], manifest) if manifest and tracebacks else ""
 
 
-# What uWSGI and systemd say at every start and stop, which tells nothing of a failure.
+# What uWSGI and systemd say at every start and stop, which says nothing about a failure.
 _CHATTER = re.compile(
     r"VACUUM: |unlink\(\): |mapped \d|your (?:processes number|memory page|server socket|mercy for) "
     r"|detected (?:number of CPU|max file|binary path)|\*\*\* (?:Operational MODE|Starting uWSGI|Stats |running )"
@@ -243,11 +243,11 @@ _CHATTER = re.compile(
     r"|gateway \d|\.\.\.The work of process"
     r"|\[uwsgi-static\] added mapping |building mime-types dictionary |failed to compile "
     r"|(?:Starting|Started|Stopping|Stopped|Failed to start) [^\s@]+@\S+\.service"
-    # Its reasons stay: a step that failed, how the main process ended, what timed out, the lack of memory.
+    # Its reasons are kept: a failed step, how the main process ended, a timeout, lack of memory.
     r"|\S+\.service: (?!.*(?:timed out|OOM|oom|Failed (?:to|at)|process exited))"
     r"|\S+\.service: Main process exited, code=exited, status=22/"
 )
-# In an instance that serves nobody yet, each is one of ours; elsewhere they tell of others.
+# In an instance without traffic, each request is one of ours; elsewhere they may be others'.
 _REQUEST = re.compile(r'.*"?GET \S+ HTTP/\d(?:\.\d)?["\]]? \d{3}\b')
 _BACKTRACE = re.compile(
     r"\*\*\* (?:backtrace of \d+|end of backtrace) \*\*\*|/\S{1,300}?\([^)]{0,300}\) \[0x[0-9a-f]+\]"
@@ -255,14 +255,14 @@ _BACKTRACE = re.compile(
 
 
 def telling(lines: Iterable[Said | str], most: int = MOST) -> list[str]:
-    """Return the lines of a log that are the application's own, or tell why it failed.
+    """Return the lines of a log that are the application's own, or show why it failed.
 
     Args:
         lines: what the instance logged.
         most: lines to return.
 
     Returns:
-        the cause whole, and the last lines around it. What several workers logged alike is there once.
+        the complete cause, and the last lines around it. Identical lines of several workers appear once.
     """
     items = parse(stacks.split(said(lines)).rest)
     found = cause(items)
@@ -271,12 +271,12 @@ def telling(lines: Iterable[Said | str], most: int = MOST) -> list[str]:
     kept: list[tuple[bool, list[str]]] = []
     for item in items:
         if isinstance(item, Traceback):
-            # The others are interrupted for the one that failed.
+            # The other workers are interrupted because of the one that failed.
             if item.key not in shown and not ((item.interrupted or item.cut) and found):
                 kept.append((found is not None and item.key == found.key, item.show(_MOST_TRACEBACK)))
             shown.add(item.key)
         elif not _dull(item.text):
-            # The same line of another worker. Twice of one process is the application's own affair.
+            # The same line of another worker. Repeated lines of one process are the application's own.
             died = _WORKER_ENDED.match(item.text)
             text, pid = (died[0], "") if died else (item.text, item.pid)
             again = died or _ERROR.match(text)
@@ -287,7 +287,7 @@ def telling(lines: Iterable[Said | str], most: int = MOST) -> list[str]:
 
 
 def _counted(kept: Iterable[tuple[bool, list[str]]]) -> Iterator[tuple[bool, list[str]]]:
-    """Yield what is to be shown, with what comes more than twice in a row once, and counted."""
+    """Yield what to show, with anything repeated more than twice in a row shown once and counted."""
     for (causes, lines), same in groupby(kept):
         if (times := len(list(same))) > 2:
             yield causes, [*lines, f"  … {times - 1} more times"]
@@ -300,7 +300,7 @@ def _dull(text: str) -> bool:
 
 
 def _within(kept: Sequence[tuple[bool, list[str]]], most: int) -> list[str]:
-    """Return the lines of the cause, and of the others the last ones that there is room for."""
+    """Return the lines of the cause, and as many of the last other lines as there is room for."""
     room = most - sum(len(lines) for causes, lines in kept if causes)
     shown: list[list[str]] = []
     for causes, lines in reversed(kept):
@@ -317,12 +317,12 @@ def refusal(
     unit: Mapping[str, str] | None = None,
     root: str = "",
 ) -> list[str]:
-    """Return a failed start in words: its cause, and what was logged of it.
+    """Return a description of a failed start: its cause, and its log.
 
     Args:
-        lines: what the instance logged, of printable characters.
+        lines: what the instance logged, in printable characters.
         manifest: the generation that failed.
-        problem: what was noticed of the failure.
+        problem: how the failure was noticed.
         unit: see :func:`explain`.
         root: see :func:`explain`.
 
@@ -333,7 +333,7 @@ def refusal(
     shown = telling(lines)
     known = explain(lines, manifest, problem, unit, root)
     log = ["Its last log lines:", *(f"    {line}" for line in shown)] if shown else []
-    # What entry.py raised is the cause, and not shown again.
+    # The exception that entry.py raised is the cause, and is not shown again.
     if not shown and cause(parse(lines)) is None:
         log = ["It logged nothing of its own."]
     told = (known or problem).rstrip(".")

@@ -1,4 +1,4 @@
-"""Knows what to do about an exception that keeps an application from working: which variable, or what to reach."""
+"""Suggests what to do about an exception that prevents an application from working."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .tracebacks import Raised, Traceback
 
 _MOST = 400
 _ERRNO = re.compile(r"\[Errno -?\d+\] ")
-MEND = "Mend the application"
+MEND = "Correct the application"
 
 # Modules whose distribution has another name.
 _DISTRIBUTIONS = {
@@ -24,7 +24,7 @@ _DISTRIBUTIONS = {
 }  # fmt: skip
 _NO_MODULE = re.compile(r"No module named '?(?P<name>[\w.]+)'?")
 _NO_LIBRARY = re.compile(r"(?P<name>[\w.+-]+\.so[\w.]*): cannot open shared object file")
-# What looks like the name of an environment variable, and what says that it is missing.
+# Patterns of an environment variable's name, and of words that say it is missing.
 _NAME = re.compile(r"(?<![\w.])[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?!\w)")
 _QUOTED = re.compile(r"(?<![\w.])['\"`]?([A-Z][A-Z0-9_]{2,})['\"`]?(?!\w)")
 _MISSING = re.compile(
@@ -36,7 +36,7 @@ _ENVIRONMENT = re.compile(r"(?i)environ|envvar|\benv\b")
 _SECRET = re.compile(r"SECRET|TOKEN|PASSW|KEY|DSN|CREDENTIAL|PRIVATE|_UR[IL]\b")
 _QUOTED_PATH = re.compile(r"(?<=: )b?'([^']+)'")
 _RELEASE = re.compile(r"^/\S*?/releases/[^/]+/")
-# A peer that cannot be reached, as clients of databases and of HTTP tell it.
+# A peer that cannot be reached, as reported by database and HTTP clients.
 _UNREACHED = re.compile(
     r"(?i)refused|timed? ?out|could not translate host|name or service not known|name resolution|nodename nor servname"
     r"|can't connect|cannot connect|failed to connect|no route to host|network is unreachable|No such file or directory"
@@ -61,7 +61,7 @@ def told(traceback: Traceback, manifest: Manifest) -> str:
     """Return what was raised, what led to it, and what to do.
 
     Args:
-        traceback: of the failure.
+        traceback: the failure's traceback.
         manifest: the generation that failed.
     """
     last, root = traceback.last, traceback.chain[0]
@@ -73,7 +73,7 @@ def told(traceback: Traceback, manifest: Manifest) -> str:
 
 
 def named(text: str, manifest: Manifest | None = None) -> str:
-    """Return what to set where a text names an environment variable that is missing; empty where it names none."""
+    """Return what to set if a text names a missing environment variable; empty if it does not."""
     if not _MISSING.search(text):
         return ""
     strict = _ENVIRONMENT.search(text)
@@ -93,11 +93,11 @@ def _short(text: str) -> str:
 
 
 def _candidates(traceback: Traceback) -> Iterator[Raised]:
-    """Yield the exceptions that a remedy may be known for, the likeliest first."""
+    """Yield the exceptions that a remedy may be known for, most likely first."""
     *before, last = traceback.chain
     yield last
     yield from (raised for raised in reversed(before) if not raised.context)
-    # Many a program tries an import and goes on without it.
+    # Many programs try an import and continue without it.
     yield from (raised for raised in reversed(before) if raised.context and "Import" not in raised.kind
                 and raised.kind != "ModuleNotFoundError")  # fmt: skip
 
@@ -111,7 +111,7 @@ def _set(name: str, manifest: Manifest | None) -> str:
     if _SECRET.search(name):
         return (
             f"set {name} in flask_uwsgi_secrets (with flask_uwsgi_secrets_in_environment=true), or in "
-            "flask_uwsgi_environment if anybody may know it"
+            "flask_uwsgi_environment if it is not secret"
         )
     return f"set {name} in flask_uwsgi_environment"
 
@@ -165,8 +165,8 @@ def _address(raised: Raised, manifest: Manifest) -> str:
         return ""
     return (
         f"Each of flask_uwsgi_processes={manifest.processes} workers loads the application, and so do the canary and "
-        "the next generation beside it: a port that is bound by the import is taken by the first. Serve it apart from "
-        "the application"
+        "the next generation beside it: a port that is bound during the import is taken by the first. Serve it "
+        "separately from the application"
     )
 
 
@@ -181,11 +181,11 @@ def _path(raised: Raised, _manifest: Manifest) -> str:
                 "and name it below $FLASK_UWSGI_FILES"
             )
         return (
-            f"The release has no {shown}: check that flask_uwsgi_source contains it and artifact_exclude does not "
-            "leave it out, or place it with flask_uwsgi_files and name it below $FLASK_UWSGI_FILES"
+            f"The release does not contain {shown}: check that flask_uwsgi_source contains it and artifact_exclude "
+            "does not leave it out, or place it with flask_uwsgi_files and name it below $FLASK_UWSGI_FILES"
         )
     if raised.kind == "PermissionError" and shown:
-        return f"Let the account of flask_uwsgi_user have {shown}, or use a path below $STATE_DIRECTORY"
+        return f"Give the account of flask_uwsgi_user access to {shown}, or use a path below $STATE_DIRECTORY"
     return ""
 
 
@@ -199,13 +199,13 @@ def _reached(raised: Raised, _manifest: Manifest) -> str:
         port = match.groupdict().get("port")
         peer = f"{match['host']}:{port}" if port else match["host"]
     return (
-        f"It cannot reach {peer} from the host: check that it runs and is open to the host, and the address that the "
-        "application is given (flask_uwsgi_environment, flask_uwsgi_secrets)"
+        f"It cannot reach {peer} from the host: check that it runs and accepts connections from the host, and check "
+        "the address that the application is given (flask_uwsgi_environment, flask_uwsgi_secrets)"
     )
 
 
 def _host(raised: Raised, _manifest: Manifest) -> str:
-    # Django's words, and Werkzeug's.
+    # The messages of Django and of Werkzeug.
     if raised.kind == "DisallowedHost" and "HTTP_HOST" in raised.text:
         names = "ALLOWED_HOSTS"
     elif raised.kind == "SecurityError" and "is not trusted" in raised.text:

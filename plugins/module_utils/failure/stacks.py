@@ -1,4 +1,4 @@
-"""Finds in a log where an application stood that did not end being loaded, or crashed, as faulthandler logs it."""
+"""Finds in faulthandler's log where an application was when it did not finish loading, or crashed."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from ..host.journal import Said
 
 _TIMEOUT = re.compile(r"Timeout(?: \([\d:.]+\))?!")
 _FATAL = re.compile(r"Fatal Python error: .*")
-# What faulthandler says besides.
+# Other lines of faulthandler's.
 _BESIDES = re.compile(r"Extension modules: .*|  <no Python frame>|  \.\.\.")
 _THREAD = re.compile(r"(?:(?:Current thread|Thread) 0x[0-9a-f]+\b.*|Greenlet|Stack) \(most recent call first\):")
 _FRAME = re.compile(r'  File "(?P<file>[^"]+)", line (?P<line>\d+|\?\?\?) in (?P<function>.+)')
 _OURS = re.compile(r"/generations/[^/]+/+[^/]+\.py$|^<|/importlib/|/site-packages/gevent/|^src/gevent/")
 _LIBRARY = re.compile(r"/(?:site|dist)-packages/|^/usr/lib/python")
 _ROOT = re.compile(r"^/\S*?/(?:releases/[^/]+|(?:site|dist)-packages)/|^/usr/lib/python[^/]*/")
-# What serves until it is ended, in Python's own library and in the servers that applications start while they are
-# developed.
+# Functions that serve until they are ended, in Python's own library and in development servers.
 _SERVES = re.compile(r"serve_forever|run_simple|run_forever|run_app|run_server|app_run")
 
 
 @dataclass(frozen=True)
 class Place:
-    """A call that had not ended.
+    """A call in progress.
 
     Args:
-        where: file and line, as people look them up.
+        where: file and line, as shown to people.
         function: the function's name; empty for a module's own statements.
         library: whether it is not the application's own.
     """
@@ -38,18 +37,18 @@ class Place:
 
     @property
     def told(self) -> str:
-        """The place in words."""
+        """The place as a phrase."""
         return f"{self.where} ({self.function})" if self.function else self.where
 
 
 @dataclass(frozen=True)
 class Stacks:
-    """What faulthandler has logged, each stack with the innermost call first.
+    """What faulthandler has logged, each stack innermost call first.
 
     Args:
-        rest: the log without it.
-        hanging: the calls of the first load that lasted; empty where none did.
-        crashed: the calls of the last crash; empty where there was none.
+        rest: the rest of the log.
+        hanging: the calls of the first load that did not finish; empty if all did.
+        crashed: the calls of the last crash; empty if there was none.
     """
 
     rest: list[Said]
@@ -58,7 +57,7 @@ class Stacks:
 
 
 def split(lines: Sequence[Said]) -> Stacks:
-    """Return a log and the stacks in it apart."""
+    """Separate a log from the stacks in it."""
     rest: list[Said] = []
     hanging: dict[str, list[Place]] = {}
     crashed: list[Place] = []
@@ -80,7 +79,7 @@ def split(lines: Sequence[Said]) -> Stacks:
 
 
 def of(places: Sequence[str]) -> list[Place]:
-    """Return the calls of a stack whose places are told as ``file:line function``, as the gevent check's are."""
+    """Return the calls of a stack whose places are written as ``file:line function``, as by the gevent check."""
     found = []
     for place in places:
         file, _, rest = place.rpartition(":")
@@ -92,7 +91,7 @@ def of(places: Sequence[str]) -> list[Place]:
 
 
 def within(stack: Sequence[Place]) -> str:
-    """Return in words where a stack is: the application's own line, and the call of a library that it is in."""
+    """Return a description of where a stack is: the application's own line, and the library call that it is in."""
     own = next((place for place in stack if not place.library), stack[0])
     return own.told if own is stack[0] else f"{own.told}, within {stack[0].told}"
 
@@ -104,23 +103,23 @@ def _place(match: re.Match[str]) -> Place:
 
 
 def server(stack: Sequence[Place], entry: str) -> str:
-    """Return in words that an application serves by itself while it is loaded; an empty string where it does not.
+    """Return the problem of an application that serves by itself while loading; an empty string if it does not.
 
     Args:
-        stack: its calls, the innermost first.
+        stack: its calls, innermost first.
         entry: the variable that names the application, with its value.
     """
     if not any(_SERVES.fullmatch(place.function) for place in stack):
         return ""
     own = next((place for place in stack if not place.library), stack[0])
     return (
-        f"{entry} starts a server of its own while it is loaded, at {own.told}, and does not get beyond that. "
+        f"{entry} starts its own server while loading, at {own.told}, and does not get past it. "
         'uWSGI is the server: put that call below `if __name__ == "__main__":`'
     )
 
 
 def told(stack: Sequence[Place], entry: str, seconds: float) -> str:
-    """Return in words that an application did not end being loaded, where it stood, and what to do.
+    """Return the problem of an application that did not finish loading, where it was, and what to do.
 
     Args:
         stack: see :func:`server`.
@@ -134,6 +133,6 @@ def told(stack: Sequence[Place], entry: str, seconds: float) -> str:
     called = f", called from {outer.where}" if outer is not own else ""
     return (
         f"{entry} was not loaded within flask_uwsgi_start_timeout={seconds:g} seconds: it was still at "
-        f"{within(stack)}{called}. Raise flask_uwsgi_start_timeout, or move what takes long, or waits for what does "
-        "not come, out of the import"
+        f"{within(stack)}{called}. Raise flask_uwsgi_start_timeout, or move what takes long, or waits for something "
+        "that does not happen, out of the import"
     )

@@ -1,4 +1,4 @@
-"""Finds the tracebacks of Python in what several processes have logged at the same time, and shortens them."""
+"""Finds Python tracebacks in the mixed log of several processes, and shortens them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ..host.journal import Said
 
 _HEADER = re.compile(r"\s*(?:\+ )?(?:Exception Group )?Traceback \(most recent call last\):")
-# Without a function it is a file that Python cannot compile, which has no header.
+# A frame without a function is a file that Python cannot compile, which has no header.
 _FRAME = re.compile(r'  File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?')
 _RAISED = re.compile(r"(?P<name>[A-Za-z_][\w.]*)(?:: (?P<text>.*))?")
 _ERROR = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Exit)\b")
@@ -17,19 +17,19 @@ _OF_GROUP = re.compile(r"[ |+-]*(?P<name>[A-Za-z_][\w.]*(?:Error|Exception|Group
 _CONTEXT = "During handling of the above exception, another exception occurred:"
 _CAUSE = "The above exception was the direct cause of the following exception:"
 _UNDERLINES = re.compile(r"\s+[~^]+\s*")
-# What uWSGI says after an exception that kept an application from being loaded.
+# What uWSGI logs after an exception that prevented an application from loading.
 _NOT_LOADED = ("unable to load app ", "failed to compile ")
-# These end no load: a thread's, and one that Python has nobody to give to.
+# These do not stop loading: those of a thread, and those that Python cannot pass to anyone.
 _ASIDE = re.compile(r"Exception in thread |Exception ignored in|.* failed with \w+$")
-# How a logger begins what it says of an exception.
+# How loggers introduce an exception.
 _ANNOUNCES = re.compile(r"Exception |.{0,80}\b(?:ERROR|CRITICAL)\b|Internal Server Error: ")
-# Who calls the application, which tells nothing of it.
+# The callers of the application, which say nothing about it.
 _CALLERS = re.compile(r"<frozen importlib|<frozen runpy|/importlib/__init__\.py$|(?:^|/)entry\.py$|gevent_hook\.py$")
 _LIBRARY = re.compile(r"/(?:site|dist)-packages/|^/usr/lib/python|^<|^src/gevent/")
 _ROOT = re.compile(r'(?<=File ")/\S*?/(?:releases/[^/"]+|(?:site|dist)-packages)/')
-# Lines of a traceback that is shown with all of its frames.
+# The most lines of a traceback that is shown with all of its frames.
 _SHORT = 10
-# Lines of a message that go on without being indented.
+# The most lines by which a message continues without indentation.
 _MOST_MESSAGE = 6
 
 
@@ -40,7 +40,7 @@ class Frame:
     Args:
         file: its file, as Python prints it.
         function: the function's name; empty for a place that does not compile.
-        lines: what Python prints of it.
+        lines: what Python prints for it.
     """
 
     file: str
@@ -58,12 +58,12 @@ class Raised:
     """An exception.
 
     Args:
-        name: its class, with the module as Python prints it.
-        text: its message, one line.
-        frames: where it was raised, the innermost last.
-        lines: how Python ends its traceback: name and message, as logged.
-        header: the line that begins its traceback; empty where there is none.
-        context: whether the next one was raised while this one was handled, rather than because of it.
+        name: its class, with the module, as Python prints it.
+        text: its message, on one line.
+        frames: where it was raised, innermost last.
+        lines: the end of its traceback: name and message, as logged.
+        header: the line that begins its traceback; empty if there is none.
+        context: whether the next one was raised while handling this one, rather than because of it.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Raised:
 
     @property
     def said(self) -> str:
-        """Name and message; of a message of several lines the first, if it says anything by itself."""
+        """Name and message; of a multi-line message the first line, if it is meaningful on its own."""
         first = self.lines[0].rstrip() if self.lines else ""
         whole = first.endswith(":") or self.kind == "ValidationError" or "Group" in self.header
         return f"{self.name}: {self.text}" if whole else first
@@ -91,12 +91,12 @@ class Traceback:
     """A traceback, with the exceptions that led to it.
 
     Args:
-        pid: whose it is.
-        chain: its exceptions as they were raised; the last one was handled by nobody.
-        loading: whether it came before the application was loaded in that process.
-        fatal: whether uWSGI says right after it that the application cannot be loaded.
-        aside: whether it is a thread's, or one that was ignored.
-        before: the line that announces it in a log; empty where there is none.
+        pid: the id of the process that it belongs to.
+        chain: its exceptions in the order in which they were raised; the last one was not handled.
+        loading: whether it occurred before the application was loaded in that process.
+        fatal: whether uWSGI reports right after it that the application cannot be loaded.
+        aside: whether it was raised in a thread, or ignored.
+        before: the line that introduces it in a log; empty if there is none.
     """
 
     pid: str
@@ -108,23 +108,23 @@ class Traceback:
 
     @property
     def last(self) -> Raised:
-        """The exception that nobody handled."""
+        """The exception that was not handled."""
         return self.chain[-1]
 
     @property
     def interrupted(self) -> bool:
-        """Whether it only shows where a process was when it was told to end."""
+        """Whether it only shows where a process was when it was asked to end."""
         return self.last.kind in ("KeyboardInterrupt", "GreenletExit")
 
     @property
     def cut(self) -> bool:
-        """Whether its beginning or its end is not among the lines that were read."""
+        """Whether its beginning or its end is missing from the lines that were read."""
         first = self.chain[0]
         return not self.last.name or (not first.header and any(frame.function for frame in first.frames))
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What is the same for the same failure of another process."""
+        """A key that is the same for the same failure in another process."""
         return tuple((raised.said, raised.frames) for raised in self.chain)
 
     def whole(self) -> Iterator[str]:
@@ -139,12 +139,12 @@ class Traceback:
                 yield _CONTEXT if raised.context else _CAUSE
 
     def show(self, most: int) -> list[str]:
-        """Return it in a few lines: the application's own frames, and the first and the last exception whole.
+        """Return it in a few lines: the application's own frames, and the complete first and last exceptions.
 
         Args:
             most: lines that it may take, at least 6.
         """
-        # What entry.py raises is told as the cause, not as the log.
+        # An exception raised by entry.py is reported as the cause, not as the log.
         own = [raised for raised in self.chain if raised.kind != "EntryError"]
         if not own:
             return []
@@ -192,12 +192,12 @@ def _innermost(frames: Sequence[Frame]) -> list[Frame]:
 
 
 def parse(lines: Iterable[Said], *, serves: bool = False) -> list[Said | Traceback]:
-    """Return lines with those of each traceback put together, at the place where it begins.
+    """Return lines with those of each traceback combined, at the place where it begins.
 
     Args:
-        lines: what was logged, the oldest first. Processes may have written at the same time.
-        serves: whether the application is known to have answered: where no line says that a process has it loaded, that
-            line stands above those that were read.
+        lines: what was logged, oldest first. Several processes may have written at the same time.
+        serves: whether the application is known to have answered: if no line says that a process has loaded it, that
+            line came before those that were read.
     """
     lines = list(lines)
     loaded = _loaded(lines)
@@ -231,7 +231,7 @@ def parse(lines: Iterable[Said], *, serves: bool = False) -> list[Said | Traceba
 
 
 def _loaded(lines: Sequence[Said]) -> dict[str, int]:
-    """Return the number of the line from which on each process has the application loaded."""
+    """Return the number of the line from which each process has the application loaded."""
     ready = {line.pid: number for number, line in reversed(list(enumerate(lines))) if line.text.startswith("WSGI app ")}
     master = {line.pid for line in lines if line.text.startswith("spawned uWSGI master process")}
     # Its workers are copies of it, and do not load the application themselves.
@@ -259,7 +259,7 @@ def _chain(texts: Sequence[str], at: int) -> tuple[list[Raised], int]:
 
 def _one(texts: Sequence[str], at: int) -> tuple[Raised | None, int]:
     header = texts[at] if _HEADER.match(texts[at]) else ""
-    # Of an error outside of all frames there is the last line alone.
+    # An error outside all frames has only the last line.
     bare = at + 1 < len(texts) and texts[at + 1].startswith(_NOT_LOADED) and _ERROR.match(texts[at])
     if not header and not bare and not _FRAME.fullmatch(texts[at]):
         return None, at
@@ -272,7 +272,7 @@ def _one(texts: Sequence[str], at: int) -> tuple[Raised | None, int]:
     if not match:
         grouped = next((found for line in body if (found := _OF_GROUP.fullmatch(line))), None)
         if not grouped:
-            # Its end is yet to come, or was not read.
+            # Its end has not been logged yet, or was not read.
             return Raised("", "", frames, (), header), end
         return Raised(grouped["name"], grouped["text"], (), tuple(body), header), end
     said = [texts[end], *_continued(texts, end + 1)]
@@ -288,11 +288,11 @@ def _frames(body: Sequence[str]) -> Iterator[Frame]:
 
 
 def _continued(texts: Sequence[str], at: int) -> list[str]:
-    """Return the further lines of a message of several."""
+    """Return the remaining lines of a multi-line message."""
     end = at
     while end < len(texts) and end - at < _MOST_MESSAGE and texts[end][:1] in (" ", "\t"):
         end += 1
-    # Others only where uWSGI's next word shows that nothing else was logged between.
+    # Other lines count only if uWSGI's next line shows that nothing else was logged in between.
     reach = texts[end : end + _MOST_MESSAGE]
     until = next((number for number, line in enumerate(reach) if line.startswith(_NOT_LOADED)), 0)
     further = reach[:until]

@@ -1,4 +1,4 @@
-"""Reads of a compiled module what it wants of others: enough to tell whether it talks to the network by itself."""
+"""Reads what a compiled module imports, to find out whether it accesses the network itself."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-# What waits for a peer, by its name in the C library. gevent cannot replace a call that compiled code makes. Not poll:
-# all that is written in Rust calls it, when it starts.
+# Calls that wait for a peer, by their names in the C library. gevent cannot replace a call that compiled code makes.
+# poll is left out: everything written in Rust calls it at its start.
 _CALLS = {
     "accept", "connect", "epoll_wait", "getaddrinfo", "gethostbyname", "recv", "recvfrom", "recvmsg", "send", "sendmsg",
     "sendto",
 }  # fmt: skip
 _PEERS = {"accept", "connect", "gethostbyname", "sendto"}
-# Clients of servers, by the name of their library; auditwheel adds a hash to it.
+# Client libraries, by name; auditwheel adds a hash to it.
 _CLIENTS = re.compile(
     r"lib(pq|mysqlclient|mariadb|curl|ssl|zmq|rdkafka|memcached|odbc|ldap|ldap_r|gssapi_krb5|krb5|hiredis|mongoc"
     r"|cassandra|clntsh|db2|sybdb|ssh2?|nghttp2|grpc)\b|lib(pq|mysqlclient|curl|zmq|rdkafka)[-.]"
@@ -27,31 +27,31 @@ _CLIENTS = re.compile(
 _DYNAMIC, _DYNSYM = 6, 11
 _DT_NEEDED = 1
 _UNDEFINED = 0
-# A section's header. More symbols than these, or longer names, no module of today has.
+# A section's header. No known module has more symbols than these, or longer names.
 _HEADER = 64
 _MOST_ENTRIES = 1_000_000
 _LONGEST_NAME = 256
 
 
 class ElfError(ValueError):
-    """The file is no ELF file of 64 bits that can be read."""
+    """The file is not a readable 64-bit ELF file."""
 
 
 @dataclass(frozen=True)
 class Wants:
-    """What a compiled module wants of others.
+    """What a compiled module imports.
 
     Args:
-        libraries: the shared libraries it names (DT_NEEDED).
-        symbols: the dynamic symbols it leaves undefined.
+        libraries: the shared libraries that it is linked to (DT_NEEDED).
+        symbols: its undefined dynamic symbols.
     """
 
     libraries: tuple[str, ...]
     symbols: frozenset[str]
 
     def network(self) -> list[str]:
-        """Return the reasons to believe that it talks to the network by itself; none where there are none."""
-        # Without one of these it has no peer: what waits for threads or files of its own calls some of the others.
+        """Return the signs that it accesses the network itself, if any."""
+        # Without one of these it has no peer: code that waits for its own threads or files calls some of the others.
         calls = sorted(self.symbols & _CALLS) if self.symbols & _PEERS else []
         clients = [name for name in self.libraries if _CLIENTS.match(name)]
         return [*(f"calls {name}()" for name in calls), *(f"is linked to {name}" for name in clients)]
@@ -64,7 +64,7 @@ def wants(path: Path) -> Wants:
         path: the file.
 
     Raises:
-        ElfError: it is no ELF file of 64 bits, or a broken one.
+        ElfError: it is not a 64-bit ELF file, or it is damaged.
         OSError: it cannot be read.
     """
     data = path.read_bytes()
@@ -76,10 +76,10 @@ def wants(path: Path) -> Wants:
 
 def _wants(data: bytes) -> Wants:
     if data[:5] != b"\x7fELF\x02":
-        raise ElfError("no ELF file of 64 bits")
+        raise ElfError("not a 64-bit ELF file")
     order = "<" if data[5] == 1 else ">"
     sections = list(_sections(data, order))
-    # A module has one of each (chapter 4): of more the last counts, so that no file takes for ever.
+    # A module has one of each (chapter 4). If it has more, the last counts, so that no file takes forever.
     tables = {kind: (offset, size, link) for kind, offset, size, link in sections if link < len(sections)}
     found: dict[int, list[tuple[Any, ...]]] = {}
     texts: dict[int, bytes] = {}

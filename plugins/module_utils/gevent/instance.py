@@ -1,6 +1,6 @@
-"""Runs one generation off the traffic for the gevent check, and reads what the hook in it has seen.
+"""Runs one generation without traffic for the gevent check, and reads what the hook in it has recorded.
 
-What the instance writes is an application's word: it is read as such, neither followed elsewhere nor believed.
+The application can write everything that the instance writes, so it is read without trust or following links.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from ..host.journal import Said
 from ..host.layout import Layout
 from ..release import generation as gen
 
-# Seconds that the hook's monitor has to tell what waits; it looks every 0.02 s.
+# Seconds that the hook's monitor has to report what waits; it looks every 0.02 s.
 _TELL_S = 3.0
-# Seconds after which a stack that has not grown counts as written.
+# Seconds after which a stack that has not grown is considered complete.
 _WRITTEN_S = 0.2
 # Where the hub itself waits.
 _IDLE = re.compile(r"/gevent/hub\.py:\d+ run$")
@@ -49,12 +49,12 @@ class Instance:
 
     @property
     def socket(self) -> Path:
-        """Where it answers."""
+        """The socket that it answers on."""
         return self.layout.check_runtime / f"{self.generation}.sock"
 
     @property
     def worker(self) -> int | None:
-        """The process id of its worker, or None where what it says cannot be true."""
+        """The process id of its worker, or None if the recorded one cannot be right."""
         pid = untrusted.process_id(self.loaded().get("pid"))
         try:
             # A process chooses its name, which need not be text.
@@ -64,18 +64,18 @@ class Instance:
         return pid if parent.decode() == self._master() else None
 
     def start(self, deadline: float) -> str | None:
-        """Start it and wait until it is ready, and its worker has told what it has loaded.
+        """Start it and wait until it is ready, and its worker has recorded what it has loaded.
 
         Args:
-            deadline: the reading of the monotonic clock at which it counts as hanging.
+            deadline: the reading of the monotonic clock at which it is considered to hang.
 
         Returns:
-            None when it is ready, else ``hangs``, ``memory`` or ``ended``.
+            None if it is ready, else ``hangs``, ``memory`` or ``ended``.
         """
         systemd.systemctl("start", "--no-block", self.unit)
         while True:
             state = systemd.show(self.unit, "ActiveState", "Result", "Job")
-            # The worker tells by itself what it has loaded, and can be about to.
+            # The worker records what it has loaded on its own, and may be just about to.
             if state["ActiveState"] == "active" and self.loaded():
                 return None
             if state["ActiveState"] == "failed" or (state["ActiveState"] == "inactive" and state["Job"] in ("", "0")):
@@ -85,22 +85,22 @@ class Instance:
             time.sleep(0.1)
 
     def loaded(self) -> dict[str, Any]:
-        """Return what the hook saw while the application was loaded; nothing before a worker runs."""
+        """Return what the hook recorded while the application was loaded; empty before a worker runs."""
         return self._read("loaded.json")
 
     def tell(self) -> dict[str, Any]:
-        """Return who has blocked the hub so far, and who waits at this moment."""
+        """Return what has blocked the hub so far, and what waits now."""
         told = self.layout.check_runtime / "told.json"
-        # Whatever the account has put there, or does meanwhile: no link is followed, and nothing is written.
+        # No link is followed and nothing is written, whatever the account has put there.
         with suppress(OSError):
             told.unlink(missing_ok=True)
             os.close(os.open(told.with_name("tell"), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         if found := self._told():
             return found
-        # Its interpreter stands still: Python's own handler of the signal needs none.
+        # Its interpreter is blocked; Python's own signal handler does not need it.
         worker = self.worker
         stack = self.stack(worker) if worker else []
-        # Whose innermost frame is the hub's waits for events, and blocks nobody.
+        # A stack whose innermost frame is the hub's waits for events, and blocks nothing.
         blocks = stack and not _IDLE.search(stack[0])
         return {"blocked": [{"stack": stack, "count": 1}]} if blocks else {}
 
@@ -109,7 +109,7 @@ class Instance:
         stack = self.stack(self._loader())
         if not stack or not _IDLE.search(stack[0]):
             return stack
-        # The hub runs: the hook, which the same signal asks, knows who waits for it, and takes its time to say so.
+        # The hub runs, so the hook, which handles the same signal, soon records what waits for it.
         waiting = self._told().get("waiting")
         first = waiting[0] if isinstance(waiting, list) and waiting else None
         found = first.get("stack") if isinstance(first, dict) else None
@@ -118,7 +118,7 @@ class Instance:
     def stack(self, pid: int) -> list[str]:
         """Return the stack of a process's main thread, the innermost frame first."""
         before = len(self._text("stacks"))
-        # To 0 or less it would go to a whole group of processes.
+        # A signal to 0 or less would go to a whole group of processes.
         if not untrusted.process_id(pid):
             return []
         try:
@@ -132,13 +132,13 @@ class Instance:
             text = self._text("stacks")[before:]
             if text != seen:
                 seen, since = text, time.monotonic()
-            # It is written line by line, and by a process that may have to wait for its turn.
+            # It is written line by line, by a process that may have to wait for a core.
             elif "Current thread" in text and time.monotonic() - since > _WRITTEN_S:
                 return _frames(text)
         return []
 
     def crash(self) -> list[str]:
-        """Return the stack of the worker that crashed last, innermost frame first; empty where it was killed."""
+        """Return the stack of the worker that crashed last, innermost frame first; empty if it was killed."""
         _, fatal, text = self._text("stacks").rpartition("Fatal Python error")
         return _frames(text) if fatal else []
 
@@ -147,11 +147,11 @@ class Instance:
         return systemd.logged(self.unit, MOST_READ, self.logged_before)
 
     def state(self) -> dict[str, str]:
-        """Return how its unit ended, as ``deaths.explain`` wants to know it."""
+        """Return how its unit ended, as ``deaths.explain`` expects it."""
         return systemd.show(self.unit, *deaths.PROPERTIES)
 
     def _loader(self) -> int:
-        """Return the process that loads the application: the worker, or where there is none yet, the master."""
+        """Return the process that loads the application: the worker, or the master if there is no worker yet."""
         master = self._master()
         for path in Path("/proc").glob("[0-9]*/stat"):
             try:
@@ -166,7 +166,7 @@ class Instance:
         return systemd.show(self.unit, "MainPID")["MainPID"]
 
     def _told(self) -> dict[str, Any]:
-        """Return what the hook has told, or tells soon; nothing where it does not."""
+        """Return what the hook has recorded, waiting a little for it; empty if there is nothing."""
         deadline = time.monotonic() + _TELL_S
         while not (found := self._read("told.json")) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -196,12 +196,12 @@ def _frames(text: str) -> list[str]:
 
 @contextmanager
 def running(layout: Layout, generation: str, *, timeout: float, memory_mb: int) -> Iterator[Instance]:
-    """Have the units of a check installed while the context lasts; whatever happens, nothing of it is left.
+    """Install the units of a check for the duration of the context, and remove everything whatever happens.
 
     Args:
         layout: the application's paths.
         generation: the generation's id.
-        timeout: seconds after which systemd kills it, should nobody else.
+        timeout: seconds after which systemd kills it, if nothing else does.
         memory_mb: megabytes of memory above which the kernel kills it.
 
     Raises:
@@ -216,7 +216,7 @@ def running(layout: Layout, generation: str, *, timeout: float, memory_mb: int) 
     }
     try:
         with temporary.installed(layout, layout.check("*"), {**gen.targets(layout, generation, kinds.CHECK), **limits}):
-            # Left by a check that was killed.
+            # Left by a killed check.
             trees.remove(layout.check_runtime)
             yield Instance(layout, generation)
     finally:

@@ -1,8 +1,8 @@
-"""Judges whether gevent mode will work for an application: from what was seen to a verdict, and nothing else.
+"""Decides from the recorded evidence whether gevent mode will work for an application.
 
-Three checks, each ``ok``, ``warning`` or ``blocks``: how the modules were imported, what is known of the libraries, and
-whether requests overlap. What was measured counts more than what is suspected: a finding of level ``note`` worsens
-nothing.
+There are three checks, each ``ok``, ``warning`` or ``blocks``: how the modules were imported, what is known of the
+libraries, and whether requests overlap. Measurements count more than suspicions: a finding of level ``note`` does not
+affect the verdict.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from .processes import BLOCKS, Use
 LEVELS = ("ok", "warning", "blocks")
 CHECKS = ("imports", "libraries", "cooperation")
 
-# Milliseconds below which the processor decides how long a request takes, and its waiting cannot be seen.
+# Milliseconds below which the processor determines how long a request takes, and waiting does not show.
 FAST_MS = 5
-# Milliseconds a request may compute before others feel it.
+# Milliseconds that a request may compute before others notice.
 _LONG_MS = 100
 _OVERLAPS, _HARDLY = 0.5, 0.3
 _BUSY, _COMPUTES = 0.6, 0.25
-# Without these no request of gevent mode gives way.
+# Without these, no request in gevent mode yields.
 _CORE = {"socket.socket", "time.sleep", "threading.Lock", "threading.Thread", "select.select", "ssl.SSLContext"}
 # Where a greenlet waits for another part of the same process.
 _INSIDE = re.compile(r"/(threading|queue|concurrent/futures/_base)\.py:\d+ ")
 _SHOWN = 6
 
 _LATER = (
-    "Import it later: a .pth file, a sitecustomize (PYTHONPATH) or a shared-import of flask_uwsgi_extra_ini brings it "
-    "in before gevent can patch"
+    "Import it later: a .pth file, a sitecustomize (PYTHONPATH) or a shared-import of flask_uwsgi_extra_ini imports it "
+    "before gevent can patch"
 )
 _YIELD = (
     "Call something that gevent replaces (socket, time.sleep, subprocess) or hand it to a thread "
@@ -46,13 +46,13 @@ _PATH = "flask_uwsgi_gevent_check_path"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found.
+    """A finding.
 
     Args:
         level: ``note``, ``warning`` or ``blocks``.
         what: a sentence.
-        evidence: files with lines, the innermost first, or lines of a log.
-        remedy: what to do; empty where nothing needs to be done.
+        evidence: files with lines, innermost first, or lines of a log.
+        remedy: what to do; empty if nothing needs to be done.
     """
 
     level: str
@@ -63,22 +63,22 @@ class Finding:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that a verdict is made of.
+    """Everything that a verdict is based on.
 
     Args:
-        loaded: what the hook saw while the application was loaded.
-        told: who blocked the hub, who waited, and who ran a loop of asyncio.
-        measured: what the probe found, or None where the instance never answered.
-        failure: why it never answered (``hangs``, ``memory``, ``ended``), or None.
-        cause: the likeliest cause of that, in words.
-        trace: the stack it hangs in or crashed in, or its last log lines.
-        common: whether it fails for a reason that is not gevent's, so that it would in threads mode, too.
-        chosen: whether the operator has chosen the path that was asked, rather than the one of the health.
-        died: whether its worker died while it was asked.
+        loaded: what the hook recorded while the application was loaded.
+        told: what blocked the hub, what waited, and what ran an asyncio loop.
+        measured: what the probe found, or None if the instance never responded.
+        failure: why it never responded (``hangs``, ``memory``, ``ended``), or None.
+        cause: the most likely cause, in words.
+        trace: the stack in which it hangs or crashed, or its last log lines.
+        common: whether it fails for a reason other than gevent, so that it would fail in threads mode as well.
+        chosen: whether the operator has chosen the path of the requests, instead of the health path.
+        died: whether its worker died during the requests.
         installed: distributions with their versions.
-        network: compiled modules that talk to the network by themselves: ``module``, ``why``.
-        processes: where the application's own code uses what of ``multiprocessing`` does not give way.
-        roots: folders that are left out where files are shown.
+        network: compiled modules that access the network themselves: ``module``, ``why``.
+        processes: where the application's own code uses the parts of ``multiprocessing`` that do not yield.
+        roots: folders to leave out when files are shown.
     """
 
     loaded: Mapping[str, Any] = field(default_factory=dict)
@@ -96,22 +96,22 @@ class Evidence:
     roots: Sequence[str] = ()
 
     def rows(self, key: str) -> list[Mapping[str, Any]]:
-        """Return a list of the hook's; what is not as expected is left out, since the application can write there."""
+        """Return a list from the hook without unexpected entries, since the application can write there."""
         found = self.loaded.get(key) or self.told.get(key) or []
         return [row for row in found if isinstance(row, Mapping)] if isinstance(found, list) else []
 
     def stacks(self, key: str) -> list[tuple[str, ...]]:
-        """Return the stacks that were told, the most frequent first, those that are empty left out."""
+        """Return the recorded stacks, most frequent first, without empty ones."""
         stacks = (row.get("stack") for row in self.rows(key))
         return [tuple(map(str, stack)) for stack in stacks if stack and isinstance(stack, list)]
 
     def names(self, key: str) -> list[str]:
-        """Return a list of names of the hook's."""
+        """Return a list of names from the hook."""
         found = self.loaded.get(key)
         return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
 
     def short(self, text: Any) -> str:
-        """Return a text with the folders of the release left out."""
+        """Return a text without the folders of the release."""
         shown = str(text)
         for root in self.roots:
             shown = shown.replace(root.rstrip("/") + "/", "")
@@ -122,11 +122,11 @@ def judge(evidence: Evidence, catalogue: Mapping[str, Any]) -> dict[str, Any]:
     """Return the verdict.
 
     Args:
-        evidence: what was seen.
-        catalogue: the libraries that are known, as ``roles/flask_uwsgi/files/gevent_libraries.yml`` has them.
+        evidence: the evidence.
+        catalogue: the known libraries, in the format of ``roles/flask_uwsgi/files/gevent_libraries.yml``.
 
     Returns:
-        ``verdict``, and ``checks``: of each its ``verdict`` and its ``findings``.
+        ``verdict``, and ``checks``, each with ``verdict`` and ``findings``.
     """
     findings = {
         "imports": list(imports(evidence)),
@@ -147,7 +147,7 @@ def judge(evidence: Evidence, catalogue: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def worst(levels: Iterable[str]) -> str:
-    """Return the worst of some levels; a note is as good as ok."""
+    """Return the worst of several levels; a note counts as ok."""
     return LEVELS[max(map(_rank, levels), default=0)]
 
 
@@ -170,13 +170,13 @@ def imports(evidence: Evidence) -> Iterator[Finding]:
     yield from _threads_before(evidence)
     if back := evidence.names("unpatched"):
         level = "blocks" if set(back) & _CORE else "warning"
-        yield Finding(level, f"put back what gevent had replaced: {', '.join(back)}", (), "Do not reload these modules")
+        yield Finding(level, f"undid what gevent had patched: {', '.join(back)}", (), "Do not reload these modules")
     if native := tuple(str(row.get("where")) for row in evidence.rows("locks") if row.get("kind") == "native"):
         what = "asks gevent for a lock of the unpatched kind: it blocks every request of its worker"
         yield Finding("warning", what, native, _YIELD)
     again = tuple(str(row.get("where")) for row in evidence.rows("patches"))
     if again:
-        yield Finding("note", "patches once more itself, which changes nothing", again)
+        yield Finding("note", "also patches itself, which changes nothing", again)
 
 
 def _not_loaded(evidence: Evidence) -> Iterator[Finding]:
@@ -184,30 +184,30 @@ def _not_loaded(evidence: Evidence) -> Iterator[Finding]:
     if evidence.failure == "hangs" and not evidence.common:
         yield Finding(
             "blocks",
-            "the application does not end being loaded",
+            "the application does not finish loading",
             trace,
             "Move what waits out of the import, or raise flask_uwsgi_gevent_check_timeout",
         )
     if evidence.failure == "memory":
         yield Finding(
             "warning",
-            "it cannot be told: the kernel killed it for its memory",
+            "no result: the kernel killed it because it used too much memory",
             trace,
             "Raise flask_uwsgi_gevent_check_memory_mb",
         )
     if evidence.failure in ("ended", "hangs") and evidence.common:
         yield Finding(
             "blocks",
-            f"the application cannot be loaded, whichever the mode: {evidence.cause}",
+            f"the application cannot be loaded in either mode: {evidence.cause}",
             trace,
-            "Mend this first: gevent is not its cause",
+            "Correct this first: gevent is not the cause",
         )
     elif evidence.failure == "ended":
         yield Finding(
             "blocks",
             f"the application cannot be loaded in gevent mode: {evidence.cause or 'see its log'}",
             trace,
-            "Try flask_uwsgi_mode=threads: if it can be loaded there, what gevent replaces is the cause",
+            "Try flask_uwsgi_mode=threads: if it loads there, gevent's patching is the cause",
         )
 
 
@@ -222,10 +222,10 @@ def _early(early: Mapping[str, Any]) -> Iterator[Finding]:
     if kept["originals"]:
         names = ", ".join(sorted({str(row.get("what")) for row in kept["originals"]}))
         where = tuple(str(row.get("where")) for row in kept["originals"])
-        yield Finding("warning", f"{name} was imported before gevent patched, and goes on using {names}", where, _LATER)
+        yield Finding("warning", f"{name} was imported before gevent patched, and still uses {names}", where, _LATER)
     if kept["locks"]:
         where = tuple(str(row.get("where")) for row in kept["locks"])
-        what = f"{name} was imported before gevent patched; its lock, held while something waits, hangs for ever"
+        what = f"{name} was imported before gevent patched; its lock hangs forever if it is held while something waits"
         yield Finding("warning", what, where, _LATER)
     if pools:
         what = f"{name} started a pool of threads before gevent patched; its threads do not exist in the workers"
@@ -235,7 +235,7 @@ def _early(early: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _threads_before(evidence: Evidence) -> Iterator[Finding]:
-    # Those of a pool are told with it.
+    # Those of a pool are reported with it.
     where = [str(row["where"]) for row in evidence.rows("threads_before") if row.get("where")]
     if where:
         yield Finding(
@@ -247,7 +247,7 @@ def _threads_before(evidence: Evidence) -> Iterator[Finding]:
 
 
 def libraries(evidence: Evidence, catalogue: Mapping[str, Any]) -> Iterator[Finding]:
-    """Yield what is known of the installed libraries, and which compiled ones are not known."""
+    """Yield what is known about the installed libraries, and which compiled ones are unknown."""
     loaded = set(evidence.names("modules"))
     known = {"gevent", "greenlet", "zope"}
     for entry in catalogue["libraries"]:
@@ -258,12 +258,12 @@ def libraries(evidence: Evidence, catalogue: Mapping[str, Any]) -> Iterator[Find
     for row in evidence.network:
         if (name := str(row.get("module")).partition(".")[0]) not in known and name.lower() not in known:
             why = ", ".join(map(str, row.get("why", [])))
-            yield Finding("note", f"not known: {row.get('module')} is compiled and talks to the network itself", (why,))
+            yield Finding("note", f"unknown: {row.get('module')} is compiled and accesses the network itself", (why,))
     loops = tuple(str(row.get("where")) for row in evidence.rows("loops"))
     if loops:
         yield Finding(
             "warning",
-            "runs a loop of asyncio in a request: Python has one for each thread, and greenlets share theirs",
+            "runs an asyncio loop in a request: Python has one for each thread, and greenlets share a thread",
             loops,
             "Use a client without asyncio, or run the loop in a thread (gevent.get_hub().threadpool.apply)",
         )
@@ -275,10 +275,10 @@ def modules(entry: Mapping[str, Any]) -> list[str]:
 
 
 def installed(entry: Mapping[str, Any], distributions: Mapping[str, str]) -> tuple[str, str] | None:
-    """Return the distribution and version that an entry of the catalogue speaks of, or None.
+    """Return the distribution and version that an entry of the catalogue is about, or None.
 
     Args:
-        entry: of the catalogue; ``since`` is its first version, ``until`` the first that it does not speak of.
+        entry: the entry; ``since`` is its first version, ``until`` the first one after it.
         distributions: normalized names with versions.
     """
     for name in entry.get("distributions") or [entry["name"]]:
@@ -292,8 +292,8 @@ def installed(entry: Mapping[str, Any], distributions: Mapping[str, str]) -> tup
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """Return the numbers that a version begins with; what follows, such as ``rc1``, does not count."""
-    # Of a dependency's own writing: a number that is longer than any date compares like its first digits.
+    """Return the numbers that a version begins with; the rest, such as ``rc1``, is ignored."""
+    # Dependencies choose their versions: of a number longer than any date, only the first digits count.
     parts = takewhile(bool, (re.match(r"[0-9]{0,18}", part)[0] for part in str(version).split(".")))  # type: ignore[index]
     return tuple(map(int, parts))
 
@@ -308,10 +308,10 @@ def _library(entry: Mapping[str, Any], found: tuple[str, str], loaded: bool, evi
         yield Finding("note", f"{label} with {helper}", told, str(entry["remedy"]))
         return
     if not loaded:
-        yield Finding("note", f"{label} is installed, and was not imported: {entry['symptom']}", told)
+        yield Finding("note", f"{label} is installed but was not imported: {entry['symptom']}", told)
         return
     level = str(entry["verdict"])
-    # The operator chose a path that waits, and it did overlap: what is known of the library must be something else.
+    # The operator's path waits, and it did overlap, so the known problem must be with another use of the library.
     if level == "blocks" and _overlaps(evidence.measured):
         level = "warning"
     yield Finding(level, f"{label}: {entry['symptom']}", told, str(entry["remedy"]))
@@ -324,7 +324,7 @@ def _overlaps(measured: Measured | None) -> bool:
 
 
 def multiprocessing(evidence: Evidence) -> Iterator[Finding]:
-    """Yield what the application uses of ``multiprocessing`` that does not give way."""
+    """Yield the application's uses of ``multiprocessing`` that do not yield."""
     places: dict[str, list[str]] = {}
     for use in evidence.processes:
         places.setdefault(use.what, []).append(f"{use.file}:{use.line}")
@@ -332,26 +332,26 @@ def multiprocessing(evidence: Evidence) -> Iterator[Finding]:
         if where := places.pop(what, []):
             yield Finding(
                 "blocks",
-                f"multiprocessing.{what} hangs in gevent mode, and its worker with it: its threads and pipes do not "
-                "give way",
+                f"multiprocessing.{what} hangs in gevent mode, together with its worker: its threads and pipes do not "
+                "yield",
                 tuple(where[:_SHOWN]),
-                "Use concurrent.futures.ProcessPoolExecutor, which gives way, or set flask_uwsgi_mode=threads",
+                "Use concurrent.futures.ProcessPoolExecutor, which yields, or set flask_uwsgi_mode=threads",
             )
     if places:
         names = ", ".join(f"multiprocessing.{what}" for what in sorted(places))
         yield Finding(
             "warning",
-            f"who waits for {names} stops all requests of the worker",
+            f"waiting for {names} stops all requests of the worker",
             tuple(place for where in places.values() for place in where)[:_SHOWN],
-            "Wait for it in a thread of its own (gevent.get_hub().threadpool.apply), or set flask_uwsgi_mode=threads",
+            "Wait for it in a separate thread (gevent.get_hub().threadpool.apply), or set flask_uwsgi_mode=threads",
         )
 
 
 def cooperation(evidence: Evidence) -> Iterator[Finding]:
-    """Yield what the probe tells."""
+    """Yield what the probe found."""
     measured = evidence.measured
     if measured is None:
-        yield Finding("warning", "it cannot be told: the application was not loaded")
+        yield Finding("warning", "no result: the application was not loaded")
         return
     asked = f"GET {measured.path}"
     if evidence.died:
@@ -365,19 +365,19 @@ def cooperation(evidence: Evidence) -> Iterator[Finding]:
 def _together(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Finding]:
     bad = {status: count for status, count in measured.statuses.items() if not measured.good(int(status))}
     if measured.unfinished:
-        what = f"{measured.unfinished} of {measured.requests} requests for {asked[4:]} at once never ended"
+        what = f"{measured.unfinished} of {measured.requests} simultaneous requests for {asked[4:]} never ended"
         yield Finding("blocks", what, _culprit(evidence), _YIELD)
     elif bad:
         told = ", ".join(f"{count} × {status if status != '0' else 'no answer'}" for status, count in bad.items())
-        what = f"{asked} answers alone, and of {measured.requests} at once: {told}. {gist(measured.said)}"
+        what = f"{asked} answers a single request, but {measured.requests} at once: {told}. {gist(measured.said)}"
         loops = tuple(str(row.get("where")) for row in evidence.rows("loops"))
         yield Finding("blocks", what.strip(), loops or _culprit(evidence), _YIELD)
     elif measured.least_ms < FAST_MS:
-        # Of a path for the health nothing else is expected.
+        # This is expected of a health path.
         if evidence.chosen:
-            what = f"{_PATH}={measured.path} answers too fast to tell ({measured.least_ms:.1f} ms)"
-            yield Finding("note", what, (), "Set it to a path that waits, such as one that asks the data base")
-    # On a busy host one that computes can take so long alone that many seem to overlap.
+            what = f"{_PATH}={measured.path} answers too fast for a result ({measured.least_ms:.1f} ms)"
+            yield Finding("note", what, (), "Set it to a path that waits, such as one that queries the database")
+    # On a busy host, a path that computes can take so long for one request that many seem to overlap.
     elif (measured.overlap or 0) < _OVERLAPS or measured.cpu_ms >= _LONG_MS:
         yield from _in_turns(evidence, measured, asked)
 
@@ -385,53 +385,53 @@ def _together(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Fi
 def _alone(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Finding]:
     last = measured.alone[-1]
     if evidence.common:
-        what = f"it cannot be told: {evidence.cause}"
-        yield Finding("warning", what, (), "Mend this first: gevent is not its cause")
+        what = f"no result: {evidence.cause}"
+        yield Finding("warning", what, (), "Correct this first: gevent is not the cause")
         return
     wanted = measured.wanted or "a status below 500"
     if last["status"] == 0:
         waiting = next((stack for stack in evidence.stacks("waiting") if _INSIDE.search(stack[0])), ())
         if waiting:
-            what = f"{asked} never ends, even alone: it waits for another part of the process that does not come"
+            what = f"{asked} never ends, even alone: it waits for another part of the process, which never responds"
             yield Finding("blocks", what, waiting, "Start pools and threads in the workers (uwsgidecorators.postfork)")
         else:
-            what = f"it cannot be told: {asked} got no answer, even alone ({last['said']})"
-            yield Finding("warning", what, _culprit(evidence), f"Mend the path, or set {_PATH} to another")
+            what = f"no result: {asked} got no answer, even alone ({last['said']})"
+            yield Finding("warning", what, _culprit(evidence), f"Correct the path, or set {_PATH} to another")
     elif last["location"]:
-        what = f"it cannot be told: {asked} answers {last['status']} and leads to {last['location']}"
-        yield Finding("warning", what, (), f"Set {_PATH} to a path that answers {wanted} by itself, without a login")
+        what = f"no result: {asked} answers {last['status']} and redirects to {last['location']}"
+        yield Finding("warning", what, (), f"Set {_PATH} to a path that answers {wanted} without a redirect or a login")
     else:
-        what = f"it cannot be told: {asked} answers {last['status']} instead of {wanted}, even alone"
+        what = f"no result: {asked} answers {last['status']} instead of {wanted}, even alone"
         yield Finding("warning", what, (gist(str(last["said"])),), f"Set {_PATH} to a path that answers {wanted}")
 
 
 def _in_turns(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Finding]:
-    # The shortest of either: the rest of the host can only have made them longer.
+    # The shortest of each: other load on the host can only have made them longer.
     single = measured.least_ms
     took = f"{measured.requests} at once took {measured.burst_ms:.0f} ms, one {single:.0f} ms"
     busy = (measured.busy_share or 0) >= _BUSY or measured.cpu_ms >= _LONG_MS
     if busy and measured.computes < _COMPUTES and measured.cpu_ms < _LONG_MS:
-        what = f"it cannot be told: the host was too busy to run the worker ({took})"
+        what = f"no result: the host was too busy to run the worker ({took})"
         yield Finding("warning", what, (), "Check again when the host has less to do")
     elif busy:
         level = "warning" if single >= _LONG_MS else "note"
-        what = f"{asked} computes, and others wait meanwhile: {took}"
+        what = f"{asked} computes while others wait: {took}"
         remedy = (
-            "Threads mode would only have them take turns; make it faster, hand it to "
+            "Threads mode would not help; make it faster, hand it to "
             "concurrent.futures.ProcessPoolExecutor (multiprocessing.Pool hangs in gevent mode), or raise "
             "flask_uwsgi_processes"
         )
         yield Finding(level, what, _blocking(evidence), remedy if level == "warning" else "")
     elif culprit := _blocking(evidence):
         level = "blocks" if (measured.overlap or 0) < _HARDLY else "warning"
-        yield Finding(level, f"{asked} waits without giving way to others: {took}", culprit, _YIELD)
+        yield Finding(level, f"{asked} waits without yielding to others: {took}", culprit, _YIELD)
     else:
-        what = f"requests for {asked[4:]} wait for one another, and nothing was seen to block: {took}"
+        what = f"requests for {asked[4:]} wait for each other, but nothing was seen to block: {took}"
         yield Finding("warning", what, _culprit(evidence), "Look for a lock, or a pool with one connection")
 
 
 def _culprit(evidence: Evidence) -> tuple[str, ...]:
-    """Return the stack that tells most: what blocks, else what waits."""
+    """Return the most informative stack: what blocks, else what waits."""
     return _blocking(evidence) or next(iter(evidence.stacks("waiting")), ())[:_SHOWN]
 
 

@@ -1,4 +1,4 @@
-"""Asks one worker the same thing alone, then many times at once, and tells how far its requests overlap."""
+"""Sends one worker the same request alone, then many times at once, and measures how far its requests overlap."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import Any
 from ..host.untrusted import UntrustedError
 from ..host.uwsgi import get
 
-# Requests alone; the first, which may import and connect, does not count. Two do where they are long, and many
-# where they are short: the least of them tells what the path needs on a host that has nothing else to do.
+# Requests alone; the first, which may import and connect, does not count. Two are enough if they are long, and many are
+# sent if they are short: the shortest shows what the path needs on an otherwise idle host.
 _ALONE = 4
 _ALONE_SHORT = 12
 _SHORT_S = 0.05
-# Noise can only make a burst longer, so the shortest of a few tells most; of long ones two.
+# Noise can only make a burst longer, so the shortest of a few is used; of long ones, two are sent.
 _BURSTS = 4
 _LONG_S = 0.5
-# The part of a burst that a worker may wait for a core.
+# The share of a burst that a worker may wait for a core.
 _NOISE = 0.3
 _BODY = 1 << 20
 _ENOUGH = 0.5
@@ -30,10 +30,10 @@ _ENOUGH = 0.5
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request came to.
+    """The result of a request.
 
     Args:
-        status: the HTTP status; 0 where there was no answer.
+        status: the HTTP status; 0 if there was no answer.
         seconds: how long it took.
         said: the body's first 500 characters, or why there is none.
         location: where a redirect leads.
@@ -47,21 +47,21 @@ class Answer:
 
 @dataclass
 class Measured:
-    """What the probe found.
+    """The probe's measurements.
 
     Args:
-        path: what was asked.
-        requests: how many at once.
-        wanted: the status that counts as good; 0 for any below 500.
-        alone: the requests alone.
+        path: the path of the requests.
+        requests: number of simultaneous requests.
+        wanted: the expected status; 0 for any below 500.
+        alone: the single requests.
         single_ms: their median.
         burst_ms: the shortest burst.
-        overlap: 1 where all requests ran at the same time, 0 where one ran after the other.
-        cpu_share: how much of the burst the worker computed.
-        busy_share: the same with the time that it waited for a core.
-        statuses: how often each status came in the burst; 0 is no answer.
-        said: a body or reason of the burst that was not wanted.
-        unfinished: requests of the burst that did not end.
+        overlap: 1 if all requests ran at the same time, 0 if one ran after the other.
+        cpu_share: the share of the burst that the worker computed.
+        busy_share: the same including the time that it waited for a core.
+        statuses: how often each status occurred in the burst; 0 is no answer.
+        said: a body or reason of an unexpected answer in the burst.
+        unfinished: number of requests of the burst that did not end.
     """
 
     path: str
@@ -78,28 +78,28 @@ class Measured:
     unfinished: int = 0
 
     def good(self, status: int) -> bool:
-        """Tell whether a status is wanted."""
+        """Return whether a status is as expected."""
         return status == self.wanted if self.wanted else 0 < status < 500
 
     @property
     def least_ms(self) -> float:
-        """The shortest of the requests alone, which the rest of the host has lengthened least."""
+        """The shortest single request, the one least affected by other load on the host."""
         return min((float(one["seconds"]) for one in self.alone[1:]), default=0.0) * 1000
 
     @property
     def computes(self) -> float:
-        """How much of the time of one request alone the worker computes for one of many; a busy host lowers it."""
+        """How much of a single request's time the worker computes for one of many; a busy host lowers it."""
         if not self.least_ms or not self.burst_ms:
             return 0.0
         return (self.cpu_share or 0) * self.burst_ms / self.requests / self.least_ms
 
     @property
     def cpu_ms(self) -> float:
-        """The milliseconds that the worker computes for one request of many, however busy the host is."""
+        """The milliseconds that the worker computes for one of many requests, however busy the host is."""
         return (self.cpu_share or 0) * (self.burst_ms or 0) / self.requests
 
     def document(self) -> dict[str, Any]:
-        """Return all of it, to be kept."""
+        """Return all of it for the report."""
         return asdict(self)
 
 
@@ -109,8 +109,8 @@ def ask(socket: Path, path: str, timeout: float, host: str = "localhost") -> Ans
     Args:
         socket: the instance's UNIX socket, which speaks HTTP.
         path: the path to GET.
-        timeout: seconds for all of it.
-        host: what the Host header says.
+        timeout: seconds in total.
+        host: the Host header.
     """
     started = time.monotonic()
     try:
@@ -128,13 +128,13 @@ def burst(
     Args:
         socket: the instance's UNIX socket.
         path: the path to GET.
-        count: how many.
-        timeout: seconds after which those that have not ended are given up.
-        when_late: called then, while they still hang.
-        host: what the Host header says.
+        count: number of requests.
+        timeout: seconds after which the remaining ones are abandoned.
+        when_late: called at that time, while they still hang.
+        host: the Host header.
 
     Returns:
-        the answers, the seconds until the last of them, and how many did not end.
+        the answers, the seconds until the last one, and how many did not end.
     """
     answers: list[Answer] = []
     gate = threading.Barrier(count + 1)
@@ -158,7 +158,7 @@ def burst(
 
 
 def cpu(pid: int) -> tuple[float, float]:
-    """Return the seconds a process has computed, and those it has waited for a core (Linux: proc-schedstat)."""
+    """Return the seconds that a process has computed, and has waited for a core (Linux: proc-schedstat)."""
     try:
         computed, waited, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
     except (OSError, ValueError):
@@ -184,12 +184,12 @@ def measure(
         socket: the instance's UNIX socket.
         path: the path to GET.
         pid: the worker's process id.
-        requests: how many to send at once.
-        wanted: the HTTP status that counts as good; 0 for any below 500.
-        deadline: the reading of the monotonic clock at which to have ended.
-        patience: seconds one request may take alone, and a burst on top of twice what it takes one after the other.
-        host: what the Host header says.
-        when_late: called while requests hang that do not end.
+        requests: number of requests to send at once.
+        wanted: the expected HTTP status; 0 for any below 500.
+        deadline: the reading of the monotonic clock by which to end.
+        patience: seconds that a single request may take, and a burst beyond twice the time of its requests in sequence.
+        host: the Host header.
+        when_late: called while requests that do not end hang.
     """
     found = Measured(path, requests, wanted)
     alone: list[Answer] = []
@@ -202,13 +202,13 @@ def measure(
             break
         if number + 1 >= _ALONE and min(one.seconds for one in alone) > _SHORT_S:
             break
-    # What a good answer says is the application's business.
+    # The content of a good answer does not matter.
     found.alone = [asdict(replace(one, said="") if found.good(one.status) else one) for one in alone]
     if not found.good(alone[-1].status):
         return found
     single = statistics.median(answer.seconds for answer in alone[1:])
     found.single_ms = round(single * 1000, 2)
-    # As of the bursts the shortest: what else the host does makes one longer, and would pass for an overlap.
+    # The shortest, as with bursts: other load on the host makes one longer, which would look like an overlap.
     least = min(answer.seconds for answer in alone[1:])
     for number in range(_BURSTS):
         longest = _left(deadline, patience + 2 * requests * single)
@@ -228,7 +228,7 @@ def measure(
             found.said = bad[0].said if bad else ""
             break
         late = time.monotonic() + 2 * seconds > deadline
-        # Only one that ran, or waited, undisturbed tells more than noise.
+        # Only a burst that ran or waited undisturbed says more than noise.
         calm = (found.busy_share or 0) - (found.cpu_share or 0) < _NOISE
         if (found.overlap or 0) >= _ENOUGH or late or (number and calm and seconds > _LONG_S):
             break

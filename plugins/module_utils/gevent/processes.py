@@ -1,7 +1,7 @@
-"""Finds where an application's own code uses what of ``multiprocessing`` does not give way under gevent.
+"""Finds where an application's own code uses the parts of ``multiprocessing`` that do not yield under gevent.
 
-A pool's threads, pipes and semaphores are the operating system's own: gevent does not replace them. ``Process`` and
-``concurrent.futures.ProcessPoolExecutor`` do give way.
+A pool's threads, pipes and semaphores are the operating system's own, which gevent does not replace. ``Process`` and
+``concurrent.futures.ProcessPoolExecutor`` do yield.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ WAITS = (
     "SimpleQueue",
 )  # fmt: skip
 _MODULE = "multiprocessing"
-# Where their classes live, beside the package itself.
+# The modules of their classes, beside the package itself.
 _HOMES = {f"{_MODULE}.pool.Pool", f"{_MODULE}.queues.Queue", f"{_MODULE}.connection.Pipe"}
-# Bytes of a source file, and files, that are read.
+# The maximum bytes of a source file, and number of files, to read.
 _MOST_BYTES = 1 << 20
 _MOST_FILES = 2000
 
 
 @dataclass(frozen=True, order=True)
 class Use:
-    """A use that was found.
+    """A use of ``multiprocessing``.
 
     Args:
         what: the name within ``multiprocessing``, such as ``Pool``.
@@ -50,7 +50,7 @@ class _Finder(ast.NodeVisitor):
         self._names: dict[str, str] = {}
 
     def visit_Import(self, node: ast.Import) -> None:
-        """Note which name stands for which module."""
+        """Record which name stands for which module."""
         for alias in node.names:
             self.modules.add(alias.name)
             self._names[alias.asname or alias.name.partition(".")[0]] = (
@@ -58,7 +58,7 @@ class _Finder(ast.NodeVisitor):
             )
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        """Note what is taken from ``multiprocessing``."""
+        """Record what is imported from ``multiprocessing``."""
         module = "." * node.level + (node.module or "")
         for alias in node.names:
             self.modules |= {module, f"{module.rstrip('.')}.{alias.name}" if node.module else f"{module}{alias.name}"}
@@ -77,7 +77,7 @@ class _Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
-        """Note a call of what does not give way."""
+        """Record a call of something that does not yield."""
         if what := _what(self._resolve(node.func)):
             self.calls.append((what, node.lineno))
         self.generic_visit(node)
@@ -93,7 +93,7 @@ class _Finder(ast.NodeVisitor):
         return ""
 
     def uses(self) -> Iterator[tuple[str, int]]:
-        """Yield the calls, and of what is called nowhere by its name, the import."""
+        """Yield the calls, and the import of anything that is never called by name."""
         yield from self.calls
         called = {what for what, _ in self.calls}
         yield from ((what, line) for what, line in self.taken if what not in called)
@@ -111,7 +111,7 @@ def _parsed(path: Path) -> _Finder | None:
             return None
         finder = _Finder()
         finder.visit(ast.parse(path.read_bytes()))
-    # Whatever stands in an application's file: it is not the one to be judged here.
+    # Whatever is in an application's file, it must not fail the check.
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     return finder
@@ -120,14 +120,14 @@ def _parsed(path: Path) -> _Finder | None:
 def uses(modules: Iterable[str], folders: Sequence[Path], first: Iterable[Path] = (), only: str = "") -> list[Use]:
     """Return the uses in an application's own source files, without running anything.
 
-    Looks at the modules that were imported and lie in the folders, and at those which they import in turn, also later:
-    within a function, at the first request.
+    It reads the imported modules that are in the folders, and those that they import in turn, including imports within
+    a function, at the first request.
 
     Args:
         modules: names of modules that are imported.
-        folders: the folders of the application's own code, in which modules are looked for.
-        first: files to look at in any case.
-        only: the package that is the application's own where the folders hold others' as well.
+        folders: the folders of the application's own code, in which to look for modules.
+        first: files to read in any case.
+        only: the application's own package, if the folders also contain others.
     """
     found: list[Use] = []
     seen: set[Path] = set()
@@ -145,7 +145,7 @@ def uses(modules: Iterable[str], folders: Sequence[Path], first: Iterable[Path] 
 
 def _files(name: str, folders: Iterable[Path], only: str) -> Iterator[Path]:
     parts = name.split(".")
-    # A name from an application's document is no path.
+    # A name from an application's document is not a path.
     if not all(part.isidentifier() for part in parts) or (only and parts[0] != only):
         return
     for folder in folders:
@@ -158,16 +158,16 @@ def _imported(name: str, path: Path, folders: Sequence[Path], only: str) -> Iter
     levels = len(name) - len(rest)
     if levels == 0:
         yield from _files(name, folders, only)
-    # Never above the folder that the package lies in.
+    # Never above the package's folder.
     elif rest and any(levels < len(path.relative_to(one).parts) for one in folders if path.is_relative_to(one)):
         yield from _files(rest, [path.parents[levels - 1]], "")
 
 
 def watched(rows: Iterable[Mapping[str, Any]], folders: Collection[Path]) -> list[Use]:
-    """Return the uses that were seen while the application ran and that are its own.
+    """Return the application's own uses that were recorded while it ran.
 
     Args:
-        rows: ``kind`` and ``where`` (``file:line function``), as the hook tells them.
+        rows: ``kind`` and ``where`` (``file:line function``), as the hook records them.
         folders: the folders of the application's own code.
     """
     found = []
@@ -183,14 +183,14 @@ def watched(rows: Iterable[Mapping[str, Any]], folders: Collection[Path]) -> lis
 def of_application(
     loaded: Mapping[str, Any], folders: Sequence[Path], sites: Sequence[Path], module: str, wsgi_file: Path
 ) -> list[Use]:
-    """Return the uses of an application that was loaded, by its source and by what was seen.
+    """Return the uses of an application that was loaded, from its source and from what was recorded.
 
     Args:
-        loaded: what the hook told: ``modules`` and ``processes``.
-        folders: the folders of the release in which its modules are looked for.
+        loaded: what the hook recorded: ``modules`` and ``processes``.
+        folders: the folders of the release in which to look for its modules.
         sites: the folders with installed packages.
         module: the value of ``flask_uwsgi_module``; the package may be an installed one.
-        wsgi_file: the application's file, where there is no module.
+        wsgi_file: the application's file, if there is no module.
     """
     modules = [name for name in _rows(loaded, "modules") if isinstance(name, str)]
     package = module.partition(":")[0].partition(".")[0]

@@ -17,7 +17,7 @@ _PROC = Path("/proc")
 
 
 class AccountError(Exception):
-    """An account or a group cannot be made or removed."""
+    """An account or a group cannot be created or removed."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Account:
     Args:
         name: its name.
         number: its uid or gid.
-        made: whether the role made it, and may remove it.
+        made: whether the role created it, and may therefore remove it.
     """
 
     name: str
@@ -52,7 +52,7 @@ def group(name: str) -> Account | None:
 
 
 def user_name(uid: int) -> str:
-    """Return the name of an account, or its number where it has none."""
+    """Return the name of an account, or its number if it has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -60,7 +60,7 @@ def user_name(uid: int) -> str:
 
 
 def group_name(gid: int) -> str:
-    """Return the name of a group, or its number where it has none."""
+    """Return the name of a group, or its number if it has none."""
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:
@@ -68,7 +68,7 @@ def group_name(gid: int) -> str:
 
 
 def lives_in(uid: int, home: Path) -> bool:
-    """Tell whether the home of an account other than root is a directory."""
+    """Return whether the home of an account other than root is a directory."""
     try:
         return uid != 0 and Path(pwd.getpwuid(uid).pw_dir) == home
     except KeyError:
@@ -76,7 +76,7 @@ def lives_in(uid: int, home: Path) -> bool:
 
 
 def described(name: str) -> dict[str, Any] | None:
-    """Return number, groups and shell of an account, or None where there is none."""
+    """Return the number, groups and shell of an account, or None if it does not exist."""
     try:
         entry = pwd.getpwnam(name)
     except (KeyError, ValueError):
@@ -107,27 +107,27 @@ def processes(app: str, uid: int) -> list[dict[str, Any]]:
                 continue
             name = (process / "comm").read_text(errors="replace").strip()
         except OSError:
-            # It has ended by now.
+            # It has ended in the meantime.
             continue
         found.append({"pid": int(process.name), "name": name})
     return sorted(found, key=lambda entry: entry["pid"])
 
 
 def make_group(name: str) -> Account:
-    """Make a system group.
+    """Create a system group.
 
     Raises:
-        AccountError: it cannot be made.
+        AccountError: it cannot be created.
     """
     _run("groupadd", "--system", name)
     return _made(group(name), f"group {name}")
 
 
 def make_user(name: str, group_: str, home: Path) -> Account:
-    """Make a system account without login, and no directory for it.
+    """Create a system account without login and without a home directory.
 
     Raises:
-        AccountError: it cannot be made.
+        AccountError: it cannot be created.
     """
     where = ("--no-create-home", "--home-dir", str(home))
     _run("useradd", "--system", "--gid", group_, "--shell", "/usr/sbin/nologin", *where, name)
@@ -140,7 +140,7 @@ def remove_user(account: Account) -> None:
     Raises:
         AccountError: it cannot be removed.
     """
-    # Of the account's name, userdel removes the primary group as well (USERGROUPS_ENAB in login.defs).
+    # userdel also removes a primary group of the same name (USERGROUPS_ENAB in login.defs).
     _run("usermod", "--gid", "nogroup", account.name)
     _run("userdel", account.name)
 
@@ -155,14 +155,16 @@ def remove_group(account: Account) -> None:
 
 
 def members(of: Account) -> list[str]:
-    """Return the accounts that are in a group, as their primary one or not."""
+    """Return the accounts that belong to a group, as their primary group or not."""
     primary = {entry.pw_name for entry in pwd.getpwall() if entry.pw_gid == of.number}
     return sorted(primary.union(grp.getgrgid(of.number).gr_mem))
 
 
 def _made(there: Account | None, what: str) -> Account:
     if not there:
-        raise AccountError(f"{what} was made and cannot be found: check the host's user data base (/etc/nsswitch.conf)")
+        raise AccountError(
+            f"{what} was created but cannot be found: check the host's user database (/etc/nsswitch.conf)"
+        )
     return replace(there, made=True)
 
 

@@ -1,4 +1,4 @@
-"""The arguments that several modules have in common; doc_fragments documents them."""
+"""The arguments that several modules share; doc_fragments documents them."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ RESERVED: dict[str, Any] = {
 
 
 def layout(module: AnsibleModule) -> Layout:
-    """Return the paths of the application that a module was asked about; end the module if its name cannot be one.
+    """Return the paths of the application that a module was called for; fail the module if its name is not valid.
 
-    Whatever a playbook checked before: a name such as ``..`` or ``*`` would make paths of others the application's.
+    The check does not rely on the playbook's: a name such as ``..`` or ``*`` would reach the paths of others.
     """
     name, base = str(module.params["app_name"]), str(module.params.get("base_dir") or "/opt")
     problems = [problem for problem in (names.app_problem(name), names.base_problem(base)) if problem]
@@ -42,7 +42,7 @@ def layout(module: AnsibleModule) -> Layout:
 
 
 def owned(module: AnsibleModule) -> Layout:
-    """Return the same for a module that changes something; end it if the name is somebody else's on this host."""
+    """Return the same for a module that changes something; fail it if something else on this host has the name."""
     found = layout(module)
     if strange := ownership.foreign(found):
         module.fail_json(msg=ownership.refusal(found, strange))

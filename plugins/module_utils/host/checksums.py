@@ -1,4 +1,4 @@
-"""Checksums of a generation's files, in which those of values that can be guessed are slow to compute."""
+"""Checksums of a generation's files, slow to compute for values that could be guessed."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-# Their values may be short, such as a PIN, and the checksum and the generation's id can be read by more than root.
+# Their values may be short, such as a PIN, and the checksum and the generation's id can be read by other accounts than
+# root.
 _GUESSABLE = re.compile(r"environment|files/.*", re.DOTALL)
 _SLOW = "scrypt:"
 
 
-# Ansible asks twice in one process for the same.
+# Ansible asks for the same one twice in one process.
 @lru_cache(maxsize=64)
 def slow(content: bytes, salt: str) -> str:
-    """Return a hash that takes 50 ms and 16 MB on purpose: whoever guesses the content pays that for every guess."""
+    """Return a hash that takes 50 ms and 16 MB on purpose: every attempt to guess the content costs that much."""
     return hashlib.scrypt(content, salt=salt.encode(), n=2**14, r=8, p=1, dklen=16).hex()
 
 
 def checksum(name: str, content: str, app: str) -> str:
-    """Return what a manifest says of a file.
+    """Return the checksum of a file that its manifest records.
 
     Args:
         name: the file's name, relative to the generation.
@@ -33,12 +34,12 @@ def checksum(name: str, content: str, app: str) -> str:
 
 
 def identity(name: str, content: str, app: str) -> str:
-    """Return what a file adds to the id of its generation."""
+    """Return what a file contributes to the id of its generation."""
     return checksum(name, content, app) if _GUESSABLE.fullmatch(name) else content
 
 
 def matches(recorded: str, name: str, file: Path, app: str) -> bool:
-    """Tell whether a file is what its manifest says; one that was written before 0.2.0 has only SHA-256.
+    """Return whether a file matches its manifest, which before version 0.2.0 held only SHA-256.
 
     Args:
         recorded: the checksum in the manifest.

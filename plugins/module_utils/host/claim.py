@@ -1,4 +1,4 @@
-"""Makes on a host what an application owns there before anything else: its mark, its account and its directories."""
+"""Creates what an application owns on a host before anything else: its mark, its account and its directories."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _MODE = 0o750
 
 
 class ClaimError(Exception):
-    """A name is somebody else's."""
+    """A name belongs to something else."""
 
 
 def missing(layout: Layout, user_name: str, group_name: str) -> list[str]:
-    """Return what of the application's own is not as a deploy leaves it, one sentence each.
+    """Return how the application's mark, account and directories differ from what a deploy leaves, a sentence for each.
 
     Args:
         layout: the application's paths.
@@ -34,7 +34,7 @@ def missing(layout: Layout, user_name: str, group_name: str) -> list[str]:
         if not there
     ]
     if not _names(marks.read(layout), layout, account, the_group):
-        found.append(f"{layout.mark} does not say whose {layout.root} is")
+        found.append(f"{layout.mark} does not record the owner of {layout.root}")
     for path in _folders(layout):
         status = marks.lstat(path)
         if not status or not stat.S_ISDIR(status.st_mode):
@@ -49,7 +49,7 @@ def missing(layout: Layout, user_name: str, group_name: str) -> list[str]:
 
 
 def _names(mark: Mark | None, layout: Layout, account: Account | None, the_group: Account | None) -> bool:
-    """Tell whether a mark says of a deployed application whose it is."""
+    """Return whether a mark records the owner of a deployed application."""
     if not mark or mark.data_only or mark.base != str(layout.base):
         return False
     return all(
@@ -63,7 +63,7 @@ def _folders(layout: Layout) -> tuple[Path, ...]:
 
 
 def claim(layout: Layout, user_name: str, group_name: str) -> None:
-    """Mark the application as this role's, and make its account, its group and its directories.
+    """Mark the application as this role's, and create its account, its group and its directories.
 
     Args:
         layout: the application's paths.
@@ -71,15 +71,15 @@ def claim(layout: Layout, user_name: str, group_name: str) -> None:
         group_name: the service's group.
 
     Raises:
-        ClaimError: a name is somebody else's by now. Nothing was changed.
-        AccountError: the account or the group cannot be made.
+        ClaimError: a name now belongs to something else. Nothing was changed.
+        AccountError: the account or the group cannot be created.
     """
     if strange := ownership.foreign(layout) or ownership.taken(layout):
         raise ClaimError(ownership.refusal(layout, strange))
     before = marks.read(layout)
     user, group = accounts.user(user_name), accounts.group(group_name)
-    # Marked before anything is made, and as made by the role only once it is: a killed run rather leaves an account
-    # behind than claims one that somebody else made.
+    # The mark comes first, and records an account as created by the role only once it is: a killed run may leave an
+    # account behind, but never claims one that somebody else created.
     mark = Mark(
         layout.app,
         str(layout.base),
@@ -101,6 +101,6 @@ def claim(layout: Layout, user_name: str, group_name: str) -> None:
 
 
 def _as_before(before: Account | None, there: Account | None) -> Account | None:
-    """Return an account that is there, as made by the role if the mark says that of this one."""
+    """Return an existing account, marked as created by the role if the mark says so of the same account."""
     same = before and there and (before.name, before.number) == (there.name, there.number)
     return before if same else there

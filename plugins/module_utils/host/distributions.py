@@ -1,4 +1,4 @@
-"""The names of Python distributions, on hosts that need not have the library ``packaging``."""
+"""The names of Python distributions, for hosts that may lack the library ``packaging``."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import re
 
 
 def normalised(name: str) -> str:
-    """Return a distribution's name as registries compare it (PEP 503): what ``canonicalize_name`` of packaging does."""
+    """Return a distribution's name as registries compare it (PEP 503), like ``canonicalize_name`` of packaging."""
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,4 +1,4 @@
-"""What a host is and what it allows: read from /proc and /etc, nothing is run."""
+"""The platform and the limits of a host, read from /proc and /etc without running anything."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from typing import Any
 _LISTEN = "0A"
 _DPKG = Path("/var/lib/dpkg/status")
 _ANY = {"0" * 8, "0" * 32}
-# Before an IPv4 address in the table of IPv6.
+# The prefix of an IPv4 address in the table of IPv6.
 _MAPPED = "0" * 16 + "FFFF0000"
 
 
 def facts(base: Path) -> dict[str, Any]:
-    """Return platform and limits of this host.
+    """Return the platform and the limits of this host.
 
     Args:
-        base: the directory that will hold the application; its file system's free space is told.
+        base: the directory that will hold the application; the free space of its file system is reported.
 
     Returns:
-        ``platform`` names what artifacts are built for. ``nofile`` and ``nproc`` are the hard limits of
+        ``platform`` is what artifacts are built for. ``nofile`` and ``nproc`` are the hard limits of
         PID 1: a service cannot get more where systemd lacks CAP_SYS_RESOURCE (containers), so the lower of
-        these and the kernel's own bounds is what counts.
+        these and the kernel's own limits applies.
     """
     release = platform.freedesktop_os_release()
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -59,7 +59,7 @@ def facts(base: Path) -> dict[str, Any]:
 
 
 def missing_packages(wanted: Iterable[str]) -> list[str]:
-    """Return which Debian packages are not installed, as dpkg's own list has it (see dpkg(1), FILES)."""
+    """Return which Debian packages are not installed according to dpkg's list (see dpkg(1), FILES)."""
     wanted = set(wanted)
     if wanted:
         text = _DPKG.read_text(errors="replace") if _DPKG.is_file() else ""
@@ -68,14 +68,14 @@ def missing_packages(wanted: Iterable[str]) -> list[str]:
 
 
 def _shared(path: str) -> bool:
-    """Tell whether what is mounted below a path in one namespace appears in the others (mount_namespaces(7))."""
+    """Return whether mounts below a path in one namespace appear in the others (mount_namespaces(7))."""
     mounts = [line.split() for line in Path("/proc/1/mountinfo").read_text().splitlines()]
     last = {mount[4]: mount for mount in mounts if mount[4] in ("/", path)}
     return any(field.startswith("shared:") for field in last.get(path, last.get("/", []))[6:])
 
 
 def _addresses() -> set[str]:
-    """Return the IPv4 addresses of this host, as the kernel's routing table of local addresses has them."""
+    """Return the IPv4 addresses of this host, from the kernel's routing table of local addresses."""
     lines = Path("/proc/net/fib_trie").read_text().splitlines()
     return {
         first.split()[-1] for first, second in itertools.pairwise(lines) if "|--" in first and "host LOCAL" in second
@@ -111,14 +111,14 @@ def _existing(path: Path) -> Path:
 
 
 def port_holders(bind: str, port: int) -> list[dict[str, Any]]:
-    """Return who listens on a TCP port in a way that collides with an address.
+    """Return the processes whose listening sockets on a TCP port collide with an address.
 
     Args:
-        bind: the IPv4 address to listen on; ``0.0.0.0`` collides with every one.
+        bind: the IPv4 address to listen on; ``0.0.0.0`` collides with all.
         port: the TCP port.
 
     Returns:
-        one entry per process, with ``pid`` and ``name``; one entry with pid 0 where the process is hidden.
+        one entry per process, with ``pid`` and ``name``; one entry with pid 0 if the process is hidden.
     """
     inodes = listeners(bind, port)
     if not inodes:
@@ -128,10 +128,10 @@ def port_holders(bind: str, port: int) -> list[dict[str, Any]]:
 
 
 def listeners(bind: str, port: int) -> set[str]:
-    """Return the listening sockets that collide with an address, as /proc names them.
+    """Return the listening sockets that collide with an address, by their names in /proc.
 
     Args:
-        bind: the IPv4 address to listen on; ``0.0.0.0`` collides with every one.
+        bind: the IPv4 address to listen on; ``0.0.0.0`` collides with all.
         port: the TCP port.
     """
     inodes = set()
@@ -161,6 +161,6 @@ def _holder(process: Path, inodes: set[str]) -> dict[str, Any] | None:
         if any(str(descriptor.readlink()) in inodes for descriptor in (process / "fd").iterdir()):
             return {"pid": int(process.name), "name": (process / "comm").read_text(errors="replace").strip()}
     except OSError:
-        # The process, or one of its files, is gone by now.
+        # The process, or one of its files, is gone in the meantime.
         return None
     return None

@@ -1,8 +1,8 @@
-"""Keeps the state of a host on its disk: each file, link or tree is whole after a loss of power, or as it was before.
+"""Writes a host's state so that after a power failure each file, link or tree is either complete or unchanged.
 
-A file is written beside its place, synced, renamed into it, and the rename is synced with its directory: without the
-first sync an ext4 or XFS file system may keep the name and lose the content, without the second it may lose both
-(rename(2), fsync(2), and "All File Systems Are Not Created Equal", OSDI 2014).
+A file is written beside its target, synced, renamed, and the rename is synced with its directory. Without the first
+sync an ext4 or XFS file system may keep the name and lose the content; without the second it may lose both (rename(2),
+fsync(2), and "All File Systems Are Not Created Equal", OSDI 2014).
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from typing import IO, Any
 
 from . import trees, untrusted
 
-# Far above what any file of state has.
+# Far more than any state file has.
 _MOST = 4 << 20
 
 
 class DamagedError(Exception):
-    """A file of state is not what was written."""
+    """A state file is not what was written."""
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file of state.
+    """Return the JSON object in a state file.
 
     Args:
         path: the file.
 
     Raises:
-        DamagedError: it is missing, or anything else than one JSON object. The message begins with the file's name.
+        DamagedError: it is missing, or anything but one JSON object. The message begins with the file's name.
     """
     try:
         content = untrusted.read(path, _MOST)
-        # What was never synced can come back with its length and without its content.
+        # A file that was never synced can come back with its length but without its content.
         if not content.strip(b"\0 \t\r\n"):
             raise DamagedError(f"{path.name} is empty")
         document = untrusted.document(content, path)
@@ -54,20 +54,20 @@ def write(
     *,
     writer: str = "",
 ) -> None:
-    """Write a file whole, or leave the one before it.
+    """Write a file completely, or leave the previous one unchanged.
 
     Args:
         path: the file; its directory exists.
         content: the new content, text as UTF-8; a stream is copied to its end, whatever its size.
-        mode: the permissions, whatever the umask; None for what the umask leaves of 0666.
-        group: numeric id of the group, or None for that of the process.
-        writer: tells writers apart that may write the same file at the same time.
+        mode: the permissions, regardless of the umask; None for 0666 reduced by the umask.
+        group: gid of the group, or None for that of the process.
+        writer: distinguishes writers that may write the same file at the same time.
 
     Raises:
-        OSError: the file cannot be written; what was there is unchanged.
+        OSError: the file cannot be written; the previous one is unchanged.
     """
     partial = _beside(path, writer)
-    # Exclusively, and never through a link that somebody left in its place.
+    # Created exclusively, so never through a link that somebody put there.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(partial, flags, 0o666 if mode is None else 0o600)
     try:
@@ -87,11 +87,11 @@ def write(
 
 
 def place(made: Path, path: Path) -> None:
-    """Give what was made beside a path that path's name, once it is on the disk.
+    """Move a finished file, directory or link into place, once it is on the disk.
 
     Args:
-        made: a file, a directory or a link that is whole, on the same file system.
-        path: its name from now on; a file or a link that had it is replaced.
+        made: a file, a directory or a link that is complete, on the same file system.
+        path: its new path; a file or a link there is replaced.
 
     Raises:
         OSError: it cannot be synced or moved.
@@ -103,15 +103,15 @@ def place(made: Path, path: Path) -> None:
 
 
 def put(path: Path, content: str, mode: int = 0o644) -> bool:
-    """Write a file unless it has this content already, and return whether it was written.
+    """Write a file unless it already has this content, and return whether it was written.
 
     Args:
-        path: the file; its directory is made where it is missing.
-        content: the wanted content.
+        path: the file; its directory is created if it is missing.
+        content: the content it should have.
         mode: the permissions of a file that is written.
 
     Raises:
-        OSError: the file cannot be read or written; what was there is unchanged.
+        OSError: the file cannot be read or written; the previous one is unchanged.
     """
     if path.is_file() and path.read_bytes() == content.encode():
         return False
@@ -123,14 +123,14 @@ def put(path: Path, content: str, mode: int = 0o644) -> bool:
 
 
 def link(path: Path, target: str) -> bool:
-    """Make a symbolic link, or move one in one step, and return whether it named something else.
+    """Create a symbolic link, or replace one atomically, and return whether it changed.
 
     Args:
         path: the link.
-        target: what it shall name.
+        target: what it should point to.
 
     Raises:
-        OSError: the link cannot be made; what was there is unchanged.
+        OSError: the link cannot be created; the previous one is unchanged.
     """
     if path.is_symlink() and str(path.readlink()) == target:
         return False
@@ -150,16 +150,16 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Wait until a directory and everything below it are on the disk, before a marker says that it is whole.
+    """Wait until a directory and everything below it are on the disk, before a marker declares it complete.
 
-    One call for the whole file system (syncfs(2)), since a virtual environment has thousands of files, and a wait for
-    each of them takes many times as long.
+    It makes one call for the whole file system (syncfs(2)): a virtual environment has thousands of files, and waiting
+    for each of them takes many times as long.
 
     Args:
         folder: the directory.
 
     Raises:
-        OSError: the disk refuses.
+        OSError: it cannot be synced.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -171,7 +171,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def _beside(path: Path, writer: str = "") -> Path:
-    """Return where a file is written before it is moved into its place; what a killed writer left there is gone."""
+    """Return where a file is written before it is moved into place, and remove what a killed writer left there."""
     name = path.name.removeprefix(".")
     partial = path.with_name(f".{name}.{writer}.partial" if writer else f".{name}.partial")
     try:

@@ -1,4 +1,4 @@
-"""What others wrote (an application, its visitors, a build), made fit for an operator's terminal; bounded and lossy."""
+"""Makes text that others wrote (an application, visitors, a build) safe for a terminal; limited in size, and lossy."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import subprocess
 import time
 from collections.abc import Iterable, Sequence
 
-# Characters of a line that are shown.
+# Characters of a line to show.
 MOST_LINE = 8192
-# Bytes of an output that are read.
+# Bytes of an output to read.
 MOST = 32 << 20
 _PIECE = 1 << 16
 
 
 def printable(text: str, most: int = MOST_LINE) -> str:
-    """Return a line with what a terminal would obey, or not show, spelled out; without blanks at its end.
+    """Return a line without trailing blanks, with the characters that a terminal would obey or not show spelled out.
 
-    Control characters, those that turn the direction of text, and those without a width are among these
-    (``str.isprintable``: Unicode's categories Other and Separator, the blank apart).
+    These are control characters, those that change the direction of text, and those without a width
+    (``str.isprintable``: Unicode's categories Other and Separator, except the space).
 
     Args:
         text: the line.
-        most: characters after which it is cut, which is said.
+        most: characters after which it is truncated, with a note that says so.
     """
     shown = text[:most].expandtabs().rstrip()
     spelt = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in shown)
@@ -31,18 +31,18 @@ def printable(text: str, most: int = MOST_LINE) -> str:
 
 
 def printables(lines: Iterable[str]) -> list[str]:
-    """Return lines as :func:`printable` shows each."""
+    """Return each line as :func:`printable` does."""
     return [printable(line) for line in lines]
 
 
 def capture(command: Sequence[str], timeout: float, most: int = MOST) -> subprocess.CompletedProcess[str]:
-    """Run a command and return its output, of whatever bytes and size it is.
+    """Run a command and return its output, whatever its bytes and size.
 
     Args:
         command: the command.
         timeout: seconds after which it is killed.
-        most: bytes of standard output after which it is killed; what came until then is its output, and it counts as
-            having succeeded.
+        most: bytes of standard output after which it is killed; what came until then is returned, and it counts as
+            successful.
 
     Raises:
         subprocess.TimeoutExpired: it did not end in time.
@@ -65,7 +65,7 @@ def capture(command: Sequence[str], timeout: float, most: int = MOST) -> subproc
                     piece = os.read(key.fd, _PIECE)
                     if not piece:
                         selector.unregister(key.fileobj)
-                    # Of what it complains about, the beginning tells most.
+                    # The beginning of its errors says the most.
                     elif key.data is output or len(errors) < _PIECE:
                         key.data.extend(piece)
                 if len(output) > most:

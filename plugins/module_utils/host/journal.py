@@ -1,4 +1,4 @@
-"""The journal's records, as ``journalctl --output=json --reverse`` prints them: anybody can have written their text."""
+"""The journal's records, as ``journalctl --output=json --reverse`` prints them: anyone may have written their text."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-# syslog's number for what a program just prints.
+# syslog's priority of what a program simply prints.
 INFO = 6
-# What journalctl is asked for. Of the fields, journald itself sets those that begin with an underscore
+# What journalctl is asked for. journald itself sets the fields that begin with an underscore
 # (systemd.journal-fields(7)).
 OPTIONS = ("--all", "--output=json", "--output-fields=MESSAGE,PRIORITY,_PID", "--reverse")
 
@@ -31,8 +31,8 @@ class Record:
 
     Args:
         at: microseconds since 1970.
-        pid: the process id of who logged it, or ``?``.
-        priority: syslog's: 3 is an error, 4 a warning, 6 what a program just prints.
+        pid: the id of the process that logged it, or ``?``.
+        priority: syslog's: 3 is an error, 4 a warning, 6 what a program simply prints.
         lines: its text, as it is.
         cursor: its place in the journal.
     """
@@ -45,12 +45,12 @@ class Record:
 
 
 def parse(output: str) -> list[Record]:
-    """Return the records of an output, the oldest first.
+    """Return the records of an output, oldest first.
 
     Args:
-        output: records, the newest first; one that is cut at the end is left out.
+        output: records, newest first; one that is truncated at the end is left out.
     """
-    # Messages may hold other line ends than this one.
+    # Messages may contain other line endings.
     found = [_parsed(line) for line in output.split("\n") if line]
     return [record for record in reversed(found) if record]
 
@@ -68,7 +68,7 @@ def _parsed(line: str) -> Record | None:
 
 
 def _text(value: Any) -> str:
-    """Return a message as text: journalctl prints the bytes of one that is not all text."""
+    """Return a message as text; journalctl prints one that is not all text as bytes."""
     if not isinstance(value, list):
         return str(value or "")
     if all(isinstance(byte, int) for byte in value):
@@ -77,9 +77,9 @@ def _text(value: Any) -> str:
 
 
 def later(record: Record, cursor: str) -> bool:
-    """Tell whether a record was logged after the one of a cursor.
+    """Return whether a record was logged after the record of a cursor.
 
-    The sequence number decides. Where journald began a new one, the clock of the same boot does.
+    The sequence number decides; if journald has begun a new sequence, the clock of the same boot does.
     """
     one, other = _places(record.cursor), _places(cursor)
     try:

@@ -1,4 +1,4 @@
-"""The one definition of an application's kinds of service units; everything else goes by this list."""
+"""The one definition of an application's kinds of service units; everything else uses this list."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of unit, of which each generation can have an instance.
+    """A kind of unit, that each generation can have an instance of.
 
     Args:
-        name: what it is called here and, but for the service, in the names of its units.
-        what: what it is, as its unit's description says it (systemd.unit(5): ``%j`` is the name).
-        role: what its processes are given as ``FLASK_UWSGI_ROLE``.
-        temporary: whether it runs only while a module is at work, which ends it; left behind, it is drift. What is not
-            temporary serves: it inherits the listening socket.
-        lasting_files: whether its unit files stay on the host when it does not run.
-        stop_signal: what systemd sends it first to stop it.
+        name: its name here and, except for the service, in the names of its units.
+        what: its name in its unit's description (systemd.unit(5): ``%j`` is the name).
+        role: the value of ``FLASK_UWSGI_ROLE`` in its processes.
+        temporary: whether it runs only while a module is at work, and is stopped by it; if left behind, it is drift.
+            Other kinds serve: they inherit the listening socket.
+        lasting_files: whether its unit files stay on the host while it does not run.
+        stop_signal: the first signal that systemd sends to stop it.
     """
 
     name: str
@@ -33,14 +33,14 @@ class Kind:
 
     @property
     def template(self) -> str:
-        """The file name that its unit has in a generation; all tasks share one."""
+        """The file name of its unit in a generation; all tasks share one."""
         return f"app{'-task' if self.role == 'task' else self.suffix}@.service"
 
 
 SERVICE = Kind("service", "", "service", lasting_files=True)
-# It ends with the restart that it belongs to, but never by itself: it can be all that serves.
+# It ends with the restart that it belongs to, never by itself: it may be the only one that serves.
 RELIEF = Kind("relief", "relief", "service", lasting_files=True)
-# Neither has traffic to end, and a worker of gevent that has just been started can miss a graceful stop.
+# Neither has traffic to finish, and a gevent worker that has just started can miss a graceful stop.
 CANARY = Kind("canary", "canary", "canary", temporary=True, lasting_files=True, stop_signal="SIGKILL")
 CHECK = Kind("check", "gevent check", "check", temporary=True, stop_signal="SIGKILL")
 PRE = Kind("pre", "%j commands", "task", temporary=True)

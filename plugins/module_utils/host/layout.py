@@ -42,12 +42,12 @@ class Layout:
 
     @property
     def current(self) -> Path:
-        """Symbolic link to the generation that serves."""
+        """Symbolic link to the serving generation."""
         return self.root / "current"
 
     @property
     def runtime(self) -> Path:
-        """The pidfiles, and a directory for each running generation; root alone can write here."""
+        """The pidfiles, and a directory for each running generation; only root can write here."""
         return Path("/run") / self.app
 
     def runtime_of(self, kind: kinds.Kind) -> Path:
@@ -56,37 +56,37 @@ class Layout:
 
     @property
     def check_runtime(self) -> Path:
-        """The sockets of a generation whose gevent mode is being checked, and what the check leaves to be read."""
+        """The sockets of a generation whose gevent mode is being checked, and the result of the check."""
         return self.runtime_of(kinds.CHECK)
 
     @property
     def pidfile(self) -> Path:
-        """Names the serving master at every moment; absent while nothing serves."""
+        """Always names the serving master; absent while nothing serves."""
         return self.runtime / f"{self.app}.pid"
 
     @property
     def lock(self) -> Path:
-        """Held by whoever changes the application on this host."""
+        """The lock held by the run that changes the application on this host."""
         return Path("/run") / f"{self.app}.deploy"
 
     @property
     def trial(self) -> Path:
-        """Names the generation to go back to while others serve for a while."""
+        """Names the generation to return to while another serves temporarily."""
         return Path("/run") / f"{self.app}.trial"
 
     @property
     def tried(self) -> Path:
-        """Symbolic link to the generation that serves in a trial; like the trial it does not outlive a reboot."""
+        """Symbolic link to the generation that serves in a trial; like the trial, it does not survive a reboot."""
         return Path("/run") / f"{self.app}.tried"
 
     @property
     def sysctl(self) -> Path:
-        """Raises the kernel's bound of the backlog, where the operator wants that."""
+        """Raises the kernel's limit on the backlog, if the operator chose that."""
         return Path("/etc/sysctl.d") / f"60-{self.app}.conf"
 
     @property
     def mark(self) -> Path:
-        """Says that the application is this role's, and what was made for it; only root can read it."""
+        """Marks the application as this role's, and records what was created for it; only root can read it."""
         return Path("/var/lib/flaskops") / f"{self.app}.json"
 
     @property
@@ -96,12 +96,12 @@ class Layout:
 
     @property
     def persistent(self) -> Path:
-        """The folders of releases that outlive them, each the account's; the directory itself is root's."""
+        """The folders that are kept across releases, each owned by the account; root owns the directory itself."""
         return self.data[0].with_name(f"{self.app}-persistent")
 
     @property
     def unit_folders(self) -> tuple[Path, ...]:
-        """Every directory from which systemd takes units (systemd 252, ``systemd-analyze unit-paths``)."""
+        """Every directory from which systemd loads units (systemd 252, ``systemd-analyze unit-paths``)."""
         volatile = (
             "system.control",
             "system",
@@ -120,12 +120,12 @@ class Layout:
 
     @property
     def units(self) -> Path:
-        """Where the application's unit files live."""
+        """The directory of the application's unit files."""
         return Path("/etc/systemd/system")
 
     @property
     def volatile_units(self) -> Path:
-        """Where unit files live that are gone after a reboot."""
+        """The directory of unit files that do not survive a reboot."""
         return Path("/run/systemd/system")
 
     @property
@@ -138,11 +138,11 @@ class Layout:
         return f"{self.app}@{address}.socket"
 
     def socket_dropin(self, address: str) -> Path:
-        """Tells a socket which generation to start when a connection finds none running."""
+        """Names the generation that a socket starts when a connection finds none running."""
         return self.dropin(self.socket(address))
 
     def unit(self, kind: kinds.Kind, generation: str) -> str:
-        """Return the unit of a kind that belongs to a generation: to all with ``*``, the template with nothing."""
+        """Return the unit of a kind for a generation; ``*`` matches all of them, an empty name gives the template."""
         return f"{self.app}{kind.suffix}@{generation}.service"
 
     def service(self, generation: str) -> str:
@@ -150,7 +150,7 @@ class Layout:
         return self.unit(kinds.SERVICE, generation)
 
     def canary(self, generation: str) -> str:
-        """Return the unit that tries a generation off the traffic."""
+        """Return the unit that tries a generation without traffic."""
         return self.unit(kinds.CANARY, generation)
 
     def check(self, generation: str) -> str:
@@ -158,23 +158,23 @@ class Layout:
         return self.unit(kinds.CHECK, generation)
 
     def relief(self, generation: str) -> str:
-        """Return the unit that serves in place of a generation's own while that one is restarted."""
+        """Return the unit that serves in place of a generation's own unit while that is restarted."""
         return self.unit(kinds.RELIEF, generation)
 
     def trial_dropin(self, address: str) -> Path:
-        """Return what tells a socket, in a trial, which generation to start; systemd reads it after the lasting one."""
+        """Return the drop-in that names a socket's generation in a trial; systemd reads it after the permanent one."""
         return self.volatile_units / f"{self.socket(address)}.d" / "trial.conf"
 
     def dropin(self, unit: str, name: str = "generation") -> Path:
-        """Return where settings lie that belong to one unit alone."""
+        """Return the file of the settings of one unit alone."""
         return self.units / f"{unit}.d" / f"{name}.conf"
 
     def current_generation(self) -> str | None:
-        """Return the generation that serves: the one that is tried, else the one that was deployed."""
+        """Return the serving generation: the one on trial, else the deployed one."""
         return _named(self.tried) or self.deployed_generation()
 
     def deployed_generation(self) -> str | None:
-        """Return the generation that ``current`` names, or None before the first deploy."""
+        """Return the generation that ``current`` points to, or None before the first deploy."""
         return _named(self.current)
 
 

@@ -1,4 +1,4 @@
-"""What an application left in the journal, and which of it tells of an error."""
+"""Reads what an application left in the journal, and finds the errors in it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from . import journal, kinds, systemd
 from .foreign import printable
 from .layout import Layout
 
-# Read before the window, so that a traceback which begins there is whole.
+# Read before the window, so that a traceback that begins there is complete.
 _CONTEXT = 100
-# syslog's priorities.
+# syslog priorities.
 _ERROR, _WARNING = 3, 4
 
-# uWSGI's own line, the one this role has by default, and what web servers commonly write.
+# uWSGI's own format, this role's default, and what web servers commonly write.
 _REQUEST = re.compile(r'HTTP/\d(?:\.\d)?["\]]? (\d{3})\b')
 _TRACEBACK = re.compile(r"\s*(?:\+ )?(?:Exception Group )?Traceback \(most recent call last\):")
 _RAISED = re.compile(r"[A-Za-z_][\w.]*(?:: .*)?")
@@ -29,8 +29,8 @@ _FAILURE = re.compile(
     # Applications and Python.
     r'Traceback \(most recent call last\):|\b(?:ERROR|CRITICAL)\b|"level(?:name)?": ?"(?:error|critical)"'
     r"|Fatal Python error"
-    # uWSGI 2.0.31. A system call that failed is told with its place in the source; that a file to remove was not
-    # there, or that a client has gone, is no failure.
+    # uWSGI 2.0.31. A failed system call is reported with its place in the source. It is no error if a file to remove
+    # was missing or a client has gone.
     r"|DAMN ! worker|!!! uWSGI process \d+ got |HARAKIRI|listen queue of socket .{0,200} full|async queue is full"
     r"|no app loaded|no python application found|unable to (?:load|find|open)|failed to open python file"
     r"|\[strict-mode\]|invalid request block size"
@@ -44,8 +44,8 @@ class Entry(NamedTuple):
     Args:
         at: when, in UTC.
         by: ``systemd``, or the process id.
-        priority: syslog's: 3 is an error, 4 a warning, 6 what a program just prints.
-        text: the line, made of printable characters.
+        priority: syslog's: 3 is an error, 4 a warning, 6 what a program simply prints.
+        text: the line, in printable characters.
     """
 
     at: str
@@ -55,30 +55,30 @@ class Entry(NamedTuple):
 
 
 def read(layout: Layout, lines: int, since: str = "") -> list[Entry]:
-    """Return what an application and its units logged last, and some of what was before.
+    """Return what an application and its units logged last, and some lines before that.
 
     Args:
         layout: the application's paths.
-        lines: how many lines are wanted; up to 100 more come before them.
-        since: a time that journalctl understands, or nothing.
+        lines: number of lines; up to 100 more come before them.
+        since: a time that journalctl understands, or an empty string.
 
     Raises:
-        SystemdError: journalctl failed; it also judges ``since``.
+        SystemdError: journalctl failed, for instance because ``since`` is not valid.
     """
     names = units(layout)
-    # Anybody may log with any SYSLOG_IDENTIFIER and any UNIT. What begins with an underscore is journald's own.
+    # Anyone may log with any SYSLOG_IDENTIFIER and any UNIT; only journald sets fields that begin with an underscore.
     matches = [*(f"_SYSTEMD_UNIT={name}" for name in names), "+", "_UID=0", *(f"UNIT={name}" for name in names)]
-    # With a time to begin at, journalctl counts lines from there on, except backwards.
+    # Given a start time, journalctl counts lines from there, unless it prints backwards.
     options = [*journal.OPTIONS, f"--lines={lines + _CONTEXT}", *([f"--since={since}"] if since else [])]
     found = journal.parse(systemd.journalctl(*options, *matches)) if names else []
     return [entry for record in found for entry in _entries(record)]
 
 
 def units(layout: Layout) -> list[str]:
-    """Return the application's units: those that ever logged, those of the generations on the host, and the sockets."""
+    """Return the application's units: those that ever logged, those of the host's generations, and the sockets."""
     pattern = re.compile(rf"{re.escape(layout.app)}(?:{'|'.join(kinds.SUFFIXES)})@.+\.(?:service|socket)")
     logged = systemd.journalctl("--field=_SYSTEMD_UNIT").splitlines()
-    # Of a unit whose processes never logged, systemd may have said why.
+    # If a unit's processes never logged, systemd may have said why.
     there = [path.name for path in layout.generations.glob("[!.]*")]
     told = [layout.unit(kind, name) for kind in kinds.KINDS for name in there]
     sockets = [path.name.removesuffix(".d") for path in layout.units.glob(f"{layout.socket('*')}.d")]
@@ -92,14 +92,14 @@ def _entries(record: journal.Record) -> list[Entry]:
 
 
 def errors(entries: Sequence[Entry], window: int) -> list[list[Entry]]:
-    """Return the errors among lines, each with the lines that belong to it.
+    """Return the errors in a list of lines, each with the lines that belong to it.
 
     Args:
-        entries: lines, the oldest first. Processes may have written at the same time.
-        window: how many of the last ones are looked at; those before only complete a traceback.
+        entries: lines, oldest first. Several processes may have written at the same time.
+        window: how many of the last lines are examined; those before only complete a traceback.
 
     Returns:
-        one list for each error: a traceback is one error, with the line that announced it.
+        one list for each error: a traceback is one error, with the line that introduced it.
     """
     found: list[list[Entry]] = []
     ends: list[int] = []
@@ -121,14 +121,14 @@ def errors(entries: Sequence[Entry], window: int) -> list[list[Entry]]:
 def _tells_an_error(entry: Entry) -> bool:
     if entry.by == "systemd":
         return entry.priority <= _WARNING or "Main process exited" in entry.text
-    # First of all, since clients choose what stands in a request line.
+    # This comes first, since clients choose the text of a request line.
     if request := _REQUEST.search(entry.text):
         return request[1].startswith("5")
     return entry.priority <= _ERROR or bool(_FAILURE.search(entry.text))
 
 
 def _continues(error: Sequence[Entry], text: str) -> bool:
-    """Tell whether a line belongs to the error that the same process told of just before."""
+    """Return whether a line belongs to the error that the same process reported just before."""
     if _REQUEST.search(error[0].text):
         return False
     previous = error[-1].text
@@ -144,7 +144,7 @@ def _continues(error: Sequence[Entry], text: str) -> bool:
 
 
 def unfold(text: str) -> list[str]:
-    """Return a line of JSON with its texts of several lines (tracebacks) below it; another line as it is."""
+    """Return a line of JSON with its multi-line texts (tracebacks) below it, and any other line unchanged."""
     try:
         record = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,6 +1,6 @@
-"""The mark that a deploy leaves of an application, and how one is recognised that was deployed before there were marks.
+"""The mark that a deploy leaves for an application, and how to recognise applications from before there were marks.
 
-The mark is root's alone. It is written before anything is made for the application, and goes when all of it is gone. ::
+Only root can read the mark. It is written before anything is created for the application, and removed last. ::
 
     /var/lib/flaskops/APP.json
 """
@@ -19,20 +19,20 @@ from . import accounts, files, names, untrusted
 from .accounts import Account
 from .layout import Layout
 
-# Above any mark, manifest, reservation, unit or sysctl file of ours.
+# More than any mark, manifest, reservation, unit or sysctl file of this role has.
 _MOST_BYTES = 2**20
 
 
 @dataclass(frozen=True)
 class Mark:
-    """That an application is this role's.
+    """The record that an application is this role's.
 
     Args:
         app: its name.
-        base: the directory that holds its own.
-        user: the service's account; None until it is there.
-        group: the service's group; None until it is there.
-        data_only: whether the application was removed and its data and its account stayed.
+        base: the directory that holds the application's.
+        user: the service's account; None until it exists.
+        group: the service's group; None until it exists.
+        data_only: whether the application was removed but its data and its account were kept.
     """
 
     app: str
@@ -56,29 +56,29 @@ class Mark:
             )
             return cls(str(said["app"]), str(said["base"]), user, group, said["data_only"] is True)
         except (KeyError, TypeError, RecursionError) as error:
-            raise ValueError(f"no mark: {error!r}") from error
+            raise ValueError(f"not a mark: {error!r}") from error
 
 
 def read(layout: Layout) -> Mark | None:
-    """Return an application's mark, or None where there is none that counts."""
+    """Return an application's mark, or None if there is no valid one."""
     text = read_text(layout.mark)
     try:
         mark = Mark.from_json(text) if text else None
     except ValueError:
-        # A damaged one is written anew by the next deploy.
+        # The next deploy rewrites a damaged mark.
         return None
     return mark if mark and mark.app == layout.app else None
 
 
 def write(layout: Layout, mark: Mark) -> None:
-    """Write an application's mark, whole or not at all, also if the power fails."""
+    """Write an application's mark, completely or not at all, even if the power fails."""
     layout.mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     layout.mark.parent.chmod(0o700)
     files.write(layout.mark, json.dumps(asdict(mark), indent=2) + "\n", 0o600)
 
 
 def current(layout: Layout) -> Mark | None:
-    """Return the mark of an application that is deployed, or what it would be if that was before there were marks."""
+    """Return the mark of a deployed application, or what it would be if it was deployed before there were marks."""
     mark = read(layout)
     if mark and not mark.data_only and mark.base == str(layout.base):
         return mark
@@ -97,7 +97,7 @@ def _unmarked(layout: Layout) -> Mark | None:
     if not all(is_directory_of_root(path) for path in (layout.root, layout.generations, folder)):
         return None
     settings = dict(re.findall(r"^(\w+)=(.*)$", read_text(folder / "units/app@.service"), re.MULTILINE))
-    # A damaged manifest names nobody; the unit says it, too.
+    # A damaged manifest has no name; the unit has it, too.
     named = settings.get("SyslogIdentifier")
     with suppress(ValueError, RecursionError):
         manifest = json.loads(read_text(folder / "manifest.json"))
@@ -110,7 +110,7 @@ def _unmarked(layout: Layout) -> Mark | None:
 
 
 def applications(layout: Layout) -> dict[Layout, Mark]:
-    """Return the other applications of the host: those that have a mark, and those beside this one that have none."""
+    """Return the other applications of the host: those with a mark, and those beside this one without."""
     marked = (path.stem for path in layout.mark.parent.glob("[!.]*.json"))
     unmarked = (path.parent.name for path in layout.base.glob("*/current"))
     found = {}
@@ -128,7 +128,7 @@ def applications(layout: Layout) -> dict[Layout, Mark]:
 
 
 def is_directory_of_root(path: Path) -> bool:
-    """Tell whether a path is a directory, not a link to one, that only root and its group can write."""
+    """Return whether a path is a directory, not a link to one, that only root and its group can write to."""
     status = lstat(path)
     return bool(
         status and stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & stat.S_IWOTH
@@ -136,7 +136,7 @@ def is_directory_of_root(path: Path) -> bool:
 
 
 def lstat(path: Path) -> os.stat_result | None:
-    """Return the status of a path itself, or None where it is not there."""
+    """Return the status of a path itself, or None if it does not exist."""
     try:
         return path.lstat()
     except OSError:
@@ -144,7 +144,7 @@ def lstat(path: Path) -> os.stat_result | None:
 
 
 def read_text(path: Path) -> str:
-    """Return a regular file of root's; an empty string where it is anything else."""
+    """Return the content of a regular file that root owns; an empty string for anything else."""
     try:
         return untrusted.read(path, _MOST_BYTES, owner=os.geteuid()).decode(errors="replace")
     except untrusted.UntrustedError:

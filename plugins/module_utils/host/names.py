@@ -1,4 +1,4 @@
-"""What an application, its account and its directory may be called: rules on the values and on what a host answered."""
+"""The names that an application, its account and its directory may have, judged by value and by what is on a host."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from . import kinds
 
-# What the units and runtime directories of an application `x` are named beside `x` itself, such as `x-canary`.
+# Suffixes of the units and runtime directories of an application `x`, such as `x-canary`.
 _SUFFIXES = tuple(filter(None, kinds.SUFFIXES))
-# Nor is `x-persistent`, where the folders of `x` lie that outlive its releases.
+# `x-persistent` holds the folders of `x` that are kept across releases.
 _ENDS = (*_SUFFIXES, "-persistent")
 _APP = re.compile(rf"(?!.*({'|'.join(_ENDS)})$)[a-z][a-z0-9_-]{{0,29}}")
 APP_REMEDY = (
@@ -19,22 +19,22 @@ APP_REMEDY = (
     + ", ".join(_ENDS[:-1])
     + f" and {_ENDS[-1]} last"
 )
-# The system's, or of packages that hosts commonly get later. What is there already is found on the host.
+# Names of the system, or of packages that hosts commonly get later. Those already there are found on the host.
 _RESERVED = {
     "ansible", "apt", "containerd", "credentials", "cron", "dbus", "docker", "dpkg", "flaskops", "getty", "lock",
     "log", "machines", "mount", "nobody", "nologin", "openssh", "podman", "polkit", "private", "root", "rsyslog",
     "run", "shm", "ssh", "sshd", "sudo", "sysusers", "tmpfiles", "udev", "udisks2", "user", "utmp",
 }  # fmt: skip
-# Whoever is in one of them reads or changes what is not the application's, or becomes root.
+# Members of these can read or change what is not the application's, or become root.
 _PRIVILEGED = {
     "root", "adm", "disk", "docker", "incus", "incus-admin", "kmem", "kvm", "libvirt", "lxd", "netdev", "podman",
     "render", "shadow", "staff", "sudo", "systemd-journal", "systemd-network", "tty", "utmp", "wheel",
 }  # fmt: skip
 _NOBODY = 65534
-# Below it, numbers are given out by Debian, each for one purpose (Debian Policy, 9.2.2).
+# Debian assigns the numbers below it, each for one purpose (Debian Policy, 9.2.2).
 _FIRST_SYSTEM_UID = 100
 _NO_LOGIN = ("nologin", "false")
-# Cleared, hidden from services, the distribution's, or handed over to services by systemd.
+# These are cleared, hidden from services, the distribution's, or given to services by systemd.
 _UNSAFE_BASES = (
     "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys", "/tmp",
     "/usr", "/var/cache", "/var/lib", "/var/log", "/var/run", "/var/spool", "/var/tmp",
@@ -50,19 +50,19 @@ def app_problem(name: str) -> str | None:
 
 
 def base_problem(base: str) -> str | None:
-    """Return why a text is no directory that can hold applications, or None."""
+    """Return why a path cannot hold applications, or None."""
     if base.startswith("/") and ".." not in base.split("/") and str(PurePosixPath(base)) == base:
         return None
     return f"flask_uwsgi_base_dir={base} is not valid: set it to an absolute path without .., // or a slash at its end"
 
 
 def reserved(name: str) -> bool:
-    """Tell whether a name is the system's, even where nothing has it yet."""
+    """Return whether a name is reserved for the system, even if nothing has it yet."""
     return name in _RESERVED or name.startswith("systemd")
 
 
 def value_problems(s: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with the names and the directory by their text alone.
+    """Yield what is wrong with the names and the directory from their values alone.
 
     Args:
         s: the role's variables without their prefix.
@@ -71,7 +71,7 @@ def value_problems(s: Mapping[str, Any]) -> Iterator[str]:
     if problem := app_problem(name):
         yield problem
     elif reserved(name):
-        yield f"flask_uwsgi_app_name={name} is a name of the system: choose another name"
+        yield f"flask_uwsgi_app_name={name} is reserved for the system: choose another name"
     if problem := base_problem(base):
         yield problem
     elif not _SAFE_PATH.fullmatch(base):
@@ -79,13 +79,13 @@ def value_problems(s: Mapping[str, Any]) -> Iterator[str]:
     elif base == "/" or (unsafe := _above(base)):
         where = "the root directory" if base == "/" else f"below {unsafe}" if base != unsafe else "a system directory"
         yield (
-            f"flask_uwsgi_base_dir={base} is {where}, where an application is not safe or cannot be started: "
+            f"flask_uwsgi_base_dir={base} is {where}, where an application would not be safe or could not start: "
             "set it to a directory such as /opt or /srv"
         )
     if s["user"] in ("root", "nobody"):
         yield (
-            f"flask_uwsgi_user={s['user']} is an account with another purpose: set it to one that is the "
-            "application's alone, or leave it out to have one made"
+            f"flask_uwsgi_user={s['user']} is an account with another purpose: set it to one that belongs to "
+            "the application alone, or leave it out to have one created"
         )
     if problem := _group_problem(str(s["group"])):
         yield problem
@@ -98,14 +98,15 @@ def _above(base: str) -> str | None:
 def _group_problem(group: str) -> str | None:
     if group not in _PRIVILEGED and group != "nogroup":
         return None
-    why = "gives rights beyond the application" if group != "nogroup" else "is shared by services that have no group"
+    why = "gives rights beyond the application" if group != "nogroup" else "is shared by services without a group"
     return (
-        f"flask_uwsgi_group={group} {why}: set it to a group of the application's own, or leave it out to have one made"
+        f"flask_uwsgi_group={group} {why}: set it to a group that belongs to the application alone, or leave it out to "
+        "have one created"
     )
 
 
 def host_problems(s: Mapping[str, Any], app: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what of the application's names belongs to somebody else on a host.
+    """Yield the problems of names that belong to something else on a host.
 
     Args:
         s: the role's variables without their prefix.
@@ -115,14 +116,14 @@ def host_problems(s: Mapping[str, Any], app: Mapping[str, Any]) -> Iterator[str]
     if found := app["foreign"]:
         listed = ", ".join(f"{entry['path']} ({entry['what']})" for entry in found)
         yield (
-            f"flask_uwsgi_app_name={name} collides with what is on this host and is not this application's: {listed}. "
-            "Choose another name, or move it away"
+            f"flask_uwsgi_app_name={name} conflicts with what is on this host and does not belong to the application: "
+            f"{listed}. Choose another name, or move those away"
         )
     owner = app["owner"]
     if owner and owner["base"] != s["base_dir"]:
         yield (
-            f"flask_uwsgi_base_dir={s['base_dir']} is not where the application {name} of this host is, which is "
-            f"{owner['base']}: set it to that, or remove the application there first"
+            f"flask_uwsgi_base_dir={s['base_dir']} is not the directory of the application {name} on this host, which "
+            f"is {owner['base']}: set it to that, or remove the application there first"
         )
     for other in app["applications"]:
         if any(f"{other}{suffix}" == name or f"{name}{suffix}" == other for suffix in _SUFFIXES):
@@ -139,19 +140,20 @@ def _account_problems(s: Mapping[str, Any], app: Mapping[str, Any]) -> Iterator[
     for kind in ("user", "group"):
         if owner and owner[kind] and owner[kind] != s[kind]:
             yield (
-                f"flask_uwsgi_{kind}={s[kind]} is not what the application of this host runs with, which is "
-                f"{owner[kind]}: set flask_uwsgi_{kind}={owner[kind]}, or remove the application first (its data stay)"
+                f"flask_uwsgi_{kind}={s[kind]} is not what the application runs with on this host, which is "
+                f"{owner[kind]}: set flask_uwsgi_{kind}={owner[kind]}, or remove the application first (its data is "
+                "kept)"
             )
     user, group = accounts["user"], accounts["group"]
     if group and (group["gid"] in (0, _NOBODY)) and not _group_problem(s["group"]):
-        yield f"flask_uwsgi_group={s['group']} has the number {group['gid']}: set it to a group with one of its own"
+        yield f"flask_uwsgi_group={s['group']} has the number {group['gid']}: set it to a group with its own number"
     if not user:
         return
     reasons = []
     if user["uid"] == 0:
         reasons.append("it is root (number 0)")
     elif user["uid"] < _FIRST_SYSTEM_UID or user["uid"] == _NOBODY:
-        reasons.append(f"its number {user['uid']} is one that Debian gives out for a purpose of its own")
+        reasons.append(f"its number {user['uid']} is one that Debian reserves for a purpose of its own")
     if user["shell"].rpartition("/")[2] not in _NO_LOGIN:
         reasons.append(f"it can log in (shell {user['shell'] or '/bin/sh'})")
     if privileged := sorted(_PRIVILEGED.intersection(user["groups"])):
@@ -166,14 +168,14 @@ def _account_problems(s: Mapping[str, Any], app: Mapping[str, Any]) -> Iterator[
     if reasons:
         yield (
             f"flask_uwsgi_user={s['user']} has another purpose on this host: {'; '.join(reasons)}. Set it to an "
-            "account that is the application's alone, without login, or leave it out to have one made"
+            "account without login that belongs to the application alone, or leave it out to have one created"
         )
 
 
 def _directory_problems(s: Mapping[str, Any], directories: Mapping[str, Any]) -> Iterator[str]:
     for entry in directories["above"]:
         faults = [
-            *(["is no directory"] if entry["kind"] == "other" else []),
+            *(["is not a directory"] if entry["kind"] == "other" else []),
             *(["is a symbolic link"] if entry["kind"] == "link" else []),
             *([f"belongs to {entry['owner']}"] if entry["kind"] != "link" and entry["uid"] else []),
             *(["can be changed by others"] if entry["kind"] != "link" and int(entry["mode"], 8) & 0o022 else []),
@@ -181,10 +183,10 @@ def _directory_problems(s: Mapping[str, Any], directories: Mapping[str, Any]) ->
         if faults:
             yield (
                 f"flask_uwsgi_base_dir={s['base_dir']} is not safe: {entry['path']} {' and '.join(faults)}. Set it to "
-                "a path of directories that root owns and nobody else can write"
+                "a path of directories that root owns and nobody else can write to"
             )
     if directories["noexec"]:
         yield (
-            f"flask_uwsgi_base_dir={s['base_dir']} is on a file system that is mounted noexec, from which nothing can "
+            f"flask_uwsgi_base_dir={s['base_dir']} is on a file system that is mounted noexec, so nothing in it can "
             "be run: mount it with exec, or set it to another directory"
         )

@@ -1,4 +1,4 @@
-"""What has a name of an application's on a host and is not the application's."""
+"""Finds what has an application's name on a host but does not belong to the application."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _INIT_SCRIPTS = Path("/etc/init.d")
 
 @dataclass(frozen=True)
 class Found:
-    """Something that has a name of the application's and is not the application's.
+    """Something that has an application's name but does not belong to it.
 
     Args:
         path: where it is.
@@ -36,7 +36,7 @@ class Found:
 
 
 def foreign(layout: Layout) -> list[Found]:
-    """Return what has a name that the application would have, and is not the application's."""
+    """Return what has a name that the application would use but does not belong to it."""
     if marks.current(layout):
         return []
     mark = marks.read(layout)
@@ -56,14 +56,14 @@ def foreign(layout: Layout) -> list[Found]:
 
 
 def taken(layout: Layout) -> list[Found]:
-    """Return those folders of somebody else's that the units of a deployed application would take over.
+    """Return the folders of others that the units of a deployed application would take over.
 
-    At the next start systemd gives a service's folders to its account, with all that is in them. An application whose
+    At the next start systemd gives a service's folders to its account, with everything in them. An application whose
     units had no folders for its cache and its log files may have neighbours there.
     """
     mark = marks.current(layout)
     if not mark:
-        # ``foreign`` tells of all of them.
+        # ``foreign`` reports all of them.
         return []
     uid = mark.user.number if mark.user else None
     found = [_foreign_directory(layout, path, uid) for path in layout.data[1:] if not _is_empty_directory(path)]
@@ -72,26 +72,27 @@ def taken(layout: Layout) -> list[Found]:
 
 
 def persistent(layout: Layout, mark: Mark | None) -> bool:
-    """Tell whether the folders that outlive releases are the application's."""
+    """Return whether the folders that are kept across releases belong to the application."""
     return not [*_foreign_persistent(layout, mark.user.number if mark and mark.user else None)]
 
 
 def refusal(layout: Layout, strange: Collection[Found]) -> str:
-    """Return why nothing is changed where a name is somebody else's."""
+    """Return why nothing is changed if a name belongs to something else."""
     listed = ", ".join(f"{entry.path} ({entry.what})" for entry in strange)
     return (
-        f"flask_uwsgi_app_name={layout.app} is no application of this role below flask_uwsgi_base_dir={layout.base} on "
-        f"this host, and what has its name belongs to something else: {listed}. Correct the name or the directory. "
+        f"flask_uwsgi_app_name={layout.app} is not an application of this role below "
+        f"flask_uwsgi_base_dir={layout.base} on this host, and what has its name belongs to something else: {listed}. "
+        "Correct the name or the directory. "
         "Nothing was changed."
     )
 
 
 def units(layout: Layout) -> Iterator[Path]:
-    """Yield every unit of a name that the application's units have, wherever systemd would take it from."""
+    """Yield every unit with the name of one of the application's, wherever systemd would load it from."""
     pattern = re.compile(rf"{re.escape(layout.app)}(|({'|'.join(kinds.SUFFIXES)})@[^/]*)\.({_UNIT_TYPES})")
     seen = set()
     for folder in layout.unit_folders:
-        # /lib is a link to /usr/lib on hosts that are merged.
+        # /lib is a link to /usr/lib on hosts with a merged /usr.
         if (real := folder.resolve()) not in seen and folder.is_dir():
             seen.add(real)
             yield from sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name))
@@ -102,7 +103,7 @@ def _is_ours(layout: Layout, unit: Path) -> bool:
 
 
 def _foreign_directory(layout: Layout, path: Path, uid: int | None) -> Found | None:
-    """Return what is in a directory's place, unless the service's account owns it already."""
+    """Return what is in a directory's place, unless it already belongs to the service's account."""
     status = marks.lstat(path)
     if not status or (
         stat.S_ISDIR(status.st_mode) and (status.st_uid == uid or accounts.lives_in(status.st_uid, layout.root))
@@ -112,7 +113,7 @@ def _foreign_directory(layout: Layout, path: Path, uid: int | None) -> Found | N
 
 
 def _foreign_persistent(layout: Layout, uid: int | None) -> Iterator[Found]:
-    """Yield what is in the place of the folders that outlive releases, unless all in it is the account's."""
+    """Yield what is in the place of the folders kept across releases, unless all of it belongs to the account."""
     path = layout.persistent
     if not _exists(path):
         return
@@ -137,7 +138,7 @@ def _foreign_root(layout: Layout) -> Iterator[Found]:
 
 
 def _is_record(path: Path) -> bool:
-    """Tell whether a file is a reservation, or what is left of one."""
+    """Return whether a file is a reservation or the remains of one."""
     status = marks.lstat(path)
     if not status or not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
         return False
@@ -153,7 +154,7 @@ def _exists(path: Path) -> bool:
 
 
 def describe(path: Path) -> str:
-    """Return in words what a path is, and whose."""
+    """Return a description of what a path is and who owns it."""
     status = marks.lstat(path)
     if not status:
         return "nothing"
@@ -164,7 +165,7 @@ def describe(path: Path) -> str:
 
 
 def directories(layout: Layout) -> dict[str, Any]:
-    """Return what leads to the application's directory.
+    """Return the directories above the application's.
 
     Args:
         layout: the application's paths.

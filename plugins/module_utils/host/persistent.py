@@ -1,10 +1,10 @@
-"""The folders of a release that outlive it: where they lie, and where the application finds them.
+"""The folders that are kept across releases: where they are stored, and where the application finds them.
 
-They lie beside the application's other data, ``/var/lib/APP``, and not in it: at each start systemd makes them, and
-gives them to the account, as root. In a directory of the account's it could be led to any other by a link. ::
+They are stored beside the application's other data, ``/var/lib/APP``, not in it: at each start systemd creates them as
+root and gives them to the account. In a directory of the account's, a link could lead it to any other directory. ::
 
-    /var/lib/APP-persistent/                root's
-    /var/lib/APP-persistent/instance/       the account's, mounted on /opt/APP/releases/RELEASE/instance
+    /var/lib/APP-persistent/                owned by root
+    /var/lib/APP-persistent/instance/       owned by the account, mounted on /opt/APP/releases/RELEASE/instance
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from .layout import Layout
 
 # An installed package has its instance folder in the virtual environment.
 VENV = "venv"
-# They stand in units, where % and : mean something.
+# They appear in units, where % and : have a meaning.
 _SAFE = re.compile(r"[A-Za-z0-9._/+-]+")
 
 
 class PersistentError(Exception):
-    """A folder cannot be mounted where it is wanted."""
+    """A folder cannot be mounted where it is needed."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of a release that outlives it.
+    """A folder that is kept across releases.
 
     Args:
-        name: what ``flask_uwsgi_persistent`` calls it.
-        store: where it lies.
+        name: its name in ``flask_uwsgi_persistent``.
+        store: where it is stored.
         mount: where the application finds it.
     """
 
@@ -56,7 +56,7 @@ def folders(layout: Layout, release: str, venv: str, names: Sequence[str]) -> li
 
 
 def _stored(name: str) -> str:
-    # Never one in another, which would be one in a directory of the account's.
+    # Never one inside another: that would be in a directory of the account's.
     return name.replace("/", "-")
 
 
@@ -75,16 +75,17 @@ def problems(names: Any) -> Iterator[str]:
     bad = [name for name in names if not _is_valid(name)]
     for name in bad:
         yield (
-            f"flask_uwsgi_persistent has {name!r}, which is no folder of the source: write it relative to the source, "
-            "such as instance or data/uploads, of A-Z, a-z, 0-9, ., _, + and -; or as venv/var/NAME-instance, where "
-            "Flask has the instance folder of an installed package"
+            f"flask_uwsgi_persistent has {name!r}, which is not a folder of the source: write it relative to the "
+            "source, such as instance or data/uploads, with A-Z, a-z, 0-9, ., _, + and -; or as "
+            "venv/var/NAME-instance, where Flask keeps the instance folder of an installed package"
         )
     good = [name for name in names if name not in bad]
-    # Of two, one in which the other is comes first.
+    # A folder that contains another comes first.
     for outer, inner in combinations(sorted(good), 2):
         if PurePosixPath(inner).is_relative_to(outer) or _stored(inner) == _stored(outer):
             yield (
-                f"flask_uwsgi_persistent has {outer!r} and {inner!r}, which would lie in one place: remove one of them"
+                f"flask_uwsgi_persistent has {outer!r} and {inner!r}, which would be stored in the same place: remove "
+                "one of them"
             )
 
 
@@ -95,10 +96,10 @@ def _is_valid(name: str) -> bool:
 
 
 def missing(wanted: Sequence[Folder]) -> list[Folder]:
-    """Return those folders that cannot be mounted yet because nothing is there to mount them on.
+    """Return the folders that cannot be mounted yet because the mount point is missing.
 
     Raises:
-        PersistentError: something else is there.
+        PersistentError: something else is in its place.
     """
     absent = []
     for folder in wanted:
@@ -118,6 +119,6 @@ def missing(wanted: Sequence[Folder]) -> list[Folder]:
 
 
 def make(wanted: Sequence[Folder]) -> None:
-    """Make what folders are mounted on, empty and root's: without a mount, nobody writes there."""
+    """Create the mount points, empty and owned by root: without a mount, nothing writes there."""
     for folder in wanted:
         folder.mount.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
-"""What lies in an application's runtime directory, and who may write it.
+"""An application's runtime directory: what it contains, and who may write to it.
 
-``/run/APP`` belongs to root: it has the pidfiles, which an operator passes to ``kill``. Below it systemd makes one
-directory for each instance, which the service's account owns: what is in there is read with ``untrusted`` alone.
+``/run/APP`` belongs to root: it holds the pidfiles, which an operator passes to ``kill``. Below it systemd creates a
+directory for each instance, owned by the service's account, whose content is read only with ``untrusted``.
 
-Up to version 0.1 the account owned ``/run/APP``, and the sockets of all generations were in it. A generation of that
-time may still run, or be the target of a rollback.
+Up to version 0.1 the account owned ``/run/APP``, and the sockets of all generations were in it. Such a generation may
+still run, or be the target of a rollback.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def folder(layout: Layout, unit: str) -> Path:
     """
     kind, _, generation = unit.removesuffix(".service").partition("@")
     if kind != layout.app:
-        # Of a canary, a relief or a check: systemd names it after the unit.
+        # For a canary, a relief or a check, systemd names it after the unit.
         return layout.runtime.with_name(kind)
     own = layout.runtime / generation
     if not own.is_dir() and untrusted.is_socket(layout.runtime / f"{generation}.sock"):
@@ -36,13 +36,13 @@ def folder(layout: Layout, unit: str) -> Path:
 
 
 def whole(layout: Layout, generation: str) -> bool:
-    """Tell whether the sockets of a running instance are there."""
+    """Return whether the sockets of a running instance exist."""
     place = folder(layout, layout.service(generation))
     return all(untrusted.is_socket(place / f"{generation}.{suffix}") for suffix in ("sock", "stats"))
 
 
 def owned_by_root(layout: Layout) -> bool:
-    """Tell whether root alone can write in the application's runtime directory; one that is not there counts."""
+    """Return whether only root can write to the application's runtime directory; also true if it is missing."""
     try:
         found = layout.runtime.lstat()
     except FileNotFoundError:
@@ -51,13 +51,13 @@ def owned_by_root(layout: Layout) -> bool:
 
 
 def claim(layout: Layout) -> bool:
-    """Make the application's runtime directory, or take it back from the service's account.
+    """Create the application's runtime directory, or take it back from the service's account.
 
     Returns:
-        whether it was not root's.
+        whether it did not belong to root.
 
     Raises:
-        OSError: something else has its name, and only root can have put it there.
+        OSError: something else has its name, which only root can have put there.
     """
     claimed = not owned_by_root(layout)
     layout.runtime.mkdir(exist_ok=True)
@@ -71,18 +71,18 @@ def claim(layout: Layout) -> bool:
 
 
 def make_way(layout: Layout, generation: str, *, runs: bool) -> bool:
-    """Claim the directory, and remove what would be in the way of a generation's start.
+    """Claim the directory, and remove what would prevent a generation's start.
 
     Args:
         layout: the application's paths.
         generation: the generation.
-        runs: whether it runs already, and needs what it has there.
+        runs: whether it already runs, and needs what it has there.
 
     Returns:
-        whether the directory was not root's.
+        whether the directory did not belong to root.
     """
     claimed = claim(layout)
-    # A pidfile itself is replaced by the unit.
+    # The unit itself replaces a pidfile.
     doomed = [name for name in _pidfiles(generation) if not _regular(layout.runtime / name)]
     doomed += [] if runs else [generation, f"{generation}.sock", f"{generation}.stats"]
     for name in doomed:
@@ -91,7 +91,7 @@ def make_way(layout: Layout, generation: str, *, runs: bool) -> bool:
 
 
 def tidy(layout: Layout, running: Iterable[str], relieving: Iterable[str]) -> None:
-    """Claim the directory, and remove all that belongs to no running instance.
+    """Claim the directory, and remove everything that belongs to no running instance.
 
     Args:
         layout: the application's paths.
@@ -110,15 +110,15 @@ def tidy(layout: Layout, running: Iterable[str], relieving: Iterable[str]) -> No
 
 
 def at_work(layout: Layout) -> set[str]:
-    """Return the generations that have something here: a killed run can leave one at work that no record names."""
+    """Return the generations that have something here: a killed run can leave one running that no record names."""
     return {path.name.partition(".")[0] for path in layout.runtime.glob("[!.]*")}
 
 
 def pidfile_pid(layout: Layout) -> int | None:
-    """Return the process id that the application's pidfile names, or None where it names none."""
+    """Return the process id that the application's pidfile names, or None if it names none."""
     try:
         target = layout.pidfile.readlink()
-        # The account could write it as long as it owned the directory.
+        # The account could write it while it owned the directory.
         return untrusted.read_pid(layout.runtime / target) if target.name == str(target) else None
     except (OSError, untrusted.UntrustedError):
         return None
@@ -132,19 +132,19 @@ def point_pidfile(layout: Layout, unit: str) -> bool:
         unit: the unit that serves.
 
     Returns:
-        whether it named another one, or lied.
+        whether it named another one, or was forged.
     """
     pid = systemd.show(unit, "MainPID")["MainPID"]
     generation = unit.partition("@")[2].removesuffix(".service")
     service, relief = _pidfiles(generation)
     own = layout.runtime / (service if unit == layout.service(generation) else relief)
     true = pidfile_pid(layout) == int(pid) and layout.pidfile.readlink() == Path(own.name)
-    # What the account owns it can overwrite, also in a directory of root's.
+    # The account can overwrite what it owns, even in a directory of root's.
     if true and own.lstat().st_uid == os.geteuid() and owned_by_root(layout):
         return False
     claim(layout)
     for path in (own, layout.pidfile):
-        # Of the time when the account could make one; a directory is not replaced by a file.
+        # From the time when the account could create one: a rename does not replace a directory with a file.
         if path.is_dir() and not path.is_symlink():
             trees.remove(path)
     files.write(own, f"{pid}\n")

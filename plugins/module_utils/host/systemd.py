@@ -1,4 +1,4 @@
-"""The few things we ask of systemd, through its own command line."""
+"""The calls to systemd, through its command line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .layout import Layout
 
 
 class SystemdError(Exception):
-    """systemctl refused, failed, or did not answer in time."""
+    """systemctl failed, or did not respond in time."""
 
 
 def _run(*command: str, timeout: float) -> subprocess.CompletedProcess[str]:
@@ -28,8 +28,8 @@ def systemctl(*arguments: str, timeout: float = 90) -> str:
 
     Args:
         arguments: the words after ``systemctl``.
-        timeout: seconds after which the call is given up (the job goes on in systemd). While 12,000 threads end, which
-            systemd kills one by one, a reload took more than 30.
+        timeout: seconds to wait for the call (the job continues in systemd). While 12,000 threads ended, which systemd
+            kills one by one, a reload took more than 30.
 
     Raises:
         SystemdError: it exited non-zero or took too long.
@@ -41,7 +41,7 @@ def systemctl(*arguments: str, timeout: float = 90) -> str:
 
 
 def show(unit: str, *properties: str) -> dict[str, str]:
-    """Return the named properties of a unit; an unknown unit has empty ones."""
+    """Return the given properties of a unit; they are empty for an unknown unit."""
     output = systemctl("show", unit, *(f"--property={name}" for name in properties))
     pairs = (line.partition("=") for line in output.splitlines())
     return {name: value for name, _, value in pairs}
@@ -55,7 +55,7 @@ def _states(*patterns: str) -> dict[str, str]:
 
 
 def instances(layout: Layout) -> dict[str, str]:
-    """Return the generations systemd holds in memory, each with its state.
+    """Return the generations that systemd has in memory, each with its state.
 
     Returns:
         generation to ActiveState, for instance ``{"3f2a…": "active"}``.
@@ -64,7 +64,7 @@ def instances(layout: Layout) -> dict[str, str]:
 
 
 def sockets(layout: Layout) -> dict[str, str]:
-    """Return the addresses whose sockets systemd holds in memory, each with its state."""
+    """Return the addresses whose sockets systemd has in memory, each with its state."""
     return {_instance(unit): state for unit, state in _states(layout.socket("*")).items()}
 
 
@@ -73,7 +73,7 @@ def _instance(unit: str) -> str:
 
 
 def running(layout: Layout) -> list[str]:
-    """Return the generations that run, or are about to start or to end."""
+    """Return the generations that run, or are starting or stopping."""
     return _alive(instances(layout))
 
 
@@ -83,7 +83,7 @@ def relieving(layout: Layout) -> list[str]:
 
 
 def leftovers(layout: Layout) -> list[str]:
-    """Return the temporary units that run or have failed: they are a module's at work, or a killed one's."""
+    """Return the temporary units that run or have failed: they belong to a module at work, or to a killed one."""
     states = _states(*(layout.unit(kind, "*") for kind in kinds.TEMPORARY))
     return sorted(name for name, state in states.items() if state != "inactive")
 
@@ -93,27 +93,27 @@ def _alive(states: dict[str, str]) -> list[str]:
 
 
 def cursor() -> str | None:
-    """Return the journal's end, to read later what was logged since: a clock that jumps does not matter."""
+    """Return the end of the journal, to read later what was logged since, even if the clock jumps."""
     output = journalctl("--output=cat", "--lines=1", "--show-cursor")
     marks = [line.removeprefix("-- cursor: ") for line in output.splitlines() if line.startswith("-- cursor: ")]
     return marks[-1] if marks else None
 
 
 def journal(unit: str, lines: int = 25, after: str | None = None) -> list[str]:
-    """Return the last lines a unit logged, without timestamps and as they are: they can hold any character.
+    """Return the last lines a unit logged, without timestamps and unchanged: they can contain any character.
 
     Args:
         unit: the unit's name. What others log in its name does not count (``add_matches_for_unit`` in systemd's
-            ``logs-show.c``: journald's own ``_SYSTEMD_UNIT``, and of ``UNIT`` the word of process 1 alone).
-        lines: how many lines at the most.
-        after: a cursor; what was logged before it is left out.
+            ``logs-show.c``: journald's own ``_SYSTEMD_UNIT``, and ``UNIT`` only from process 1).
+        lines: maximum number of lines.
+        after: a cursor; only what was logged after it is returned.
     """
     return [line.text for line in logged(unit, lines, after)]
 
 
 def logged(unit: str, lines: int, after: str | None = None) -> list[records.Said]:
-    """Return what :func:`journal` does, each line with the process that logged it."""
-    # From a cursor on, systemd 252 shows the first lines; backwards it shows the last ones, however many there are.
+    """Return the lines of :func:`journal`, each line with the process that logged it."""
+    # After a cursor, systemd 252 shows the first lines; backwards, it shows the last ones.
     found = records.parse(journalctl("--unit", unit, *records.OPTIONS, f"--lines={lines}"))
     found = [one for one in found if not after or records.later(one, after)]
     return [records.Said(one.pid, line) for one in found for line in one.lines][-lines:]
@@ -126,12 +126,12 @@ def journalctl(*arguments: str, timeout: float = 60) -> str:
         SystemdError: it failed or took too long.
     """
     done = _run("journalctl", "--no-pager", "--quiet", *arguments, timeout=timeout)
-    # It also fails where no entry matches.
+    # It also fails if no entry matches.
     if done.returncode and done.stderr.strip():
         raise SystemdError(_said(done))
     return done.stdout
 
 
 def _said(done: subprocess.CompletedProcess[str]) -> str:
-    """Return what a command complained about, in which names of the host's units can stand."""
+    """Return a command's error output, which can contain names of the host's units."""
     return "\n".join(printable(line) for line in done.stderr.strip().splitlines())

@@ -9,7 +9,7 @@ from pathlib import Path
 from . import files, kinds, systemd, trees
 from .layout import Layout
 
-# Seconds that systemd may take on top of what a unit's own limits allow.
+# Seconds that systemd may take beyond a unit's own limits.
 GRACE = 15
 _LIFE = ("Starting ", "Finished ", "Failed to start ", "Stopping ", "Stopped ", "Started ")
 
@@ -18,16 +18,16 @@ _LIFE = ("Starting ", "Finished ", "Failed to start ", "Stopping ", "Stopped ", 
 def installed(
     layout: Layout, pattern: str, targets: Mapping[Path, Path | str], *, join: bool = False
 ) -> Iterator[None]:
-    """Install unit files while the context lasts; whatever happens, nothing of them is left.
+    """Install unit files for the duration of the context, and remove them whatever happens.
 
     Args:
         layout: the application's paths.
         pattern: matches the units of this kind.
         targets: installed path to stored path, or to a text of its own.
-        join: whether a unit that a killed run has left at work goes on; otherwise it is stopped first.
+        join: whether a unit that a killed run left running continues; otherwise it is stopped first.
 
     Raises:
-        SystemdError: systemd does not answer, or refuses the units.
+        SystemdError: systemd does not respond, or refuses the units.
     """
     if not join:
         remove(layout, pattern)
@@ -48,9 +48,9 @@ def remove(layout: Layout, pattern: str) -> None:
         pattern: matches the units.
 
     Raises:
-        SystemdError: systemd does not answer.
+        SystemdError: systemd does not respond.
     """
-    # By pattern: a unit that systemd could not even load is no error here.
+    # A pattern is used because a unit that systemd could not load is then no error.
     systemd.systemctl("stop", pattern, timeout=90 + GRACE)
     found = [*layout.units.glob(pattern), *layout.units.glob(f"{pattern}.d")]
     for path in found:
@@ -61,7 +61,7 @@ def remove(layout: Layout, pattern: str) -> None:
 
 
 def files_left(layout: Layout, at_work: Iterable[str]) -> list[Path]:
-    """Return the files of temporary units that do not stay on a host, where none of their kind is at work.
+    """Return the files of temporary units whose kind does not stay on a host and has no unit running.
 
     Args:
         layout: the application's paths.
@@ -69,17 +69,17 @@ def files_left(layout: Layout, at_work: Iterable[str]) -> list[Path]:
     """
     busy = {unit.partition("@")[0] for unit in at_work}
     patterns = [layout.unit(kind, "*") for kind in kinds.TEMPORARY if not kind.lasting_files]
-    # The template itself, and its instances' settings.
+    # The template, and the settings of its instances.
     found = (path for unit in patterns for suffix in ("", ".d") for path in layout.units.glob(unit + suffix))
     return sorted(path for path in found if path.name.partition("@")[0] not in busy)
 
 
 def printed(unit: str, after: str | None) -> list[str]:
-    """Return what a unit's processes printed, without what systemd says of the unit.
+    """Return what a unit's processes printed, without what systemd says about the unit.
 
     Args:
         unit: the unit's name.
-        after: a cursor of the journal; what was logged before it is left out.
+        after: a cursor of the journal; only what was logged after it is returned.
     """
     chatter = (f"{unit}: ", *_LIFE)
     return [line for line in systemd.journal(unit, 200, after) if line.strip() and not line.startswith(chatter)]

@@ -1,8 +1,8 @@
-"""Removes directories, however deep they are, and whatever their owner does meanwhile.
+"""Removes directories, however deep they are, and whatever their owner does in the meantime.
 
-The owner of a directory, or a process that works in it, can go on filling it while root removes it: ``rm`` and
-``shutil.rmtree`` then find it not empty, and the latter gives up at a depth of a thousand. So each directory is taken
-from its owner before it is looked into, and what is in it is moved up to where nobody else gets.
+The owner of a directory, or a process that works in it, can keep filling it while root removes it: ``rm`` and
+``shutil.rmtree`` then find it not empty, and the latter fails at a depth of a thousand. So each directory is taken from
+its owner before it is read, and its content is moved up to where nobody else has access.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _PRIVATE = 0o700
 
 
 def remove(path: Path) -> None:
-    """Remove whatever has a name: a file, a link, a pipe, a socket, or a whole directory. It follows no link.
+    """Remove a file, a link, a pipe, a socket, or a whole directory, without following links.
 
     Args:
-        path: what to remove, in a directory that only this account can write. It need not be there.
+        path: what to remove, in a directory that only this account can write to. It need not exist.
 
     Raises:
-        OSError: it cannot be removed, for instance since something is mounted in it.
+        OSError: it cannot be removed, for instance because something is mounted in it.
     """
     try:
         found = path.lstat()
@@ -34,15 +34,15 @@ def remove(path: Path) -> None:
         _remove_own(path)
     elif found:
         _make_trash(trash(path))
-        # In one step it is out of everybody's reach.
+        # One step puts it out of everyone's reach.
         path.rename(trash(path) / secrets.token_hex(8))
-    # Also that of a run that was killed.
+    # Also what a killed run left.
     if trash(path).is_dir() and not trash(path).is_symlink():
         _remove_own(trash(path))
 
 
 def trash(path: Path) -> Path:
-    """Return where a directory of another account is while it is being removed."""
+    """Return where a directory of another account is kept while it is being removed."""
     return path.with_name(f".{path.name.removeprefix('.')}.removed")
 
 
@@ -67,7 +67,7 @@ def _remove_own(path: Path) -> None:
 
 
 def _remove_in(top: int, name: str) -> None:
-    """Remove an entry of a directory, and move up into it the directories that the entry holds."""
+    """Remove an entry of a directory, after moving the directories in that entry up."""
     try:
         os.unlink(name, dir_fd=top)
         return
@@ -78,7 +78,7 @@ def _remove_in(top: int, name: str) -> None:
             try:
                 os.unlink(child, dir_fd=inner)
             except IsADirectoryError:
-                # Nobody can have guessed the name, and put something there.
+                # Nobody can have guessed the name and put something there.
                 os.rename(child, secrets.token_hex(8), src_dir_fd=inner, dst_dir_fd=top)
     finally:
         os.close(inner)
@@ -91,7 +91,7 @@ def _names(folder: int) -> list[str]:
 
 
 def _take(path: str | Path, folder: int | None = None) -> int:
-    """Open a directory, after which only this account can change what is in it."""
+    """Open a directory so that only this account can then change its content."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
         os.fchown(descriptor, os.geteuid(), os.getegid())

@@ -1,8 +1,8 @@
-"""Reads files and asks sockets that the service's account can replace, without trusting what is there.
+"""Reads files and sockets that the service's account can replace, without trusting them.
 
-Root does both. The account can put a link, a pipe or a directory in place of any file in its runtime directories, can
-send an answer of any size one byte a second, and can write any document. So nothing here follows a link, waits for
-somebody at the other end of a pipe, reads more than a bound, or lasts beyond one deadline.
+Root does both. The account can put a link, a pipe or a directory in place of any file in its runtime directories, send
+a response of any size at one byte a second, and write any document. So nothing here follows a link, waits for a writer
+at the other end of a pipe, reads more than a limit, or takes longer than one deadline.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from .foreign import printable
 
 # Bytes. The stats of 4 workers with 3000 cores each are 4 MB.
 MOST = 64 << 20
-# Linux never has more (proc(5), pid_max).
+# Linux never uses a higher one (proc(5), pid_max).
 MOST_PID = 1 << 22
 _PIECE = 1 << 16
 
 
 class UntrustedError(Exception):
-    """What the service's account can write is not what it should be.
+    """Something that the service's account can write is not as expected.
 
     Args:
         path: the file or socket.
@@ -36,7 +36,7 @@ class UntrustedError(Exception):
     """
 
     def __init__(self, path: Path, reason: str) -> None:
-        # It can quote what was read.
+        # The reason can quote what was read.
         self.reason = printable(reason, 500)
         self.path = path
         super().__init__(f"{self.reason} ({path})")
@@ -47,14 +47,14 @@ def read(path: Path, most: int = MOST, owner: int | None = None) -> bytes:
 
     Args:
         path: the file. Its directory must not be replaceable by the account.
-        most: bytes above which it is refused.
-        owner: the number of the account that must own it; without one, any may.
+        most: maximum size in bytes.
+        owner: the uid of the account that must own it; None for any.
 
     Raises:
-        UntrustedError: it is not there, is no regular file, is another account's, or is too large.
+        UntrustedError: it does not exist, is not a regular file, belongs to another account, or is too large.
     """
     try:
-        # Without O_NONBLOCK the open of a pipe waits for a writer.
+        # Without O_NONBLOCK, opening a pipe waits for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
         raise UntrustedError(path, _said(error)) from error
@@ -74,32 +74,33 @@ def read(path: Path, most: int = MOST, owner: int | None = None) -> bytes:
 
 
 def read_pid(path: Path) -> int:
-    """Return the process id that a file holds.
+    """Return the process id in a file.
 
     Raises:
-        UntrustedError: it cannot be read, or holds something else.
+        UntrustedError: it cannot be read, or contains something else.
     """
     text = read(path, 64).decode(errors="replace").strip()
     found = process_id(int(text)) if text.isascii() and text.isdigit() else None
     if found is None:
-        raise UntrustedError(path, "it does not hold a process id")
+        raise UntrustedError(path, "it does not contain a process id")
     return found
 
 
 def process_id(value: object) -> int | None:
-    """Return a value as a process id, or None where it is none: it becomes a part of paths, and gets signals."""
+    """Return a value as a process id, or None if it is not one: it becomes part of paths, and receives signals."""
     return value if type(value) is int and 0 < value <= MOST_PID else None
 
 
 def document(content: bytes, path: Path) -> Any:
-    """Return what JSON says.
+    """Return a parsed JSON document.
 
     Args:
         content: the JSON.
         path: where it was read, for the error.
 
     Raises:
-        UntrustedError: it is no JSON, holds NaN or infinity, is nested too deeply, or has a number of too many digits.
+        UntrustedError: it is not JSON, contains NaN or infinity, is nested too deeply, or has a number with too many
+            digits.
     """
     try:
         return json.loads(content, parse_constant=_refuse)
@@ -113,7 +114,7 @@ def _refuse(constant: str) -> None:
 
 
 def is_socket(path: Path) -> bool:
-    """Tell whether a path is a socket itself, not a link to one."""
+    """Return whether a path is a socket itself, not a link to one."""
     try:
         return stat.S_ISSOCK(path.lstat().st_mode)
     except OSError:
@@ -121,10 +122,10 @@ def is_socket(path: Path) -> bool:
 
 
 def connect(path: Path, timeout: float) -> None:
-    """Connect to a UNIX socket, and ask nothing.
+    """Connect to a UNIX socket without sending a request.
 
     Raises:
-        UntrustedError: nobody listens, or not within the timeout.
+        UntrustedError: nothing listens, or not within the timeout.
     """
     with _connected(path, time.monotonic() + timeout):
         return
@@ -138,24 +139,24 @@ def ask(
     most: int = MOST,
     enough: Callable[[bytearray], bool] = lambda answer: False,
 ) -> bytes:
-    """Send a request to a UNIX socket and return the answer.
+    """Send a request to a UNIX socket and return the response.
 
     Args:
         path: the socket. Its directory must not be replaceable by the account.
         request: what to send; may be empty.
-        timeout: seconds for all of it: connecting, sending, and the whole answer.
-        most: bytes above which the answer is refused.
-        enough: tells of the answer so far whether more is needed. Without it, the answer ends where the other side
+        timeout: seconds in total: connecting, sending, and the whole response.
+        most: maximum size of the response in bytes.
+        enough: returns whether the response so far is complete. Without it, the response ends when the other side
             closes the connection.
 
     Raises:
-        UntrustedError: no socket, nobody listens, no whole answer within the timeout, or one that is too large.
+        UntrustedError: it is not a socket, nothing listens, or the response is incomplete at the timeout or too large.
     """
     deadline = time.monotonic() + timeout
     answer = bytearray()
     with _connected(path, deadline) as connection:
         try:
-            # Its timeout is for all of the data. Of no data it would see that the other side has answered and gone.
+            # Its timeout covers all of the data. Sending nothing would fail if the other side has answered and closed.
             if request:
                 connection.sendall(request)
             while not enough(answer):
@@ -165,7 +166,7 @@ def ask(
                     break
                 answer += piece
                 if len(answer) > most:
-                    raise UntrustedError(path, f"an answer larger than {most} bytes")
+                    raise UntrustedError(path, f"a response larger than {most} bytes")
         except OSError as error:
             raise UntrustedError(path, _said(error, timeout)) from error
     return bytes(answer)
@@ -176,7 +177,7 @@ def _connected(path: Path, deadline: float) -> Iterator[socket.socket]:
     timeout = deadline - time.monotonic()
     with socket.socket(socket.AF_UNIX) as connection:
         try:
-            # What is looked at is what is connected to, whatever takes its place meanwhile.
+            # The socket that is checked is the one that is connected to, even if it is replaced in between.
             place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 if not stat.S_ISSOCK(os.fstat(place).st_mode):
@@ -197,7 +198,7 @@ def _connect(connection: socket.socket, address: str, deadline: float) -> None:
             connection.connect(address)
             return
         except BlockingIOError:
-            # Its queue is full; a UNIX socket with a timeout does not wait for room (connect(2), EAGAIN).
+            # Its queue is full; a UNIX socket with a timeout does not wait for space (connect(2), EAGAIN).
             time.sleep(min(0.01, _left(deadline)))
 
 

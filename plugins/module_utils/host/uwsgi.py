@@ -1,4 +1,4 @@
-"""What a running uWSGI instance says: its stats, and its health over the private socket."""
+"""Asks a running uWSGI instance for its stats, and for its health over the private socket."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from . import health_answer as unhealthy
 from . import untrusted
 from .untrusted import UntrustedError
 
-# Seconds that an attempt must have had for its silence to tell anything.
+# Seconds after which an attempt without a response is meaningful.
 _TELLING_S = 0.5
 _BODY = 2000
 _ERROR = 500
-# Of headers; http.client stops at 64 kB a line and 100 lines.
+# Bytes of headers; http.client stops at 64 kB a line and 100 lines.
 _HEADERS = 1 << 20
-# What uWSGI counts in (uint64_t).
+# The range of uWSGI's counters (uint64_t).
 _MOST = 1 << 64
 
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker, as the stats of its instance show it.
+    """A worker, as shown by the stats of its instance.
 
     Args:
-        pid: its process id; 0 while there is none.
-        requests: how many it has served.
-        exceptions: how many of these raised.
-        respawns: how often it was started anew because it had died.
+        pid: its process id; 0 if it has no process.
+        requests: how many requests it has served.
+        exceptions: how many of these raised an exception.
+        respawns: how often it was restarted because it had died.
         cores: how many requests it can serve at once.
-        busy: how many it serves now.
+        busy: how many it is serving now.
     """
 
     pid: int
@@ -47,11 +47,11 @@ class Worker:
 
 @dataclass(frozen=True)
 class Stats:
-    """What an instance of uWSGI counts.
+    """The counters of a uWSGI instance.
 
     Args:
         listen_queue: connections that wait in the queue of the public socket.
-        backlog: how many can; of a UNIX socket uWSGI knows no number.
+        backlog: how many can wait; uWSGI does not report it for a UNIX socket.
         workers: its workers.
     """
 
@@ -65,10 +65,10 @@ def read_stats(path: Path, timeout: float = 10) -> Stats:
 
     Args:
         path: the stats server's UNIX socket.
-        timeout: seconds for all of it.
+        timeout: seconds in total.
 
     Raises:
-        UntrustedError: nobody listens there, it does not answer in time, or the answer is not what uWSGI writes.
+        UntrustedError: nothing listens there, it does not respond in time, or the response is not what uWSGI writes.
     """
     document = untrusted.document(untrusted.ask(path, b"", timeout), path)
     try:
@@ -79,7 +79,7 @@ def read_stats(path: Path, timeout: float = 10) -> Stats:
 
 
 def parse_stats(document: Any) -> Stats:
-    """Return what the stats server's document says, as far as somebody reads it.
+    """Return the part of the stats server's document that is used.
 
     Raises:
         KeyError, TypeError, ValueError: it is not what uWSGI writes.
@@ -98,7 +98,7 @@ def _worker(found: Mapping[str, Any]) -> Worker:
     cores = [_typed(one, dict, "a core") for one in _typed(found["cores"], list, "cores")]
     pid = found["pid"]
     if pid != 0 and untrusted.process_id(pid) is None:
-        raise ValueError("pid is no process id")
+        raise ValueError("pid is not a process id")
     return Worker(
         pid=int(pid),
         requests=_count(found, "requests"),
@@ -119,12 +119,12 @@ def _typed(value: Any, wanted: type, name: str) -> Any:
 def _count(found: Mapping[str, Any], name: str) -> int:
     value = found[name]
     if type(value) is not int or not 0 <= value < _MOST:
-        raise ValueError(f"{name} is no count")
+        raise ValueError(f"{name} is not a count")
     return value
 
 
 def respawns(path: Path) -> int:
-    """Return how often the master had to start a worker anew because one had died.
+    """Return how often the master restarted a worker because one had died.
 
     Args:
         path: the stats server's UNIX socket.
@@ -137,7 +137,7 @@ def respawns(path: Path) -> int:
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer.
+    """An HTTP response.
 
     Args:
         status: the HTTP status.
@@ -151,19 +151,19 @@ class Answer:
 
 
 def get(path: Path, target: str, timeout: float, *, wait_for: int | Callable[[int], int], host: str) -> Answer:
-    """Send a GET request to an instance and read the answer.
+    """Send a GET request to an instance and read the response.
 
     Args:
         path: the instance's UNIX socket, which speaks HTTP.
         target: the path to GET, such as ``/healthz``.
-        timeout: seconds for all of it.
-        wait_for: bytes of the body after which no more is waited for, or what they are for a status.
-        host: what the Host header says.
+        timeout: seconds in total.
+        wait_for: bytes of the body to wait for, or a function that returns them for a status.
+        host: the Host header.
 
     Raises:
-        UntrustedError: nobody listens, no whole answer within the timeout, or it is no HTTP.
+        UntrustedError: nothing listens, or the response is incomplete at the timeout or not HTTP.
     """
-    # HTTP/1.0 has no chunks, of which a part could not be read.
+    # HTTP/1.0 has no chunks, which could not be read in part.
     request = f"GET {target} HTTP/1.0\r\nHost: {host}\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n"
     most = _HEADERS + (_BODY if callable(wait_for) else wait_for) + (1 << 20)
     content = untrusted.ask(path, request.encode(), timeout, most=most, enough=lambda answer: _enough(answer, wait_for))
@@ -181,7 +181,7 @@ def get(path: Path, target: str, timeout: float, *, wait_for: int | Callable[[in
 
 
 def _enough(answer: bytearray, wait_for: int | Callable[[int], int]) -> bool:
-    """Tell whether an answer has its headers, and as much of its body as they say or as is waited for."""
+    """Return whether a response has its headers, and as much of its body as they announce or as is waited for."""
     blank = answer.find(b"\r\n\r\n")
     if blank < 0:
         return len(answer) > _HEADERS
@@ -195,7 +195,7 @@ def _enough(answer: bytearray, wait_for: int | Callable[[int], int]) -> bool:
 
 
 class _Received:
-    """Bytes in the place of a socket, as ``http.client.HTTPResponse`` reads one."""
+    """Bytes in place of a socket, for ``http.client.HTTPResponse``."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -216,15 +216,15 @@ def health(path: Path, target: str, timeout: float, host: str = "localhost", wan
     Args:
         path: the instance's UNIX socket, which speaks HTTP.
         target: the path to GET, such as ``/healthz``.
-        timeout: seconds for all of it.
-        host: what the Host header says.
+        timeout: seconds in total.
+        host: the Host header.
         wanted: the status whose body does not matter; 0 for any.
 
     Returns:
-        the answer, of another status with the first characters of its body.
+        the response; for another status, with the first characters of its body.
 
     Raises:
-        UntrustedError: nobody listens, or no answer within the timeout.
+        UntrustedError: nothing listens, or no response within the timeout.
     """
     answer = get(
         path, target, timeout, host=host, wait_for=lambda status: 1 if wanted in (0, status) else _BODY
@@ -240,18 +240,18 @@ def await_health(
     host: str = "localhost",
     remark: Callable[[str], None] = lambda _: None,
 ) -> str | None:
-    """Ask until the instance answers as wanted.
+    """Ask until the instance responds with the expected status.
 
     Args:
         path: the instance's UNIX socket.
         target: the path to GET.
-        status: the HTTP status that means healthy; 0 where any answer does, since no path for the health is known.
+        status: the HTTP status that means healthy; 0 if any response is accepted, because no health path is set.
         timeout: seconds after which it counts as unhealthy.
-        host: what the Host header says.
-        remark: called with a sentence where an answer will do, and tells of an error.
+        host: the Host header.
+        remark: called with a sentence if a response is accepted that reports an error.
 
     Returns:
-        None when healthy, else what the last attempt got that the deadline did not cut short.
+        None if healthy, else what the last attempt got that was not cut short by the deadline.
     """
     deadline = time.monotonic() + timeout
     problem = ""
@@ -262,7 +262,7 @@ def await_health(
             if not status and answer.status >= _ERROR:
                 remark(
                     f"GET {target} answered {answer.status}: {unhealthy.gist(answer.body)}. No flask_uwsgi_health_path "
-                    "is set, so any answer will do: set it to a path that tells whether the application works"
+                    "is set, so any response is accepted: set it to a path that shows whether the application works"
                 )
             if status in (0, answer.status):
                 return None
@@ -271,7 +271,7 @@ def await_health(
             problem = f"GET {target} answered {answer.status} instead of {status}{f': {said}' if said else ''}"
             problem += f". {advice}" if advice else ""
         except UntrustedError as error:
-            # One that the deadline cut short tells less than the answer before it.
+            # An attempt that the deadline cut short says less than the response before it.
             if not problem or remaining >= _TELLING_S:
                 problem = f"GET {target} got no answer: {error.reason}"
                 if not status:

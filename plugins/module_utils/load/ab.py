@@ -1,9 +1,8 @@
-"""What ApacheBench (``ab``) said, as numbers.
+"""Reads the output of ApacheBench (``ab``).
 
 One pure function, :func:`parse`, turns the output of one ``ab`` run into an :class:`AbResult`. It reads the
-lines of every ``ab`` from 1.3 to the multi-threaded one of httpd's trunk, and the messages with which ``ab``
-gives up. It never raises: whatever was printed, the result says what was measured and, in words, what went
-wrong.
+lines of every ``ab`` from 1.3 to the multi-threaded one of httpd's trunk, and the messages with which ``ab`` gives up.
+It never raises: whatever was printed, the result contains what was measured and a description of what went wrong.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from .engine import version
 
 @dataclass(frozen=True)
 class AbError:
-    """Why a run did not measure what it should.
+    """The reason why a run did not measure what it should.
 
     Attributes:
         kind: a short name for programs: ``refused``, ``reset``, ``timeout``, ``open_files``, ``usage`` …
         message: what happened, one line.
-        remedy: what to do about it; empty when nothing general can be said.
+        remedy: what to do about it; empty if there is no general remedy.
     """
 
     kind: str
@@ -59,24 +58,24 @@ class Times:
 
 @dataclass(frozen=True)
 class AbResult:
-    """One run of ``ab``. A value that was not printed is None (a counter that was not printed is 0).
+    """The result of one run of ``ab``. A value that was not printed is None, a counter 0.
 
     Attributes:
         returncode: exit status; negative for a signal, as in :mod:`subprocess`.
         ab_version: the version from the banner, such as ``2.3``.
-        document_length_bytes: length of the first answer's body, with which all others are compared.
+        document_length_bytes: length of the first response's body, with which all others are compared.
         concurrency: requests that were kept in flight.
-        complete: requests that ended, well or badly; after an abort the number that ``ab`` gives.
-        failed: requests that did not end well, as ``ab`` counts them: up to three for one request.
-        non_2xx: answers with another status; ``ab`` does not count these as failed.
-        duration_s: seconds from the first connection to the last answer.
+        complete: requests that ended, successfully or not; after an abort the number that ``ab`` prints.
+        failed: failed requests as ``ab`` counts them: up to three for one request.
+        non_2xx: responses with another status; ``ab`` does not count these as failed.
+        duration_s: seconds from the first connection to the last response.
         requests_per_second: complete requests by seconds.
         mean_ms: mean milliseconds of one request.
-        percentiles_ms: milliseconds within which so many percent of the requests were served; 100 is the
+        percentiles_ms: milliseconds within which that percentage of the requests was served; 100 is the
             longest.
         times_ms: the table "Connection Times" by its lower-case labels.
-        warnings: what ``ab`` itself says about its numbers.
-        error: why it ended early or what it printed instead of numbers; None after a whole run.
+        warnings: warnings that ``ab`` itself prints.
+        error: why it ended early or what it printed instead of numbers; None after a complete run.
     """
 
     returncode: int = 0
@@ -125,11 +124,11 @@ class AbResult:
         return self.percentiles_ms.get(100, total.max_ms if total else None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result as plain data for JSON, the computed values included.
+        """Return the result as plain data for JSON, including the computed values.
 
         Returns:
             The attributes by name, with ``p50_ms``, ``p95_ms``, ``p99_ms`` and ``max_ms``; the percentiles'
-            keys are strings, as JSON wants them.
+            keys are strings, as JSON requires.
         """
         data = asdict(self)
         data["percentiles_ms"] = {str(percent): ms for percent, ms in self.percentiles_ms.items()}
@@ -140,10 +139,10 @@ class AbResult:
 
 
 def _finite(word: str) -> float:
-    """Read a number; JSON, which reports are, has no other."""
+    """Read a finite number; JSON, the format of reports, has no other."""
     number = float(word)
     if not math.isfinite(number):
-        raise ValueError(f"{word} is no number to reckon with")
+        raise ValueError(f"{word} is not a finite number")
     return number
 
 
@@ -172,28 +171,28 @@ _TEXTS = {
 }
 _TIMES = ("Connect", "Processing", "Waiting", "Total")
 
-# What ab prints when it gives up: a part of the line → kind, remedy. Matched by words and not by number: the
+# What ab prints when it gives up: part of the line → kind, remedy. Matched by words and not by number: the
 # numbers are the operating system's. The first match wins, so causes come before their consequences.
 _ERRORS: tuple[tuple[str, str, str], ...] = (
     (
         "Cannot use concurrency level greater than total number of requests",
         "usage",
-        "ask for at least as many requests as are to be concurrent",
+        "request at least as many requests as are concurrent",
     ),
-    ("Invalid Concurrency", "usage", "this ab cannot keep so many requests in flight; ask for fewer"),
-    ("Invalid number of requests", "usage", "ask for at least one request"),
-    ("invalid URL", "usage", "ab wants a path after host and port, if only /"),
+    ("Invalid Concurrency", "usage", "this ab cannot keep so many requests in flight; use fewer"),
+    ("Invalid number of requests", "usage", "send at least one request"),
+    ("invalid URL", "usage", "ab requires a path after host and port, even if only /"),
     ("POST data file", "data_file", "give the path of a readable file on the host that runs ab"),
     ("Too many open files", "open_files", "raise the limit of open files: ulimit -n, or LimitNOFILE="),
     (
         "Cannot assign requested address",
         "ports",
-        "no local port was left: widen net.ipv4.ip_local_port_range, or wait a minute for old ones",
+        "no local port was free: widen net.ipv4.ip_local_port_range, or wait a minute for old ones",
     ),
     ("apr_sockaddr_info_get", "unknown_host", "the host's name does not resolve on the host that runs ab"),
-    ("Connection refused", "refused", "nothing listens there: does the service run, is the port right?"),
-    ("No route to host", "unreachable", "no packet gets there: routing, or a firewall that rejects"),
-    ("Network is unreachable", "unreachable", "no packet gets there: routing, or a firewall that rejects"),
+    ("Connection refused", "refused", "nothing listens there: does the service run, and is the port correct?"),
+    ("No route to host", "unreachable", "no packet arrives: check routing and firewalls"),
+    ("Network is unreachable", "unreachable", "no packet arrives: check routing and firewalls"),
     (
         "Connection reset by peer",
         "reset",
@@ -203,12 +202,12 @@ _ERRORS: tuple[tuple[str, str, str], ...] = (
     (
         "timeout specified has expired",
         "timeout",
-        "no answer came for the whole timeout: a hung server, a full listen queue or a firewall that drops",
+        "no response within the timeout: the server hangs, its listen queue is full, or a firewall drops packets",
     ),
     ("SSL handshake failed", "tls", "the TLS handshake failed: does the server speak TLS on this port?"),
-    ("SSL not compiled in", "usage", "this ab cannot do https"),
-    ("Could not allocate memory", "memory", "there was no memory for so many requests"),
-    ("Test aborted after", "refused", "connecting failed time after time: is the service running?"),
+    ("SSL not compiled in", "usage", "this ab does not support https"),
+    ("Could not allocate memory", "memory", "there was not enough memory for so many requests"),
+    ("Test aborted after", "refused", "connecting failed repeatedly: is the service running?"),
 )
 
 
@@ -221,7 +220,7 @@ def parse(stdout: str, stderr: str, returncode: int) -> AbResult:
         returncode: its exit status; negative for a signal.
 
     Returns:
-        The numbers in the units of their names, and ``error`` where the run was not whole: ``ab`` gave up,
+        The numbers in the units of their names, and ``error`` if the run was not complete: ``ab`` gave up,
         was killed, or printed something without numbers.
     """
     values: dict[str, Any] = {"returncode": returncode}
@@ -237,7 +236,7 @@ def parse(stdout: str, stderr: str, returncode: int) -> AbResult:
         except ValueError:
             unreadable.append(line.strip())
         if line.startswith(("WARNING: ", "ERROR: ")):
-            # ab breaks these sentences after the first line.
+            # ab wraps these sentences after the first line.
             following = lines[number + 1].strip() if number + 1 < len(lines) else ""
             warnings.append(f"{line.strip()} {following}".strip())
     return AbResult(
@@ -257,14 +256,14 @@ def _read_line(
     times: dict[str, Times],
     percentiles: dict[int, int],
 ) -> None:
-    """Put what one line says where it belongs; raise ValueError when a known label has no number."""
+    """Store what one line says; raise ValueError if a known label has no number."""
     label, colon, rest = line.strip().partition(":")
     words = rest.split()
     first = words[0] if words else ""
     if number := version("ab", label):
         values["ab_version"] = number
     elif line.endswith(" requests completed"):
-        # In a short run this stands behind "Benchmarking HOST (be patient)..." on the same line.
+        # In a short run this follows "Benchmarking HOST (be patient)..." on the same line.
         values["complete"] = int(line.removesuffix(" requests completed").rpartition(" ")[2])
     elif label.startswith("(Connect") and colon:
         failures.update(_failure_counts(line))
@@ -286,7 +285,7 @@ def _read_line(
 
 
 def _failure_counts(line: str) -> dict[str, int]:
-    """Read ``(Connect: 0, Receive: 1, Length: 1, Exceptions: 0)``; old versions leave some of them out."""
+    """Read ``(Connect: 0, Receive: 1, Length: 1, Exceptions: 0)``; old versions omit some of them."""
     counts = {}
     for part in line.strip().strip("()").split(","):
         name, _colon, count = part.partition(":")
@@ -313,11 +312,11 @@ def _read_times(words: Sequence[str]) -> Times:
 
 
 def _error(values: dict[str, Any], unreadable: list[str], stdout: str, stderr: str) -> AbError | None:
-    """Say what kept the run from being whole, or None."""
+    """Return why the run is not complete, or None."""
     returncode = values["returncode"]
     whole = "Complete requests:" in stdout
     if returncode != 0 or not whole:
-        # A whole run may have met such errors and gone on (-r): then the counters tell of them.
+        # A complete run may have had such errors and continued (-r): then the counters include them.
         said = stderr.splitlines() + stdout.splitlines()
         for part, kind, remedy in _ERRORS:
             line = next((line for line in said if part in line), None)
@@ -334,22 +333,22 @@ def _error(values: dict[str, Any], unreadable: list[str], stdout: str, stderr: s
         return AbError("unparsable", f"ab printed a number that cannot be read: {unreadable[0]!r}")
     if not whole:
         begins = next((line.strip() for line in stdout.splitlines() if line.strip()), "nothing")
-        return AbError("unparsable", f"no result in what ab printed, which begins: {begins[:120]}")
+        return AbError("unparsable", f"ab printed no result; its output begins: {begins[:120]}")
     return None
 
 
 def parse_percentiles_csv(text: str, complete: int) -> list[float]:
     """Read the file that ``ab -e`` writes: percent served and time in ms.
 
-    For the last percents of 50 requests or fewer ab reads behind its list and writes whatever lies there (2.3,
-    ``output_results``: ``stats[0.5 + done * i / 100]``); they are those of the longest request.
+    For the last percents of 50 requests or fewer, ab reads past the end of its list and writes whatever is there (2.3,
+    ``output_results``: ``stats[0.5 + done * i / 100]``); the longest request's time is used instead.
 
     Args:
         text: the file's content.
-        complete: how many requests it is of.
+        complete: number of requests in it.
 
     Returns:
-        Milliseconds of each percent from 0 on; empty when the text is not such a file. Older versions stop
+        Milliseconds for each percent from 0 on; empty if the text is not such a file. Older versions stop
         at 99, newer ones at 100.
     """
     curve: list[float] = []
@@ -368,14 +367,14 @@ def parse_percentiles_csv(text: str, complete: int) -> list[float]:
 
 
 def parse_requests_tsv(text: str) -> dict[int, int]:
-    """Read the file that ``ab -g`` writes, a line for each request, in no order of time.
+    """Read the file that ``ab -g`` writes, a line for each request, not in order of time.
 
     Args:
         text: the file's content.
 
     Returns:
-        Requests by whole milliseconds, as ab writes them (``ttime``); empty when the text is not such a file, or
-        not whole.
+        Requests by whole milliseconds, as ab writes them (``ttime``); empty if the text is not such a file, or
+        incomplete.
     """
     head, *lines = text.splitlines() or [""]
     columns = head.split("\t")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-# Of wrk without the distribution's part: "wrk debian/4.1.0-3+b2 [epoll] …".
+# wrk's version, without the distribution's part: "wrk debian/4.1.0-3+b2 [epoll] …".
 _BANNERS = {
     "ab": re.compile(r"This is ApacheBench, Version ([^\s:]+)"),
     "wrk": re.compile(r"wrk\s+(?:debian/)?([^\s-]+)"),
@@ -16,7 +16,7 @@ def version(name: str, printed: str) -> str | None:
 
     Args:
         name: ``ab`` or ``wrk``.
-        printed: what it printed, from the line of the version on.
+        printed: what it printed, from the line with the version on.
     """
     found = _BANNERS[name].match(printed)
     return found[1] if found else None

@@ -1,7 +1,7 @@
-"""What every load generator needs: limits of the machine that sends, a common start, results as one form and merged.
+"""Code that all load generators share: limits of the sending machine, a common start, and merged results.
 
 A *result* is the dictionary that the modules ``ab`` and ``wrk`` return: see their documentation. Its ``histogram_ms``
-is the raw data: how many requests took how many milliseconds. Several are merged from it alone, since percentiles
+is the raw data: how many requests took how many milliseconds. Results are merged from it, since percentiles
 cannot be averaged.
 """
 
@@ -31,21 +31,21 @@ ARGUMENTS: dict[str, Any] = {
     "histogram": {"type": "bool", "default": False},
     "raw_prefix": {"type": "path"},
 }
-# Beside its connections a generator has its three standard files, the poll set, its data and result files open.
+# Besides its connections, a generator has its three standard files, the poll set, its data and result files open.
 _FILES_BESIDE_CONNECTIONS = 16
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
-# Seconds by which the runs of several machines may begin apart without a word about it.
+# Seconds by which the starts of several machines may differ without a warning.
 _TOGETHER_S = 0.5
 
 
 def open_files_shortage(concurrency: int) -> str:
-    """Raise this process's limit of open files as far as the run needs, or say why that cannot be.
+    """Raise this process's limit of open files as far as the run needs, or return why that is not possible.
 
     Args:
         concurrency: requests in flight.
 
     Returns:
-        Empty when there are enough, else limit, need and remedy.
+        Empty if there are enough, else limit, need and remedy.
     """
     need = concurrency + _FILES_BESIDE_CONNECTIONS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -62,13 +62,13 @@ def open_files_shortage(concurrency: int) -> str:
 
 
 def ports_shortage(concurrency: int) -> str:
-    """Say why there are not enough local ports for so many connections to one address.
+    """Return why there are not enough local ports for so many connections to one address.
 
     Args:
         concurrency: requests in flight.
 
     Returns:
-        Empty when there are enough or the system does not tell, else range, need and remedy.
+        Empty if there are enough or their number is unknown, else range, need and remedy.
     """
     try:
         low, high = (int(word) for word in _PORT_RANGE.read_text(encoding="ascii").split())
@@ -83,10 +83,10 @@ def ports_shortage(concurrency: int) -> str:
 
 
 def capacity_shortage(concurrency: int, capacity: int) -> str:
-    """Say what is missing for the target to hold all requests at once; empty when it can, or it is not known.
+    """Return what the target lacks to hold all requests at once; empty if it can, or if that is unknown.
 
-    Connections beyond that find the listening socket's queue full: the kernel drops or resets them, which tells
-    of the queue and nothing of the application.
+    Connections beyond that find the listening socket's queue full: the kernel drops or resets them, which says
+    something about the queue but nothing about the application.
     """
     if not capacity or capacity >= concurrency:
         return ""
@@ -97,24 +97,24 @@ def capacity_shortage(concurrency: int, capacity: int) -> str:
 
 
 def shortage(concurrency: int, capacity: int) -> str:
-    """Say what this machine or the target lacks for so many requests in flight; empty when nothing.
+    """Return what this machine or the target lacks for so many requests in flight; empty if nothing.
 
     Args:
         concurrency: requests in flight.
-        capacity: requests that the target holds at once; 0 when it is not known.
+        capacity: requests that the target holds at once; 0 if unknown.
     """
     return open_files_shortage(concurrency) or ports_shortage(concurrency) or capacity_shortage(concurrency, capacity)
 
 
 def execute(command: Sequence[str], time_limit_s: int) -> tuple[str, str, int | None]:
-    """Run a generator, in the C locale: the messages that the parsers know are those.
+    """Run a generator, in the C locale: the parsers expect its messages.
 
     Args:
-        command: its words.
+        command: the command and its arguments.
         time_limit_s: seconds after which it is ended.
 
     Returns:
-        standard output, standard error, and the exit status; None for one that was ended at the limit.
+        standard output, standard error, and the exit status; None if it was ended at the limit.
     """
     process = subprocess.Popen(
         command,
@@ -134,20 +134,20 @@ def execute(command: Sequence[str], time_limit_s: int) -> tuple[str, str, int | 
 
 
 def transcript(command: Sequence[str], stdout: str, stderr: str, returncode: int | None) -> str:
-    """Return all that a run printed, with its command above it."""
+    """Return everything that a run printed, below its command."""
     status = "ended at the time limit" if returncode is None else f"exit status {returncode}"
     return f"$ {shlex.join(command)}\n{stdout}\n--- standard error\n{stderr}\n--- {status}\n"
 
 
 def keep(prefix: str, texts: Mapping[str, tuple[str, str]]) -> dict[str, str]:
-    """Write a run's raw output, and remove what an earlier run left and this one does not have.
+    """Write a run's raw output, and remove files of an earlier run that this one does not have.
 
     Args:
         prefix: path without extension.
         texts: extension and text by name; an empty text is not kept.
 
     Returns:
-        the paths of what was kept, by name.
+        the paths of the kept files, by name.
     """
     Path(prefix).parent.mkdir(parents=True, exist_ok=True)
     kept = {}
@@ -162,26 +162,26 @@ def keep(prefix: str, texts: Mapping[str, tuple[str, str]]) -> dict[str, str]:
 
 
 def target_mistakes(url: str, data_file: str | None) -> str:
-    """Say what is wrong with where the requests go and with what they carry; empty when nothing is."""
+    """Return what is wrong with the target and the data of the requests; empty if nothing."""
     try:
         parts = urlsplit(url)
         whole = parts.scheme in ("http", "https") and parts.hostname and parts.path and parts.port != 0
-    # An address in brackets that is none, or a port that is no number.
+    # An invalid address in brackets, or a port that is not a number.
     except ValueError:
         whole = False
     if not whole:
-        return f"url is {url!r}: it must begin with http:// or https:// and have a path, if only /"
+        return f"url is {url!r}: it must begin with http:// or https:// and have a path, even if only /"
     if data_file and not os.access(data_file, os.R_OK):
         return f"data_file {data_file} cannot be read on the host that sends the load"
     return ""
 
 
 def wait_until(start_at: float, patience_s: float = 60) -> None:
-    """Wait for a moment, so that several machines begin together.
+    """Wait until a given time, so that several machines begin together.
 
     Args:
-        start_at: seconds since the epoch; 0, or a moment that has passed, for none.
-        patience_s: the longest wait; a clock that is further off is not waited for.
+        start_at: seconds since the epoch; 0, or a time that has passed, for no wait.
+        patience_s: the longest wait; a clock that is further off is ignored.
     """
     ahead = start_at - time.time()
     if 0 < ahead <= patience_s:
@@ -213,10 +213,10 @@ def percentile(histogram: Mapping[float, int], percent: float) -> float:
 
 
 def figures(histogram: Mapping[float, int]) -> dict[str, Any]:
-    """Return what a histogram tells: ``p50_ms``, ``p95_ms``, ``p99_ms``, ``max_ms`` and the whole ``curve_ms``.
+    """Return the figures of a histogram: ``p50_ms``, ``p95_ms``, ``p99_ms``, ``max_ms`` and the whole ``curve_ms``.
 
     Args:
-        histogram: requests by milliseconds; of an empty one nothing is known.
+        histogram: requests by milliseconds; an empty one has no figures.
     """
     names = {"p50_ms": 50, "p95_ms": 95, "p99_ms": 99, "max_ms": 100}
     if not histogram:
@@ -226,14 +226,14 @@ def figures(histogram: Mapping[float, int]) -> dict[str, Any]:
 
 
 def merge(senders: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Make one result of those of several machines that sent together.
+    """Merge the results of several machines that sent together.
 
     Args:
-        senders: the registered result of each machine by its name: ``ab``, the result, or what kept it from one.
+        senders: the registered result of each machine by name: ``ab``, the result, or why there is none.
 
     Returns:
-        a result; measured only if every machine measured. The time is from the first begin to the last end.
-        ``senders`` tells of each, ``warnings`` of begins that were apart.
+        a result; measured only if every machine measured. The time is from the first start to the last end.
+        ``senders`` has the result of each, ``warnings`` starts that were not simultaneous.
     """
     results = {name: _result(registered) for name, registered in senders.items()}
     measured = [one for one in results.values() if one["outcome"] == "measured"]
@@ -269,7 +269,7 @@ def merge(senders: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
             name: {key: one.get(key) for key in ("complete", "failed", "requests_per_second", "began_s", "command")}
             for name, one in results.items()
         },
-        "warnings": [f"the load hosts began {apart:.1f} s apart: are their clocks right?"]
+        "warnings": [f"the load hosts began {apart:.1f} s apart: are their clocks correct?"]
         if apart > _TOGETHER_S
         else [],
         "files": {},
@@ -278,7 +278,7 @@ def merge(senders: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _result(registered: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the result of a registered task; of a task that has none, why."""
+    """Return the result of a registered task, or why it has none."""
     found = registered.get("ab") or registered.get("wrk")
     if isinstance(found, Mapping):
         return found
@@ -291,11 +291,11 @@ def _sum(results: Iterable[Mapping[str, Any]], name: str) -> int:
 
 
 def shares(hosts: Sequence[str], requests: int, concurrency: int, warmup: int) -> list[dict[str, Any]]:
-    """Divide a run among hosts, the first ones getting one more where it does not go even.
+    """Divide a run among hosts, the first hosts getting one more if it does not divide evenly.
 
     Args:
-        hosts: names; those that would have no request in flight are left out.
-        requests: requests in all.
+        hosts: names; hosts that would have no request in flight are left out.
+        requests: total number of requests.
         concurrency: requests in flight.
         warmup: requests of the warm-up.
     """
@@ -317,11 +317,12 @@ def shares(hosts: Sequence[str], requests: int, concurrency: int, warmup: int) -
 
 
 def sent(orders: Sequence[Mapping[str, Any]], ended: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Return by load host what is known of its share: the result, or what kept it from one.
+    """Return for each load host the result of its share, or why there is none.
 
     Args:
-        orders: the registered results of the tasks that were left to run, each with its share as the loop variable.
-        ended: what was found at their end, in the same order; skipped where there was nothing to wait for.
+        orders: the registered results of the tasks that were started in the background, each with its
+            share as the loop variable.
+        ended: what was found at their end, in the same order; skipped if there was nothing to wait for.
     """
     return {
         order[order["ansible_loop_var"]]["host"]: _said(order if end.get("skipped") else end)

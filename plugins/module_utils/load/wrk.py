@@ -1,8 +1,8 @@
-"""What wrk said, as numbers: the script that makes it tell them, and how they are read.
+"""Reads the output of wrk, and the script that makes it print the numbers.
 
-wrk 4.1 hands its script a summary and the latencies, value by value: src/script.c and SCRIPTING of wg/wrk. For each
-value it goes through all the microseconds from the fastest answer to the slowest (src/stats.c: stats_value_at), which
-takes minutes where answers take seconds. So the script reads the counters themselves, which LuaJIT can.
+wrk 4.1 passes its script a summary and the latencies, value by value: src/script.c and SCRIPTING of wg/wrk. For each
+value it goes through all the microseconds from the fastest response to the slowest (src/stats.c: stats_value_at), which
+takes minutes if responses take seconds. So the script reads the counters themselves, which LuaJIT can.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 from . import result
 
 _MARK = "FLASKOPS "
-# What the script tells beside the latencies.
+# What the script prints besides the latencies.
 _COUNTS = ("duration_us", "requests", "bytes", "connect", "read", "write", "status", "timeout")
-# Lua's %q is a string that Lua reads back, which is what the body needs; the numbers are printed as JSON.
+# Lua's %q prints a string that Lua reads back, as the body needs; the numbers are printed as JSON.
 _SCRIPT = """\
 wrk.method = {method}
 wrk.body = {body}
@@ -44,11 +44,11 @@ function done(summary, latency, requests)
     e.write, e.status, e.timeout), '"latency_us":{{', table.concat(told, ","), "}}}}\\n")
 end
 """
-# A part of a line of wrk's → kind, remedy.
+# Part of a line that wrk prints → kind, remedy.
 _ERRORS = (
-    ("Connection refused", "refused", "nothing listens there: does the service run, is the port right?"),
+    ("Connection refused", "refused", "nothing listens there: does the service run, and is the port correct?"),
     ("unable to resolve", "unknown_host", "the host's name does not resolve on the host that runs wrk"),
-    ("No route to host", "unreachable", "no packet gets there: routing, or a firewall that rejects"),
+    ("No route to host", "unreachable", "no packet arrives: check routing and firewalls"),
     ("unable to connect", "unreachable", "no connection: is the service running?"),
     ("Too many open files", "open_files", "raise the limit of open files: ulimit -n, or LimitNOFILE="),
 )
@@ -58,8 +58,8 @@ def script(body: str | None, content_type: str) -> str:
     """Return the Lua script of a run.
 
     Args:
-        body: what is posted; None to GET.
-        content_type: of the body.
+        body: the body to POST; None to GET.
+        content_type: the body's type.
     """
     return _SCRIPT.format(
         method=_lua("GET" if body is None else "POST"),
@@ -70,7 +70,7 @@ def script(body: str | None, content_type: str) -> str:
 
 
 def _lua(text: str) -> str:
-    """Quote a string for Lua: every byte that is not plain as its number."""
+    """Quote a string for Lua: with every byte that is not plain as its number."""
     plain = {*range(32, 127)} - {ord('"'), ord("\\")}
     return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03d}" for byte in text.encode()) + '"'
 
@@ -81,10 +81,10 @@ def parse(stdout: str, stderr: str, returncode: int | None) -> dict[str, Any]:
     Args:
         stdout: its standard output, with the line of :func:`script`.
         stderr: its standard error.
-        returncode: its exit status; negative for a signal, None where it was ended since it took too long.
+        returncode: its exit status; negative for a signal, None if it was ended because it took too long.
 
     Returns:
-        numbers under the names that ``ab``'s result has, and ``error``: None, or kind, message and remedy.
+        numbers with the names of ``ab``'s result, and ``error``: None, or kind, message and remedy.
     """
     line = next((line for line in stdout.splitlines() if line.startswith(_MARK)), None)
     told = _told(line.removeprefix(_MARK)) if line is not None else None
@@ -113,7 +113,7 @@ def parse(stdout: str, stderr: str, returncode: int | None) -> dict[str, Any]:
 
 
 def _told(text: str) -> tuple[dict[str, int], dict[int, int]] | None:
-    """Return the counts by name and the requests by microseconds; None where the script did not write this."""
+    """Return the counts by name and the requests by microseconds; None if the script did not write this."""
     try:
         document = json.loads(text)
         counts = {name: _count(document[name]) for name in _COUNTS}
@@ -124,9 +124,9 @@ def _told(text: str) -> tuple[dict[str, int], dict[int, int]] | None:
 
 
 def _count(value: Any) -> int:
-    # More does not fit into a counter of wrk's.
+    # A larger number does not fit into wrk's counters.
     if type(value) is not int or not 0 <= value < 2**63:
-        raise ValueError(f"{value!r} is no count")
+        raise ValueError(f"{value!r} is not a count")
     return value
 
 
@@ -137,8 +137,8 @@ def _error(stdout: str, stderr: str, returncode: int | None) -> dict[str, str]:
         if line:
             return {"kind": kind, "message": f"wrk gave up: {line}", "remedy": remedy}
     if returncode is None:
-        remedy = "the host that sends has too much to do: lower the concurrency, or add load hosts (group loadgen)"
-        return {"kind": "killed", "message": "wrk went on long after its duration, and was ended", "remedy": remedy}
+        remedy = "the sending host is overloaded: lower the concurrency, or add load hosts (group loadgen)"
+        return {"kind": "killed", "message": "wrk continued long after its duration, and was ended", "remedy": remedy}
     if returncode < 0:
         return {"kind": "killed", "message": f"wrk was ended by signal {-returncode}", "remedy": ""}
     begins = said[0][:120] if said else "nothing"

@@ -1,8 +1,8 @@
 """Names and packs what is deployed: an application's code and the wheels it runs on.
 
-An artifact is named by what goes into it (code, locks, platform), so that the same input has the same
-id wherever and whenever it is built, and a change of any of them gives another. Ids are short, for people; whoever
-finds something by an id compares the whole SHA-256 that is kept beside it.
+An artifact is named by its content (code, locks, platform): the same input has the same id wherever and whenever it is
+built, and any change gives another. Ids are short, for people; code that finds something by an id compares the whole
+SHA-256 that is kept beside it.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from typing import IO, Any
 from ..host import files
 from ..host.distributions import normalised
 
-# Part of every id: raise it when the way of packing or building changes what hosts get.
+# Part of every id: raise it when a change to packing or building changes what hosts get.
 RECIPE = "2"
 ID_LENGTH = 12
-# What serves: an application has no say in its versions.
+# The application server, whose versions an application cannot choose.
 SERVER = frozenset({"uwsgi", "gevent", "greenlet"})
-# In every release and virtual environment on a host, written last: the SHA-256 of what it holds.
+# Written last into every release and virtual environment on a host: the SHA-256 of its content.
 MARKER = ".complete"
-# Folders in each other, far above what any project has: beyond a thousand, what walks through them in Python gives up.
+# The limit on nested folders, far more than any project has. Beyond a thousand, Python's directory walks fail.
 DEEPEST = 100
 # Characters of a name in a message.
 _SHOWN = 120
 
-# https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md, which also says that a pointer is below 1024 bytes.
+# https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md, which also says that a pointer is smaller than 1024 bytes.
 _LFS = re.compile(rb"version https://(git-lfs|hawser)\.github\.com/spec/v1\n(ext-[^\n]*\n)*oid sha256:")
 _LFS_MOST = 1024
 
@@ -47,12 +47,12 @@ _REQUIREMENT = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^]]*\])?
 
 
 class ArtifactError(Exception):
-    """The input cannot become an artifact, or a stored artifact is not what it was."""
+    """The input cannot become an artifact, or a stored artifact has changed."""
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """One entry of a lock: its normalised name, and its whole text as pip reads it."""
+    """One entry of a lock: its normalised name, and its full text as pip reads it."""
 
     name: str
     text: str
@@ -68,12 +68,12 @@ def digest(*parts: str) -> str:
 
 
 def short(whole: str) -> str:
-    """Return the id that people see in place of a digest."""
+    """Return the id that people see instead of a digest."""
     return whole[:ID_LENGTH]
 
 
 def marked(folder: Path) -> str:
-    """Return the digest that a directory on a host is marked with; empty where it is not whole."""
+    """Return the digest that marks a directory on a host as complete; empty if it is not."""
     try:
         return (folder / MARKER).read_text(errors="replace").strip()
     except OSError:
@@ -81,7 +81,7 @@ def marked(folder: Path) -> str:
 
 
 def masked(text: str) -> str:
-    """Return a text without the accounts and passwords that stand in its addresses."""
+    """Return a text without the accounts and passwords in its addresses."""
     return re.sub(r"//[^/\s]+@", "//…@", text)
 
 
@@ -96,12 +96,13 @@ def source_files(source: Path, exclude: Iterable[str], root: Path | None = None)
 
     Args:
         source: the application's folder.
-        exclude: shell patterns; a file is left out when its name or a folder above it matches one.
-        root: the folder that no link may lead out of; the source itself if there is none above it, as in a repository.
+        exclude: shell patterns; a file is left out if its name or a folder above it matches one.
+        root: the folder that no link may lead out of, such as the repository above the source; by default the source.
 
     Raises:
-        ArtifactError: the folder does not exist, cannot be read or holds no file, or it holds what cannot be packed as
-            it is: a link that leads out or to what is excluded, a special file, or the pointer of a file in Git LFS.
+        ArtifactError: the folder does not exist, cannot be read or contains no file, or it contains what cannot be
+            packed as it is: a link that leads out or to what is excluded, a special file, or a pointer to a file in Git
+            LFS.
     """
     if not source.is_dir():
         raise ArtifactError(
@@ -139,12 +140,12 @@ def source_files(source: Path, exclude: Iterable[str], root: Path | None = None)
 
 
 def _problem(path: Path, relative: Path, within: Path, wanted: Callable[..., bool]) -> str:
-    """Return why a file or folder of a source cannot be packed as it is, and what to do; empty where it can."""
+    """Return why a file or folder of a source cannot be packed, and what to do; empty if it can."""
     exclude = "or add its name to artifact_exclude"
     if len(relative.parts) > DEEPEST:
         return f"which is nested more than {DEEPEST} folders deep: move it up, {exclude}"
     if not plain(str(relative)):
-        return f"whose name is not UTF-8 or has control characters: rename it, {exclude}"
+        return f"whose name is not UTF-8 or contains control characters: rename it, {exclude}"
     if relative == Path(MARKER):
         return f"a name that every release uses itself: rename it, {exclude}"
     mode = path.lstat().st_mode
@@ -153,7 +154,7 @@ def _problem(path: Path, relative: Path, within: Path, wanted: Callable[..., boo
             return f"{problem}, {exclude}"
         leads = Path(os.path.realpath(path))
         if not wanted(*leads.relative_to(within).parts):
-            return f"a link to {str(path.readlink())!r}, which artifact_exclude leaves out: remove it, {exclude}"
+            return f"a link to {str(path.readlink())!r}, which artifact_exclude excludes: remove it, {exclude}"
         mode = leads.lstat().st_mode
         if stat.S_ISDIR(mode):
             return f"a link to a folder, which is not followed: put the folder in its place, {exclude}"
@@ -163,24 +164,24 @@ def _problem(path: Path, relative: Path, within: Path, wanted: Callable[..., boo
         with opened(path) as stream:
             if _LFS.match(stream.read()):
                 return (
-                    "the pointer of a file in Git LFS, not the file: set flask_uwsgi_source to a clone in which "
+                    "a pointer to a file in Git LFS, not the file itself: set flask_uwsgi_source to a clone in which "
                     f"`git lfs pull` was run, put the file itself into the repository, {exclude}"
                 )
     return ""
 
 
 def plain(name: str) -> bool:
-    """Tell whether a file's name is UTF-8 and without control characters."""
+    """Return whether a file's name is UTF-8 and without control characters."""
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
 
 
 def quoted(name: str) -> str:
-    """Return how a message names a file: quoted, and not at full length where that fills a screen."""
+    """Return a file's name as messages show it: quoted, and shortened if it is very long."""
     return repr(name) if len(name) <= _SHOWN else f"{name[:_SHOWN]!r}…"
 
 
 def link_problem(path: Path, within: Path) -> str:
-    """Return why a link may not be packed, and what to do; empty where it leads to something inside a folder.
+    """Return why a link may not be packed, and what to do; empty if it leads to something inside a folder.
 
     Args:
         path: the link.
@@ -195,10 +196,10 @@ def link_problem(path: Path, within: Path) -> str:
 
 
 def opened(path: Path) -> io.BufferedReader:
-    """Open a regular file of a source to read it; whatever took its place meanwhile is not waited for.
+    """Open a regular file of a source for reading, without blocking on anything that has taken its place.
 
     Raises:
-        ArtifactError: it cannot be read, or is none.
+        ArtifactError: it cannot be read, or is not a regular file.
     """
     try:
         descriptor = os.open(os.path.realpath(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -207,17 +208,17 @@ def opened(path: Path) -> io.BufferedReader:
     stream = os.fdopen(descriptor, "rb")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         stream.close()
-        raise ArtifactError(f"{path} is no file: remove it, or exclude it")
+        raise ArtifactError(f"{path} is not a file: remove it, or exclude it")
     return stream
 
 
 def code_id(source: Path, files: Iterable[Path], added: Mapping[str, str]) -> str:
-    """Return the digest of the code: names, executable bits and contents, nothing else.
+    """Return the digest of the code: names, executable bits and contents, and nothing else.
 
     Args:
         source: the application's folder.
-        files: what of it is packed, relative to it.
-        added: names and contents of further files.
+        files: the files to pack, relative to it.
+        added: names and contents of additional files.
     """
     return digest(
         RECIPE,
@@ -236,13 +237,13 @@ def _executable(path: Path) -> bool:
 
 
 def pack_code(source: Path, files: Iterable[Path], added: Mapping[str, str], target: Path) -> int:
-    """Write the code as a tar.gz whose bytes depend on the code alone, and return how many bytes it unpacks to.
+    """Write the code as a tar.gz whose bytes depend only on the code, and return its unpacked size in bytes.
 
     Args:
         source: the application's folder.
-        files: what to pack, relative to it.
-        added: names and contents of further files.
-        target: the archive to write; it appears whole or not at all.
+        files: the files to pack, relative to it.
+        added: names and contents of additional files.
+        target: the archive to write; it appears complete or not at all.
     """
     unpacked = 0
     with tempfile.TemporaryFile(dir=target.parent) as archive:
@@ -271,8 +272,8 @@ def _add(tar: tarfile.TarFile, name: str, content: IO[bytes], size: int, executa
 
 
 def write(target: Path, content: bytes | IO[bytes]) -> None:
-    """Write a file of the cache; it appears whole or not at all."""
-    # Several hosts are planned at once, each in a process of its own.
+    """Write a file of the cache; it appears complete or not at all."""
+    # Several hosts are planned at once, each in its own process.
     files.write(target, content, writer=str(os.getpid()))
 
 
@@ -289,18 +290,18 @@ def requirements(text: str) -> Iterator[Requirement]:
 
 
 def loose(entries: Iterable[Requirement]) -> Requirement | None:
-    """Return the first entry that has no exact version or no hash; None where the entries are a lock."""
+    """Return the first entry that has no exact version or no hash; None if the entries are a lock."""
     return next((entry for entry in entries if not (pin(entry) and "--hash=" in entry.text)), None)
 
 
 def pin(entry: Requirement) -> str:
-    """Return the exact version that an entry wants; empty where it wants none."""
+    """Return the exact version that an entry requires; empty if it requires none."""
     match = _REQUIREMENT.match(entry.text)
     return (match["pin"] or "").lstrip("= ") if match else ""
 
 
 def shown(entry: Requirement) -> str:
-    """Return an entry for people: without its hashes, and without what is secret in an address."""
+    """Return an entry for display, without its hashes and without secrets in addresses."""
     return masked(entry.text.split(" --hash", 1)[0])
 
 
@@ -310,7 +311,7 @@ def rendered(entries: Iterable[Requirement]) -> str:
 
 
 def read_lock(path: Path, variable: str) -> list[Requirement]:
-    """Read a lock and insist that it is one: every entry pinned and hashed.
+    """Read a lock, and check that every entry is pinned and hashed.
 
     Args:
         path: the requirements file.
@@ -326,11 +327,11 @@ def read_lock(path: Path, variable: str) -> list[Requirement]:
     try:
         entries = list(requirements(path.read_text()))
     except UnicodeDecodeError as error:
-        raise ArtifactError(f"{variable}={path} is no text in UTF-8 (byte {error.start}): save it as UTF-8") from error
+        raise ArtifactError(f"{variable}={path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
     if entry := loose(entries):
         raise ArtifactError(
             f"{variable}={path} is not a lock: {shown(entry)!r} has no exact version "
-            "or no --hash. Make one with `pip-compile --generate-hashes` or "
+            "or no --hash. Create one with `pip-compile --generate-hashes` or "
             "`uv pip compile --generate-hashes`"
         )
     return entries
@@ -339,10 +340,10 @@ def read_lock(path: Path, variable: str) -> list[Requirement]:
 def server_entries(
     application: list[Requirement], server: list[Requirement]
 ) -> tuple[list[Requirement], list[Requirement], list[str]]:
-    """Return the application's and the server's entries without what both have, and what the operator should know.
+    """Return the application's and the server's entries without duplicates, and what the operator should know.
 
-    uWSGI, gevent and greenlet are the server's, which was proven with its own versions. Of what they share with an
-    application besides, the application's version counts.
+    uWSGI, gevent and greenlet come from the server, which was tested with its own versions. For other packages that
+    both have, the application's version is used.
 
     Args:
         application: the lock of the application.
@@ -355,7 +356,7 @@ def server_entries(
 
 
 def replaced(application: Iterable[Requirement], server: Iterable[Requirement]) -> list[str]:
-    """Return a sentence for each version of the server that an application wants otherwise.
+    """Return a sentence for each package for which an application requires another version than the server's.
 
     Args:
         application: what it requires.
@@ -368,19 +369,19 @@ def replaced(application: Iterable[Requirement], server: Iterable[Requirement]) 
         head = shown(entry).partition(";")[0].strip()
         if name in pins and head not in (name, f"{name}=={pins[name]}"):
             found.append(
-                f"{name} {pins[name]} of artifact_server_lock is installed, the requirements say {head}: this service "
-                f"is proven with {pins[name]} alone"
+                f"{name} {pins[name]} of artifact_server_lock is installed, although the requirements say {head}: "
+                f"this service is tested only with {pins[name]}"
             )
     return list(dict.fromkeys(found))
 
 
 def is_server(entry: Requirement) -> bool:
-    """Tell whether an entry is of the application server."""
+    """Return whether an entry belongs to the application server."""
     return _server_name(entry.name) in SERVER
 
 
 def _server_name(name: str) -> str:
-    # The same server under another name, which would install the same command.
+    # The same server under another name, which installs the same command.
     return "uwsgi" if name == "pyuwsgi" else name
 
 
@@ -390,18 +391,18 @@ def wheelhouse_id(entries: Iterable[Requirement], platform: str, *others: str) -
     Args:
         entries: all requirements, of the application, the server and the build tools.
         platform: distribution, architecture and Python, such as ``debian-12-x86_64-py3.11``.
-        others: what else the wheels depend on.
+        others: anything else that the wheels depend on.
     """
     return digest(RECIPE, platform, *sorted(entry.text for entry in entries), *others)
 
 
 def record(archive: Path, inputs: str, **facts: Any) -> dict[str, Any]:
-    """Write down an archive's checksum beside it, and return what was written.
+    """Write a record with an archive's checksum beside it, and return the record.
 
     Args:
         archive: the archive.
-        inputs: the digest of all that it was made from, of which its name has a part.
-        facts: what else its users must know.
+        inputs: the digest of everything it was made from; its name contains a part of it.
+        facts: anything else that its users must know.
     """
     entry = {"file": archive.name, "sha256": sha256(archive), "inputs": inputs, **facts}
     write(archive.with_name(archive.name + ".json"), json.dumps(entry, indent=2).encode() + b"\n")
@@ -409,18 +410,18 @@ def record(archive: Path, inputs: str, **facts: Any) -> dict[str, Any]:
 
 
 def keep(fetched: Path, archive: Path, inputs: str, **facts: Any) -> dict[str, Any]:
-    """Move an archive into the cache with its record, unless another run has put the same there meanwhile.
+    """Move an archive into the cache with its record, unless another run has just put the same one there.
 
-    Two builds of the same inputs need not have the same bytes, and the first may be about to be shipped.
+    Two builds of the same inputs may differ in their bytes, and the first may already be in use.
 
     Args:
-        fetched: the archive, in the folder of the cache.
-        archive: its place.
-        inputs: the digest of all that it was made from.
-        facts: what else its users must know.
+        fetched: the archive, in the cache's folder.
+        archive: its final path.
+        inputs: the digest of everything it was made from.
+        facts: anything else that its users must know.
 
     Returns:
-        the record of what is in the place now.
+        the record of the archive that is now in place.
     """
     with archive.with_name(f".{archive.name}.lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
@@ -437,14 +438,14 @@ def keep(fetched: Path, archive: Path, inputs: str, **facts: Any) -> dict[str, A
 
 
 def recorded(archive: Path, inputs: str) -> dict[str, Any] | None:
-    """Return an archive's record, or None where the archive is not (wholly) there, or made from something else.
+    """Return an archive's record, or None if the archive is missing, incomplete, or made from something else.
 
     Args:
         archive: the archive.
-        inputs: the digest of all that it must have been made from.
+        inputs: the digest of everything it must have been made from.
 
     Raises:
-        ArtifactError: the archive is not the one the record describes.
+        ArtifactError: the archive is not the one that the record describes.
     """
     beside = archive.with_name(archive.name + ".json")
     if not (archive.is_file() and beside.is_file()):
@@ -458,6 +459,6 @@ def recorded(archive: Path, inputs: str) -> dict[str, Any] | None:
     if sha256(archive) != entry.get("sha256"):
         raise ArtifactError(
             f"artifact {archive} is damaged: its SHA-256 is not the recorded {str(entry.get('sha256'))[:16]}…. "
-            f"Nothing was shipped. Remove it (`rm {archive}*`) and deploy again: it is then built anew"
+            f"Nothing was shipped. Remove it (`rm {archive}*`) and deploy again: it is then rebuilt"
         )
     return entry

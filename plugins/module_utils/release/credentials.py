@@ -1,11 +1,11 @@
-"""The secrets of a generation on its host: files for root alone, which systemd hands to the service.
+"""The secrets of a generation on its host: files that only root can read, which systemd passes to the service.
 
-They are encrypted with the host's own key where it can. Whether it can is the host's matter, and encryption has another
-result each time: so nothing in here is part of what a generation is named after. ::
+They are encrypted with the host's own key if the host can. That depends on the host, and the result of encryption is
+different each time, so nothing here is part of a generation's name. ::
 
-    credentials/NAME         the value, or what became of it
+    credentials/NAME         the value, possibly encrypted
     credentials.json         whether they are encrypted, and the checksum of each
-    units/credentials.conf   names them to systemd
+    units/credentials.conf   lists them for systemd
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ UNIT = "units/credentials.conf"
 
 
 class UnableError(Exception):
-    """The host cannot encrypt, or not decrypt what it encrypted."""
+    """The host cannot encrypt, or cannot decrypt what it encrypted."""
 
 
 def write(generation: Path, secrets: Mapping[str, str]) -> str:
-    """Write the secrets of a generation, all of them encrypted or none.
+    """Write the secrets of a generation, either all encrypted or none.
 
     Args:
         generation: the generation's directory.
         secrets: name to value.
 
     Returns:
-        why they are not encrypted; an empty string where they are.
+        why they are not encrypted; an empty string if they are.
     """
     folder = generation / FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -58,13 +58,13 @@ def write(generation: Path, secrets: Mapping[str, str]) -> str:
 
 
 def encrypted(generation: Path) -> bool | None:
-    """Tell whether the secrets of a generation are encrypted; None where there are none."""
+    """Return whether the secrets of a generation are encrypted; None if there are none."""
     record = _record(generation)
     return bool(record["encrypted"]) if record else None
 
 
 def spoiled(generation: Path, names: Collection[str]) -> list[str]:
-    """Return the files that are not what was written, relative to the generation's directory.
+    """Return the files that have changed since they were written, relative to the generation's directory.
 
     Args:
         generation: the generation's directory.
@@ -83,9 +83,9 @@ def spoiled(generation: Path, names: Collection[str]) -> list[str]:
 
 
 def stale(generation: Path, secrets: Mapping[str, str]) -> list[str]:
-    """Return the files that :func:`spoiled` names, and those that do not give the value that they should.
+    """Return the files that :func:`spoiled` finds, and those that do not contain the expected value.
 
-    A host that has lost its key cannot read what it encrypted, and nobody sees that before the next start.
+    A host that has lost its key cannot read what it encrypted, which would only show at the next start.
     """
     found = spoiled(generation, secrets)
     if RECORD in found:
@@ -94,21 +94,21 @@ def stale(generation: Path, secrets: Mapping[str, str]) -> list[str]:
 
 
 def hide(generation: Path, names: Collection[str], lines: Iterable[str]) -> list[str]:
-    """Return lines of an application's log with its secrets blotted out.
+    """Return lines of an application's log with its secrets masked.
 
     Args:
         generation: the generation's directory.
         names: the secrets that its manifest names.
-        lines: what it logged; a secret of several lines is several lines here, too.
+        lines: what it logged; a secret of several lines is several lines here as well.
     """
     blot = blotter(generation, names)
     return [blot(line) for line in lines]
 
 
 def blotter(generation: Path, names: Collection[str]) -> Callable[[str], str]:
-    """Return what blots the secrets of a generation out of a text; see :func:`hide`."""
+    """Return a function that masks the secrets of a generation in a text; see :func:`hide`."""
     values = [_value(generation, name) or "" for name in names]
-    # Of a shorter one everything would be full of stars, and nobody wiser.
+    # Masking a shorter one would mask unrelated text as well.
     parts = sorted({part for value in values for part in value.splitlines() if len(part) > 3}, key=len, reverse=True)
     pattern = re.compile("|".join(map(re.escape, parts)) or r"(?!)")
     return lambda text: pattern.sub("********", text)
@@ -157,7 +157,7 @@ def _encrypted(name: str, value: bytes) -> bytes:
 
 
 def _creds(verb: str, name: str, content: bytes) -> bytes:
-    # Bound to no state of the firmware: an update of it would keep the service from starting.
+    # Not bound to the state of the firmware: an update of it would prevent the service from starting.
     options = ["--tpm2-pcrs="] if verb == "encrypt" else []
     try:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""A generation on disk: a release, its configuration and its units, whole in one directory."""
+"""A generation on disk: a release, its configuration and its units, complete in one directory."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from . import manifest as manifests
 from .manifest import Health, Manifest, Secrets
 
 MANIFEST = manifests.FILE
-# Values in here may be nobody's business: a diff shows which names changed, never to what.
+# Its values may be confidential: a diff shows which names changed, never the values.
 ENVIRONMENT = "environment"
-# Configuration files of the application, which may hold such values as well.
+# Configuration files of the application, which may contain such values as well.
 _FILES = f"{values.FOLDER}/"
-# What the gevent check said, once it was asked.
+# The result of the gevent check, once it has run.
 GEVENT_CHECK = "gevent_check.json"
 _SERVED = ".served"
-# As the filter environment_file writes it: a value may have several lines.
+# The format of the filter environment_file, in which a value may have several lines.
 _VARIABLE = re.compile(r'^(\w+)=("(?:[^"\\]|\\.)*")$', re.M | re.S)
 
 
 def manifest(layout: Layout, generation: str) -> Manifest | None:
-    """Return what a generation says of itself, or None where it is not (wholly) there or damaged."""
+    """Return the manifest of a generation, or None if the generation is missing, incomplete or damaged."""
     try:
         return manifests.read(layout.generations / generation / MANIFEST)
     except files.DamagedError:
@@ -38,7 +38,7 @@ def manifest(layout: Layout, generation: str) -> Manifest | None:
 
 
 def damage(layout: Layout, generation: str) -> str:
-    """Return what is wrong with the manifest of a generation; an empty string where nothing is."""
+    """Return what is wrong with the manifest of a generation; an empty string if nothing is."""
     try:
         manifests.read(layout.generations / generation / MANIFEST)
     except files.DamagedError as error:
@@ -54,9 +54,9 @@ def damaged(layout: Layout) -> dict[str, str]:
 
 
 def best_known(layout: Layout, generation: str) -> Manifest | None:
-    """Return the manifest of a generation, or where it is damaged as much of it as the other files tell.
+    """Return the manifest of a generation, or, if it is damaged, as much of it as the other files contain.
 
-    It is enough to start, stop and show what serves. Nothing is deployed with it: the next deploy writes it anew.
+    It is enough to start, stop and show the service. Nothing is deployed with it: the next deploy rewrites it.
     """
     return manifest(layout, generation) or _salvaged(layout, generation)
 
@@ -84,11 +84,11 @@ def _salvaged(layout: Layout, generation: str) -> Manifest | None:
         listen=listen[1],
         wsgi_file="",
         callable="",
-        # That it answers is all that can be asked of it.
+        # Only whether it responds can be checked.
         health=Health("/", 0, 60.0),
         start_timeout=value(unit, "TimeoutStartSec", 90),
         stop_timeout=value(unit, "TimeoutStopSec", 90),
-        # Whatever is on the host is kept.
+        # Everything on the host is kept.
         keep=1000,
         checksums={},
         secrets=Secrets(tuple(sorted(path.name for path in secrets.glob("[!.]*")))),
@@ -104,17 +104,17 @@ def _target(link: Path) -> str:
 
 
 def address(layout: Layout, generation: str) -> str | None:
-    """Return the address that a generation is served on, whether its manifest is damaged or not."""
+    """Return the address that a generation is served on, even if its manifest is damaged."""
     found = best_known(layout, generation)
     return found.listen if found else None
 
 
 @dataclass(frozen=True, order=True)
 class Mark:
-    """That a generation began to serve.
+    """The record that a generation began to serve.
 
     Args:
-        number: counts the moves on this host; a clock can jump, this cannot.
+        number: the sequence number of the move on this host; unlike a clock, it cannot jump.
         generation: the generation's id.
         how: ``deploy`` or ``rollback``.
         since: when, for people.
@@ -127,10 +127,10 @@ class Mark:
 
 
 def history(layout: Layout) -> list[Mark]:
-    """Return when each generation on the host last began to serve, the latest first.
+    """Return when each generation on the host last began to serve, latest first.
 
-    `current` comes first whatever the marks say: a run can be killed before it marks what it has just linked, and after
-    it has marked what it never linked. What is marked and was not linked comes last.
+    `current` comes first whatever the marks say: a run can be killed before it marks the generation that it has just
+    linked, or after it has marked one that it never linked. One that is marked but was not linked comes last.
     """
     marks = sorted(_marks(layout), reverse=True)
     current = layout.deployed_generation()
@@ -153,28 +153,28 @@ def _mark(path: Path) -> Mark:
     number, how, since = said.get("number"), said.get("how"), said.get("since")
     if isinstance(number, int) and how in ("deploy", "rollback") and isinstance(since, str):
         return Mark(number, path.parent.name, how, since)
-    # It did serve, and nobody knows when.
+    # It did serve, at an unknown time.
     return Mark(0, path.parent.name, "deploy", "")
 
 
 def kept(layout: Layout) -> list[str]:
-    """Return the generations on the host that have served and can serve again, the one that served last first."""
+    """Return the generations on the host that have served and can serve again, most recent first."""
     names = [mark.generation for mark in history(layout)]
     return [name for name in names if name == layout.deployed_generation() or manifest(layout, name)]
 
 
 def served(layout: Layout, generation: str) -> bool:
-    """Tell whether a generation serves or has ever served."""
+    """Return whether a generation serves or has ever served."""
     return generation == layout.deployed_generation() or mark_path(layout, generation).is_file()
 
 
 def mark_path(layout: Layout, generation: str) -> Path:
-    """Return the file that says that a generation has served."""
+    """Return the file that records that a generation has served."""
     return layout.generations / generation / _SERVED
 
 
 def mark_served(layout: Layout, generation: str, how: str = "deploy") -> None:
-    """Note that a generation serves from now on, and how that came."""
+    """Record that a generation serves from now on, and why."""
     number = max((mark.number for mark in _marks(layout)), default=0) + 1
     since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     document = json.dumps({"number": number, "how": how, "since": since})
@@ -182,21 +182,21 @@ def mark_served(layout: Layout, generation: str, how: str = "deploy") -> None:
 
 
 def rollback_target(layout: Layout) -> str | None:
-    """Return the generation that a rollback goes to when none is named, or None where there is none.
+    """Return the generation that a rollback goes to by default, or None if there is none.
 
-    It is the one that served before the last deploy. Where a rollback has been there already it stays the target:
-    repeated, on one host or on those that a first try did not reach, a rollback goes neither further nor forth again.
+    It is the one that served before the last deploy. It stays the target after a rollback to it: a repeated rollback,
+    on one host or on those that a first attempt did not reach, goes neither further back nor forward again.
     """
     names = kept(layout)
     latest = max((mark for mark in _marks(layout) if mark.generation in names), default=None)
-    # Also one that was cut off before `current` named it.
+    # Also a move that was interrupted before `current` named it.
     if latest and latest.how == "rollback":
         return latest.generation
     return names[1] if len(names) > 1 else None
 
 
 def gevent_check(layout: Layout, generation: str) -> dict[str, Any] | None:
-    """Return what the gevent check said of a generation, or None where it was not asked or its word is damaged."""
+    """Return the result of a generation's gevent check, or None if it has not run or the result is damaged."""
     try:
         said = files.read_object(layout.generations / generation / GEVENT_CHECK)
     except files.DamagedError:
@@ -206,14 +206,14 @@ def gevent_check(layout: Layout, generation: str) -> dict[str, Any] | None:
 
 
 def remove(layout: Layout, generation: str) -> None:
-    """Remove a generation and the unit settings that are its own."""
+    """Remove a generation and its own unit settings."""
     trees.remove(layout.generations / generation)
     for kind in kinds.KINDS:
         trees.remove(layout.dropin(layout.unit(kind, generation)).parent)
 
 
 def targets(layout: Layout, generation: str, *wanted: kinds.Kind) -> dict[Path, Path]:
-    """Return where the unit files belong that only some kinds of units need: installed path to stored path."""
+    """Return the unit files that only some kinds of units need: installed path to stored path."""
     found: dict[Path, Path] = {}
     for kind in wanted:
         unit, settings = layout.unit(kind, generation), _settings(layout, generation, kind)
@@ -223,16 +223,16 @@ def targets(layout: Layout, generation: str, *wanted: kinds.Kind) -> dict[Path, 
 
 
 def unit_targets(layout: Layout, generation: str) -> dict[Path, Path]:
-    """Return where each unit file of a generation belongs that stays there: installed path to stored path."""
+    """Return the permanent unit files of a generation: installed path to stored path."""
     socket = layout.generations / generation / "units" / "app@.socket"
     return {layout.units / layout.socket_template: socket, **targets(layout, generation, *kinds.LASTING)}
 
 
 def trial_targets(layout: Layout, generation: str) -> dict[Path, Path]:
-    """Return where the unit files of a generation belong that is only tried: installed path to stored path.
+    """Return the unit files of a generation on trial: installed path to stored path.
 
-    They are gone after a reboot, and stand for this one instance beside the units of the generation that was deployed:
-    systemd prefers a unit file of an instance's own name to the template, wherever the two are.
+    They do not survive a reboot, and exist for this one instance beside the units of the deployed generation: systemd
+    prefers a unit file with an instance's own name to the template, wherever the two are.
     """
     found: dict[Path, Path] = {}
     for kind in kinds.LASTING:
@@ -243,7 +243,7 @@ def trial_targets(layout: Layout, generation: str) -> dict[Path, Path]:
 
 
 def _settings(layout: Layout, generation: str, kind: kinds.Kind) -> dict[str, Path]:
-    """Return the settings that a kind of unit needs to run a generation's processes, by the names of their files."""
+    """Return the settings that a kind of unit needs to run a generation's processes, by file name."""
     folder = layout.generations / generation
     found = {"generation": folder / "units" / "generation.conf"}
     if (secrets := folder / credentials.UNIT).is_file():
@@ -254,17 +254,17 @@ def _settings(layout: Layout, generation: str, kind: kinds.Kind) -> dict[str, Pa
 
 
 def socket_activates(unit: str) -> str:
-    """Return a socket's unit settings that name the service to start when none runs."""
+    """Return a socket's unit settings that name the service to start if none runs."""
     return f"[Socket]\nService={unit}\n"
 
 
 def write(directory: Path, contents: Mapping[str, str], group: int) -> None:
-    """Write a generation's files into a directory of its own; what is there of an earlier try is removed.
+    """Write a generation's files into a directory of its own; the remains of an earlier attempt are removed.
 
     Args:
-        directory: the directory to make.
+        directory: the directory to create.
         contents: relative name to content.
-        group: numeric id of the service's group.
+        group: gid of the service's group.
     """
     trees.remove(directory)
     directory.mkdir(mode=0o755, parents=True)
@@ -273,10 +273,10 @@ def write(directory: Path, contents: Mapping[str, str], group: int) -> None:
 
 
 def write_file(directory: Path, name: str, content: str, group: int) -> None:
-    """Write one file of a generation, readable by root and the service's group alone, whole or not at all."""
+    """Write one file of a generation, readable only by root and the service's group, completely or not at all."""
     path = directory / name
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    # systemd reads the environment before it gives up root; the service need not read it at all.
+    # systemd reads the environment as root; the service need not read it at all.
     if name == ENVIRONMENT:
         files.write(path, content, 0o600)
     else:
@@ -284,12 +284,12 @@ def write_file(directory: Path, name: str, content: str, group: int) -> None:
 
 
 def finish(directory: Path, content: str, group: int) -> None:
-    """Write the manifest of a generation that is whole otherwise: without it, it is not there.
+    """Write the manifest of a generation that is otherwise complete: without it, the generation does not count.
 
     Args:
         directory: the generation's directory.
         content: the manifest.
-        group: numeric id of the service's group.
+        group: gid of the service's group.
     """
     files.sync_tree(directory)
     write_file(directory, MANIFEST, content, group)
@@ -297,12 +297,12 @@ def finish(directory: Path, content: str, group: int) -> None:
 
 
 def linked(link: Path, target: str) -> bool:
-    """Tell whether a link of a generation is there and names what it should."""
+    """Return whether a link of a generation exists and points to what it should."""
     return link.is_symlink() and str(link.readlink()) == target
 
 
 def edited(directory: Path, contents: Mapping[str, str]) -> list[str]:
-    """Return the names of a whole generation's files that are not what they were written as."""
+    """Return the names of a complete generation's files that have changed since they were written."""
     return [
         name
         for name, content in contents.items()
@@ -311,7 +311,7 @@ def edited(directory: Path, contents: Mapping[str, str]) -> list[str]:
 
 
 def difference(layout: Layout, before: str | None, contents: Mapping[str, str]) -> str:
-    """Return a unified diff from a generation on the host to new files, what an application is given hidden.
+    """Return a unified diff from a generation on the host to new files, hiding the application's values.
 
     Args:
         layout: the application's paths.
@@ -336,10 +336,10 @@ def difference(layout: Layout, before: str | None, contents: Mapping[str, str]) 
 
 
 def secrets_difference(before: Secrets, after: Secrets) -> str:
-    """Return which secrets come and go from one generation to another; of values, only whether any changed."""
+    """Return which secrets are added and removed between generations, and only whether any value changed."""
     lines = [f"- {name}\n" for name in before.names if name not in after.names]
     lines += [f"+ {name}\n" for name in after.names if name not in before.names]
-    # The fingerprint is one for all of them: where names differ, it does anyway.
+    # They share one fingerprint, which differs anyway if the names do.
     if not lines and before.fingerprint != after.fingerprint:
         lines = ["~ values changed\n"]
     return "".join(["--- secrets (values hidden)\n", *lines]) if lines else ""

@@ -1,4 +1,4 @@
-"""The manifest of a generation: what the generation says of itself, checked when it is read."""
+"""The manifest of a generation, which describes the generation and is checked when it is read."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ FILE = "manifest.json"
 # A release, a virtual environment, a generation: part of a path.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _ADDRESS = re.compile(r"[^\s/]+:\d{1,5}")
-# No time or number that an operator sets comes near; what is larger would overflow somewhere.
+# Far above any time or number that an operator sets; a larger one would overflow somewhere.
 _MOST = 1e9
 
 
 @dataclass(frozen=True)
 class Health:
-    """How a generation is asked whether it is fit to serve.
+    """How to ask a generation whether it can serve.
 
     Args:
-        path: what to GET.
+        path: the path to GET.
         status: the HTTP status that means healthy; 0 for any.
-        timeout: seconds after which it counts as unhealthy.
-        host: what the Host header of the request says.
+        timeout: seconds after which it is considered unhealthy.
+        host: the Host header of the request.
     """
 
     path: str
@@ -37,11 +37,11 @@ class Health:
 
 @dataclass(frozen=True)
 class Secrets:
-    """Which secrets a generation has.
+    """The secrets of a generation.
 
     Args:
         names: their names, sorted.
-        fingerprint: one for the values of all of them.
+        fingerprint: one hash of all their values.
     """
 
     names: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class Secrets:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a generation says of itself.
+    """The description of a generation.
 
     Args:
         release: the id of its release.
@@ -59,19 +59,19 @@ class Manifest:
         processes: how many workers it has.
         cores: how many requests each of them serves at a time.
         listen: the address that it is served on, such as ``0.0.0.0:8040``.
-        wsgi_file: the file that has the application.
-        callable: its name in there.
-        module: where the application is instead, if anywhere, such as ``shop:create_app()``.
+        wsgi_file: the file that contains the application.
+        callable: its name in that file.
+        module: the application's module, if it is not a file, such as ``shop:create_app()``.
         health: how it is asked for its health.
         start_timeout: seconds that its start may take.
-        stop_timeout: seconds that its requests get to end.
-        settle: seconds that its canary is looked at.
+        stop_timeout: seconds that its requests have to finish.
+        settle: seconds that its canary is observed.
         keep: how many generations to keep.
         secrets: which secrets it has.
         checksums: the SHA-256 of each of its files, by relative name.
-        artifact: the SHA-256 of its artifact; empty where it is not known.
-        digest: the SHA-256 that the generation is named after; empty where it is not known.
-        decision: what ``flask_uwsgi_mode: auto`` was decided to be; empty where it was not asked.
+        artifact: the SHA-256 of its artifact; empty if unknown.
+        digest: the SHA-256 that the generation is named after; empty if unknown.
+        decision: the mode chosen for ``flask_uwsgi_mode: auto``; empty if the mode was given.
     """
 
     release: str
@@ -102,19 +102,19 @@ def read(path: Path) -> Manifest:
         path: the file.
 
     Raises:
-        DamagedError: it is missing, or not what was written; the message says what is wrong with it.
+        DamagedError: it is missing, or damaged; the message says how.
     """
     return parse(read_object(path))
 
 
 def parse(document: Mapping[str, Any]) -> Manifest:
-    """Check a manifest that was read; what it has beyond the fields that are used does not matter.
+    """Check a manifest that was read; unknown fields are ignored.
 
     Args:
         document: the JSON object.
 
     Raises:
-        DamagedError: a field is missing, or of another kind.
+        DamagedError: a field is missing, or has the wrong type.
     """
     of = _Fields(document)
     return Manifest(
@@ -142,7 +142,7 @@ def parse(document: Mapping[str, Any]) -> Manifest:
 
 def _health(of: _Fields) -> Health:
     path = of.text("path")
-    # One of an older deploy may have none.
+    # The manifest of an older deploy may have none.
     status = of.whole("status") if path else 0
     return Health(path or "/", status, of.number("timeout"), of.text("host", default="localhost"))
 
@@ -151,7 +151,7 @@ def secrets(document: Mapping[str, Any]) -> Secrets:
     """Return which secrets a manifest names.
 
     Raises:
-        DamagedError: it does not say so as it should.
+        DamagedError: they are missing or not valid.
     """
     found = _Fields(document).mapping("secrets", default={})
     if not found:
@@ -163,7 +163,7 @@ def secrets(document: Mapping[str, Any]) -> Secrets:
 
 
 class _Fields:
-    """The fields of an object, each of the kind that is asked for."""
+    """The fields of an object, each checked for the requested type."""
 
     def __init__(self, document: Mapping[str, Any], above: str = "") -> None:
         self._document = document
@@ -177,7 +177,7 @@ class _Fields:
 
     def number(self, name: str, default: float | None = None) -> float:
         value = self._get(name, default)
-        # Also false for what is not a number by IEEE 754, which JSON's parser lets pass.
+        # Also false for NaN, which JSON's parser accepts.
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST:
             raise self._wrong(name)
         return float(value)
@@ -202,7 +202,7 @@ class _Fields:
 
     def _get(self, name: str, default: object) -> object:
         value = self._document.get(name, default)
-        # JSON's null is as good as none.
+        # JSON's null counts as missing.
         return default if value is None else value
 
     def _wrong(self, name: str) -> DamagedError:

@@ -10,21 +10,21 @@ from . import generation as gen
 
 
 def prune(layout: Layout, new: str | None, old: str | None, keep: int) -> bool:
-    """Remove generations beyond those to keep, then the releases and environments nobody names.
+    """Remove generations beyond those to keep, then the releases and environments that no generation uses.
 
     Args:
         layout: the application's paths.
-        new: the generation that serves, if any; always kept.
+        new: the serving generation, if any; always kept.
         old: the one before it, the next rollback's target; always kept.
-        keep: how many to keep in all.
+        keep: how many to keep in total.
 
     Returns:
         whether anything was removed.
     """
-    # What was only tried (see ``trial``) is no target of a rollback.
+    # A generation that was only tried (see ``trial``) is not a rollback's target.
     safe = {name for name in (new, old if old and gen.served(layout, old) else None) if name}
     others = [name for name in gen.kept(layout) if name not in safe]
-    # What serves and the one before it: a rollback needs two.
+    # The serving one and the one before it: a rollback needs both.
     doomed = [name for name in others[max(keep, 2) - len(safe) :] if name not in runtime.at_work(layout)]
     for name in doomed:
         gen.remove(layout, name)
@@ -34,12 +34,12 @@ def prune(layout: Layout, new: str | None, old: str | None, keep: int) -> bool:
 def orphans(layout: Layout) -> list[Path]:
     """Return what no run will use again.
 
-    These are the generations that never served or are damaged, and the releases and environments that no other one
-    names. What runs is none of them, whatever the records say of it.
+    These are the generations that never served or are damaged, and the releases and environments that no other
+    generation uses. A running generation is never among them, whatever the records say.
     """
     wanted = {*gen.kept(layout), layout.current_generation(), *runtime.at_work(layout)}
     generations = list(layout.generations.glob("[!.]*"))
-    # Those that are tried (see ``trial``) are still wanted, too.
+    # Those on trial (see ``trial``) are still needed.
     kept = [path for path in generations if layout.trial.exists() or path.name in wanted]
     named = {
         (link, (path / link).readlink().name)
@@ -68,7 +68,7 @@ def remove_orphans(layout: Layout) -> bool:
 
 
 def forget_trial(layout: Layout, serving: str) -> None:
-    """Remove what a trial has left (see ``trial``): the generations that were only tried, and that there was one."""
+    """Remove what a trial has left (see ``trial``): the generations that were only tried, and its record."""
     if not layout.trial.exists():
         return
     for path in layout.generations.glob("[!.]*"):

@@ -1,4 +1,4 @@
-"""Where a rollback goes, on one host among several: decided on the controller, before any host is changed."""
+"""Decides the target of a rollback for each of several hosts, on the controller, before any host is changed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PREVIOUS = "previous"
 
 
 def target(status: Mapping[str, Any], to: str) -> str | None:
-    """Return the generation that a host shall serve, or None where there is none.
+    """Return the generation that a host should serve, or None if there is none.
 
     Args:
         status: what the module ``flaskops.uwsgi.status`` returned.
@@ -21,16 +21,16 @@ def target(status: Mapping[str, Any], to: str) -> str | None:
 
 
 def plan(statuses: Mapping[str, Mapping[str, Any]], host: str, to: str) -> dict[str, Any]:
-    """Decide for one host.
+    """Plan the rollback of one host.
 
     Args:
-        statuses: of every host of the play its status, empty where it is not known.
-        host: the host to decide for.
+        statuses: the status of each host of the play, empty if unknown.
+        host: the host to plan.
         to: a generation, or ``previous``.
 
     Returns:
-        ``to`` and ``before``, two generations; ``settled``, whether nothing is to be done; ``problems``, each with its
-        remedy; ``text``, the plan in words.
+        ``to`` and ``before``, two generations; ``settled``, whether there is nothing to do; ``problems``, each with its
+        remedy; ``text``, the plan for people.
     """
     known = {name: status for name, status in statuses.items() if status}
     status = known[host]
@@ -54,9 +54,9 @@ def plan(statuses: Mapping[str, Mapping[str, Any]], host: str, to: str) -> dict[
 
 def _text(status: Mapping[str, Any], wanted: str | None, settled: bool) -> str:
     others = [name for name in status["kept"] if name != wanted]
-    further = f"; kept as well: {', '.join(others)} (-e to=…)" if others else ""
+    further = f"; also kept: {', '.join(others)} (-e to=…)" if others else ""
     if settled:
-        return f"nothing to do: generation {wanted} serves already{further}"
+        return f"nothing to do: generation {wanted} already serves{further}"
     if wanted == status["generation"]:
         return f"repair of generation {wanted}: {'; '.join(status['drift'])}"
     return f"{status['generation']} -> {wanted}; traffic moves once it is proven{further}"

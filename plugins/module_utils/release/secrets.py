@@ -1,4 +1,4 @@
-"""What secrets may be, and how a generation is named after them; no message shows a value."""
+"""Checks secrets, and derives their part of a generation's name; no message shows a value."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 from ..host.checksums import slow
 
-# systemd's own bound is 1 MiB (systemd 252, src/core/execute.c: CREDENTIALS_TOTAL_SIZE_MAX). Measured, less fits: each
-# takes whole pages of a tmpfs (257), and an encrypted one may have 1152 KiB as base64 (252).
+# systemd's own limit is 1 MiB (systemd 252, src/core/execute.c: CREDENTIALS_TOTAL_SIZE_MAX). Measurements show that
+# less fits: each takes whole pages of a tmpfs (257), and an encrypted one may have 1152 KiB as base64 (252).
 MOST_KB = 800
 _PAGE_KB = 4
-# systemd takes more (src/shared/creds-util.c: credential_name_valid), but they are names of files, too.
+# systemd allows more (src/shared/creds-util.c: credential_name_valid), but these are also file names.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _UNDEFINED = re.compile(r"'(\w+)' is undefined|has no (?:attribute|element) '(\w+)'")
 
 
 def texts(secrets: Mapping[str, Any]) -> dict[str, str]:
-    """Return the secrets by name, numbers made strings."""
+    """Return the secrets by name, with numbers as strings."""
     return {str(name): str(value) for name, value in secrets.items()}
 
 
@@ -38,27 +38,30 @@ def problems(secrets: Any, environment: Mapping[str, Any], in_environment: bool)
     for name, value in secrets.items():
         known = f"flask_uwsgi_secrets has {name!r}"
         if not _NAME.fullmatch(str(name)):
-            yield f"{known}, which is no name of a credential: rename it to at most 200 of A-Z, a-z, 0-9, _, - and ."
+            yield (
+                f"{known}, which is not a valid credential name: rename it to at most 200 characters of A-Z, a-z, 0-9, "
+                "_, - and ."
+            )
         elif in_environment and not _VARIABLE.fullmatch(str(name)):
             yield (
-                f"{known}, which is no name of an environment variable: rename it, "
+                f"{known}, which is not a valid environment variable name: rename it, "
                 "or set flask_uwsgi_secrets_in_environment=false"
             )
         if name in environment:
-            yield f"{known}, which flask_uwsgi_environment has as well: remove it from one of them"
+            yield f"{known}, which is also in flask_uwsgi_environment: remove it from one of them"
         if fault := _fault(value, in_environment):
             yield f"{known}, {fault}"
     sizes = (len(value.encode(errors="replace")) for value in texts(secrets).values())
     pages = sum(-(-size // (_PAGE_KB * 1024)) for size in sizes)
     if pages * _PAGE_KB > MOST_KB:
         yield (
-            f"flask_uwsgi_secrets take {pages * _PAGE_KB} kB, {_PAGE_KB} at least each, and systemd can hand over "
-            f"{MOST_KB}: ship what is no secret with the application"
+            f"flask_uwsgi_secrets need {pages * _PAGE_KB} kB, at least {_PAGE_KB} each, and systemd can pass "
+            f"{MOST_KB}: ship what is not secret with the application"
         )
 
 
 def _fault(value: Any, in_environment: bool) -> str:
-    """Tell what is wrong with a value, and what to do, without showing it."""
+    """Return what is wrong with a value, and what to do, without showing it."""
     if value is None or value == "":
         return "whose value is empty: set it, or remove the entry"
     if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -69,13 +72,14 @@ def _fault(value: Any, in_environment: bool) -> str:
         return "whose value is not text: encode it, for instance as base64"
     if in_environment and "\0" in str(value):
         return (
-            "whose value has a null byte, as no environment variable can: set flask_uwsgi_secrets_in_environment=false"
+            "whose value has a null byte, which no environment variable can: set "
+            "flask_uwsgi_secrets_in_environment=false"
         )
     return ""
 
 
 def identity(secrets: Mapping[str, Any], app: str) -> dict[str, Any]:
-    """Return what a manifest, which everybody may read, says of secrets: names, and that they are these very values.
+    """Return what a manifest, which anyone may read, contains about secrets: their names and a fingerprint.
 
     Args:
         secrets: the variable ``flask_uwsgi_secrets``.
@@ -86,15 +90,16 @@ def identity(secrets: Mapping[str, Any], app: str) -> dict[str, Any]:
 
 
 def unknown(name: str, message: str) -> str:
-    """Tell why a secret cannot be known, and what to do.
+    """Return why a secret cannot be evaluated, and what to do.
 
     Args:
-        name: its entry; an empty string where none of them can.
-        message: what Ansible said. It may quote anything: nothing is taken from it but the name of a variable.
+        name: its entry; an empty string if that applies to all of them.
+        message: what Ansible said. It may quote anything: only the name of a variable is taken from it.
     """
-    told = f"flask_uwsgi_secrets has {name!r}, which cannot be known" if name else "flask_uwsgi_secrets cannot be known"
+    what = f"flask_uwsgi_secrets has {name!r}, which" if name else "flask_uwsgi_secrets"
+    told = f"{what} cannot be evaluated"
     if found := _UNDEFINED.search(message):
-        return f"{told}: {found[1] or found[2]} is not defined. Define it, or correct what names it"
+        return f"{told}: {found[1] or found[2]} is not defined. Define it, or correct the reference to it"
     if re.search(r"vault|decrypt", message, re.IGNORECASE):
-        return f"{told}: it cannot be decrypted. Give its password (--ask-vault-pass, or --vault-password-file)"
-    return f"{told}: its lookup or its expression fails. Correct that"
+        return f"{told}: it cannot be decrypted. Provide its password (--ask-vault-pass, or --vault-password-file)"
+    return f"{told}: its lookup or its expression fails. Correct it"

@@ -1,4 +1,4 @@
-"""Runs a generation's own commands, such as a migration, as the service would run: in a unit of their own."""
+"""Runs a generation's own commands, such as a migration, in a unit of their own, as the service would run them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ..release.manifest import Manifest
 from .stopping import end_leftovers
 
 _CAUSES = {
-    "timeout": "{seconds:.0f} s (flask_uwsgi_command_timeout) were not enough",
+    "timeout": "it did not end within {seconds:.0f} s (flask_uwsgi_command_timeout)",
     "exit-code": "it exited with status {status}",
     "signal": "it was killed by signal {status}",
-    "oom-kill": "the kernel killed it for lack of memory (flask_uwsgi_memory_mb)",
+    "oom-kill": "the kernel killed it because it ran out of memory (flask_uwsgi_memory_mb)",
 }
 
 
@@ -27,23 +27,23 @@ class CommandsError(Exception):
 
 
 def run(layout: Layout, generation: str, when: str, seconds: float) -> list[str]:
-    """Run the commands one after the other, until one fails.
+    """Run the commands in order, until one fails.
 
     Args:
         layout: the application's paths.
-        generation: the generation whose environment and release they get; it need not serve.
+        generation: the generation whose environment and release they use; it need not serve.
         when: ``pre`` or ``post``.
-        seconds: how long they may take in all.
+        seconds: how long they may take in total.
 
     Returns:
         what they printed.
 
     Raises:
         CommandsError: one failed or took too long; the message has its last lines.
-        SystemdError: systemd does not answer.
+        SystemdError: systemd does not respond.
     """
-    # Never beside those of another generation. The same list, left at work by a run that was killed, is waited for:
-    # systemd lets a start wait for one that is under way.
+    # Never at the same time as those of another generation. If a killed run left the same list running, it is waited
+    # for: systemd lets a start wait for one that is under way.
     end_leftovers(layout, generation)
     kind = kinds.BY_NAME[when]
     unit = layout.unit(kind, generation)
@@ -51,13 +51,13 @@ def run(layout: Layout, generation: str, when: str, seconds: float) -> list[str]
     end = systemd.cursor()
     found = gen.manifest(layout, generation)
     names = found.secrets.names if found else ()
-    # A command may well tell what it was given.
+    # A command may print the values that it was given.
     blot = credentials.blotter(layout.generations / generation, names)
     with temporary.installed(layout, layout.unit(kind, "*"), targets, join=True):
         try:
             systemd.systemctl("start", unit, timeout=seconds + temporary.GRACE)
         except systemd.SystemdError as error:
-            # With what systemd says: it may not even have started them.
+            # Includes systemd's own lines: it may not even have started them.
             logged = printables(map(blot, systemd.journal(unit, 200, end)))
             refused = deaths.explain(logged, systemd.show(unit, *deaths.PROPERTIES), str(layout.root))
             printed = _printed(unit, end, blot)
@@ -74,11 +74,11 @@ def _reason(unit: str, when: str, seconds: float, printed: list[str], refused: s
     cause = _CAUSES.get(found["Result"], "systemd says {result}").format(
         seconds=seconds, status=found["ExecMainStatus"], result=found["Result"]
     )
-    # What the commands before it printed tells nothing of why it failed.
+    # The output of earlier commands does not explain the failure.
     begun = [number for number, line in enumerate(printed) if line.startswith("+ ")]
     own = printed[begun[-1] + 1 :] if begun else printed
     command = f"`{printed[begun[-1]].removeprefix('+ ')}` of " if begun else ""
-    remedy = "Mend it, and deploy again."
+    remedy = "Correct it, and deploy again."
     if refused:
         cause, remedy = f"{cause}. {refused[0].upper()}{refused[1:]}", "Then deploy again."
     elif told := raised(own, manifest):

@@ -1,4 +1,4 @@
-"""What an application leaves on a host, and how to be rid of it."""
+"""Removes what an application leaves on a host."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from ..host.marks import Mark
 from . import service, sockets
 from .stopping import stop_all
 
-# What a generation writes into the settings of its units; anything else is the operator's.
+# The files that a generation writes for its units; any others belong to the operator.
 _SETTINGS = frozenset({"generation.conf", "listen.conf", "credentials.conf", "limits.conf", "trial.conf"})
 
 
 class RemovalError(Exception):
-    """The name is somebody else's, or a part of the application cannot be removed."""
+    """The name belongs to something else, or a part of the application cannot be removed."""
 
 
 @dataclass(frozen=True)
 class Doomed:
-    """What a removal takes, and what it leaves.
+    """What a removal removes, and what it keeps.
 
     Args:
-        paths: files and directories that go.
-        user: the account that goes.
-        group: the group that goes.
-        kept: what has the application's name and stays, each with the reason.
+        paths: files and directories to remove.
+        user: the account to remove.
+        group: the group to remove.
+        kept: what has the application's name and is kept, each with the reason.
     """
 
     paths: tuple[Path, ...] = ()
@@ -39,12 +39,12 @@ class Doomed:
     kept: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """Tell whether anything goes."""
+        """Return whether there is anything to remove."""
         return bool(self.paths or self.user or self.group)
 
     @property
     def names(self) -> list[str]:
-        """Everything that goes, for people."""
+        """Everything that is removed, for display."""
         those = [
             f"{kind} {account.name}" for kind, account in (("account", self.user), ("group", self.group)) if account
         ]
@@ -56,10 +56,10 @@ def doomed(layout: Layout, *, data: bool) -> Doomed:
 
     Args:
         layout: the application's paths.
-        data: whether the application's data and its account go, too.
+        data: whether the application's data and its account are removed as well.
 
     Raises:
-        RemovalError: the name is somebody else's.
+        RemovalError: the name belongs to something else.
     """
     mark = marks.current(layout) or marks.read(layout)
     kept: list[str] = []
@@ -76,7 +76,7 @@ def doomed(layout: Layout, *, data: bool) -> Doomed:
             paths.append(layout.root)
         if layout.sysctl.is_file() and not layout.sysctl.is_symlink():
             paths.append(layout.sysctl)
-    # Of a removal that was killed.
+    # Left by a removal that was killed.
     paths += map(trees.trash, owned if data else ())
     found = sorted({path for path in paths if marks.lstat(path)})
     if not mark or not data:
@@ -87,17 +87,17 @@ def doomed(layout: Layout, *, data: bool) -> Doomed:
 
 
 def _units(layout: Layout, kept: list[str]) -> Iterator[Path]:
-    """Yield the units, their settings and the links that enable them; what the operator added to them is kept."""
+    """Yield the units, their settings and the links that enable them; what the operator added is kept."""
     for template in (layout.socket_template, *(layout.unit(kind, "") for kind in kinds.KINDS)):
         instances = template.replace("@.", "@?*.")
         yield layout.units / template
         yield from layout.units.glob(f"*.wants/{instances}")
-        # Of a trial: units of one generation alone.
+        # Units of one generation alone, from a trial.
         yield from layout.volatile_units.glob(instances)
         for folder in (*layout.units.glob(f"{instances}.d"), *layout.volatile_units.glob(f"{instances}.d")):
             strange = sorted(path.name for path in folder.iterdir() if path.name not in _SETTINGS)
             if folder.is_symlink() or strange:
-                kept.append(f"{folder}: it has {strange[0] if strange else 'a link'}, which was not deployed")
+                kept.append(f"{folder}: it contains {strange[0] if strange else 'a link'}, which was not deployed")
                 yield from (path for path in folder.iterdir() if path.name in _SETTINGS and not folder.is_symlink())
             else:
                 yield folder
@@ -107,13 +107,13 @@ def _units(layout: Layout, kept: list[str]) -> Iterator[Path]:
 
 
 def _directories(layout: Layout, mark: Mark | None, paths: Iterable[Path], kept: list[str]) -> Iterator[Path]:
-    """Yield those directories that are the application's; what else is in their place is kept."""
+    """Yield the directories that are the application's; anything else in their place is kept."""
     for path in paths:
         status = marks.lstat(path)
         if not status:
             continue
         of_service = mark and mark.user and status.st_uid == mark.user.number
-        # systemd makes some of /run for root; in /var a directory of root's is somebody else's.
+        # systemd creates some of those in /run for root; in /var a directory owned by root is not the application's.
         of_root = status.st_uid == 0 and path not in layout.data
         mine = of_service or of_root or accounts.lives_in(status.st_uid, layout.root)
         if path == layout.persistent:
@@ -125,14 +125,14 @@ def _directories(layout: Layout, mark: Mark | None, paths: Iterable[Path], kept:
 
 
 def _spare_user(layout: Layout, mark: Mark, kept: list[str]) -> Account | None:
-    """Return the account if it was made for the application and nobody else needs it."""
+    """Return the account if it was created for the application and nothing else needs it."""
     user = mark.user
     there = accounts.user(user.name) if user else None
     if not user or not there:
         return None
     reasons = []
     if not user.made or there.number != user.number:
-        reasons.append("it was not made by a deploy, or that is not known")
+        reasons.append("it is not known to have been created by a deploy")
     users = [
         other.app for other, its in marks.applications(layout).items() if its.user and its.user.number == user.number
     ]
@@ -147,16 +147,16 @@ def _spare_user(layout: Layout, mark: Mark, kept: list[str]) -> Account | None:
 
 
 def _spare_group(layout: Layout, mark: Mark, user: Account | None, kept: list[str]) -> Account | None:
-    """Return the group if it was made for the application and nobody else is in it."""
+    """Return the group if it was created for the application and nobody else is in it."""
     group = mark.group
     there = accounts.group(group.name) if group else None
     if not group or not there:
         return None
     reasons = []
     if not group.made or there.number != group.number:
-        reasons.append("it was not made by a deploy, or that is not known")
+        reasons.append("it is not known to have been created by a deploy")
     elif others := [name for name in accounts.members(group) if not user or name != user.name]:
-        reasons.append(f"{', '.join(others)} is in it")
+        reasons.append(f"{', '.join(others)} belongs to it")
     users = [
         other.app for other, its in marks.applications(layout).items() if its.group and its.group.number == group.number
     ]
@@ -173,20 +173,20 @@ def remove(layout: Layout, *, data: bool) -> Doomed:
 
     Args:
         layout: the application's paths.
-        data: whether to remove the application's data and its account, too.
+        data: whether to remove the application's data and its account as well.
 
     Returns:
-        what was removed, and what stays.
+        what was removed, and what was kept.
 
     Raises:
-        RemovalError: the name is somebody else's, and nothing was changed; or a part cannot be removed.
-        SystemdError: what serves cannot be stopped. Nothing was removed.
+        RemovalError: the name belongs to something else, and nothing was changed; or a part cannot be removed.
+        SystemdError: the running service cannot be stopped. Nothing was removed.
     """
     if not doomed(layout, data=data):
         return Doomed()
     mark = marks.current(layout) or marks.read(layout)
     if mark:
-        # One that was deployed before there were marks could not be recognised once it is half removed.
+        # Without a mark, an older application could not be recognised once it is half removed.
         marks.write(layout, mark)
     try:
         stop_all(layout)
@@ -194,7 +194,7 @@ def remove(layout: Layout, *, data: bool) -> Doomed:
             systemd.systemctl("--no-reload", "disable", layout.service(name))
         for address in sockets.addresses(layout):
             sockets.close(layout, address)
-        # Now that nothing of the application runs.
+        # Nothing of the application runs any more.
         going = doomed(layout, data=data)
         for path in going.paths:
             if path != layout.mark:
@@ -209,7 +209,7 @@ def remove(layout: Layout, *, data: bool) -> Doomed:
             accounts.remove_group(going.group)
     except (OSError, AccountError) as error:
         raise RemovalError(
-            f"the application {layout.app} is stopped, and not all of it can be removed: {error}. Correct that, and "
+            f"the application {layout.app} is stopped, but not all of it can be removed: {error}. Correct this, and "
             "remove it again"
         ) from error
     if data:

@@ -1,9 +1,9 @@
-"""Lets one deploy at a time change an application on a host, and lets the second one name the first.
+"""Lets one deploy at a time change an application on a host; a second one is refused with the name of the first.
 
-Two locks, for two spans. The *reservation* is a file that names its owner: it spans a whole deploy, which is
-many processes on the host. Whether its owner is still alive is known only to the owner's own controller, so it is a
-lease: each module of the owner renews it, and one that nobody has renewed for its length may be replaced. The *file
-lock* spans one module, and the kernel lets go of it whatever happens.
+There are two locks. The *reservation* is a file that names its owner, and spans a whole deploy, which is many processes
+on the host. Only the owner's controller knows whether the owner still runs, so it is a lease: each module of the owner
+renews it, and after its length without renewal it may be replaced. The *file lock* spans one module, and the kernel
+releases it whatever happens.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from ..host import untrusted
 from ..host.foreign import printable
 from ..host.layout import Layout
 
-# What tells one run of Ansible from another.
+# The fields that identify a run of Ansible.
 _IDENTITY = ("home", "pid", "start")
-# A module whose Ansible was killed goes on to its end, which is near.
+# A module continues after its Ansible was killed, but ends soon.
 _PATIENCE = 30
 # Bytes of a reservation.
 _MOST = 1 << 16
-# Seconds that a reservation counts without a sign of its owner, unless it says otherwise.
+# Seconds for which a reservation is valid without renewal, unless it has its own number.
 LEASE_S = 1800
 
 
 class LockedError(Exception):
-    """Somebody else is changing the application."""
+    """Another run is changing the application."""
 
 
 def same(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
-    """Tell whether two owners are the same run of Ansible."""
+    """Return whether two owners are the same run of Ansible."""
     return bool(one and other) and all((one or {}).get(key) == (other or {}).get(key) for key in _IDENTITY)
 
 
 def describe(owner: Mapping[str, Any]) -> str:
-    """Return an owner in words, such as ``deploy by root@controller, pid 123, since 2026-11-24T03:12:00Z``."""
+    """Return a description of an owner, such as ``deploy by root@controller, pid 123, since 2026-11-24T03:12:00Z``."""
     return f"{owner.get('what')} by {owner.get('who')}, pid {owner.get('pid')}, since {owner.get('since')}"
 
 
 def owner(layout: Layout) -> dict[str, Any] | None:
-    """Return who has reserved the application on this host, or None."""
+    """Return the run that has reserved the application on this host, or None."""
     try:
         document = untrusted.document(untrusted.read(layout.lock, _MOST), layout.lock)
     except untrusted.UntrustedError:
@@ -56,7 +56,7 @@ def owner(layout: Layout) -> dict[str, Any] | None:
 
 
 def held(layout: Layout) -> dict[str, Any] | None:
-    """Return who has reserved the application, with the age of the reservation, or None.
+    """Return the run that has reserved the application, with the age of the reservation, or None.
 
     Returns:
         the owner, ``renewed`` (the time of its last module on this host, in the file system's nanoseconds) and
@@ -71,7 +71,7 @@ def held(layout: Layout) -> dict[str, Any] | None:
 
 
 def busy(layout: Layout) -> bool:
-    """Tell whether a module is changing the application at this moment."""
+    """Return whether a module is changing the application now."""
     try:
         descriptor = os.open(layout.lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -91,13 +91,13 @@ def reserve(layout: Layout, who: Mapping[str, Any], replace: Mapping[str, Any] |
     Args:
         layout: the application's paths.
         who: the run; see the lookup ``run_identity``.
-        replace: an owner whose reservation does not count. With ``renewed`` it must not have been renewed since.
+        replace: an owner whose reservation is replaced; if it has ``renewed``, only if it was not renewed since.
 
     Returns:
         whether the reservation is new.
 
     Raises:
-        LockedError: somebody else has it.
+        LockedError: another run has it.
     """
     with exclusive(layout, who, replace) as stream:
         if same(owner(layout), who):
@@ -107,11 +107,11 @@ def reserve(layout: Layout, who: Mapping[str, Any], replace: Mapping[str, Any] |
 
 
 def release(layout: Layout, who: Mapping[str, Any]) -> bool:
-    """Give a reservation back; another's is left alone. Return whether there was one.
+    """Release a run's own reservation, and return whether there was one.
 
     Args:
         layout: the application's paths.
-        who: the run. With ``renewed``, the reservation must not have been renewed since.
+        who: the run; if it has ``renewed``, only if it was not renewed since.
     """
     found = held(layout)
     if not found or not _unchanged(found, who):
@@ -136,17 +136,17 @@ def exclusive(
     reserved: bool = False,
     patience: float = _PATIENCE,
 ) -> Iterator[IO[str]]:
-    """Be the only one to change the application while the context lasts.
+    """Hold the application's lock for the duration of the context.
 
     Args:
         layout: the application's paths.
-        who: the run of Ansible that asks, or None for a person.
-        replace: an owner whose reservation does not count. With ``renewed`` it must not have been renewed since.
+        who: the run of Ansible, or None for a person.
+        replace: an owner whose reservation is ignored; if it has ``renewed``, only if it was not renewed since.
         reserved: whether the run must still hold its reservation.
-        patience: seconds to wait for a module that is at work.
+        patience: seconds to wait for a running module.
 
     Raises:
-        LockedError: another run has reserved the application, a module is still at work, or the reservation that the
+        LockedError: another run has reserved the application, a module is still running, or the reservation that the
             run must hold is gone.
     """
     layout.lock.parent.mkdir(exist_ok=True)
@@ -164,20 +164,20 @@ def exclusive(
         ours = same(found, who)
         if reserved and not ours:
             raise LockedError(
-                f"{layout.app} is no longer reserved for this run on this host: the reservation was not renewed for "
-                "its lease (flask_uwsgi_lease), and another run has taken it since. Deploy again, so that the plan is "
-                "made anew"
+                f"{layout.app} is no longer reserved for this run on this host: the reservation was not renewed "
+                "within its lease (flask_uwsgi_lease), and another run has taken it since. Deploy again to make a new "
+                "plan"
             )
         if ours:
             os.utime(stream.fileno())
         yield stream
-        # What took long was a sign of life to its end.
+        # The lease counts from the end of a long step.
         if ours:
             os.utime(stream.fileno())
 
 
 def exclusive_to(layout: Layout, asked: Mapping[str, Any]) -> AbstractContextManager[IO[str]]:
-    """Be the only one to change the application, for a module with the arguments ``RESERVED``.
+    """Hold the application's lock, for a module with the arguments ``RESERVED``.
 
     Args:
         layout: the application's paths.
@@ -190,15 +190,16 @@ def exclusive_to(layout: Layout, asked: Mapping[str, Any]) -> AbstractContextMan
 
 
 def _unchanged(found: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
-    """Tell whether a reservation is the one that was seen, and, with ``renewed``, was not renewed since."""
+    """Return whether a reservation is the one that was seen and, if ``renewed`` is given, was not renewed since."""
     return same(found, seen) and seen.get("renewed") in (None, found["renewed"])
 
 
 def _locked(path: Path) -> IO[str] | None:
-    """Return the lock's file, locked, or None where somebody else has it locked.
+    """Return the lock's file, locked, or None if another process has locked it.
 
-    Root alone may open it: whoever can open a file can lock it. A removal unlinks the file while others wait for it:
-    what they then have locked is no longer the lock.
+    Only root may open it: any process that can open a file can lock it. A removal unlinks the file while others wait
+        for
+    it: what they then have locked is no longer the lock.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
@@ -218,7 +219,7 @@ def _locked(path: Path) -> IO[str] | None:
 
 
 def _holder(path: Path) -> str:
-    """Return who has a file locked, as the kernel tells it (proc(5), /proc/locks)."""
+    """Return the process that has locked a file, according to the kernel (proc(5), /proc/locks)."""
     try:
         inode = str(path.lstat().st_ino)
         rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]

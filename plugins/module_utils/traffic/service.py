@@ -1,4 +1,4 @@
-"""What runs of an application on a host, and how that differs from what its generation says."""
+"""Reports what runs of an application on a host, and how that differs from its generation."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _TIMESTAMP = "StateChangeTimestamp"
 
 
 def drift(layout: Layout) -> list[str]:
-    """Return how this host differs from what the serving generation wants, one sentence each.
+    """Return how this host differs from its serving generation, a sentence for each difference.
 
-    An empty list means that the generation serves exactly as it was deployed.
+    An empty list means that the generation serves exactly as deployed.
     """
     current = layout.current_generation()
     if current is None:
@@ -30,7 +30,7 @@ def drift(layout: Layout) -> list[str]:
     damaged = [f"generation {name} is damaged: {reason}" for name, reason in gen.damaged(layout).items()]
     wanted = gen.best_known(layout, current)
     if wanted is None:
-        return [*damaged, f"the address of generation {current} is not known", *_abandoned(layout)]
+        return [*damaged, f"the address of generation {current} is unknown", *_abandoned(layout)]
     tried = current != layout.deployed_generation()
     found = damaged + [
         f"{name} was changed by hand"
@@ -38,7 +38,7 @@ def drift(layout: Layout) -> list[str]:
         if not checksums.matches(recorded, name, layout.generations / current / name, layout.app)
     ]
     found += [
-        f"{target} is not what the generation wants"
+        f"{target} does not match the generation"
         for target, stored in (gen.trial_targets if tried else gen.unit_targets)(layout, current).items()
         if _sha256(target) != _sha256(stored)
     ]
@@ -53,33 +53,33 @@ def drift(layout: Layout) -> list[str]:
     if systemd.show(boots, "UnitFileState")["UnitFileState"] != "enabled":
         found.append(f"{boots} does not start at boot")
     if state["NeedDaemonReload"] == "yes":
-        found.append(f"{unit} was changed and not loaded")
+        found.append(f"{unit} was changed but not loaded")
     socket = layout.socket(wanted.listen)
     activation = (layout.trial_dropin if tried else layout.socket_dropin)(wanted.listen)
     opened = systemd.show(socket, "ActiveState", "UnitFileState")
     if (opened["ActiveState"], opened["UnitFileState"]) != ("active", "enabled"):
         found.append(f"{socket} is {opened['ActiveState']} and {opened['UnitFileState'] or 'absent'}")
     elif not sockets.listening(wanted.listen):
-        found.append(f"nobody listens on {wanted.listen}")
+        found.append(f"nothing listens on {wanted.listen}")
     elif _text(activation) != gen.socket_activates(unit):
         found.append(f"{socket} does not start {unit}")
     others = (name for name, active in systemd.sockets(layout).items() if active == "active")
     found += [f"{layout.socket(name)} is open beside it" for name in others if name != wanted.listen]
     found += [f"generation {name} runs beside the current one" for name in systemd.running(layout) if name != current]
-    found += [f"{layout.relief(name)} of a broken restart runs" for name in systemd.relieving(layout)]
+    found += [f"{layout.relief(name)} of an interrupted restart runs" for name in systemd.relieving(layout)]
     found += _abandoned(layout)
     if state["ActiveState"] == "active" and not runtime.whole(layout, current):
         found.append(f"{unit} has lost its sockets in {runtime.folder(layout, unit)}")
     if not runtime.owned_by_root(layout):
-        found.append(f"{layout.runtime} can be written by others than root")
+        found.append(f"{layout.runtime} is writable by other accounts than root")
     if state["ActiveState"] == "active" and runtime.pidfile_pid(layout) != int(state["MainPID"]):
         found.append(f"{layout.pidfile} does not name the serving master")
     return found
 
 
 def left(layout: Layout) -> list[str]:
-    """Return the temporary units, and the files of such, that a killed run has left on the host."""
-    # While a module is at work, they are its own.
+    """Return the temporary units and unit files that a killed run has left on the host."""
+    # While a module runs, they belong to it.
     if reservation.busy(layout):
         return []
     units = systemd.leftovers(layout)
@@ -87,11 +87,11 @@ def left(layout: Layout) -> list[str]:
 
 
 def _abandoned(layout: Layout) -> list[str]:
-    return [f"{name} is left of a run that was killed" for name in left(layout)]
+    return [f"{name} was left by a run that was killed" for name in left(layout)]
 
 
 def open_units(layout: Layout) -> list[str]:
-    """Return the units that listen or serve, the sockets first."""
+    """Return the units that listen or serve, sockets first."""
     listening_now = [name for name, state in systemd.sockets(layout).items() if state == "active"]
     return [
         *(layout.socket(name) for name in listening_now),
@@ -117,7 +117,7 @@ def _sha256(path: Path) -> str:
 
 
 def status(layout: Layout) -> dict[str, Any]:
-    """Return what serves now: as systemd, uWSGI's stats and the kernel tell, not as it was configured."""
+    """Return what serves now, according to systemd, uWSGI's stats and the kernel rather than the configuration."""
     current = layout.current_generation()
     wanted = gen.best_known(layout, current) if current else None
     unit = systemd.show(layout.service(current or "none"), "ActiveState", "MainPID", _TIMESTAMP, "NRestarts")
@@ -146,8 +146,8 @@ def status(layout: Layout) -> dict[str, Any]:
         try:
             found |= _observed(layout, str(current))
         except UntrustedError as error:
-            # What systemd tells is true all the same.
-            found["stats_error"] = f"uWSGI's stats do not answer: {error}"
+            # What systemd reports is still true.
+            found["stats_error"] = f"uWSGI's stats do not respond: {error}"
     return found
 
 
@@ -168,7 +168,7 @@ def _observed(layout: Layout, current: str) -> dict[str, Any]:
         "exceptions": sum(worker.exceptions for worker in workers),
         "listen_queue": stats.listen_queue,
         "backlog": stats.backlog,
-        # What is being served, and what waits in the queue of the public socket.
+        # Requests in progress, and connections in the queue of the public socket.
         "capacity": sum(cores) + stats.backlog,
         "rss_mb": round(sum(_rss_kb(worker.pid) for worker in workers) / 1024, 1),
         "sampled_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -1,4 +1,4 @@
-"""The listening sockets of an application: which there are, and how one is closed."""
+"""The listening sockets of an application: lists and closes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..host.layout import Layout
 
 
 def listening(address: str) -> bool:
-    """Ask the kernel whether an address (``0.0.0.0:8040``) is listened on: systemd can believe it and be wrong."""
+    """Ask the kernel whether something listens on an address (``0.0.0.0:8040``): systemd can be wrong about it."""
     bind, _, port = address.partition(":")
     return bool(listeners(bind, int(port)))
 
@@ -23,13 +23,13 @@ def addresses(layout: Layout) -> list[str]:
 
 
 def close(layout: Layout, address: str) -> None:
-    """Close a listening socket and forget it; what the kernel has queued in it is for whoever still accepts."""
+    """Close a listening socket and remove its unit; instances that still accept get what is queued in it."""
     unit = layout.socket(address)
-    # By pattern: one that systemd does not know is closed already.
+    # A pattern is used because one that systemd does not know is already closed.
     pattern = f"{unit[:-1]}[{unit[-1]}]"
     systemd.systemctl("stop", pattern)
     systemd.systemctl("reset-failed", pattern)
-    # systemd refuses to disable what has no unit file.
+    # systemd refuses to disable a unit without a unit file.
     if any(layout.units.glob(f"*.wants/{unit}")):
         systemd.systemctl("--no-reload", "disable", unit)
     trees.remove(layout.socket_dropin(address).parent)

@@ -1,4 +1,4 @@
-"""Stops what serves, and ends what a run that was killed has left at work."""
+"""Stops the service, and ends what a killed run has left running."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..host.layout import Layout
 from ..release import generation as gen
 from . import service, toll
 
-# How long systemd itself may take on top of the times the operator set.
+# Seconds that systemd itself may take beyond the times that the operator set.
 GRACE = 15
 
 
@@ -17,7 +17,7 @@ def stop_all(layout: Layout) -> tuple[bool, toll.Toll]:
     """Stop an application gracefully, its sockets first: a connection would start it again.
 
     Returns:
-        whether anything ran or listened, and what the stop cost.
+        whether anything ran or listened, and the requests that the stop cut.
 
     Raises:
         SystemdError: it does not stop in time.
@@ -28,25 +28,25 @@ def stop_all(layout: Layout) -> tuple[bool, toll.Toll]:
 
 
 def stop(layout: Layout, units: Iterable[str]) -> toll.Toll:
-    """Stop units gracefully, wait for that, and return what it cost."""
+    """Stop units gracefully, wait until they have stopped, and return the requests that this cut."""
     units, end = list(units), systemd.cursor()
     systemd.systemctl("stop", *units, timeout=GRACE + longest_stop(layout))
     return toll.taken(units, end)
 
 
 def longest_stop(layout: Layout) -> float:
-    """Return the longest time, in seconds, that any generation on the host gives its requests to end."""
+    """Return the longest time, in seconds, that any generation on the host gives its requests to finish."""
     manifests = (gen.best_known(layout, path.name) for path in layout.generations.glob("[!.]*"))
     return max((found.stop_timeout for found in manifests if found), default=0.0)
 
 
 def end_leftovers(layout: Layout, generation: str = "") -> bool:
-    """End what a module that was killed has left at work, and remove its unit files.
+    """End what a killed module has left running, and remove its unit files.
 
     Args:
         layout: the application's paths.
-        generation: the generation that is about to serve; its own commands are left to end within their time, since
-            nobody would run them again.
+        generation: the generation that is about to serve; its own commands may finish within their time, since nothing
+            would run them again.
 
     Returns:
         whether anything was left.
@@ -61,7 +61,7 @@ def end_leftovers(layout: Layout, generation: str = "") -> bool:
         stop(layout, ended)
     if left:
         systemd.systemctl("reset-failed", *(layout.unit(kind, "*") for kind in kinds.TEMPORARY))
-    # Nothing of what still runs.
+    # Files of running units are kept.
     stale = temporary.files_left(layout, systemd.leftovers(layout))
     for path in stale:
         trees.remove(path)

@@ -1,8 +1,8 @@
 """Moves the traffic of an application from one generation to another without losing a request.
 
-Both generations accept from the same listening socket, which systemd owns: the new one is started and
-proven before the old one is stopped gracefully, so at every moment somebody accepts. The measurements
-that chose this are in docs/HOW_IT_WORKS.md.
+Both generations accept from the same listening socket, which systemd owns. The new one is started and proven before the
+old one is stopped gracefully, so something always accepts. docs/HOW_IT_WORKS.md has the measurements behind this
+choice.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from . import service, sockets, stopping, toll
 
 
 class SwapError(Exception):
-    """The new generation does not serve; what served before still does."""
+    """The new generation does not serve; the old one still does."""
 
 
 class Swap:
-    """One move from the generation that serves to another one that is written already.
+    """A move from the serving generation to another one that has already been written.
 
-    Where the generation serves already, what differs from it is repaired. Its processes are replaced where they were
-    started from something else, or where a restart is asked for: a relief instance serves meanwhile.
+    If the generation already serves, differences from it are repaired. Its processes are replaced if they were started
+    from something else, or if a restart is requested: a relief instance serves in the meantime.
 
     The caller holds the application's lock (see ``reservation.exclusive``).
 
     Args:
         layout: the application's paths.
-        new: the generation to move to.
-        how: ``deploy`` or ``rollback``: what a later rollback shall know of this move.
-        restart: whether to replace the processes of a generation that serves already.
-        canary: whether to try a generation that does not run off the traffic first.
-        trial: whether the move is one of a trial (see ``trial``): a reboot takes it back, the history of the host does
-            not know of it, and nothing is pruned. Any other move ends a trial.
+        new: the new generation.
+        how: ``deploy`` or ``rollback``, recorded for later rollbacks.
+        restart: whether to replace the processes of a generation that already serves.
+        canary: whether to first try a generation that does not run, without traffic.
+        trial: whether the move is part of a trial (see ``trial``): a reboot undoes it, the history of the host does not
+            record it, and nothing is pruned. Any other move ends a trial.
 
     Raises:
-        SwapError: the generation is not on the host, or damaged and not the one that was deployed last.
+        SwapError: the generation is not on the host, or it is damaged and not the one that was deployed last.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class Swap:
         trial: bool = False,
     ) -> None:
         deployed = layout.deployed_generation()
-        # What serves can be started and restarted although its manifest is damaged.
+        # The serving generation can be started and restarted even if its manifest is damaged.
         found = gen.best_known(layout, new) if new == deployed else gen.manifest(layout, new)
         if found is None:
             there = ", ".join(gen.kept(layout)) or "none"
             why = "is not on this host"
             if gen.served(layout, new):
-                why = f"is damaged ({gen.damage(layout, new)}) and cannot serve: deploy to write it anew"
+                why = f"is damaged ({gen.damage(layout, new)}) and cannot serve: deploy to rewrite it"
             raise SwapError(f"generation {new} {why}; kept are: {there}")
         self.layout = layout
         self.new = new
@@ -75,22 +75,22 @@ class Swap:
         self.with_canary = canary
         self.trial = trial
         self.manifest = found
-        # What is no failure, and that the operator should know.
+        # Not failures, but what the operator should know.
         self.remarks: list[str] = []
         self.address = found.listen
         self.old = layout.current_generation()
-        # Only what a reboot takes back is changed for it.
+        # A trial changes only what a reboot undoes.
         self.volatile = trial and new != deployed
         if self.volatile and self.address != gen.address(layout, deployed or ""):
-            raise SwapError(f"generation {new} is served on {self.address}: a trial keeps the address that is served")
-        # As they are before the move, to be put back where it fails.
+            raise SwapError(f"generation {new} is served on {self.address}: a trial cannot change the address")
+        # The state before the move, to be restored if it fails.
         self.deployed = deployed
         self.before = gen.best_known(layout, self.old) if self.old else None
         self.enabled = set(service.enabled_generations(layout))
         mark = gen.mark_path(layout, new)
         self.mark = mark.read_bytes() if mark.is_file() else None
         self.steps: dict[str, float] = {}
-        # What stopping the processes that served cost their clients.
+        # The requests that were cut when the old processes were stopped.
         self.toll = toll.Toll()
         self.opened = False
         self.tried = False
@@ -102,35 +102,35 @@ class Swap:
             whether anything changed.
 
         Raises:
-            SwapError: the new generation is not fit to serve. The old one was not disturbed.
+            SwapError: the new generation cannot serve. The old one was not affected.
         """
         try:
             changed = self._bring_in()
         except BaseException as error:
-            # Whatever happened: until here the old generation serves, and the new one must not stay beside it.
+            # Whatever happened, the old generation still serves, and the new one must not stay beside it.
             left = self._restore()
             if not isinstance(error, Exception):
                 raise
             raise SwapError("\n".join((_said(error), *left))) from error
-        # First: a connection to a socket whose generation was just stopped would start it again.
+        # This comes first: a connection to a socket whose generation was just stopped would start it again.
         steps = [self._close_other_sockets, self._stop_others, self._tidy]
         return self._finish(*steps, *([] if self.trial else [self._prune])) or changed
 
     def _bring_in(self) -> bool:
-        """Bring the new generation to where it serves beside the old one, and everything names it.
+        """Start the new generation beside the old one, and make everything refer to it.
 
         Returns:
             whether anything changed.
         """
         changed = stopping.end_leftovers(self.layout, self.new)
         state = systemd.instances(self.layout).get(self.new, "inactive")
-        # What is about to start or to end is started: systemd waits for either.
+        # One that is starting or stopping is started as well: systemd waits for either.
         runs = state == "active"
         if self.with_canary and not runs:
             self._timed("canary", self._try_off_traffic)
         changed |= self._install(self.new, self._targets(self.new))
         stopped = state in ("inactive", "failed")
-        # Before the socket is open: a connection may start the generation.
+        # Done before the socket is opened, since a connection may start the generation.
         claimed = runtime.make_way(self.layout, self.new, runs=not stopped)
         if self._open_socket(by_relief=not stopped):
             changed = True
@@ -140,18 +140,18 @@ class Swap:
             self._timed("restart", self._restart)
             changed = True
         else:
-            # A swap that was killed can have left one that was never proven.
+            # A killed swap can have left one that was never proven.
             self._prove()
         return self._point() or changed or claimed or not runs
 
     def _finish(self, *steps: Callable[[], bool]) -> bool:
-        """Carry out what remains once the new generation serves, as far as it goes.
+        """Carry out the remaining steps once the new generation serves, continuing past failures.
 
         Returns:
             whether anything changed.
 
         Raises:
-            SwapError: a step failed. The new generation serves all the same.
+            SwapError: a step failed. The new generation serves nevertheless.
         """
         changed, problems = False, []
         for step in steps:
@@ -161,20 +161,20 @@ class Swap:
                 problems.append(_said(error))
         if problems:
             raise SwapError(
-                f"generation {self.new} serves, but what was before could not be cleared away: {'; '.join(problems)}. "
-                "Deploy again once the cause is gone"
+                f"generation {self.new} serves, but the previous one could not be cleaned up: {'; '.join(problems)}. "
+                "Correct this, and deploy again"
             )
         return changed
 
     def _tries(self, generation: str) -> bool:
-        """Tell whether a generation serves, or would, for a trial only."""
+        """Return whether a generation serves, or would serve, only for a trial."""
         return self.volatile if generation == self.new else generation != self.deployed
 
     def _targets(self, generation: str) -> dict[Path, Path]:
         return (gen.trial_targets if self._tries(generation) else gen.unit_targets)(self.layout, generation)
 
     def _activate(self, generation: str, unit: str) -> bool:
-        """Have the socket start a unit of a generation; return whether it would have started another one."""
+        """Have the socket start a unit of a generation; return whether it was set to start another one."""
         own = self.layout.trial_dropin(self.address)
         if self._tries(generation):
             return files.put(own, gen.socket_activates(unit))
@@ -192,7 +192,7 @@ class Swap:
     def _try_off_traffic(self) -> None:
         unit = self.layout.canary(self.new)
         self.tried = True
-        # The units that serve are left alone until the canary has answered.
+        # The serving units are not changed until the canary has responded.
         targets = self._targets(self.new) if self.volatile else gen.targets(self.layout, self.new, kinds.CANARY)
         self._install(self.new, targets)
         try:
@@ -201,7 +201,7 @@ class Swap:
             self._end_canary()
 
     def _end_canary(self) -> None:
-        # By pattern: a unit that systemd could not even load is no error here.
+        # A pattern is used because a unit that systemd could not load is then no error.
         pattern = self.layout.canary("*")
         systemd.systemctl("stop", pattern, timeout=stopping.GRACE + self.manifest.stop_timeout)
         systemd.systemctl("reset-failed", pattern)
@@ -218,13 +218,13 @@ class Swap:
             systemd.systemctl("reset-failed", self.layout.relief("*"))
             raise
         runtime.point_pidfile(self.layout, relief)
-        # A failure from here on leaves the relief at work: it is all that serves.
+        # If a step fails from here on, the relief keeps running: nothing else serves.
         own, end = self.layout.service(self.new), systemd.cursor()
         try:
             self._bring_up(own, verb="restart")
         except BaseException:
             if systemd.show(own, "ActiveState")["ActiveState"] == "active":
-                # Started and sick: it would take every second request.
+                # It has started but is unhealthy, and would take every second request.
                 self._stop([own])
                 runtime.point_pidfile(self.layout, relief)
             raise
@@ -242,7 +242,7 @@ class Swap:
         return await_health(socket, health.path, health.status, health.timeout, health.host, self._remark)
 
     def _remark(self, said: str) -> None:
-        # The canary says the same as the service.
+        # The canary reports the same as the service.
         if said not in self.remarks:
             self.remarks.append(said)
 
@@ -260,10 +260,10 @@ class Swap:
             self._refuse(unit, end, problem)
 
     def _watch(self, unit: str, seconds: float) -> str | None:
-        """Look for a while whether an instance that was just started stays healthy, and each of its workers lives."""
+        """Watch a new instance for some seconds: it must stay healthy, and none of its workers may die."""
         started = time.monotonic()
         stats = runtime.folder(self.layout, unit) / f"{self.new}.stats"
-        # uWSGI opens its stats only once its workers run: on a busy host the first answer can come before that.
+        # uWSGI opens its stats only once its workers run: on a busy host the first response can come before that.
         unheard: UntrustedError | None = None
         patience = seconds + self.manifest.health.timeout
         while (past := time.monotonic() - started) < (patience if unheard else seconds):
@@ -271,15 +271,15 @@ class Swap:
                 return f"it ended {past:.1f} s after it had become healthy"
             try:
                 if respawns(stats):
-                    return f"a worker died, at the latest {past:.1f} s after the first good answer"
+                    return f"a worker died, no later than {past:.1f} s after the first good response"
                 unheard = None
             except UntrustedError as error:
                 unheard = error
             time.sleep(0.2)
-        return f"its stats do not answer: {unheard.reason}" if unheard else None
+        return f"its stats do not respond: {unheard.reason}" if unheard else None
 
     def _refuse(self, unit: str, after: str | None, problem: str) -> None:
-        # An application that fails may well tell how it tried to log in.
+        # A failing application may print its credentials.
         names = self.manifest.secrets.names
         blot = credentials.blotter(self.layout.generations / self.new, names)
         logged = [Said(pid, printable(blot(text))) for pid, text in systemd.logged(unit, MOST_READ, after)]
@@ -295,17 +295,17 @@ class Swap:
         return any(changed) or stale
 
     def _open_socket(self, *, by_relief: bool) -> bool:
-        """Have systemd listen on the generation's address, beside every other that is listened on.
+        """Have systemd listen on the generation's address, beside all others that it listens on.
 
         Args:
-            by_relief: the generation's own service runs, and systemd opens no socket whose service runs already.
+            by_relief: the generation's own service runs, and systemd opens no socket whose service already runs.
         """
         unit = self.layout.socket(self.address)
         opened = systemd.show(unit, "ActiveState")["ActiveState"] == "active"
         if opened and sockets.listening(self.address):
             return False
         if opened:
-            # It lost its descriptor and does not know.
+            # It has lost its descriptor without noticing.
             systemd.systemctl("stop", unit)
         starts = self.layout.relief(self.new) if by_relief else self.layout.service(self.new)
         if by_relief and self.new in systemd.relieving(self.layout):
@@ -327,10 +327,10 @@ class Swap:
         return True
 
     def _restore(self) -> list[str]:
-        """Put back what was installed, and leave nothing of a generation that never served.
+        """Restore what was installed, and remove everything of a generation that never served.
 
         Returns:
-            what could not be put back, one sentence each.
+            what could not be restored, a sentence for each.
         """
         left = []
         steps = [self._close_new_socket, self._stop_new, self._point_back, self._forget_new]
@@ -341,21 +341,21 @@ class Swap:
             try:
                 step()
             except Exception as error:
-                # Whatever it is, the other steps are needed all the more.
-                left.append(f"It could not be put back: {_said(error)}")
+                # Whatever the error is, the other steps are still needed.
+                left.append(f"It could not be restored: {_said(error)}")
         return left
 
     def _take_back_restart(self) -> None:
         if self.opened and self.new in systemd.running(self.layout) and self.new not in systemd.relieving(self.layout):
-            # Nobody accepts from it, and every second connection would wait there.
+            # Nothing accepts from it, and every second connection would wait there.
             systemd.systemctl("stop", self.layout.socket(self.address))
             self._activate(self.new, self.layout.service(self.new))
             systemd.systemctl("daemon-reload")
 
     def _close_new_socket(self) -> None:
-        """Close the socket that was opened for the new generation, before a connection starts again what is stopped."""
+        """Close the socket that was opened for the new generation, before a connection restarts the generation."""
         if self.old and not self.before and not self.opened:
-            # Of one that is damaged nobody knows the address; it was open before.
+            # The address of a damaged one is unknown; its socket was already open.
             return
         if not self.old or not self.before or self.before.listen != self.address:
             sockets.close(self.layout, self.address)
@@ -373,7 +373,7 @@ class Swap:
         systemd.systemctl("reset-failed", self.layout.service("*"), self.layout.relief("*"))
 
     def _point_back(self) -> None:
-        """Make the pidfile, `current`, the boot and the socket name the old generation."""
+        """Make the pidfile, `current`, the boot and the socket refer to the old generation."""
         if self.deployed:
             files.link(self.layout.current, f"generations/{self.deployed}")
         else:
@@ -383,7 +383,7 @@ class Swap:
         else:
             self.layout.tried.unlink(missing_ok=True)
         if self.old:
-            # Of one that is damaged, what is there of it.
+            # For a damaged one, what exists of it.
             targets = {target: stored for target, stored in self._targets(self.old).items() if stored.is_file()}
             self._install(self.old, targets)
             if self.old in systemd.running(self.layout):
@@ -405,7 +405,7 @@ class Swap:
         systemd.systemctl("daemon-reload")
 
     def _point(self) -> bool:
-        """Make the pidfile, `current`, the boot and the socket name the new generation."""
+        """Make the pidfile, `current`, the boot and the socket refer to the new generation."""
         unit, socket = self.layout.service(self.new), self.layout.socket(self.address)
         changed = runtime.point_pidfile(self.layout, unit)
         if self.volatile:
@@ -415,7 +415,7 @@ class Swap:
                 changed = True
             return changed
         moves = self.deployed != self.new
-        # What `current` names must count as one that has served: a rollback would skip it, and a prune remove it.
+        # The target of `current` must count as one that has served, or a rollback skips it and a prune removes it.
         if not self.trial and (moves or self.mark is None):
             gen.mark_served(self.layout, self.new, self.how)
             changed = True
@@ -427,16 +427,16 @@ class Swap:
         if systemd.show(socket, "UnitFileState")["UnitFileState"] != "enabled":
             systemd.systemctl("--no-reload", "enable", socket)
             changed = True
-        # Before what was tried is stopped: a connection would start it again.
+        # Done before the tried generation is stopped: a connection would start it again.
         changed |= self._activate(self.new, unit)
         if changed:
             systemd.systemctl("daemon-reload")
-            # What systemctl has enabled, it has not synced.
+            # systemctl does not sync what it enables.
             files.sync_tree(self.layout.units)
         return changed
 
     def _enable(self, wanted: set[str]) -> bool:
-        """Have these generations start at boot and no other; return whether that is new."""
+        """Make these generations start at boot and no others; return whether that is new."""
         enabled = set(service.enabled_generations(self.layout))
         for name in enabled - wanted:
             systemd.systemctl("--no-reload", "disable", self.layout.service(name))
@@ -445,12 +445,12 @@ class Swap:
         return enabled != wanted
 
     def _stop_others(self) -> bool:
-        """Stop gracefully whatever serves beside the new generation's own instance."""
+        """Gracefully stop everything that serves beside the new generation's own instance."""
         others = [self.layout.service(name) for name in systemd.running(self.layout) if name != self.new]
         others += [self.layout.relief(name) for name in systemd.relieving(self.layout)]
         if others:
             self._timed("stop_old", lambda: self._stop(others))
-            # One that did not end in time was killed, and would stay in the list of failed units.
+            # A unit that did not end in time was killed, and would stay in the list of failed units.
             systemd.systemctl("reset-failed", self.layout.service("*"), self.layout.relief("*"))
         return bool(others)
 
@@ -475,6 +475,6 @@ class Swap:
 
 
 def _said(error: BaseException) -> str:
-    """Return an error as a sentence for an operator, who must learn of one that nobody thought of, too."""
+    """Return an error as a sentence for the operator, including an unexpected one."""
     known = isinstance(error, SwapError | systemd.SystemdError | OSError | UntrustedError)
     return str(error) if known else f"an unexpected error, {type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""What a stop cost: the requests that were cut, and the workers that were killed without any."""
+"""Counts what a stop cut: requests, and workers that were killed without having any."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 from ..host import systemd
 
-# What the patched uWSGI says where the time of a stop is over (07-stop.patch).
+# What the patched uWSGI logs if the time for a stop runs out (07-stop.patch).
 _CUT = re.compile(r"\[uwsgi-stop\] worker \d+: (?P<requests>\d{1,7}) requests were cut (?P<seconds>\d{1,7}) seconds .*")
 _KILLED = re.compile(r"\[uwsgi-stop\] worker \d+ was killed (?P<seconds>\d{1,7}) seconds .*")
-# Lines of a unit in which they are looked for: they are among its last.
+# Number of a unit's last lines to search.
 _LINES = 500
 
 
 @dataclass(frozen=True)
 class Toll:
-    """What a stop cost.
+    """What a stop cut.
 
     Args:
-        requests: how many requests were cut.
-        workers: how many workers had to be ended although no request kept them.
-        seconds: how long after the stop began, at the latest.
+        requests: number of requests that were cut.
+        workers: number of workers that had to be killed although they had no requests.
+        seconds: seconds after the stop began, for the latest of them.
     """
 
     requests: int = 0
@@ -31,12 +31,12 @@ class Toll:
     seconds: int = 0
 
     def __add__(self, other: Toll) -> Toll:
-        """Return what two stops cost together."""
+        """Return what two stops cut together."""
         return Toll(self.requests + other.requests, self.workers + other.workers, max(self.seconds, other.seconds))
 
 
 def taken(units: Iterable[str], after: str | None) -> Toll:
-    """Return what the stop of units has cost.
+    """Return what stopping units cut.
 
     Args:
         units: the units that were stopped.
@@ -47,7 +47,7 @@ def taken(units: Iterable[str], after: str | None) -> Toll:
     """
     total = Toll()
     for unit in units:
-        # systemd's own patience ends later, for all of the unit's processes at once.
+        # systemd's own timeout is longer, and applies to all of the unit's processes at once.
         timeout = unit.endswith(".service") and systemd.show(unit, "Result")["Result"] == "timeout"
         total += Toll(workers=int(timeout))
         for line in systemd.journal(unit, _LINES, after):
@@ -60,7 +60,7 @@ def taken(units: Iterable[str], after: str | None) -> Toll:
 
 
 def told(found: Mapping[str, Any]) -> list[str]:
-    """Return what to tell an operator of a toll, one sentence each; nothing where it is none."""
+    """Return the sentences that report a toll to an operator; none if nothing was cut."""
     requests, workers, seconds = (found.get(name, 0) for name in ("requests", "workers", "seconds"))
     when = f"{seconds} s after the stop began"
     said = []
@@ -70,7 +70,7 @@ def told(found: Mapping[str, Any]) -> list[str]:
     if workers:
         were = "1 worker was" if workers == 1 else f"{workers} workers were"
         said.append(
-            f"{were} killed {when if seconds else 'when the time for the stop was over'}, without a request: look for "
+            f"{were} killed {when if seconds else 'when the time for the stop ran out'}, without a request: look for "
             "threads or exit hooks of the application that do not end, or raise flask_uwsgi_stop_timeout"
         )
     return said

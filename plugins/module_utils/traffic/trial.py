@@ -1,7 +1,7 @@
-"""Lets other generations serve for a while, and brings back the one that was found, also when nobody asks any more.
+"""Lets other generations serve temporarily, and restores the original one, even if the controller is gone.
 
-Whoever tries has to say again and again that he still does: each time the trial is good for some more seconds. When
-they are over, a watchman on the host ends it: a controller that was killed, or lost its network, cannot.
+The run must extend the trial again and again, each time by some seconds. When they run out, a watchdog on the host ends
+the trial: a controller that was killed or has lost its network cannot.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _LOOK_S = 1.0
 
 
 class TrialError(Exception):
-    """A trial cannot begin, or is over."""
+    """A trial cannot begin, or has ended."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial that lasts.
+    """A trial in progress.
 
     Args:
-        who: the run of Ansible that tries; empty where the record is damaged.
-        until: when it is over, in seconds since the boot: a clock that jumps ends no trial.
+        who: the run of Ansible that owns it; empty if the record is damaged.
+        until: its end, in seconds since the boot, so that a clock that jumps does not end it.
     """
 
     who: Mapping[str, Any]
@@ -48,33 +48,33 @@ def _state(layout: Layout) -> Trial | None:
     who, until = said.get("who"), said.get("until")
     if isinstance(who, dict) and isinstance(until, float):
         return Trial(who, until)
-    # Nobody can extend it, and anybody may end it.
+    # No run can extend it, and any run may end it.
     return Trial({}, 0.0)
 
 
 def begin(layout: Layout, who: Mapping[str, Any], seconds: float) -> str:
-    """Begin a trial; where this run has begun it already, let it last some more seconds from now.
+    """Begin a trial, or extend the one that this run has already begun.
 
     Args:
         layout: the application's paths.
-        who: the run of Ansible that tries; it holds the application's reservation.
-        seconds: how long the trial is good for.
+        who: the run of Ansible, which holds the application's reservation.
+        seconds: how long the trial lasts from now.
 
     Returns:
-        the generation that was found, and comes back.
+        the original generation, which will be restored.
 
     Raises:
-        TrialError: nothing is deployed that could come back, or somebody else tries.
-        LockedError: somebody else changes the application.
+        TrialError: nothing is deployed that could be restored, or another run has a trial.
+        LockedError: another run is changing the application.
     """
     return _prolong(layout, who, seconds, begins=True)
 
 
 def extend(layout: Layout, who: Mapping[str, Any], seconds: float) -> str:
-    """Let a trial last some more seconds from now, as :func:`begin` does, but begin none.
+    """Extend a trial, like :func:`begin`, but do not begin one.
 
     Raises:
-        TrialError: it is over, and nobody would end another one.
+        TrialError: it has ended, and nothing would end a new one.
     """
     return _prolong(layout, who, seconds, begins=False)
 
@@ -87,29 +87,29 @@ def _prolong(layout: Layout, who: Mapping[str, Any], seconds: float, *, begins: 
     if not found:
         raise TrialError(f"{layout.app} is not deployed below {layout.base} on this host: deploy it first")
     with reservation.exclusive(layout, who):
-        # Read again: the watchman may just have ended it.
+        # Read again, since the watchdog may just have ended it.
         state = _state(layout)
         if not state and not begins:
-            raise TrialError(f"the trial of {layout.app} is over: its time ran out, or somebody deployed. Try again")
+            raise TrialError(f"the trial of {layout.app} has ended: its time ran out, or somebody deployed. Try again")
         document = {"who": dict(who), "until": time.monotonic() + seconds}
         files.write(layout.trial, json.dumps(document), 0o600)
         return found
 
 
 def end(layout: Layout, who: Mapping[str, Any] | None, *, overdue: bool = False) -> bool:
-    """Bring back the generation that was found, and remove those that were tried.
+    """Restore the original generation, and remove those that were tried.
 
     Args:
         layout: the application's paths.
-        who: the run of Ansible that tried.
-        overdue: whether to end it only if its time is over.
+        who: the run of Ansible that began it.
+        overdue: whether to end it only if its time has run out.
 
     Returns:
-        whether there was a trial to be ended.
+        whether there was a trial to end.
 
     Raises:
-        LockedError: somebody else changes the application.
-        SwapError: the generation that was found serves no more. What was tried last does.
+        LockedError: another run is changing the application.
+        SwapError: the original generation cannot serve. The one that was tried last does.
     """
     with reservation.exclusive(layout, who):
         state = _state(layout)
@@ -119,34 +119,34 @@ def end(layout: Layout, who: Mapping[str, Any] | None, *, overdue: bool = False)
 
 
 def abandon(layout: Layout) -> bool:
-    """End a trial, whoever tries; the caller holds the application's lock.
+    """End a trial of any run; the caller holds the application's lock.
 
     Returns:
         whether there was one.
 
     Raises:
-        SwapError: the generation that was found serves no more. What was tried last does.
+        SwapError: the original generation cannot serve. The one that was tried last does.
     """
     found = layout.deployed_generation()
     if not found or not layout.trial.exists():
         return False
-    # Any move that is not one of a trial ends it.
+    # Any move that is not part of a trial ends it.
     Swap(layout, found, canary=False).run()
     return True
 
 
 def watch(layout: Layout, who: Mapping[str, Any]) -> bool:
-    """Wait until a trial has ended, and end it when its time is over.
+    """Wait until a trial has ended, and end it when its time runs out.
 
     Args:
         layout: the application's paths.
-        who: the run of Ansible that tries.
+        who: the run of Ansible that began it.
 
     Returns:
         whether it had to be ended.
     """
     while (state := _state(layout)) and reservation.same(state.who, who):
-        # A step that is still at work has the lock; the trial may be extended behind it.
+        # A running step holds the lock, and may be followed by an extension of the trial.
         with suppress(reservation.LockedError):
             if time.monotonic() >= state.until and end(layout, who, overdue=True):
                 reservation.release(layout, who)

@@ -1,7 +1,7 @@
-"""Keeps the wheels that a build host has built: another wheelhouse with the same package need not build it again.
+"""Keeps the wheels that a build host has built, so that another wheelhouse need not build the same package again.
 
-Nothing but root reads or writes it. A wheel is named after all that its build could see, so that no other build, and no
-change of the host, can give another one.
+Only root reads or writes it. A wheel's key covers everything that its build could see, so no other build and no change
+of the host can lead to a different wheel.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from ..release.artifact import digest, sha256
 from . import inside
 
 ROOT = Path("/var/cache/flaskops-build")
-# What is installed on the host, with versions: a build can use any of it (dpkg(1), FILES).
+# The packages installed on the host, with versions, any of which a build can use (dpkg(1), FILES).
 _PACKAGES = Path("/var/lib/dpkg/status")
-# The wheels that were used last; the others go.
+# The number of wheels to keep, most recently used first.
 _KEPT = 50
 
 
 def key(sdist: Path, patches: Mapping[str, str], tools: Iterable[Path]) -> str:
-    """Return what a wheel is named after.
+    """Return the key of a wheel.
 
     Args:
-        sdist: what it is built from.
-        patches: what is applied to it, names to contents.
+        sdist: the source of the build.
+        patches: the patches applied to it, names to contents.
         tools: the wheels of the build tools.
     """
     return digest(
@@ -43,7 +43,7 @@ def key(sdist: Path, patches: Mapping[str, str], tools: Iterable[Path]) -> str:
 
 
 def find(name: str) -> Path | None:
-    """Return the wheel of a key, or None where it was never built here."""
+    """Return the wheel of a key, or None if it was never built here."""
     found = next((ROOT / name).glob("[!.]*.whl"), None)
     if found:
         os.utime(found.parent)
@@ -51,7 +51,7 @@ def find(name: str) -> Path | None:
 
 
 def keep(name: str, wheel: Path) -> None:
-    """Keep a wheel under its key, and remove those that were not used for longest."""
+    """Keep a wheel under its key, and remove the least recently used ones."""
     ROOT.mkdir(mode=0o700, exist_ok=True)
     folder = ROOT / name
     folder.mkdir(mode=0o700, exist_ok=True)

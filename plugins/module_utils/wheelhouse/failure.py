@@ -1,4 +1,4 @@
-"""Says in a sentence why a build failed and what to do, and which lines of its output tell it."""
+"""Explains in a sentence why a build failed and what to do, and selects the relevant lines of its output."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..host.foreign import printable
 from ..release.artifact import masked
 from .inside import NEEDS
 
-# Characters of a line, and of an output, that are kept: a package chooses what its build prints, and the patterns below
-# are matched against no more.
+# Characters of a line, and of an output, to keep: a package chooses what its build prints, and the patterns below are
+# matched only against these.
 _WIDEST, _MOST_OUTPUT = 500, 4 << 20
 
 
 def _lacks(headers: str) -> str:
-    """Return a pattern of a line that misses one of some headers, and does not only name it."""
+    """Return a pattern of a line that reports one of several headers as missing, and does not only mention it."""
     header = rf"\b(?:{headers})\.h\b"
     return (
         rf"{header}.*(?:[Nn]o such file|not found|missing|required|needed|\.\.\. ?no\b)|"
@@ -25,7 +25,7 @@ def _lacks(headers: str) -> str:
     )
 
 
-# What a compiler or a setup.py says, and what is missing then; the names are Debian 12's and 13's.
+# What a compiler or a setup.py prints, and the missing packages, as named in Debian 12 and 13.
 _MISSING = (
     (rf"pg_config executable not found|{_lacks('libpq-fe')}", ("libpq-dev",)),
     (
@@ -62,31 +62,31 @@ _NETWORK = (
     r"Network is unreachable|No matching distribution|Max retries|CERTIFICATE_VERIFY_FAILED|Failed to fetch|"
     r"HTTP error|dns error"
 )
-# What ran into a limit says, and the variable that sets it.
+# Messages of a program that reached a limit, and the variable that sets it.
 _LIMITS = (
     (r"No space left on device|File too large|Disk quota exceeded", "artifact_build_disk_mb"),
     (r"Resource temporarily unavailable|BlockingIOError|can't start new thread|[Cc]annot fork", "artifact_build_tasks"),
     (r"MemoryError|Cannot allocate memory|out of memory|memory exhausted|Killed signal", "artifact_build_memory_mb"),
 )
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-# What uv 0.13 says where the build of the project itself fails; of another package it says which one besides.
+# What uv 0.13 prints if the project's own build fails; for another package it also prints which one.
 _OWN, _ANOTHER = "The build backend returned an error", re.compile(r"Failed to (download and )?build\b")
-# The bars and arrows with which pip and uv frame what others said.
+# The bars and arrows with which pip and uv frame the output of others.
 _FRAME = " \t╰│─>├▶×"
-# pip's own words around it.
+# pip's own text around it.
 _NOISE = re.compile(
     r"((note: )?This (error originates from a subprocess|is an issue with the package)|hint: See above|"
     r"\[end of output\]|\[\d+ lines of output\]|See above for output|exit code: \d+|"
     r"\[notice\]|.* did not run successfully)|\W*$"
 )
-# The last line of a traceback, and what a compiler was at work on.
+# The last line of a traceback, and lines of compilers.
 _RAISED = re.compile(r"(?:\w+\.)*(?:\w*(?:Error|Exception)|SystemExit): \S.*")
 _COMPILED = re.compile(r"\berror: command '|\bfatal error:|\bcc1|\bld: |collect2: |ninja: ", re.IGNORECASE)
 _TELLING = re.compile(r"\b(error|fatal)\b.*:|not found|No such file|cannot find", re.IGNORECASE)
 
 
 def missing_packages(output: str) -> list[str]:
-    """Return the Debian packages that a failed build asks for, as far as its output tells.
+    """Return the Debian packages that a failed build asks for, as far as its output shows.
 
     Args:
         output: everything the build printed.
@@ -97,7 +97,7 @@ def missing_packages(output: str) -> list[str]:
 
 
 def present(output: str) -> list[str]:
-    """Return those of :func:`missing_packages` that this host has nevertheless, to be called on the build host.
+    """Return those of :func:`missing_packages` that this host already has; called on the build host.
 
     Args:
         output: everything the build printed.
@@ -116,14 +116,14 @@ def present(output: str) -> list[str]:
 
 
 def telling_lines(output: str, count: int = 12) -> list[str]:
-    """Return the lines of an output that name an error and the last ones, less those that say nothing.
+    """Return the lines of an output that name an error, and the last ones, without those that say nothing.
 
     Args:
         output: everything the build printed.
-        count: how many at most.
+        count: maximum number of lines.
     """
     lines = [line for line in _lines(output) if not _NOISE.match(line)]
-    # Each try says why it failed; only the last one matters.
+    # Each attempt says why it failed; only the last one matters.
     tries = [number for number, line in enumerate(lines) if line.startswith("WARNING: Retrying")]
     earlier = set(tries[:-1])
     lines = [line for number, line in enumerate(lines) if number not in earlier]
@@ -133,7 +133,7 @@ def telling_lines(output: str, count: int = 12) -> list[str]:
 
 
 def _lines(output: str) -> list[str]:
-    """Return the last lines of an output as they may be shown: without frame, cut, and nothing that moves a cursor."""
+    """Return the last lines of an output for display: without frames, truncated, without control characters."""
     cut = (line[: 4 * _WIDEST] for line in output[-_MOST_OUTPUT:].splitlines())
     unframed = (_COLOURS.sub("", line).lstrip(_FRAME).rstrip() for line in cut)
     return [printable(line[:_WIDEST]) for line in unframed]
@@ -142,15 +142,15 @@ def _lines(output: str) -> list[str]:
 def build_problem(
     result: Mapping[str, Any], variable: str, host: str, limits: Mapping[str, Any], project: str = ""
 ) -> str:
-    """Say why a build host could not do what it was asked to, and what to do.
+    """Return why a build failed on a build host, and what to do.
 
     Args:
         result: what the module returned: ``subject``, ``why``, ``said``, and ``installed``, the packages that the
             build asks for although its host has them.
         variable: the variable that named the requirements, with its value.
         host: the build host's name in the inventory.
-        limits: the variables that bound a build, with their values.
-        project: what the source itself is called where it is built; empty where it is not.
+        limits: the variables that limit a build, with their values.
+        project: the name of the source itself if it is built; else empty.
     """
     said, subject = masked(str(result["said"])), str(result["subject"])
     lines = "".join(f"\n    {line}" for line in telling_lines(said))
@@ -163,7 +163,7 @@ def build_problem(
         )
     elif own:
         sentence += (
-            ". Where nothing of flask_uwsgi_source has to be installed, set flask_uwsgi_install=false: it is then "
+            ". If nothing of flask_uwsgi_source has to be installed, set flask_uwsgi_install=false: it is then "
             "deployed as a folder, and not built"
         )
     return f"{sentence}:{lines}\nNo application host was changed."
@@ -183,7 +183,7 @@ def _sentence(
     package = variable if fetching else f"{subject}, of {variable},"
     if why == "hash":
         return (
-            f"{package} has a hash that the package does not have. Make the lock anew, or find out who changed the "
+            f"{package} has a hash that the package does not have. Recreate the lock, or find out who changed the "
             "package"
         )
     if why == "timeout":
@@ -197,7 +197,7 @@ def _sentence(
         return f"{package} needs more than {met}={limits[met]} on {host}. Find out what its build does, or raise {met}"
     if needs := re.findall(re.escape(NEEDS) + r"(.*)", said):
         return (
-            f"{package} needs {' and '.join(needs[:5])} to be built, which artifact_build_lock does not have. Put it "
+            f"{package} needs {' and '.join(needs[:5])} to be built, which artifact_build_lock does not have. Add it "
             "there, with exact version and hashes"
         )
     if packages := [name for name in missing_packages(said) if name not in there]:
@@ -208,7 +208,7 @@ def _sentence(
     if re.search(_NETWORK, said):
         if not fetching:
             return (
-                f"{package} cannot be built on {host}: its build asks the network, which builds do not have. Require "
+                f"{package} cannot be built on {host}: its build uses the network, which builds cannot access. Require "
                 "a release that has a wheel, or one that builds from its own files"
             )
         return (
@@ -217,18 +217,18 @@ def _sentence(
         )
     if backend := re.search(r"BackendUnavailable: Cannot import '([\w.]+)'|No module named '([\w.]+)'", said):
         return (
-            f"{package} cannot be built on {host}. If its build requires {backend[1] or backend[2]}, put that into "
+            f"{package} cannot be built on {host}. If its build requires {backend[1] or backend[2]}, add that to "
             "artifact_build_lock, with exact version and hashes"
         )
     if why == "output":
-        return f"{package} built something else than its wheel on {host}. Require another release"
-    mend = "Mend its build" if own else "Require a release that has a wheel, or one that builds there"
+        return f"{package} built something other than its wheel on {host}. Require another release"
+    mend = "Correct its build" if own else "Require a release that has a wheel, or one that builds there"
     raised = [line for line in _lines(said) if _RAISED.match(line)]
     if raised and not _COMPILED.search(said):
-        return f"{package} cannot be built on {host}, since its build raised {raised[-1].rstrip('.')}. {mend}"
+        return f"{package} cannot be built on {host}: its build raised {raised[-1].rstrip('.')}. {mend}"
     if there:
         return f"{package} cannot be built on {host}, although it has {' and '.join(there)}. {mend}"
     return (
-        f"{package} cannot be built on {host}. Where a compiler lacks a header, add its package to "
+        f"{package} cannot be built on {host}. If a compiler lacks a header, add its package to "
         "flask_uwsgi_build_packages"
     )

@@ -1,8 +1,8 @@
-"""What runs inside the sandbox of a build host: fetch files, make the tools, build a wheel, make a lock.
+"""Runs inside the sandbox of a build host: fetches files, installs the tools, builds a wheel, creates a lock.
 
-Started as ``python3 -I FILE VERB`` by :mod:`sandbox`, alone: it imports nothing of the collection. What it is
-given lies read-only in ``in``; what it made goes to the standard output as a tar, and what it says to the standard
-error. Nothing that it writes outlives it.
+:mod:`sandbox` starts it as ``python3 -I FILE VERB``, and it imports nothing of the collection. Its input is read-only
+in ``in``; its result goes to standard output as a tar, and its messages to standard error. Nothing that it writes
+outlives it.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from typing import IO, Any
 ROOT = Path("/var/lib/flaskops-build")
 GIVEN = ROOT / "in"
 WORK = ROOT / "work"
-# A virtual environment knows its own path: it is made and used at the same one.
+# A virtual environment contains its own path, so it is created and used at the same one.
 TOOLS = ROOT / "tools"
-# The distribution's own pip, which ensurepip brings; both come with Debian's python3-venv.
+# The distribution's own pip, which ensurepip installs; both come with Debian's python3-venv.
 _BUNDLED = ("/usr/share/python-wheels", "ensurepip/_bundled")
-# Before a line that tells what a build needs and the build lock does not have.
+# Prefix of a line with something that a build needs but the build lock does not have.
 NEEDS = "build requirement that artifact_build_lock does not have: "
 _CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def main() -> None:
-    """Run a verb, and write what it made to the standard output."""
+    """Run a verb, and write its result to standard output."""
     with os.fdopen(os.dup(0), "rb", buffering=0) as stream:
         os.environ.update(json.loads(stream.readline()))
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -43,13 +43,13 @@ def main() -> None:
         folder.mkdir(parents=True)
     os.chdir(WORK)
     os.environ.update(HOME=str(WORK), TMPDIR=str(WORK / "tmp"), PYTHONPYCACHEPREFIX=str(WORK / "pyc"))
-    # Nothing else may write to the answer.
+    # Nothing else may write to the output.
     answer = os.dup(1)
     os.dup2(2, 1)
     verbs: dict[str, Callable[..., Path]] = {"tools": tools, "wheel": wheel, "lock": lock}
     with os.fdopen(answer, "wb") as output, tarfile.open(fileobj=output, mode="w|") as tar:
         if sys.argv[1] == "fetch":
-            # File by file: what is written here is in memory, and wheels can have gigabytes.
+            # File by file: what is written here is in memory, and wheels can be gigabytes large.
             for member, content in fetch():
                 try:
                     tar.addfile(member, content)
@@ -60,20 +60,20 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    """End when the run that started this has ended: it holds the other end of the standard input."""
+    """End when the run that started this ends: it holds the other end of standard input."""
     while os.read(0, 4096):
         pass
     os._exit(1)
 
 
 def fetch() -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
-    """Download one file for each entry of ``in/entries.json`` whose marker holds here, with the distribution's pip.
+    """Download one file for each entry of ``in/entries.json`` whose marker applies here, with the distribution's pip.
 
     Each is in a folder named by the entry's number. pip's own commands run the build of an sdist to read its metadata;
-    its index and its session alone run nothing. They are used with the host's configuration of pip.
+    its index and session alone run nothing. They are used with the host's pip configuration.
     """
     entries = json.loads((GIVEN / "entries.json").read_text())
-    # pip says why the registry does not answer, and then that it has no such package.
+    # pip prints why the registry does not respond, and then that it has no such package.
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     logging.getLogger("pip._internal.index.collector").setLevel(logging.INFO)
     with _pip() as (finder, session):
@@ -98,7 +98,7 @@ def fetch() -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
                 member.size = int(length)
                 yield member, answer.raw
                 continue
-            # A tar names the size before the content.
+            # A tar has the size before the content.
             with tempfile.TemporaryFile() as stream:
                 for chunk in answer.iter_content(2**16):
                     stream.write(chunk)
@@ -108,7 +108,7 @@ def fetch() -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
 
 
 class _pip:
-    """The index and the session of the distribution's pip, as its configuration on this host has them."""
+    """The index and the session of the distribution's pip, as configured on this host."""
 
     def __init__(self) -> None:
         folders = (Path(_BUNDLED[0]), *(Path(path) / _BUNDLED[1] for path in sys.path if path))
@@ -129,7 +129,7 @@ class _pip:
 
 
 def tools() -> Path:
-    """Make the virtual environment of the build tools from the wheels in ``in/wheels``."""
+    """Create the virtual environment of the build tools from the wheels in ``in/wheels``."""
     _call(sys.executable, "-m", "venv", "--without-pip", str(TOOLS))
     wheels = sorted(str(wheel) for wheel in (GIVEN / "wheels").iterdir())
     pip = next(wheel for wheel in wheels if Path(wheel).name.startswith("pip-"))
@@ -137,11 +137,11 @@ def tools() -> Path:
     return TOOLS
 
 
-# What every command of pip is given.
+# Options for every pip command.
 _PLAIN = ("--quiet", "--disable-pip-version-check", "--no-cache-dir", "--no-input", "--isolated")
 
 
-# What backends that ask the repository for the version are told instead: setuptools-scm and hatch-vcs, PDM, pbr, and
+# The version that backends get which would ask the repository for it: setuptools-scm and hatch-vcs, PDM, pbr, and
 # Poetry's plugin.
 _VERSIONS = (
     "SETUPTOOLS_SCM_PRETEND_VERSION", "PDM_BUILD_SCM_VERSION", "PBR_VERSION", "POETRY_DYNAMIC_VERSIONING_BYPASS",
@@ -152,8 +152,8 @@ def wheel(file: str, unversioned: str = "") -> Path:
     """Build the wheel of an sdist in ``in/sdist``, with the patches in ``in/patches``.
 
     Args:
-        file: its name; or that of a folder's archive.
-        unversioned: whether its version may lie in a repository, which is not there.
+        file: its name, or that of a folder's archive.
+        unversioned: whether its version may come from a repository, which is not available.
     """
     shutil.unpack_archive(GIVEN / "sdist" / file, WORK / "source")
     inner = list((WORK / "source").iterdir())
@@ -161,7 +161,7 @@ def wheel(file: str, unversioned: str = "") -> Path:
     if unversioned and not (source / "PKG-INFO").is_file():
         os.environ.update(dict.fromkeys(_VERSIONS, "0"))
     if not any((source / name).is_file() for name in ("pyproject.toml", "setup.py")):
-        # pip does not take a setup.cfg alone for a project.
+        # pip does not accept a setup.cfg alone as a project.
         (source / "pyproject.toml").touch()
     patches = GIVEN / "patches"
     for patch in sorted(patches.iterdir()) if patches.is_dir() else []:
@@ -175,13 +175,13 @@ def wheel(file: str, unversioned: str = "") -> Path:
             "--wheel-dir", str(WORK / "out"), str(source),
         )  # fmt: skip
     except SystemExit as failure:
-        # Other versions than those wanted often do; where they do not, they are the first suspects.
+        # Other versions often work as well; if they do not, they are the first suspects.
         sys.exit("\n".join([*(f"ERROR: {NEEDS}{requirement}" for requirement in conflicting), str(failure)]))
     return WORK / "out"
 
 
 def _build_requirements(source: Path) -> tuple[list[str], list[str]]:
-    """Return what pyproject.toml requires to build (PEP 518) that the tools do not have, or have in another version."""
+    """Return the build requirements of pyproject.toml (PEP 518) that the tools lack, and those with another version."""
     import tomllib
 
     file = source / "pyproject.toml"
@@ -210,7 +210,7 @@ def _build_requirements(source: Path) -> tuple[list[str], list[str]]:
 
 
 def lock() -> Path:
-    """Lock the requirements in ``in/wanted`` with uv, which builds what it must to read it, with the tools."""
+    """Lock the requirements in ``in/wanted`` with uv, which builds what it must with the tools to read it."""
     wanted = GIVEN / "wanted"
     uv = WORK / "uv"
     with zipfile.ZipFile(next((GIVEN / "uv").iterdir())) as archive:
@@ -231,9 +231,9 @@ def lock() -> Path:
         project = [str(WORK / "project" / name), *(f"--extra={extra}" for extra in extras)]
         environment |= dict.fromkeys(_VERSIONS, "0")
     output = WORK / "out" / "lock.txt"
-    # uv keeps the versions that its output has.
+    # uv keeps the versions that are already in its output file.
     shutil.copyfile(wanted / "preferred.txt", output)
-    # The nearest configuration counts, and this one says nothing.
+    # The nearest configuration applies, and this one is empty.
     (WORK / "tmp" / "uv.toml").touch()
     _call(
         str(uv), "pip", "compile", "--quiet", "--no-progress", "--generate-hashes", "--no-header", "--no-annotate",
@@ -248,7 +248,7 @@ def lock() -> Path:
 
 
 def _indexes(options: Any) -> Iterator[str]:
-    """Yield uv's words for the indexes of pip's configuration, which uv does not read."""
+    """Yield uv's options for the indexes of pip's configuration, which uv does not read."""
     if options.no_index:
         yield "--no-index"
     elif options.index_url:

@@ -1,4 +1,4 @@
-"""Makes a lock on a build host, of requirements that cannot be read without a build."""
+"""Creates a lock on a build host for requirements that cannot be read without a build."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _MOST = 2**23
 
 @dataclass(frozen=True)
 class Wanted:
-    """What shall be locked.
+    """What to lock.
 
-    ``files`` has the texts ``requirements.txt``, ``constraints.txt``, ``overrides.txt`` and ``preferred.txt``.
+    ``files`` contains the texts ``requirements.txt``, ``constraints.txt``, ``overrides.txt`` and ``preferred.txt``.
     ``project`` is the path of a pyproject.toml, setup.py or setup.cfg in the archive ``project.tar.gz``, or empty.
-    ``archive`` is that archive or a distribution of the application's own; ``extras`` are those of the project that
-    are wanted.
+    ``archive`` is that archive or a distribution of the application's own; ``extras`` are the requested extras of the
+    project.
     """
 
     files: Mapping[str, str]
@@ -32,15 +32,15 @@ class Wanted:
 
 
 def resolve(sandbox: Sandbox, build_lock: str, wanted: Wanted) -> str:
-    """Return the lock, a text to be judged by whoever uses it.
+    """Return the lock, a text that the caller must check.
 
     Args:
         sandbox: where to run uv and what it builds.
         build_lock: the build tools and uv.
-        wanted: what shall be locked.
+        wanted: what to lock.
 
     Raises:
-        StepError: no lock can be made.
+        StepError: no lock can be created.
     """
     files = fetch(sandbox, entries(build_lock))
     uv = next((file for file in files if file.entry.name == "uv"), None)
@@ -56,7 +56,7 @@ def resolve(sandbox: Sandbox, build_lock: str, wanted: Wanted) -> str:
         (folder / "project").write_text("".join(f"{line}\n" for line in (wanted.project, *wanted.extras)))
         shutil.copyfile(wanted.archive, folder / "project.tar.gz")
     elif wanted.archive:
-        # uv is told where it is, and a line of the lock says so again.
+        # uv gets its path, and repeats it in a line of the lock.
         given["distribution"] = sandbox.work / "distribution"
         given["distribution"].mkdir()
         name = wanted.archive.name
@@ -66,13 +66,13 @@ def resolve(sandbox: Sandbox, build_lock: str, wanted: Wanted) -> str:
     archive = sandbox.run("the requirements", "lock", given=given, tools=environment, network=True)
     found = [path for _, path in contents(archive, 2, "the requirements", sandbox.work / "lock")]
     if [path.name for path in found] != ["lock.txt"] or found[0].stat().st_size > _MOST:
-        raise StepError("the requirements", "output", "ERROR: what was left is no lock")
+        raise StepError("the requirements", "output", "ERROR: the result is not a lock")
     address = (inside.GIVEN / "distribution").as_uri()
     text = found[0].read_text(errors="replace")
     return _without(text, address)
 
 
 def _without(text: str, address: str) -> str:
-    """Return a lock without the entry of the distribution itself, which the build host has as a file."""
+    """Return a lock without the entry of the distribution itself, which is a file on the build host."""
     lines = text.replace("\\\n", " ").splitlines()
     return "".join(f"{line}\n" for line in lines if address not in line)

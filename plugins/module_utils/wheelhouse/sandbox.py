@@ -1,7 +1,7 @@
-"""Runs what is foreign on a build host: in a transient unit, as an account that exists as long as it does.
+"""Runs foreign code on a build host in a transient unit, as an account that exists only as long as the unit.
 
-A unit sees its inputs read-only and writes to a file system in memory that ends with it; what it made comes back
-through a pipe. So it leaves nothing behind, whatever it does, and fills no disk.
+A unit sees its inputs read-only and writes to a file system in memory that ends with it; its results come back through
+a pipe. So it leaves nothing behind, whatever it does, and cannot fill a disk.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from typing import IO
 
 from . import inside
 
-# Bytes of what a unit says that are kept, its end.
+# The last bytes of a unit's output to keep.
 _KEPT = 2**18
-# Seconds beyond the unit's own limit, after which systemd is not waited for any more.
+# Seconds beyond the unit's own limit, after which to stop waiting for systemd.
 _GRACE = 60
-# Seconds after which inputs that nobody uses are removed: between two tasks of a build nobody holds them.
+# Seconds after which unused inputs are removed: between two tasks of a build, nothing holds them.
 _OLD = 3600
-# The variables of this process that a unit with network is given: how pip reaches the registry.
+# The variables of this process that a unit with network gets, with which pip reaches the registry.
 _NETWORK = ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 
 # See systemd.exec(5) and systemd.resource-control(5). DynamicUser implies NoNewPrivileges, RestrictSUIDSGID, RemoveIPC,
-# and a private /tmp, which is on the disk of the host: it is closed, and TMPDIR is in memory.
+# and a private /tmp on the host's disk, which is made inaccessible; TMPDIR is in memory.
 _PROPERTIES = (
     "DynamicUser=yes", "ProtectSystem=strict", "ProtectHome=yes", "PrivateDevices=yes", "DevicePolicy=closed",
     "NoNewPrivileges=yes", "CapabilityBoundingSet=", "AmbientCapabilities=", "ProtectProc=invisible", "ProcSubset=pid",
@@ -59,7 +59,7 @@ class Limits:
 
 
 class StepError(Exception):
-    """A step failed: of what it was, why (``timeout``, ``memory``, ``output`` or ``failed``), and what it said."""
+    """A step failed: its subject, why (``timeout``, ``memory``, ``output`` or ``failed``), and its output."""
 
     def __init__(self, subject: str, why: str, said: str) -> None:
         super().__init__(f"{subject}: {why}\n{said}")
@@ -68,8 +68,8 @@ class StepError(Exception):
 
 @contextmanager
 def workspace() -> Iterator[Path]:
-    """Give a folder of root's, and remove it at the end, with what runs left behind that were killed."""
-    # Units read what root puts there, below a folder that is root's alone.
+    """Provide a folder owned by root, and remove it at the end, together with those of killed runs."""
+    # Units read what root puts there, below a folder that only root can access.
     os.umask(0o022)
     root = inside.ROOT
     root.mkdir(mode=0o700, exist_ok=True)
@@ -103,7 +103,7 @@ def _abandoned(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """Where and within which limits units run."""
+    """Where units run, and their limits."""
 
     work: Path
     limits: Limits
@@ -115,15 +115,15 @@ class Sandbox:
         """Run a verb of :mod:`inside`, and return the tar that it wrote.
 
         Args:
-            subject: what it is about, for people.
+            subject: its subject, for messages.
             verb: which function of ``build_inside``.
-            words: its arguments.
-            given: names below ``in`` to what is there, a file or a folder.
+            words: the verb's arguments.
+            given: names below ``in`` to a file or a folder.
             tools: the virtual environment of the build tools.
-            network: whether it may reach others.
+            network: whether it may use the network.
 
         Raises:
-            StepError: it failed, or met a limit.
+            StepError: it failed, or reached a limit.
         """
         program = self.work / "inside.py"
         if not program.is_file():
@@ -148,7 +148,7 @@ class Sandbox:
         yield f"MemoryMax={limits.memory_mb}M"
         yield "MemorySwapMax=0"
         yield f"TasksMax={limits.tasks}"
-        # These hold without control groups, too: by account, and by process.
+        # These work without control groups as well: per account, and per process.
         yield f"LimitNPROC={limits.tasks}"
         yield f"LimitDATA={limits.memory_mb}M"
         yield f"LimitFSIZE={limits.disk_mb}M"
@@ -158,19 +158,19 @@ class Sandbox:
         if tools:
             yield f"BindReadOnlyPaths={tools}:{inside.TOOLS}"
         if network:
-            # Where resolv.conf may lead to. The addresses are those of a cloud's metadata, and of nobody's registry.
+            # Where resolv.conf may point to. The addresses are those of cloud metadata, never of a registry.
             yield "BindReadOnlyPaths=-/run/systemd/resolve"
             yield "IPAddressDeny=169.254.0.0/16 fe80::/64"
         else:
             yield "PrivateNetwork=yes"
-            # It may hold the registry's password.
+            # It may contain the registry's password.
             yield "InaccessiblePaths=-/etc/pip.conf -/etc/xdg/pip -/etc/uv"
 
     def _wait(self, unit: str, command: list[str], environment: dict[str, str], output: IO[bytes]) -> str:
-        """Run a command to its end; return the end of what it said."""
+        """Run a command to its end; return the end of its output."""
         most = self.limits.disk_mb * 2**20
         said = bytearray()
-        # Whoever is killed here closes the standard input, and the unit ends.
+        # If this process is killed, standard input closes, and the unit ends.
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if not (process.stdin and process.stdout and process.stderr):
             raise AssertionError("each of them is a pipe")
@@ -185,7 +185,7 @@ class Sandbox:
         listener.start()
         guard.start()
         try:
-            # Not as Environment=, which everybody on the host may read.
+            # Not as Environment=, which anyone on the host may read.
             with suppress(BrokenPipeError):
                 process.stdin.write(json.dumps(environment).encode() + b"\n")
                 process.stdin.flush()
@@ -213,7 +213,7 @@ class Sandbox:
         done = subprocess.run(show, capture_output=True, text=True, timeout=30, check=False)
         shown = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
         subprocess.run(["systemctl", "reset-failed", unit], capture_output=True, timeout=30, check=False)
-        # systemd forgets a unit that succeeded; one that it never started said why.
+        # systemd forgets a unit that succeeded; one that it never started has printed why.
         result = shown.get("Result", "")
         if shown.get("LoadState") == "not-found" and not output.stat().st_size:
             return "failed"
@@ -223,7 +223,7 @@ class Sandbox:
 
 
 def _environment() -> dict[str, str]:
-    """Return the variables with which pip reaches the registry: its own, proxies and authorities."""
+    """Return the variables with which pip reaches the registry: its own, proxies and certificate authorities."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -232,14 +232,14 @@ def _environment() -> dict[str, str]:
 
 
 def members(archive: Path, most: int) -> Iterable[tuple[tarfile.TarInfo, tarfile.TarFile]]:
-    """Yield the entries of a tar that foreign code may have written, bounded in number.
+    """Yield the entries of a tar that foreign code may have written, limited in number.
 
     Args:
         archive: the tar.
-        most: how many entries it may have.
+        most: maximum number of entries.
 
     Raises:
-        ValueError: it is no tar, or has more.
+        ValueError: it is not a tar, or has more.
     """
     try:
         with tarfile.open(archive, "r:") as tar:

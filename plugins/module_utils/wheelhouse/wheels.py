@@ -1,6 +1,6 @@
-"""Builds a wheelhouse on a build host: fetch by hash, build each sdist alone, collect.
+"""Builds a wheelhouse on a build host: fetches by hash, builds each sdist separately, and collects the wheels.
 
-Root compares and moves files; whatever reads them as code runs in a :class:`Sandbox` of its own, so that no package's
+Root compares and moves files; everything that reads them as code runs in its own :class:`Sandbox`, so that no package's
 build can change another's wheel.
 """
 
@@ -25,7 +25,7 @@ _WHEEL = re.compile(r"(?P<name>[A-Za-z0-9._]+)-(?P<version>[A-Za-z0-9.!+_]+)(-\d
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
 _ENTRY = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)\s*(\[[^]]*\])?\s*===?\s*(?P<version>[^\s;]+)\s*(;(?P<marker>.*))?")
 _ALGORITHMS = ("sha256", "sha384", "sha512")
-# What PEP 440 allows besides the usual way of writing a version, and what that is.
+# Spellings of a version that PEP 440 allows, and the usual ones.
 _SPELLINGS = (
     (r"[-_.]?(alpha|a)[-_.]?(\d*)", r"a\2"), (r"[-_.]?(beta|b)[-_.]?(\d*)", r"b\2"),
     (r"[-_.]?(preview|pre|rc|c)[-_.]?(\d*)", r"rc\2"), (r"[-_.]?(post|rev|r)[-_.]?(\d+)", r".post\2"),
@@ -35,7 +35,7 @@ _SPELLINGS = (
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of a lock: what is wanted, where, and the hashes that it may have, by algorithm."""
+    """One entry of a lock: what it requires, for which platforms, and its hashes by algorithm."""
 
     name: str
     version: str
@@ -43,7 +43,7 @@ class Entry:
     hashes: Mapping[str, list[str]]
 
     def __str__(self) -> str:
-        """Return it as pip names it; a project whose version only its build tells, by its name alone."""
+        """Return it as pip writes it; a project whose version only its build knows, by name alone."""
         return f"{self.name}=={self.version}" if self.version else self.name
 
 
@@ -62,7 +62,7 @@ class File:
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel of the wheelhouse, and the SHA-256 of the file that it was built from; empty where it was fetched."""
+    """A wheel of the wheelhouse, and the SHA-256 of the file that it was built from; empty if it was fetched."""
 
     file: str
     sha256: str
@@ -73,7 +73,7 @@ def entries(text: str) -> list[Entry]:
     """Return the entries of a lock.
 
     Raises:
-        ValueError: one is no pin with a hash.
+        ValueError: one is not a pin with a hash.
     """
     found = []
     for requirement in requirements(text):
@@ -89,15 +89,15 @@ def entries(text: str) -> list[Entry]:
 
 
 def fetch(sandbox: Sandbox, wanted: list[Entry], limit: int = 4096) -> list[File]:
-    """Download a file for each entry that counts on this host, and compare every one with the lock's hashes.
+    """Download a file for each entry that applies to this host, and compare each with the lock's hashes.
 
     Args:
-        sandbox: where to run what talks to the registry.
+        sandbox: where to run what accesses the registry.
         wanted: the entries.
-        limit: how many files there may be at most.
+        limit: maximum number of files.
 
     Raises:
-        StepError: a file cannot be had, or is not the one that the lock means.
+        StepError: a file cannot be downloaded, or is not the one in the lock.
     """
     listed = sandbox.work / "entries.json"
     listed.write_text(json.dumps([asdict(entry) for entry in wanted]))
@@ -106,7 +106,7 @@ def fetch(sandbox: Sandbox, wanted: list[Entry], limit: int = 4096) -> list[File
     for number, path in contents(archive, limit, "the lock", sandbox.work / "files"):
         entry = wanted[int(number)] if number.isdecimal() and int(number) < len(wanted) else None
         if entry is None or int(number) in found:
-            raise StepError("the lock", "failed", f"ERROR: {number}/{path.name} is not wanted")
+            raise StepError("the lock", "failed", f"ERROR: {number}/{path.name} is unexpected")
         if not any(_digest(algorithm, path) in values for algorithm, values in entry.hashes.items()):
             expected = ", ".join(values[0] for values in entry.hashes.values())
             raise StepError(
@@ -121,14 +121,14 @@ def fetch(sandbox: Sandbox, wanted: list[Entry], limit: int = 4096) -> list[File
 
 
 def tools(sandbox: Sandbox, files: Iterable[File]) -> Path:
-    """Make the virtual environment of the build tools, root's and read-only for every build.
+    """Create the virtual environment of the build tools, owned by root and read-only for builds.
 
     Args:
         sandbox: where to run the installation.
         files: the tools' wheels.
 
     Raises:
-        StepError: it cannot be made.
+        StepError: it cannot be created.
     """
     wheels = sandbox.work / "wheels"
     wheels.mkdir()
@@ -150,10 +150,10 @@ def tools(sandbox: Sandbox, files: Iterable[File]) -> Path:
 
 
 def _unpack(member: tarfile.TarInfo, tar: tarfile.TarFile, folder: Path) -> None:
-    """Unpack a member as root's own; parents come first, and none of them is ever a link."""
+    """Unpack a member, owned by root; parents come first, and none of them is ever a link."""
     path = folder / member.name
     if ".." in path.parts or member.name.startswith("/") or any(parent.is_symlink() for parent in path.parents):
-        raise ValueError(f"{member.name} leads out")
+        raise ValueError(f"{member.name} leads out of its folder")
     if member.isdir():
         path.mkdir(exist_ok=True)
     elif member.isreg() and (stream := tar.extractfile(member)):
@@ -169,19 +169,19 @@ def _unpack(member: tarfile.TarInfo, tar: tarfile.TarFile, folder: Path) -> None
 
 
 def build(sandbox: Sandbox, file: File, tools: Path, patches: Mapping[str, str]) -> Path:
-    """Build the one wheel of an sdist or of a folder's archive, and return where it is.
+    """Build the one wheel of an sdist or of a folder's archive, and return its path.
 
     Args:
         sandbox: where to run the build, without network.
-        file: the sdist, whose hash was compared.
+        file: the sdist, whose hash has been checked.
         tools: the environment of the build tools.
         patches: names to contents, applied in the order of the names.
 
     Raises:
-        StepError: it cannot be built, or what came is not its wheel.
+        StepError: it cannot be built, or the result is not its wheel.
     """
     subject = str(file.entry)
-    # The account that builds reads a copy; what was shipped is root's alone.
+    # The build's account reads a copy; only root can read what was shipped.
     given = {"sdist": sandbox.work / "sdist" / subject}
     given["sdist"].mkdir(parents=True)
     shutil.copyfile(file.path, given["sdist"] / file.path.name)
@@ -190,16 +190,16 @@ def build(sandbox: Sandbox, file: File, tools: Path, patches: Mapping[str, str])
         given["patches"].mkdir(parents=True)
         for name, text in patches.items():
             (given["patches"] / name).write_text(text)
-    # An sdist has its version written down.
+    # An sdist records its version.
     words = () if file.entry.version else ("unversioned",)
     archive = sandbox.run(subject, "wheel", file.path.name, *words, given=given, tools=tools)
     built = list(contents(archive, 2, subject, sandbox.work / "built" / subject))
     if len(built) != 1 or built[0][0] != ".":
-        raise StepError(subject, "output", f"ERROR: its build left {len(built)} files where one wheel belongs")
+        raise StepError(subject, "output", f"ERROR: its build left {len(built)} files instead of one wheel")
     target = built[0][1]
     if not _WHEEL.fullmatch(target.name):
-        raise StepError(subject, "output", f"ERROR: its build left {target.name}, which is no wheel")
-    # The controller compares the name of a project, of which only its build tells the version.
+        raise StepError(subject, "output", f"ERROR: its build left {target.name}, which is not a wheel")
+    # For a project whose version only its build knows, the controller compares the name.
     if file.entry.version:
         _insist_on_name(file.entry.name, file.entry.version, target.name)
     archive.unlink()
@@ -207,15 +207,15 @@ def build(sandbox: Sandbox, file: File, tools: Path, patches: Mapping[str, str])
 
 
 def collect(wheels: Iterable[tuple[Path, str]], target: Path, owner: int = -1) -> list[Wheel]:
-    """Write the wheels into one tar whose bytes depend on them alone, and return what it holds.
+    """Write the wheels into one tar whose bytes depend only on them, and return its content.
 
     Args:
-        wheels: where each is, and the SHA-256 of the file that it was built from; empty where it was fetched.
+        wheels: the path of each, and the SHA-256 of the file that it was built from; empty if it was fetched.
         target: the archive.
-        owner: numeric id of the account that alone may read it; -1 for the one that writes it.
+        owner: uid of the only account that may read it; -1 for the one that writes it.
 
     Raises:
-        StepError: two have one name.
+        StepError: two have the same name.
     """
     found: dict[str, Wheel] = {}
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o400)
@@ -234,14 +234,14 @@ def collect(wheels: Iterable[tuple[Path, str]], target: Path, owner: int = -1) -
 
 
 def itself(path: Path, project: str = "") -> Entry:
-    """Return a distribution of the application's own as an entry; its file's name tells name and version.
+    """Return a distribution of the application's own as an entry; its file name contains name and version.
 
     Args:
         path: the distribution.
-        project: the name of the project where it is the archive of a folder, whose version only its build tells.
+        project: the name of the project if it is the archive of a folder, whose version only its build knows.
 
     Raises:
-        StepError: the name tells none.
+        StepError: the name does not contain them.
     """
     if project:
         return Entry(project, "", "", {"sha256": [sha256(path)]})
@@ -254,16 +254,16 @@ def itself(path: Path, project: str = "") -> Entry:
 
 
 def contents(archive: Path, most: int, subject: str, target: Path) -> Iterable[tuple[str, Path]]:
-    """Write each file of a tar that a unit made into a folder of its own; yield the tar's folder, and the file.
+    """Write each file of a unit's tar into its own folder; yield the tar's folder, and the file.
 
     Args:
         archive: the tar.
-        most: how many files it may have.
-        subject: what it is about, for people.
-        target: the folder to make.
+        most: maximum number of files.
+        subject: its subject, for messages.
+        target: the folder to create.
 
     Raises:
-        StepError: it has more, or other things than files.
+        StepError: it has more, or anything but files.
     """
     try:
         for number, (member, tar) in enumerate(members(archive, most * 2 + 1)):
@@ -271,14 +271,14 @@ def contents(archive: Path, most: int, subject: str, target: Path) -> Iterable[t
             if member.isdir():
                 continue
             if not member.isreg() or len(path.parts) > 2 or not _FILE.fullmatch(path.name):
-                raise ValueError(f"{member.name!r} is no plain file")
+                raise ValueError(f"{member.name!r} is not a plain file")
             written = target / str(number) / path.name
             written.parent.mkdir(parents=True)
             with written.open("xb") as stream:
                 shutil.copyfileobj(tar.extractfile(member) or io.BytesIO(), stream)
             yield str(path.parent), written
     except (ValueError, tarfile.ReadError) as error:
-        raise StepError(subject, "output", f"ERROR: what it left cannot be read: {error}") from error
+        raise StepError(subject, "output", f"ERROR: its result cannot be read: {error}") from error
 
 
 def _digest(algorithm: str, path: Path) -> str:
@@ -294,7 +294,7 @@ def _insist_on_name(name: str, version: str, file: str) -> None:
 
 
 def spelled(version: str) -> str:
-    """Return a version in one way of writing it (PEP 440), to compare it; trailing zeros do not count."""
+    """Return a version in its normal form (PEP 440) for comparison, without trailing zeros."""
     public, _, local = version.lower().strip().removeprefix("v").partition("+")
     for pattern, usual in _SPELLINGS:
         public = re.sub(pattern, usual, public)

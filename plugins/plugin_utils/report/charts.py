@@ -1,7 +1,7 @@
-"""Charts as SVG to be put into a page: drawn by matplotlib, coloured by the page.
+"""Draws charts as SVG for a page, with matplotlib, in the page's colours.
 
 Each chart is a string that begins with ``<svg``. Its colours are the page's own CSS variables, so it follows the
-page's dark and light and print; its texts are text. Series differ by colour, by line and by marker.
+page's dark, light and print styles; its text is selectable. Series differ by colour, by line and by marker.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-# Stand-ins that matplotlib can draw with, and what the page shall have in their place.
+# Placeholders that matplotlib can draw with, and the page's values for them.
 _INK, _QUIET, _LINE, _PAPER = "#010101", "#020202", "#030303", "#040404"
 _SERIES = ("#050505", "#060606", "#070707", "#080808", "#090909", "#0a0a0a")
 _VARIABLES = {_INK: "--ink", _QUIET: "--quiet", _LINE: "--line", _PAPER: "--paper"} | {
@@ -59,7 +59,7 @@ def _draw(paint: Callable[[Axes], None], words: str, height: float = 3.1) -> str
 
 
 def _inline(text: str, words: str) -> str:
-    """Make a whole SVG file a part of a page: no prologue, names of its own, colours of the page."""
+    """Turn an SVG file into a part of a page, without prologue, with unique names and the page's colours."""
     name = f"chart{next(_names)}"
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
@@ -73,7 +73,7 @@ def _inline(text: str, words: str) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number with as many digits as people read."""
+    """Return a number rounded for reading."""
     return f"{value:,.0f}" if value >= 10 else f"{value:.2f}".rstrip("0").rstrip(".")
 
 
@@ -90,7 +90,7 @@ def _log(axes: Axes, which: str, ticks: Sequence[float]) -> None:
 
 
 def _round_ticks(low: float, high: float) -> list[float]:
-    """Return 1, 2 and 5 times the powers of ten, or these alone where they would be many, around two numbers."""
+    """Return 1, 2 and 5 times the powers of ten, or only powers of ten if there would be many, around two numbers."""
     high = max(high, 1.01 * low)
     steps = (1, 2, 5) if high / low < 50 else (1,)
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -118,12 +118,12 @@ def ladder(
     words: str,
     labels: tuple[str, str] = ("requests in flight (c)", "requests per second"),
 ) -> str:
-    """Draw a figure against a number that doubles from step to step, with the least and the most in any round.
+    """Draw a figure against a number that doubles from step to step, with the minimum and maximum of the rounds.
 
     Args:
-        series: by name, points of the number (concurrency), median, least and most.
-        ideal: points of concurrency and the most that so many clients can get; empty where that is not known.
-        words: what the chart shows, for those who do not see it.
+        series: by name, points of the number (concurrency), median, minimum and maximum.
+        ideal: points of concurrency and the maximum rate for that many clients; empty if unknown.
+        words: a description of the chart, for screen readers.
         labels: of the two axes.
     """
 
@@ -149,12 +149,12 @@ def ladder(
 
 
 def latency(series: Mapping[str, Sequence[float]], limits: tuple[float, float], words: str) -> str:
-    """Draw milliseconds against the share of requests that took no longer, stretched towards the slowest.
+    """Draw milliseconds against the share of requests within them, stretched towards the slowest.
 
     Args:
         series: by name, milliseconds at each percent from 0 to 99 or 100.
-        limits: least and most milliseconds of all charts that shall be compared.
-        words: what the chart shows, for those who do not see it.
+        limits: minimum and maximum milliseconds of all charts to compare.
+        words: a description of the chart, for screen readers.
     """
     marks = {0: "0", 50: "50", 90: "90", 99: "99", 100: "max"}
 
@@ -189,8 +189,8 @@ def bars(values: Mapping[str, float], unit: str, words: str) -> str:
 
     Args:
         values: number by name.
-        unit: of the numbers.
-        words: what the chart shows, for those who do not see it.
+        unit: the unit of the numbers.
+        words: a description of the chart, for screen readers.
     """
 
     def paint(axes: Axes) -> None:

@@ -1,6 +1,6 @@
-"""What a comparison of several ways to serve measures, in which order, and what its figures mean.
+"""Plans a comparison of several ways to serve, and interprets its figures.
 
-Pure functions over plain data. :func:`document` makes what is written to ``reports/compare/compare.json``.
+Pure functions over plain data. :func:`document` creates the content of ``reports/compare/compare.json``.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from typing import Any
 from .loadtest import run_record
 
 FORMAT = 1
-# Medians nearer than this are the same, whatever the rounds say: the clock of ab and two shared cores blur as much.
+# Medians closer than this are considered equal: the clock of ab and two shared cores cause as much noise.
 _ALIKE = 0.05
-# What is reached of a bound from which on one can say that the bound is the reason.
+# The share of a bound above which the bound is considered the reason.
 _NEAR = 0.85
 _FIGURES = ("requests_per_second", "p50_ms", "p95_ms", "p99_ms", "max_ms", "rss_mb", "threads")
 
 
 def requests_for(concurrency: int, per_client: int, most: int) -> int:
-    """Return how many requests one run makes.
+    """Return the number of requests of one run.
 
     Args:
         concurrency: requests in flight.
         per_client: requests that each client makes …
-        most: … as long as that is no more in all. Each client makes at least one.
+        most: … up to this total. Each client makes at least one.
     """
     return max(concurrency, min(concurrency * per_client, most))
 
@@ -35,12 +35,12 @@ def schedule(
 ) -> list[dict[str, Any]]:
     """Return the turns of a comparison: one variant each, with its runs.
 
-    Every round begins with another variant, so that none is always the first on a machine that has rested.
+    Every round begins with another variant, so that none is always the first on an idle machine.
 
     Args:
         variants: each with a ``name``.
         ladder: requests in flight, one number for each run.
-        rounds: how often each variant has its turn.
+        rounds: number of turns of each variant.
         per_client: see :func:`requests_for`.
         most: see :func:`requests_for`.
     """
@@ -62,7 +62,7 @@ def problems(settings: Mapping[str, Any], hosts: Sequence[str]) -> list[str]:
     """
     found = []
     if len(hosts) != 1:
-        found.append(f"a comparison loads one host, and the play has {len(hosts)}: name it with --limit HOST")
+        found.append(f"a comparison loads one host, but the play has {len(hosts)}: name it with --limit HOST")
     for name, low, high in (("rounds", 1, 100), ("requests_per_client", 1, 10**6), ("requests_max", 1, 10**7),
                             ("time_limit_s", 5, 3600), ("health_timeout_s", 1, 3600)):  # fmt: skip
         if not _whole(settings[name], low, high):
@@ -75,7 +75,7 @@ def problems(settings: Mapping[str, Any], hosts: Sequence[str]) -> list[str]:
         return [*found, f"compare_variants={variants} is not valid: set it to a list of dictionaries"]
     names = [str(one.get("name")) for one in variants]
     if len(set(names)) < len(names):
-        found.append(f"compare_variants has names twice ({', '.join(names)}): give each a name of its own")
+        found.append(f"compare_variants has names twice ({', '.join(names)}): give each its own name")
     for one in variants:
         told = f"compare_variants has {dict(one)}"
         if not str(one.get("name") or "").replace("-", "").isalnum():
@@ -95,7 +95,7 @@ def _whole(value: Any, low: int, high: int) -> bool:
 
 
 def machine(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return of Ansible's facts what a reader of figures asks for."""
+    """Return the facts about a machine that matter to a reader of the figures."""
     processor = [str(part) for part in facts.get("ansible_processor", [])]
     names = ("distribution", "distribution_version")
     return {
@@ -108,12 +108,12 @@ def machine(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run(turn: Mapping[str, Any], result: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the record of one run.
+    """Create the record of one run.
 
     Args:
         turn: variant, round, concurrency and requests.
         result: the registered result of the module ``flaskops.uwsgi.ab``.
-        status: what the module ``flaskops.uwsgi.status`` returned after the run; empty where the host did not tell.
+        status: what the module ``flaskops.uwsgi.status`` returned after the run; empty if the host did not respond.
     """
     record = {**run_record(turn["variant"], turn["requests"], turn["concurrency"], result), **turn}
     complete = record["complete"] or 0
@@ -132,11 +132,11 @@ def run(turn: Mapping[str, Any], result: Mapping[str, Any], status: Mapping[str,
 def document(
     facts: Mapping[str, Any], variants: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Make the whole document of a comparison.
+    """Create the document of a comparison.
 
     Args:
-        facts: what was asked and on what machines; kept as they are. ``wait_s`` is the endpoint's wait in seconds, or
-            None where it is not known.
+        facts: the settings and the machines; kept as they are. ``wait_s`` is the endpoint's wait in seconds, or None if
+            unknown.
         variants: name, mode, cores and processes of each.
         runs: the records of :func:`run`.
     """
@@ -164,12 +164,12 @@ def _summary(variant: str, concurrency: int, all_runs: Sequence[Mapping[str, Any
 
 
 def ideal(concurrency: int, wait_s: float | None) -> float | None:
-    """Return the requests per second that so many clients can get at the most: each waits for its answer."""
+    """Return the maximum requests per second for this many clients, each of which waits for its response."""
     return concurrency / wait_s if wait_s else None
 
 
 def verdict(found: Mapping[str, Any]) -> list[str]:
-    """Say in sentences what the figures mean, and why.
+    """Return sentences about what the figures mean, and why.
 
     Args:
         found: variants, summary and the facts.
@@ -185,7 +185,8 @@ def verdict(found: Mapping[str, Any]) -> list[str]:
         rate = statistics.median(rows[name, top]["requests_per_second"]["median"] for name in names)
         limit = ideal(top, found.get("wait_s"))
         reason = (
-            f", since {top} clients that wait {found['wait_s']} s can ask no more than {limit:,.0f} times a second"
+            f", since {top} clients that wait {found['wait_s']} s can send no more than {limit:,.0f} requests per "
+            "second"
             if limit and rate >= _NEAR * limit
             else ""
         )
@@ -214,12 +215,12 @@ def verdict(found: Mapping[str, Any]) -> list[str]:
     if missing:
         sentences.append(f"Not measured: {', '.join(missing)}; the table has the reasons.")
     if not whole:
-        sentences.insert(0, "Nothing can be compared: at no concurrency were all variants measured.")
+        sentences.insert(0, "Nothing can be compared: all variants were measured together at no concurrency.")
     return sentences
 
 
 def alike(spreads: Iterable[Mapping[str, float]]) -> bool:
-    """Tell whether medians differ by no more than the rounds of one variant do, or by very little."""
+    """Return whether medians differ by no more than the rounds of one variant, or only slightly."""
     found = list(spreads)
     medians = [one["median"] for one in found]
     if max(medians) - min(medians) <= _ALIKE * max(medians):
@@ -228,7 +229,7 @@ def alike(spreads: Iterable[Mapping[str, float]]) -> bool:
 
 
 def why(found: Mapping[str, Any], row: Mapping[str, Any], name: str, concurrency: int) -> str:
-    """Return the reason why a variant serves less than the others, as far as the figures tell one."""
+    """Return the reason why a variant serves less than the others, if the figures show one."""
     variant = next(one for one in found["variants"] if one["name"] == name)
     slots = variant["cores"] * variant["processes"]
     wait = found.get("wait_s")

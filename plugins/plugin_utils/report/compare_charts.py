@@ -1,4 +1,4 @@
-"""The charts of a comparison: what of its figures is drawn, and what is said of it to those who do not see it.
+"""The charts of a comparison, and their descriptions for screen readers.
 
 A chart without a single number is left out.
 """

@@ -1,4 +1,4 @@
-"""Comparisons for people: the summary of a run, what its page shows."""
+"""Shows comparisons: the summary of a run, and the content of its page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TABLE = Table(_HEAD, right=_HEAD[1:])
 
 
 def row(entry: Mapping[str, Any]) -> dict[str, str]:
-    """Return one line of the summary as texts by column; latencies are milliseconds, ``spread`` is of req/s."""
+    """Return one line of the summary as texts by column; latencies are in milliseconds, ``spread`` in req/s."""
     rate = entry["requests_per_second"]
     texts = {
         "variant": entry["variant"],
@@ -33,10 +33,10 @@ def _median(figure: Mapping[str, float] | None) -> str:
 
 
 def summary(document: Mapping[str, Any], where: str, width: int = 96) -> str:
-    """Make the text that ends a comparison: a table, the reasons of what was not measured, the verdict.
+    """Create the text that ends a comparison: a table, the reasons for missing measurements, the verdict.
 
     Args:
-        document: what :func:`compare.document` made.
+        document: the result of :func:`compare.document`.
         where: the folder of the report.
         width: columns that the sentences may take.
     """
@@ -57,19 +57,19 @@ def summary(document: Mapping[str, Any], where: str, width: int = 96) -> str:
 
 
 def page(document: Mapping[str, Any], clients: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Gather what the page shows.
+    """Gather the content of the page.
 
     Args:
-        document: what :func:`compare.document` made; empty if that was not measured.
-        clients: what ``clients.compare`` of the sample application wrote; empty or None if that was not measured.
+        document: the result of :func:`compare.document`; empty if not measured.
+        clients: the output of ``clients.compare`` of the sample application; empty or None if not measured.
 
     Returns:
         the document, with ``columns``, ``rows`` and ``charts``: lists of ``caption`` and ``svg`` by subject. A chart
-        without a single number is left out. ``clients`` has ``rows`` and ``charts`` of its own.
+        without any number is left out. ``clients`` has its own ``rows`` and ``charts``.
 
     Raises:
         ImportError: matplotlib is missing.
-        ValueError: a document is of another format.
+        ValueError: a document has another format.
     """
     for found, name, remedy in (
         (document, "compare.json", "playbooks/compare.yml"),
@@ -77,10 +77,10 @@ def page(document: Mapping[str, Any], clients: Mapping[str, Any] | None = None) 
     ):
         if found and found.get("format") != compare.FORMAT:
             raise ValueError(
-                f"{name} is of format {found.get('format')}, and this page shows format {compare.FORMAT}: "
+                f"{name} has format {found.get('format')}, but this page shows format {compare.FORMAT}: "
                 f"run {remedy} again"
             )
-    # Here, since matplotlib is needed for a page alone.
+    # Imported here, since only a page needs matplotlib.
     from . import compare_charts
 
     page: dict[str, Any] = {"clients": {}}
@@ -93,7 +93,7 @@ def page(document: Mapping[str, Any], clients: Mapping[str, Any] | None = None) 
     return page
 
 
-# What is told of the clients: key, name, unit, digits.
+# The figures of the clients: key, name, unit, digits.
 _OF_CLIENTS = (
     ("duration_s", "time", "s", 2),
     ("p50_ms", "p50", "ms", 0),

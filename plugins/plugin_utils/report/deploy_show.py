@@ -1,4 +1,4 @@
-"""How what a swap did is shown."""
+"""Shows the result of a swap."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from collections.abc import Mapping
 
 
 def seconds(steps: Mapping[str, float]) -> str:
-    """Return how long the steps of a swap took, in brackets; empty where there were none."""
+    """Return how long the steps of a swap took, in brackets; empty if there were none."""
     told = ", ".join(f"{step.replace('_', ' ')} {taken:.1f} s" for step, taken in steps.items())
     return f" [{told}]" if told else ""

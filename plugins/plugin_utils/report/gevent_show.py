@@ -14,12 +14,12 @@ _SIGNS = {"note": "note", "warning": "WARNING", "blocks": "BLOCKS"}
 
 
 def gevent_table(check: Mapping[str, Any], host: str, width: int = 100) -> str:
-    """Show the verdict of each check, and below it what was found, with evidence and remedy.
+    """Show the verdict of each check, and below it the findings, with evidence and remedy.
 
     Args:
         check: what the module ``flaskops.uwsgi.gevent_check`` returned.
         host: the host's name.
-        width: columns that the text may take; a file's name is never broken.
+        width: maximum width of the text in columns; a file name is never broken.
 
     Returns:
         Lines without trailing blanks, so that YAML output shows them as a block.

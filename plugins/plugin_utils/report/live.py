@@ -1,4 +1,4 @@
-"""A line at the bottom of a terminal that says what runs, and since when."""
+"""Shows at the bottom of a terminal what runs, and for how long."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import threading
 import time
 from typing import Any
 
-# What ends sooner is not worth a line.
+# Anything that ends sooner is not shown.
 _AFTER = 1.0
 _EVERY = 0.25
 _CLEAR = "\r\x1b[K"
 
 
 class Live:
-    """Draws the line anew with each second, and takes it away before anything else is written."""
+    """Redraws the line every second, and removes it before anything else is written."""
 
     def __init__(self, display: Any) -> None:
-        """Watch what is written.
+        """Watch the output.
 
         Args:
             display: Ansible's Display, through which everything else is written.
@@ -33,10 +33,10 @@ class Live:
             threading.Thread(target=self._run, daemon=True).start()
 
     def show(self, text: str, since: float = 0.0) -> None:
-        """Change what the line says; without a terminal do nothing.
+        """Change the line; do nothing without a terminal.
 
         Args:
-            text: what runs; with an empty one there is no line.
+            text: what runs; empty for no line.
             since: when it began, in seconds of the monotonic clock.
         """
         with self._lock:
@@ -66,7 +66,7 @@ class Live:
         write, process = display.display, os.getpid()
 
         def clear_and_write(*args: Any, **options: Any) -> None:
-            # A worker that was forked has the lock as it was in that moment, and nothing to clear.
+            # A forked worker has the lock in its state at that moment, and nothing to clear.
             if os.getpid() != process:
                 write(*args, **options)
                 return

@@ -1,7 +1,7 @@
-"""What a load test of one host means: the checks against thresholds, and the report.
+"""Evaluates a load test of one host: the checks against thresholds, and the report.
 
-Pure functions over plain data. :func:`report` takes what the role ``loadtest`` measured on one host and
-returns what is written to ``reports/verify/HOST.json``.
+Pure functions over plain data. :func:`report` takes the measurements of the role ``loadtest`` on one host and
+returns the content of ``reports/verify/HOST.json``.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any, Literal
 Relation = Literal["==", "<=", ">="]
 _CONTRARY: dict[Relation, str] = {"==": "!=", "<=": ">", ">=": "<"}
 
-# What an inventory name may hold and a file name should not.
+# Characters that an inventory name may contain but a file name should not.
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]")
 
-# The article's run is the one whose numbers a report has at its top level.
+# The article's run, whose numbers are at the top level of a report.
 ARTICLE = "article"
 
 _TOP_LEVEL = (
@@ -41,17 +41,17 @@ _TOP_LEVEL = (
 
 @dataclass(frozen=True)
 class Check:
-    """One thing measured against one thing wanted.
+    """A measured value compared with an expected one.
 
     Attributes:
-        subject: what was looked at: ``service``, ``answer``, or the name of a run.
-        name: which property of it, the unit in the name (``p99_ms``).
-        measured: what was found; None when it could not be measured, which never holds.
-        relation: how ``measured`` must stand to ``wanted``.
+        subject: what was checked: ``service``, ``answer``, or the name of a run.
+        name: the property, with the unit in its name (``p99_ms``).
+        measured: the measured value; None if it could not be measured, which never holds.
+        relation: the required relation of ``measured`` to ``wanted``.
         wanted: the threshold.
-        variable: the variable that sets the threshold; empty where nothing but this value is right.
-        reason: said instead of the comparison, where nothing could be compared.
-        detail: said after the comparison.
+        variable: the variable that sets the threshold; empty if no other value is correct.
+        reason: shown instead of the comparison, if nothing could be compared.
+        detail: shown after the comparison.
     """
 
     subject: str
@@ -65,7 +65,7 @@ class Check:
 
     @property
     def holds(self) -> bool:
-        """Whether the measured value is as wanted."""
+        """Whether the measured value is as expected."""
         if self.reason or self.measured is None:
             return False
         if self.relation == "==":
@@ -88,7 +88,7 @@ class Check:
         return f"{self.subject} {self.name} {_show(self.measured)} {contrary} {wanted}{variable}{detail}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the check as plain data, with ``holds`` and, where it does not hold, ``miss``."""
+        """Return the check as plain data, with ``holds`` and, if it does not hold, ``miss``."""
         data: dict[str, Any] = {
             "subject": self.subject,
             "name": self.name,
@@ -117,17 +117,17 @@ def _show(value: Any) -> str:
 
 
 def run_record(name: str, requests: int, concurrency: int, result: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the record of one run from what the module ``flaskops.uwsgi.ab``, or ``wrk``, returned.
+    """Create the record of one run from the result of the module ``flaskops.uwsgi.ab``, or ``wrk``, returned.
 
     Args:
         name: the run's name: ``article``, ``crowd``.
-        requests: requests that were asked for.
-        concurrency: requests that were to be in flight.
-        result: the task's registered result; empty or ``skipped`` when the task did not run.
+        requests: the requested number of requests.
+        concurrency: the requested number of requests in flight.
+        result: the task's registered result; empty or ``skipped`` if the task did not run.
 
     Returns:
         The module's numbers, with ``name``, ``outcome`` (``measured``, ``failed``, ``skipped`` or
-        ``unsent``, for a host that did not answer) and the ``reason`` of all but the first.
+        ``unsent``, for a host that did not respond) and the ``reason`` of all but the first.
     """
     record: dict[str, Any] = {
         **dict.fromkeys(_TOP_LEVEL),
@@ -142,14 +142,14 @@ def run_record(name: str, requests: int, concurrency: int, result: Mapping[str, 
     measured = result.get("ab") or result.get("wrk")
     if isinstance(measured, Mapping):
         record.update(measured)
-        # Relative to the report, which may be moved and shown elsewhere.
+        # Relative to the report, which may be moved elsewhere.
         record["files"] = {key: f"raw/{Path(path).name}" for key, path in measured.get("files", {}).items()}
         if measured.get("outcome") == "failed":
             record["reason"] = result.get("msg") or measured.get("reason")
     elif result.get("failed"):
         record.update(outcome="failed", reason=_one_line(result.get("msg", "")))
     else:
-        record.update(outcome="unsent", reason="no load was sent, since the host did not answer")
+        record.update(outcome="unsent", reason="no load was sent because the host did not answer")
     return record
 
 
@@ -159,18 +159,18 @@ def check_run(
     requests_per_second_min: float,
     body_bytes: int | None = None,
 ) -> list[Check]:
-    """Hold one run against its thresholds.
+    """Compare one run with its thresholds.
 
     Args:
         record: the run, from :func:`run_record`.
         p99_ms_max: milliseconds within which 99 % of the requests must have been served.
         requests_per_second_min: requests per second that must be reached.
-        body_bytes: length of the right body; None when it is not known. ``ab`` compares each body's length
+        body_bytes: length of the correct body; None if unknown. ``ab`` compares each body's length
             with the first one's, so if that one is right they all are.
 
     Returns:
-        The checks; one that says why for a run that failed; none for a run that was skipped or never sent,
-        the latter since a check of the answer says it already.
+        The checks; one with the reason for a run that failed; none for a run that was skipped or never sent, in the
+        latter case because a check of the answer already reports it.
     """
     name = str(record["name"])
     if record["outcome"] in ("skipped", "unsent"):
@@ -192,18 +192,18 @@ def check_run(
             f"loadtest_{name}_requests_per_second_min",
         ),
     ]
-    # wrk does not tell the length of what it got.
+    # wrk does not report the length of the responses.
     if body_bytes is not None and "document_length_bytes" in record:
         checks.append(Check(name, "body_bytes", record["document_length_bytes"], "==", body_bytes))
     return checks
 
 
 def check_service(status: Mapping[str, Any], mode: str, gevent_threads_max: int) -> list[Check]:
-    """Hold the process model against the configuration.
+    """Compare the process model with the configuration.
 
     Args:
         status: what the module ``flaskops.uwsgi.status`` returned as ``status``.
-        mode: ``gevent`` or ``threads``; empty for the mode that is configured.
+        mode: ``gevent`` or ``threads``; empty for the configured mode.
         gevent_threads_max: operating-system threads that a worker may have in gevent mode.
 
     Returns:
@@ -215,7 +215,7 @@ def check_service(status: Mapping[str, Any], mode: str, gevent_threads_max: int)
     running_mode = status.get("mode")
     checks = [Check("service", "state", status.get("state"), "==", "active")]
     if not checks[0].holds:
-        # Of a service that does not run all else is missing, which would only hide the cause.
+        # If a service does not run, all other values are missing, which would only hide the cause.
         return checks
     checks += [
         Check("service", "mode", running_mode, "==", wanted_mode, "mode" if mode else ""),
@@ -238,8 +238,8 @@ def check_service(status: Mapping[str, Any], mode: str, gevent_threads_max: int)
     ]
     threads = status.get("threads_per_worker")
     if running_mode == "gevent":
-        # The stats show a core per greenlet as well as per thread: only the kernel's count of threads tells a
-        # gevent loop from a pool of threads.
+        # The stats show a core per greenlet as well as per thread: only the kernel's thread count distinguishes a
+        # gevent loop from a thread pool.
         checks.append(
             Check(
                 "service",
@@ -268,7 +268,7 @@ def check_service(status: Mapping[str, Any], mode: str, gevent_threads_max: int)
 
 
 def check_answer(subject: str, answer: Mapping[str, Any], expected: Any = None) -> list[Check]:
-    """Hold one answer over HTTP against what it must be.
+    """Compare one HTTP response with the expected one.
 
     Args:
         subject: its name in messages.
@@ -276,12 +276,12 @@ def check_answer(subject: str, answer: Mapping[str, Any], expected: Any = None) 
         expected: the body, decoded from JSON, or as a string for another type; None for any body.
 
     Returns:
-        One check for the status and, where a body is expected, one for the body.
+        One check for the status and, if a body is expected, one for the body.
     """
     status = int(answer.get("status", -1))
     if status < 0:
         place = f" from {answer['url']}" if "url" in answer else ""
-        # "Status code was -1 and not [200]: Request failed: <urlopen error …>" in words for people.
+        # "Status code was -1 and not [200]: Request failed: <urlopen error …>" for people.
         said = _one_line(answer.get("msg", "")).partition("Request failed: ")
         return [_failure(subject, "status", f"no answer{place}: {said[2] or said[0]}")]
     checks = [Check(subject, "status", status, "==", 200)]
@@ -292,15 +292,15 @@ def check_answer(subject: str, answer: Mapping[str, Any], expected: Any = None) 
 
 
 def check_health(health: Mapping[str, Any], mode: str, generation: str | None) -> list[Check]:
-    """Hold the health page's own words about mode and generation against what must run.
+    """Compare the mode and generation on the health page with what should run.
 
     Args:
         health: the result of ``ansible.builtin.uri`` for the health path.
-        mode: the wanted or running mode; empty for any.
-        generation: the running generation by the service's status; None when it is not known.
+        mode: the expected or running mode; empty for any.
+        generation: the running generation according to the service's status; None if unknown.
 
     Returns:
-        The checks of :func:`check_answer`, and one for each word that the page says and that is known.
+        The checks of :func:`check_answer`, and one for each of these that the page shows and that is known.
     """
     checks = check_answer("health", health)
     page = health.get("json")
@@ -313,14 +313,14 @@ def check_health(health: Mapping[str, Any], mode: str, generation: str | None) -
 
 
 def check_keepalive(keepalive: Mapping[str, Any]) -> list[Check]:
-    """Hold the keep-alive client's counts against no errors.
+    """Check that the keep-alive client counted no errors.
 
     Args:
         keepalive: what the module ``flaskops.uwsgi.keepalive`` returned as ``keepalive``.
 
     Returns:
-        One check for the sequential and one for the parallel requests, as far as they were wanted; errors are
-        told with their kinds.
+        One check for the sequential and one for the parallel requests, if there were any; errors are reported with
+        their kinds.
     """
     checks = []
     for part in ("sequential", "parallel"):
@@ -339,15 +339,15 @@ def check_keepalive(keepalive: Mapping[str, Any]) -> list[Check]:
 
 
 def report(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """Judge one host.
+    """Evaluate one host.
 
     Args:
-        measured: what the role measured, see ``roles/loadtest/tasks/report.yml``: ``host``, ``app``, ``url``,
-            ``file`` (the report's name), ``mode`` (wanted; empty for any), ``check_mode``, ``started_at``,
-            ``service``, ``answer``, ``health`` and ``keepalive`` (registered results, empty when the task did
-            not run), ``gevent`` (what the gevent check of a deploy has left, empty where there is none),
+        measured: the role's measurements, see ``roles/loadtest/tasks/report.yml``: ``host``, ``app``, ``url``,
+            ``file`` (the report's name), ``mode`` (expected; empty for any), ``check_mode``, ``started_at``,
+            ``service``, ``answer``, ``health`` and ``keepalive`` (registered results, empty if the task did
+            not run), ``gevent`` (the result of a deploy's gevent check, empty if there is none),
             ``expected_body``, ``gevent_threads_max``, ``unexpected`` (an error that ended the
-            measuring), ``runs``, each with ``name``, ``requests``, ``concurrency``, ``p99_ms_max`` and
+            measurements), ``runs``, each with ``name``, ``requests``, ``concurrency``, ``p99_ms_max`` and
             ``requests_per_second_min``, and ``results``, the runs' registered results with their ``item``.
 
     Returns:
@@ -426,7 +426,7 @@ def report(measured: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_release(check: Mapping[str, Any], release: str | None) -> dict[str, Any]:
-    """Return what the gevent check said of the release that serves; of another one it says nothing here."""
+    """Return the gevent check's result for the serving release; for another one, nothing."""
     if not release or check.get("release") != release:
         return {}
     return {key: check.get(key) for key in ("verdict", "path", "single_ms", "burst_ms", "requests", "checks")}
@@ -437,7 +437,7 @@ def _ran(result: Mapping[str, Any]) -> bool:
 
 
 def _verdict(misses: Sequence[str], checks: Sequence[Check]) -> str:
-    # Nothing checked is nothing proved: a run in which all was switched off must not look like a success.
+    # A run in which all checks were disabled must not look like a success.
     return "pass" if checks and not misses else "fail"
 
 
@@ -446,15 +446,15 @@ def _one_line(text: Any) -> str:
 
 
 def missing_report(host: str, reason: str) -> dict[str, Any]:
-    """Make the report of a host of which there is none.
+    """Create the report of a host that has none.
 
     Args:
         host: its name in the inventory.
         reason: why it was not measured.
 
     Returns:
-        A report with the verdict ``fail`` and no numbers. Written like any other, since the report of an
-        earlier run would tell of success.
+        A report with the verdict ``fail`` and no numbers. It is written like any other, since the report of an
+        earlier run might show success.
     """
     return {
         **dict.fromkeys(_TOP_LEVEL),

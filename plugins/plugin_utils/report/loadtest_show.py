@@ -1,4 +1,4 @@
-"""Load-test reports for people: rows of text, the summary of a verify run, what its page shows.
+"""Shows load-test reports: rows of text, the summary of a verify run, the content of its page.
 
 Pure functions over the reports that :mod:`loadtest` makes.
 """
@@ -31,13 +31,13 @@ _TABLE = Table(_COLUMNS, right=("n", "c", "failed", "non-2xx", "req/s", "p50", "
 
 
 def rows(one: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Show one report as rows of text: each run, the keep-alive client, the other checks together.
+    """Show one report as rows of text: each run, the keep-alive client, and the other checks together.
 
     Args:
         one: the report.
 
     Returns:
-        Rows by column name; latencies are milliseconds. A report without runs is one row.
+        Rows by column name; latencies are in milliseconds. A report without runs is one row.
     """
     host = {
         "host": str(one["host"]),
@@ -107,11 +107,11 @@ def _cell(value: Any) -> str:
 
 
 def summary(reports: Sequence[Mapping[str, Any]], width: int = 96) -> str:
-    """Make the text that ends a verify run: a table, what was missed, the count.
+    """Create the text that ends a verify run: a table, the missed thresholds, the count.
 
     Args:
         reports: the hosts' reports, in the order in which they are shown.
-        width: columns that the text may take; host names and generations are cut to keep it.
+        width: maximum width in columns; host names and generations are shortened to fit.
 
     Returns:
         Lines without trailing blanks, so that YAML output shows them as a block.
@@ -131,7 +131,7 @@ def summary(reports: Sequence[Mapping[str, Any]], width: int = 96) -> str:
 
 
 def outcome(reports: Sequence[Mapping[str, Any]]) -> str:
-    """Say in one sentence how many hosts hold their thresholds.
+    """Return a sentence that says how many hosts meet their thresholds.
 
     Args:
         reports: the hosts' reports.
@@ -167,13 +167,13 @@ def _table(cells: Sequence[Mapping[str, str]], width: int) -> list[str]:
 
 
 def charts(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Draw the latencies of one host's runs; none where matplotlib is missing, which a load test does not need.
+    """Draw the latencies of one host's runs; none if matplotlib is missing, which a load test does not need.
 
     Args:
-        runs: of the report.
+        runs: the runs of the report.
 
     Returns:
-        ``caption`` and ``svg`` of each run that measured a whole curve.
+        ``caption`` and ``svg`` of each run that measured a complete curve.
     """
     curves = [(run, run["curve_ms"]) for run in runs if len(run["curve_ms"]) >= 100]
     if not curves or importlib.util.find_spec("matplotlib") is None:
@@ -195,7 +195,7 @@ def charts(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
 
 
 def page(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Gather what the HTML page shows.
+    """Gather the content of the HTML page.
 
     Args:
         reports: the hosts' reports.

@@ -1,4 +1,4 @@
-"""Tables of text as a terminal shows them."""
+"""Formats tables as text for a terminal."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ class Table:
 
     Args:
         columns: their names, from left to right.
-        right: the names of those whose texts are aligned to the right, such as numbers.
+        right: the names of right-aligned columns, such as numbers.
     """
 
     columns: Sequence[str]
     right: Collection[str] = ()
 
     def sizes(self, rows: Iterable[Sequence[str]]) -> list[int]:
-        """Return how many characters each column needs for its texts.
+        """Return the width of each column in characters.
 
         Args:
-            rows: the texts; a row may end before the last column. The head is a row like others.
+            rows: the texts; a row may end before the last column. The head is a row like the others.
         """
         found = [0] * len(self.columns)
         for row in rows:
@@ -33,12 +33,12 @@ class Table:
         return found
 
     def line(self, row: Sequence[str], sizes: Sequence[int], gap: str = _GAP) -> str:
-        """Return a row, aligned; it keeps the blanks at its end, since a sentence may follow.
+        """Return an aligned row, with trailing blanks, since a sentence may follow.
 
         Args:
-            row: the texts; a row that is shorter ends with its own last column.
-            sizes: characters of each column; a text that is longer is cut.
-            gap: what stands between two columns.
+            row: the texts; a shorter row ends with its own last column.
+            sizes: characters of each column; a longer text is truncated.
+            gap: the text between two columns.
         """
         named = zip(self.columns, row, sizes, strict=False)
         cells = ((column, cut(text, size), size) for column, text, size in named)

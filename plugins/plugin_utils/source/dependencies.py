@@ -1,7 +1,7 @@
-"""What an application requires, as a lock: the one it brings, or one that is made and kept.
+"""Provides the lock of what an application requires: its own, or one that is created and cached.
 
-The controller makes it as far as nothing has to be built for it. What only a build would tell is resolved on a build
-host, in its sandbox, and comes back as a lock in the same place of the cache.
+The controller creates it if nothing has to be built for that. What only a build can determine is resolved on a build
+host, in its sandbox, and returned as a lock in the same place of the cache.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from .folder import Distribution, Package, Source
 from .pyproject import bare, beside, insist_on_python, is_project, project_of, required
 from .requirement_files import Wanted
 
-# Files of tools that are not read, and what makes of them one that is.
-_CONDA = "write the packages that it takes from conda into a requirements.txt, by their names in the Python registry"
+# Files of tools that are not read, and how to turn each into one that is.
+_CONDA = "list the packages that it installs from conda in a requirements.txt, by their names in the Python registry"
 _UNREAD = {
     "Pipfile": "run `pipenv requirements --hash >requirements.txt` there",
     "environment.yml": _CONDA,
@@ -31,21 +31,21 @@ _UNREAD = {
     "conda.yaml": _CONDA,
     "pixi.toml": _CONDA,
 }
-# How uv says that a package wants another version of what the server has, with the environments that it does so for.
+# How uv reports that a package requires another version of a server package, and for which environments.
 _CONFLICT = re.compile(
     r"(?P<who>[\w.-]+(?:[<>=!~]=?[^\s{},]+)?)\s+depends?\s+on\s+(?P<name>gevent|greenlet|uwsgi)(?:\{[^}]*\})?"
     r"(?P<what>[<>=!~][^\s{},]+)"
 )
-# What people call lists of requirements that are not at the top or not named so.
+# Common names of requirements files other than requirements.txt.
 _LISTS = re.compile(r"(requirements/[\w.-]+|[\w.-]*requirements[\w.-]*)\.(txt|in)")
 
 
 @dataclass(frozen=True)
 class Lock:
-    """What is installed for an application, and, where the lock was made here, from what and where it is.
+    """What is installed for an application, and, if the lock was created here, from what and where it is.
 
-    ``ignored`` names the options of the application's files that did not count, ``notes`` are sentences for the
-    operator. ``itself`` tells whether the requirements name the source's own project.
+    ``ignored`` lists the options of the application's files that were ignored, ``notes`` are sentences for the
+    operator. ``itself`` says whether the requirements name the source's own project.
     """
 
     entries: list[Requirement]
@@ -58,10 +58,10 @@ class Lock:
 
 @dataclass(frozen=True)
 class Resolution:
-    """A lock that is made on a build host: from what, where it is kept, and how it begins.
+    """A lock to create on a build host: from what, where to keep it, and its first lines.
 
     ``project`` is the pyproject.toml, setup.py or setup.cfg, relative to the folder that is built to be read; empty
-    where there is none. ``extras`` are those of it that are wanted.
+    if there is none. ``extras`` are the requested ones.
     """
 
     made_from: str
@@ -78,7 +78,7 @@ class Resolution:
 
 
 class Unresolved(Exception):
-    """There is no lock yet, and only a build host can make it."""
+    """There is no lock yet, and only a build host can create it."""
 
     def __init__(self, resolution: Resolution) -> None:
         super().__init__(resolution.made_from)
@@ -91,21 +91,21 @@ def lock_of(
 ) -> Lock:  # fmt: skip
     """Return what an application requires, with exact versions and hashes.
 
-    A lock that is made stays in the cache until something that went into it changes.
+    A lock that was created stays in the cache until any of its inputs changes.
 
     Args:
-        source: what ``flask_uwsgi_source`` names.
-        folder: where its files are on the controller; None for what has no folder.
-        given: ``flask_uwsgi_requirements``, relative to the folder; empty for what the source has.
-        server: the lock of the application server, whose versions are taken where the application allows them.
+        source: the source that ``flask_uwsgi_source`` names.
+        folder: the folder of its files on the controller; None if there is none.
+        given: ``flask_uwsgi_requirements``, relative to the folder; empty for the source's own.
+        server: the lock of the application server, whose versions are used if the application allows them.
         platform: distribution, architecture and Python, such as ``debian-12-x86_64-py3.11``.
         cache: a folder on the controller.
-        code: the files of the folder that are deployed, which a build of the project would have.
-        built: whether the folder's project is built and installed, so that its build may tell what it requires.
+        code: the deployed files of the folder, which a build of the project would see.
+        built: whether the folder's project is built and installed, so that its build may determine what it requires.
 
     Raises:
-        ArtifactError: a file is missing, or no lock can be made.
-        Unresolved: only a build host can make it.
+        ArtifactError: a file is missing, or no lock can be created.
+        Unresolved: only a build host can create it.
     """
     file = _file(folder, given)
     itself = _itself(source)
@@ -117,7 +117,7 @@ def lock_of(
     wanted, exported = (_built(file), None) if file and file == project_file else _wanted(file, folder, platform)
     if file and file.suffix != ".toml" and not wanted.project:
         entries = [requirement for line in wanted.requirements for requirement in art.requirements(line)]
-        # What others limit is no whole lock.
+        # Requirements that others constrain are not a complete lock.
         if not wanted.constraints and not art.loose(entries) and not (wanted.itself is not None and not entries):
             _insist_on_package(source, entries, variable)
             return Lock(entries, ignored=wanted.ignored, itself=wanted.itself is not None)
@@ -135,7 +135,7 @@ def lock_of(
     resolution = _resolution(source, wanted, server.read_text(), made_from, path, head)
 
     def make() -> str:
-        """Keep the lock, or return how it begins where only a build host can make it."""
+        """Keep the lock, or return its first lines if only a build host can create it."""
         try:
             text, notes = (exported.text(cache), []) if exported else _compiled(resolution, platform, cache)
         except uv.UvError as error:
@@ -148,7 +148,7 @@ def lock_of(
 
     if not path.is_file() and (begun := once(cache, art.digest("lock", key), make)):
         raise Unresolved(replace(resolution, head=begun))
-    # A build host may have made it, of foreign code's making.
+    # A build host may have created it, from the output of foreign code.
     text = files.text(path, None)
     told = [line.removeprefix("# ") for line in text.removeprefix(head).splitlines() if line.startswith("# ")]
     return Lock(
@@ -161,17 +161,17 @@ def lock_of(
 
 @dataclass(frozen=True)
 class _Exported:
-    """A lock of another tool's, and what returns it as a requirements file, given the cache."""
+    """A lock of another tool, and a function that returns it as a requirements file, given the cache."""
 
     name: str
     text: Callable[[Path], str]
 
 
 def _wanted(file: Path | None, folder: Path | None, platform: str) -> tuple[Wanted, _Exported | None]:
-    """Return what a file requires, and the lock of uv's or Poetry's beside it where that says it."""
+    """Return what a file requires, and the lock of uv or Poetry beside it, if that determines it."""
     if not file:
         return Wanted(), None
-    # What the operator keeps outside of the source is the operator's own.
+    # A file that the operator keeps outside the source is the operator's own.
     inside = folder if folder and file.is_relative_to(folder.absolute()) else None
     if file.suffix != ".toml":
         return files.read(file, inside), None
@@ -192,21 +192,21 @@ def _wanted(file: Path | None, folder: Path | None, platform: str) -> tuple[Want
             return Wanted(inputs=inputs), _Exported("poetry.lock", lambda _: found)
         preferred = poetry.versions(text, poetry_lock)
         notes = [
-            "poetry.lock is of a lock-version that does not say which packages are for development only: its versions "
-            "are taken for what pyproject.toml requires (Poetry 2 writes one that is taken as a whole)"
+            "poetry.lock has a lock-version that does not show which packages are only for development: its versions "
+            "are used for what pyproject.toml requires (a lock of Poetry 2 is used as it is)"
         ]
     wanted = files.project(file, inside)
     if wanted.project and inside is None:
         raise ArtifactError(
-            f"flask_uwsgi_requirements={file} has dependencies that only a build tells, and is not in the source: set "
-            "flask_uwsgi_source to its folder, or flask_uwsgi_requirements to the file that lists them"
+            f"flask_uwsgi_requirements={file} has dependencies that only a build can determine, but is not in the "
+            "source: set flask_uwsgi_source to its folder, or flask_uwsgi_requirements to the file that lists them"
         )
     place = str(file.relative_to(folder.absolute())) if wanted.project and folder else ""
     return replace(wanted, preferred=preferred, notes=notes, inputs=[*wanted.inputs, *inputs], project=place), None
 
 
 def _project_file(folder: Path, code: Sequence[Path]) -> Path | None:
-    """Return the file of a project of which only a build tells what it requires; None where there is no project."""
+    """Return the file of a project whose requirements only a build can determine; None if there is no project."""
     found = project_of(folder, code)
     return (folder / found.file).absolute() if found else None
 
@@ -216,10 +216,10 @@ def _built(file: Path) -> Wanted:
 
 
 def _unsaid(folder: Path, code: Sequence[Path]) -> list[str]:
-    """Return sentences on a folder that has no file that says what it requires.
+    """Return sentences about a folder without a file that lists its requirements.
 
     Raises:
-        ArtifactError: it has one of a tool that is not read.
+        ArtifactError: it has a file of a tool that is not read.
     """
     if other := next((name for name in _UNREAD if (folder / name).is_file()), None):
         raise ArtifactError(
@@ -229,13 +229,13 @@ def _unsaid(folder: Path, code: Sequence[Path]) -> list[str]:
     lists = [str(file) for file in code if _LISTS.fullmatch(str(file))]
     which = f"; set flask_uwsgi_requirements to one of {', '.join(lists[:5])}" if lists else ""
     return [
-        "flask_uwsgi_source has no requirements.txt and no project that says what it requires: beside uWSGI and gevent "
-        f"nothing is installed for it{which}"
+        "flask_uwsgi_source has no requirements.txt and no project that lists its requirements: only uWSGI and gevent "
+        f"are installed for it{which}"
     ]
 
 
 def _with_project(wanted: Wanted, folder: Path, code: Sequence[Path]) -> Wanted:
-    """Return what requirements want that name the source itself: what its project requires, besides."""
+    """Return requirements that name the source itself, together with those of its project."""
     found = project_of(folder, code, asked=True)
     if not found:
         raise ArtifactError(
@@ -257,10 +257,10 @@ def _resolution(
 ) -> Resolution:  # fmt: skip
     roots = [source.requirement] if isinstance(source, Package) else []
     entries = list(art.requirements(server))
-    # Together with the server's gevent, so that both have one greenlet. uWSGI shares nothing with anybody.
+    # Resolved together with the server's gevent, so that both have one greenlet. uWSGI shares no dependency.
     shared = [entry.name for entry in entries if entry.name == "gevent"]
-    # They are installed in these versions whatever an application and its packages say: what it requires has to bear
-    # them. (httpbin 0.10.2 wants greenlet below 3 for a compiler of its time.)
+    # They are installed in these versions whatever an application and its packages require, so what it requires must
+    # work with them. (httpbin 0.10.2 requires greenlet below 3 for a compiler of its time.)
     fixed = [f"{entry.name}=={art.pin(entry)}" for entry in entries if entry.name in art.SERVER]
     names = {entry.name for entry in entries}
     preferred = [line for line in wanted.preferred if line.partition("==")[0] not in names]
@@ -285,10 +285,10 @@ def _without_server(lines: Sequence[str]) -> list[str]:
 
 
 def _compiled(resolution: Resolution, platform: str, cache: Path) -> tuple[str | None, list[str]]:
-    """Return a lock, None where only a build host can make it, and what it does against the will of a package."""
+    """Return a lock (None if only a build host can create it), and which requirements of packages it overrules."""
     if resolution.project:
         return None, []
-    # A distribution is no release of the registry; the build host gets the file itself.
+    # A distribution is not a release of the registry; the build host gets the file itself.
     address = resolution.distribution.as_uri() if resolution.distribution else ""
     wanted = [*resolution.requirements.splitlines(), *filter(None, [address])]
     limits, fixed = resolution.constraints.splitlines(), resolution.overrides.splitlines()
@@ -313,12 +313,12 @@ def _overruled(conflict: re.Match[str], fixed: Sequence[str]) -> str:
     version = next(line.partition("==")[2] for line in fixed if line.startswith(f"{name}=="))
     return (
         f"{name} {version} of artifact_server_lock is installed, although {conflict['who']} depends on "
-        f"{name}{conflict['what']}: this service is proven with {version} alone"
+        f"{name}{conflict['what']}: this service is tested only with {version}"
     )
 
 
 def _checked(entries: list[Requirement], variable: str) -> list[Requirement]:
-    """Refuse what is no lock of releases."""
+    """Refuse anything but a lock of releases."""
     if entry := art.loose(entries):
         files.insist_on_release(entry.text.split(" --", 1)[0], variable)
         raise ArtifactError(
@@ -341,31 +341,31 @@ def _file(folder: Path | None, given: str) -> Path | None:
             raise ArtifactError(
                 f"flask_uwsgi_requirements={given} has no project.dependencies: add them, or set it to another file"
             )
-        # Path.resolve would follow links, which is what tells whether it leads out of the source.
+        # Path.resolve would follow links, but links show whether it leads out of the source.
         return Path(os.path.abspath(file))  # noqa: PTH100
     if folder and (folder / "requirements.txt").is_file():
         return (folder / "requirements.txt").absolute()
-    # Many have one for the settings of their tools alone.
+    # Many projects have one only for their tools' settings.
     if folder and (file := folder / "pyproject.toml").is_file() and is_project(file):
         return file.absolute()
     return None
 
 
 def _itself(source: Source) -> list[str]:
-    """Return what a source is to its own lock, without a path of this controller; nothing for files."""
+    """Return a source's entry in its own lock, without a path on this controller; nothing for files."""
     if isinstance(source, Distribution):
         return [source.path.name, art.sha256(source.path)]
     return [source.requirement] if isinstance(source, Package) else []
 
 
 def _insist_on_package(source: Source, entries: list[Requirement], variable: str) -> None:
-    """Refuse a lock that would install another package than the one that was asked for, or none."""
+    """Refuse a lock that would install another package than the requested one, or none."""
     if not isinstance(source, Package):
         return
     pins = {entry.name: art.pin(entry) for entry in entries}
     if pins.get(source.name) != source.version:
         found = f"pins {source.name}=={pins[source.name]}" if source.name in pins else f"does not have {source.name}"
         raise ArtifactError(
-            f"{variable} {found}, and flask_uwsgi_source={source.requirement}: make the lock anew from it, or leave "
-            'flask_uwsgi_requirements empty ("") to have one made'
+            f"{variable} {found}, and flask_uwsgi_source={source.requirement}: recreate the lock from it, or leave "
+            'flask_uwsgi_requirements empty ("") to have one created'
         )

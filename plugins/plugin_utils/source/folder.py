@@ -1,4 +1,4 @@
-"""What an application's source is: a folder, a distribution, a package of the registry, or a git repository."""
+"""Determines an application's source: a folder, a distribution, a package of the registry, or a git repository."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ...module_utils.release.artifact import ArtifactError, masked
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _PACKAGE = re.compile(rf"(?P<name>{_NAME})\s*(?P<extras>\[[\w\s.,-]*\])?\s*===?\s*(?P<version>[A-Za-z0-9][\w.!+-]*)")
-# A package whose version is none, a range or a pattern, and no path.
+# A package without a version or with a range or pattern as its version, but not a path.
 _LOOSE_PACKAGE = re.compile(rf"(?P<name>{_NAME})\s*(\[[^/]*\])?\s*(?P<range>[=<>~!][^/]*)?")
 _DISTRIBUTIONS = (".whl", ".tar.gz", ".zip")
 _GIT_URL = re.compile(r"(?P<start>(https?|ssh|git|file)://(?P<host>[^/]*)|(?=[/~.]))(?P<path>.*)")
-# What git-check-ref-format(1) forbids, and what would be an option.
+# Refs that git-check-ref-format(1) forbids, or that would be an option.
 _NO_REF = re.compile(r"^-|\.\.|[\s~^:?*\[\\\x00-\x1f]|^/|/$|//|^$")
 
 
@@ -55,23 +55,23 @@ Source = Folder | Distribution | Package | Git
 
 
 def local(variable: str, text: str) -> Path:
-    """Return a path on the controller as it was given; whether it exists is another question.
+    """Return a path on the controller as given, without checking whether it exists.
 
     Args:
-        variable: what it is the value of, for the message.
+        variable: the variable with this value, for the message.
         text: the path; ``~`` and ``~NAME`` are home directories.
 
     Raises:
-        ArtifactError: it can be no path.
+        ArtifactError: it is not a valid path.
     """
     try:
         path = Path(text).expanduser()
-        # Too long a name is told by the file system alone.
+        # Only the file system reports a name that is too long.
         path.is_dir()
     except (OSError, RuntimeError) as error:
         shown = text if len(text) <= 80 else f"{text[:80]}… ({len(text)} characters)"
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ArtifactError(f"{variable}={masked(shown)} is no path: {reason}. Correct it") from error
+        raise ArtifactError(f"{variable}={masked(shown)} is not a valid path: {reason}. Correct it") from error
     return path
 
 
@@ -83,7 +83,7 @@ def parse(text: str) -> Source:
             (https://pip.pypa.io/en/stable/topics/vcs-support/), in which a ref is required here.
 
     Raises:
-        ArtifactError: it is empty, it is no source, or a folder or file that does not exist.
+        ArtifactError: it is empty or not a source, or a folder or file that does not exist.
     """
     from packaging.utils import canonicalize_name
 
@@ -147,8 +147,8 @@ def _git(text: str) -> Git:
     options.pop("egg", None)
     if options or subdirectory.is_absolute() or ".." in subdirectory.parts:
         raise ArtifactError(
-            f"flask_uwsgi_source={masked(text)} ends with #{fragment}: only #subdirectory=DIR is known, and DIR is "
-            "a folder in the repository"
+            f"flask_uwsgi_source={masked(text)} ends with #{fragment}: only #subdirectory=DIR is allowed, and DIR "
+            "must be a folder in the repository"
         )
     url = f"{found['start']}{path}" if found["start"] else str(local("flask_uwsgi_source", path).absolute())
     return Git(url, ref, str(subdirectory))

@@ -1,4 +1,4 @@
-"""Checks a git repository out on the controller: one commit for all hosts of a run, without its history."""
+"""Checks out a git repository on the controller: one commit for all hosts of a run, without its history."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from ...module_utils.release.artifact import DEEPEST, ArtifactError, digest, lin
 from ..run.once import once
 from .folder import Git
 
-# Seconds that one command of git may take.
+# Seconds that one git command may take.
 TIMEOUT = 300
-# What an old server is asked for: every commit of the repository.
+# The refs to request from an old server: every commit of the repository.
 _ALL = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _EXECUTABLE, _LINK, _SUBMODULE = "100755", "120000", "160000"
 _CHUNK = 1 << 20
-# What a hook of another repository would leave behind (`git rev-parse --local-env-vars`).
+# Variables that a hook of another repository would leave behind (`git rev-parse --local-env-vars`).
 _FOREIGN = {
     "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_DIR", "GIT_GRAFT_FILE", "GIT_IMPLICIT_WORK_TREE",
     "GIT_INDEX_FILE", "GIT_NAMESPACE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_REPLACE_REF_BASE",
     "GIT_SHALLOW_FILE", "GIT_WORK_TREE",
 }  # fmt: skip
-# The settings that decide what git runs or believes here. The operator's own (proxies, credentials, keys) still count;
+# Settings that determine what git runs or trusts here. The operator's own (proxies, credentials, keys) still apply;
 # those of a repository that the playbook was started in do not: git never runs there.
 _SAFE = tuple(
     word
@@ -48,7 +48,7 @@ _CREDENTIALS = (
     "the ssh agent or as a deploy key; for https, configure a credential helper of git. Never write a password into "
     "the address"
 )
-# The first that git's words match. The last fits anything.
+# The first whose pattern git's output matches is used. The last matches anything.
 _REASONS = (
     (
         r"Authentication failed|could not read (Username|Password)|Permission denied|terminal prompts disabled|"
@@ -57,12 +57,12 @@ _REASONS = (
     ),
     (
         r"Host key verification failed",
-        "is on a host whose ssh key the controller does not know: connect to it once by hand, or add its key to "
+        "is on a host whose ssh key the controller does not know: connect to it once manually, or add its key to "
         "known_hosts",
     ),
     (
         r"not found|does not exist|does not appear to be a git repository|[Nn]o such file",
-        "does not exist, or may not be seen: correct the address",
+        "does not exist, or is not visible: correct the address",
     ),
     (
         r"Could not resolve|Connection (refused|timed out|reset)|Network is unreachable|unable to access|took longer",
@@ -70,31 +70,31 @@ _REASONS = (
     ),
     (
         r"fsck error",
-        "holds what git's own check of objects (git-fsck) refuses: correct it there, or, if you trust it, let your git "
+        "contains objects that git's own check (git-fsck) refuses: correct it there, or, if you trust it, let your git "
         "ignore that message (fetch.fsck.MESSAGE)",
     ),
-    (r"", "cannot be read: git says why"),
+    (r"", "cannot be read: see git's message"),
 )
 
 
 class _GitError(Exception):
-    """A command of git failed; its words are the message."""
+    """A git command failed; its output is the message."""
 
 
 def checkout(source: Git, cache: Path) -> tuple[str, Path]:
-    """Return the commit that a ref means in this run of Ansible, and the folder that holds its files.
+    """Return the commit that a ref refers to in this run of Ansible, and the folder with its files.
 
-    A branch of the name comes before a tag, as with pip. The history is not fetched where the server
-    can do without it. The files are those of the commit, byte for byte: attributes such as export-ignore do not count,
-    so that a commit is the same artifact as a folder with its files.
+    A branch takes precedence over a tag of the same name, as with pip. The history is not fetched if the server can do
+    without it. The files are those of the commit, byte for byte: attributes such as export-ignore are ignored, so that
+    a commit and a folder with its files are the same artifact.
 
     Args:
-        source: the repository and what of it is wanted.
+        source: the repository, the ref and the folder in it.
         cache: a folder on the controller; the files stay there, by commit.
 
     Raises:
         ArtifactError: repository, ref or subdirectory does not exist or cannot be read, or it has submodules, links
-            that lead out, or names that are none.
+            that lead out, or invalid names.
     """
     commit = once(cache, digest("git", source.url, source.ref), lambda: _fetch(source, cache))
     folder = tree(cache, commit) / source.subdirectory
@@ -107,7 +107,7 @@ def checkout(source: Git, cache: Path) -> tuple[str, Path]:
 
 
 def tree(cache: Path, commit: str) -> Path:
-    """Return where the files of a commit are kept."""
+    """Return the folder of a commit's files."""
     return cache / f"git-{commit}"
 
 
@@ -123,7 +123,7 @@ def _fetch(source: Git, cache: Path) -> str:
                 _export(source, commit, Path(work), tree(cache, commit))
     except FileNotFoundError as error:
         raise ArtifactError(
-            f"{_named(source)} is a git repository, and the controller has no git: install the package git there"
+            f"{_named(source)} is a git repository, but the controller has no git: install the package git there"
         ) from error
     except _GitError as error:
         reason = next(reason for pattern, reason in _REASONS if re.search(pattern, str(error)))
@@ -135,7 +135,7 @@ def _fetch(source: Git, cache: Path) -> str:
 def _commit(source: Git) -> str:
     if _COMMIT.fullmatch(source.ref):
         return source.ref
-    # What an annotated tag points to has its name and ^{}.
+    # The target of an annotated tag is listed with the tag's name and ^{}.
     names = [
         name
         for full in (f"refs/heads/{source.ref}", f"refs/tags/{source.ref}", source.ref)
@@ -151,21 +151,21 @@ def _commit(source: Git) -> str:
 def _no_ref(source: Git) -> str:
     whole = ", all 40 digits of it" if re.fullmatch(r"[0-9a-f]{7,39}", source.ref) else ""
     return (
-        f"{_named(source)} has no {source.ref!r}: set what follows the @ to a branch, a tag or a commit{whole} that "
+        f"{_named(source)} has no {source.ref!r}: set the part after the @ to a branch, a tag or a commit{whole} that "
         "exists there"
     )
 
 
 def _export(source: Git, commit: str, work: Path, target: Path) -> None:
     at = f"--git-dir={work / 'repository'}"
-    # No template, which could bring hooks.
+    # No template, which could contain hooks.
     _git("init", "--quiet", "--bare", "--template=", str(work / "repository"))
     try:
         _git(at, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", "--", source.url, commit)
     except _GitError as error:
         if _REFUSED.search(str(error)):
             raise
-        # Old servers give only what a branch or tag names, and only with its history.
+        # Old servers only send what a branch or tag names, with its history.
         _git(at, "fetch", "--quiet", "--no-write-fetch-head", "--", source.url, *_ALL)
     try:
         _git(at, "cat-file", "-e", f"{commit}^{{commit}}")
@@ -187,10 +187,10 @@ class _Entry:
 
 
 def _entries(source: Git, listed: str) -> Iterator[_Entry]:
-    """Yield what a commit holds.
+    """Yield the files and links of a commit.
 
     Raises:
-        ArtifactError: it has a submodule, or a name that is no path below a folder.
+        ArtifactError: it has a submodule, or a name that is not a path below a folder.
     """
     for line in filter(None, listed.split("\0")):
         (mode, _, blob), name = line.partition("\t")[0].split(), line.partition("\t")[2]
@@ -201,7 +201,9 @@ def _entries(source: Git, listed: str) -> Iterator[_Entry]:
             )
         parts = name.split("/")
         if not plain(name) or {"", ".", ".."} & set(parts) or ".git" in map(str.lower, parts):
-            raise ArtifactError(f"{_named(source)} holds {quoted(name)}, which is no name for a file: rename it there")
+            raise ArtifactError(
+                f"{_named(source)} holds {quoted(name)}, which is not a valid file name: rename it there"
+            )
         if len(parts) > DEEPEST:
             raise ArtifactError(
                 f"{_named(source)} holds {quoted(name)}, which is nested more than {DEEPEST} folders deep: move it up"
@@ -210,10 +212,10 @@ def _entries(source: Git, listed: str) -> Iterator[_Entry]:
 
 
 def _write(source: Git, at: str, entries: list[_Entry], tree: Path) -> None:
-    """Write the files of a commit as the repository holds them: no attribute of it, no filter of git's has a say.
+    """Write the files of a commit as stored in the repository, without applying attributes or filters of git.
 
-    While files are written there is no link that one of them could be written through; links come last, into folders
-    that exist by then.
+    No link exists while files are written, so none can be written through one; links come last, into folders that
+    exist by then.
     """
     tree.mkdir()
     for entry in entries:
@@ -235,7 +237,7 @@ def _write(source: Git, at: str, entries: list[_Entry], tree: Path) -> None:
         reason = getattr(error, "strerror", None) or error
         raise ArtifactError(
             f"{_named(source)} holds {str(entry.path)!r}, which cannot be written: {reason}. Two names of the "
-            "repository may be one on the controller: rename one there"
+            "repository may be the same on the controller: rename one there"
         ) from error
     within = Path(os.path.realpath(tree))
     for entry in links:
@@ -302,13 +304,13 @@ def _environment() -> dict[str, str]:
         "GIT_NO_REPLACE_OBJECTS": "1",
         "GIT_SSH_COMMAND": f"{_ssh()} -o BatchMode=yes",
         "GIT_TERMINAL_PROMPT": "0",
-        # Its words are read above.
+        # Its messages are matched above.
         "LC_ALL": "C",
     }
 
 
 def _ssh() -> str:
-    """Return the command that the operator has chosen for ssh, which may hold the key to use."""
+    """Return the command that the operator has chosen for ssh, which may include the key to use."""
     if chosen := os.environ.get("GIT_SSH_COMMAND"):
         return chosen
     done = subprocess.run(

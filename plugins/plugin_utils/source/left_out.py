@@ -1,4 +1,4 @@
-"""Tells which packages of its source an application imports without having them in its release. Nothing of it runs."""
+"""Finds packages of its source that an application imports but its release lacks, without running anything."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-# Names, files that are read, and bytes of one and of all: what is beyond is not looked at.
+# Limits on names, files, bytes of one file and of all: anything beyond is not examined.
 _NAMES, _FILES, _BYTES, _ALL_BYTES = 1000, 2000, 2**20, 2**25
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-# What an import depends on that a service does not do.
+# Conditions of imports that do not hold in a service.
 _UNSERVED = re.compile(r"TYPE_CHECKING|__name__|test|debug|\bdev", re.IGNORECASE)
 _COMMANDS = re.compile(r"\b(command|cli|click)\b")
 _CAUGHT = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
-# Calls and settings that import what a text names.
+# Calls and settings that import a module named in a string.
 _IMPORTERS = {"import_module", "import_string", "include", "__import__"}
 _IMPORTED = {"INSTALLED_APPS", "MIDDLEWARE", "ROOT_URLCONF"}
 
 
 def left_out(folder: Path, exclude: Iterable[str], files: Iterable[Path]) -> dict[str, str]:
-    """Return the Python packages and modules of a source that are not deployed, each with the pattern that says so.
+    """Return the Python packages and modules of a source that are not deployed, each with the pattern that excludes it.
 
     Args:
         folder: the application's folder.
         exclude: shell patterns of names.
-        files: what of the folder is deployed, relative to it.
+        files: the deployed files of the folder, relative to it.
     """
     patterns = list(exclude)
     found: dict[str, str] = {}
-    # A folder of which nothing is deployed can hold an excluded one alone.
+    # A folder without deployed files can still contain an excluded one.
     for place in sorted({Path(), *(parent for file in files for parent in file.parents)}):
         with os.scandir(folder / place) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
@@ -60,7 +60,7 @@ def _importable(entry: os.DirEntry[str]) -> bool:
 
 @dataclass
 class _Code:
-    """The modules of an archive by dotted name: their files and, as far as they were asked for, their texts."""
+    """The modules of an archive by dotted name: their files and, once requested, their texts."""
 
     modules: dict[str, str] = field(default_factory=dict)
     texts: dict[str, bytes] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class _Code:
 
 @dataclass(frozen=True)
 class _Import:
-    """A module that is imported, and the number of the line; ``sure`` where it is no attribute of its parent."""
+    """A module that is imported, and the number of the line; ``sure`` if it is not an attribute of its parent."""
 
     name: str
     line: int
@@ -76,14 +76,14 @@ class _Import:
 
 
 def imported(archive: str, names: Mapping[str, str], entry: str, roots: Sequence[str]) -> list[str]:
-    """Return a sentence for each package or module that is left out and that an application imports.
+    """Return a sentence for each left-out package or module that an application imports.
 
-    What counts is what follows from its entry by ``import`` statements. Those that a failure of is caught, or that
-    tests, type checkers and debugging alone reach, do not.
+    An import counts if it is reached from the entry by ``import`` statements. Imports whose failure is caught, or that
+    are only reached by tests, type checkers and debugging, do not count.
 
     Args:
         archive: the path of the archive of its code.
-        names: what is left out, as :func:`left_out` returns it.
+        names: the left-out names, as :func:`left_out` returns it.
         entry: its file, relative to the source, or the dotted name of its module.
         roots: the folders of the source, relative to it, from which modules are imported; the source itself is "".
     """
@@ -144,7 +144,7 @@ def _read(archive: str, roots: Sequence[str]) -> _Code:
 
 
 def _tree(text: bytes) -> ast.Module | None:
-    """Return what a file says; None for what Python cannot read."""
+    """Return a parsed file; None if Python cannot parse it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -154,7 +154,7 @@ def _tree(text: bytes) -> ast.Module | None:
 
 
 def _imports(module: str, file: str, text: bytes) -> list[_Import]:
-    """Return what a module imports, as far as a service comes by there; nothing where it is nested too deep."""
+    """Return what a module imports, in code that a service runs; nothing if it is nested too deeply."""
     try:
         return list(_found(module, file, _tree(text)))
     except RecursionError:
@@ -194,7 +194,7 @@ def _listed(value: ast.expr) -> Iterator[_Import]:
 
 
 def _inner(node: ast.AST) -> Iterable[ast.AST]:
-    """Return what belongs to a node, without what no service comes by or whose failure is caught."""
+    """Return the parts of a node, without code that no service runs or whose failure is caught."""
     match node:
         case ast.If(test=test) if _UNSERVED.search(ast.unparse(test)):
             return node.orelse
@@ -220,7 +220,7 @@ def _last(node: ast.Name | ast.Attribute) -> str:
 
 
 def _binds(code: _Code, name: str) -> bool:
-    """Tell whether a package gives a name of its own to what would otherwise be a module in it."""
+    """Return whether a package defines a name that would otherwise be a module in it."""
     package, _, last = name.rpartition(".")
     tree = _tree(code.texts.get(code.modules.get(package, ""), b""))
     for node in ast.walk(tree) if tree else ():

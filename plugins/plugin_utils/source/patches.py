@@ -1,4 +1,4 @@
-"""The patches that this collection applies to what it builds: in files, a folder for each NAME-VERSION."""
+"""Reads the patches that this collection applies to what it builds, from a folder for each NAME-VERSION."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from ...module_utils.release.artifact import ArtifactError, Requirement, pin
 
 
 def patches_of(entries: Iterable[Requirement], folder: Path) -> dict[str, dict[str, str]]:
-    """Return the patches of what is installed: for each NAME-VERSION that has some, names to contents.
+    """Return the patches of installed packages: for each NAME-VERSION that has any, names to contents.
 
     Args:
-        entries: what is installed.
+        entries: the installed packages.
         folder: the folder of patches.
 
     Raises:
-        ArtifactError: a package that is patched is wanted in a version without patches, which lacks what they mend.
+        ArtifactError: a patched package is required in a version without patches, which lacks their fixes.
     """
     from packaging.utils import canonicalize_name
 
@@ -30,7 +30,7 @@ def patches_of(entries: Iterable[Requirement], folder: Path) -> dict[str, dict[s
         if versions and pin(entry) not in versions:
             there = ", ".join(versions)
             raise ArtifactError(
-                f"artifact_server_lock pins {entry.name}=={pin(entry)}, and the patches that the role depends on are "
+                f"artifact_server_lock pins {entry.name}=={pin(entry)}, but the patches that the role depends on are "
                 f"for {there}: pin {entry.name}=={there} there"
             )
         if versions:

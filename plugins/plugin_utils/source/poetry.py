@@ -1,4 +1,4 @@
-"""Reads a poetry.lock: which releases a project's own dependencies are, as requirements with hashes. Nothing runs."""
+"""Reads the releases of a project's dependencies from a poetry.lock, as requirements with hashes. Nothing runs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 from ...module_utils.release.artifact import ArtifactError
 from .requirement_files import table, toml
 
-# The first that says of each package to which groups it belongs.
+# The first version that lists the groups of each package.
 _WITH_GROUPS = (2, 1)
 _MAIN = "main"
-# What they can consist of; anything else could be another line of a requirements file.
+# Their allowed characters; anything else could be another line of a requirements file.
 _NAME, _VERSION, _HASH = (re.compile(text) for text in (r"[\w.-]+", r"[\w.!+-]+", r"sha\d+:[0-9a-f]+"))
 
 
 def has_groups(document: dict[str, Any]) -> bool:
-    """Tell whether a poetry.lock says of each package to which groups of the project it belongs."""
+    """Return whether a poetry.lock lists the groups of each package."""
     version = str(table(document, "metadata").get("lock-version", ""))
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
     return numbers >= _WITH_GROUPS
@@ -34,7 +34,8 @@ def requirements(text: str, file: Path, wanted: list[str]) -> str:
         wanted: the normalised names that the project requires.
 
     Raises:
-        ArtifactError: it is none, lacks what the project requires, or has what is no release of a registry.
+        ArtifactError: it is not valid, lacks what the project requires, or has something other than a release of a
+            registry.
     """
     from packaging.utils import canonicalize_name
 
@@ -51,18 +52,18 @@ def requirements(text: str, file: Path, wanted: list[str]) -> str:
         name, version = str(one["name"]), str(one["version"])
         if (source := table(one, "source").get("type", "legacy")) != "legacy":
             raise ArtifactError(
-                f"flask_uwsgi_requirements={file} has {name!r} from a {source}, which is no release of the registry: "
-                "require a release, and run `poetry lock`"
+                f"flask_uwsgi_requirements={file} has {name!r} from a {source}, which is not a release of the "
+                "registry: require a release, and run `poetry lock`"
             )
         hashes = sorted(str(found.get("hash", "")) for found in one.get("files", ()) if isinstance(found, dict))
         lines.append(f"{name}=={version}{_marker(one, file)}" + "".join(f" --hash={found}" for found in hashes))
         if not (_NAME.fullmatch(name) and _VERSION.fullmatch(version) and all(map(_HASH.fullmatch, hashes))):
-            raise ArtifactError(f"flask_uwsgi_requirements={file} has an entry {name[:80]!r} that is none of Poetry's")
+            raise ArtifactError(f"flask_uwsgi_requirements={file} has an entry {name[:80]!r} that Poetry did not write")
     return "".join(f"{line}\n" for line in lines)
 
 
 def versions(text: str, file: Path) -> list[str]:
-    """Return the versions of a poetry.lock, as requirements; without the packages that it has several of."""
+    """Return the versions of a poetry.lock, as requirements; without packages that have several versions."""
     from packaging.utils import canonicalize_name
 
     found = [(canonicalize_name(str(one["name"])), str(one["version"])) for one in _packages(toml(text, file), file)]
@@ -78,13 +79,13 @@ def _packages(document: dict[str, Any], file: Path) -> Iterator[dict[str, Any]]:
     packages = document.get("package", [])
     for one in packages if isinstance(packages, list) else []:
         if not isinstance(one, dict) or not {"name", "version"} <= one.keys():
-            raise ArtifactError(f"flask_uwsgi_requirements={file} is no lock of Poetry's: run `poetry lock`")
+            raise ArtifactError(f"flask_uwsgi_requirements={file} is not a lock of Poetry: run `poetry lock`")
         yield one
 
 
 def _marker(package: dict[str, Any], file: Path) -> str:
-    """Return the condition of a package, which is one for all of its groups or one for each."""
-    # Ansible needs it, so the controller has it; hosts do not.
+    """Return the marker of a package, which is one for all of its groups or one for each."""
+    # Ansible needs it, so the controller has it; hosts may not.
     from packaging.markers import InvalidMarker, Marker
 
     found = package.get("markers", "")

@@ -1,4 +1,4 @@
-"""What the files of a project say of it beside its requirements (PEP 621, setup.cfg, setup.py). Nothing of it runs."""
+"""Reads the metadata of a project other than its requirements (PEP 621, setup.cfg, setup.py), running nothing."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Any
 from ...module_utils.release.artifact import ArtifactError
 from .requirement_files import table, text, toml
 
-# A setup.py that installs something, and is not called so by chance.
+# A setup.py that installs something, and does not have the name by chance.
 _SETUP = re.compile(r"\b(setuptools|distutils)\b.*\bsetup\s*\(", re.DOTALL)
-# In place of a name that only a build tells.
+# Stands for a name that only a build can determine.
 UNNAMED = "the-project"
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True)
 class Project:
-    """A folder that a build backend makes a wheel of.
+    """A folder that a build backend turns into a wheel.
 
     Args:
-        file: what says so, relative to the folder.
-        name: its normalised name; empty where only a build tells it.
+        file: the file that says so, relative to the folder.
+        name: its normalised name; empty if only a build can determine it.
     """
 
     file: str
@@ -33,12 +33,12 @@ class Project:
 
 
 def project_of(folder: Path, files: Collection[Path], asked: bool = False) -> Project | None:
-    """Return the project that a folder is, where its files say how it is built (PEP 517); None otherwise.
+    """Return the project in a folder, if its files say how to build it (PEP 517); None otherwise.
 
     Args:
         folder: the application's folder.
-        files: what of it is deployed, relative to it.
-        asked: whether its requirements name the folder itself, as pip needs it for a project that names no backend.
+        files: its deployed files, relative to it.
+        asked: whether its requirements name the folder itself, as pip requires for a project that names no backend.
 
     Raises:
         ArtifactError: one of its files cannot be read.
@@ -59,10 +59,10 @@ def project_of(folder: Path, files: Collection[Path], asked: bool = False) -> Pr
 
 
 def source_folders(files: Collection[Path]) -> list[str]:
-    """Return the folder ``src`` of a project that is not built, where it holds what is imported.
+    """Return the folder ``src`` of a project that is not built, if it contains what is imported.
 
     Args:
-        files: what of its folder is deployed, relative to it.
+        files: the deployed files of its folder, relative to it.
     """
     inside = [file.relative_to("src") for file in files if file.parts[0] == "src" and file.suffix == ".py"]
     importable = any(
@@ -73,7 +73,7 @@ def source_folders(files: Collection[Path]) -> list[str]:
 
 
 def _legacy(folder: Path, files: Collection[Path]) -> str:
-    """Return the name that setup.cfg gives a project; empty where it has none."""
+    """Return the name that setup.cfg gives a project; empty if it has none."""
     if Path("setup.cfg") not in files:
         return ""
     parser = configparser.ConfigParser(interpolation=None, strict=False)
@@ -91,13 +91,13 @@ def _name(given: object) -> str:
 
 
 def beside(file: Path, name: str) -> Path | None:
-    """Return the file of a name beside a pyproject.toml; None where there is none."""
+    """Return the file of a name beside a pyproject.toml; None if there is none."""
     found = file.with_name(name)
     return found if found.is_file() else None
 
 
 def is_project(file: Path) -> bool:
-    """Tell whether a pyproject.toml says what a project requires, and not only how tools are set.
+    """Return whether a pyproject.toml lists the requirements of a project, and not only settings of tools.
 
     Raises:
         ArtifactError: it cannot be read.
@@ -108,7 +108,7 @@ def is_project(file: Path) -> bool:
 
 
 def required(file: Path) -> list[str]:
-    """Return the normalised names that a project requires in any case, of PEP 621 and of Poetry.
+    """Return the normalised names that a project always requires, from PEP 621 and Poetry.
 
     Raises:
         ArtifactError: it cannot be read.
@@ -126,17 +126,17 @@ def required(file: Path) -> list[str]:
 
 
 def insist_on_python(file: Path, platform: str, variable: str = "flask_uwsgi_requirements") -> None:
-    """Refuse a project that is not for the host's Python, which uv 0.13 locks all the same.
+    """Refuse a project that is not for the host's Python, which uv 0.13 would lock anyway.
 
     Args:
         file: the pyproject.toml.
         platform: distribution, architecture and Python, such as ``debian-12-x86_64-py3.11``.
-        variable: what named it, for the message.
+        variable: the variable that named it, for the message.
 
     Raises:
-        ArtifactError: its requires-python excludes it, or is none.
+        ArtifactError: its requires-python excludes it, or is not valid.
     """
-    # Ansible needs it, so the controller has it; hosts do not.
+    # Ansible needs it, so the controller has it; hosts may not.
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     needs = str(table(_read(file), "project").get("requires-python", ""))
@@ -145,23 +145,23 @@ def insist_on_python(file: Path, platform: str, variable: str = "flask_uwsgi_req
         specifiers = SpecifierSet(needs)
     except InvalidSpecifier as error:
         raise ArtifactError(
-            f"{variable}={file} has requires-python={needs!r}, which is no range of versions: correct it"
+            f"{variable}={file} has requires-python={needs!r}, which is not a version range: correct it"
         ) from error
-    # The platform does not tell the last number.
+    # The platform does not include the last number.
     if not any(specifiers.contains(f"{python}.{last}") for last in range(50)):
         raise ArtifactError(
-            f"{variable}={file} has requires-python={needs!r}, and {platform} has Python {python}: "
+            f"{variable}={file} has requires-python={needs!r}, but {platform} has Python {python}: "
             "deploy to another distribution, or widen it"
         )
 
 
 def bare(file: Path) -> str:
-    """Return a pyproject.toml of the same project without anything else, for uv to read its lock by.
+    """Return a minimal pyproject.toml of the same project, which uv needs to read its lock.
 
     Raises:
         ArtifactError: it cannot be read.
     """
-    # What names and versions can be is text; nothing else of it is kept.
+    # Only the text of names and versions is kept.
     section = table(_read(file), "project")
     kept = {"name": "app", "version": "0", "requires-python": ">=3"} | {
         name: value for name, value in section.items() if name in ("name", "requires-python") and isinstance(value, str)

@@ -1,8 +1,8 @@
-"""Reads what an application requires as plain requirements, on the controller and without running anything.
+"""Reads an application's requirements on the controller, without running anything.
 
-The operator's own configuration of uv says where packages come from. A file of the application that names another
-place is refused: a package that is meant to come from there may be another's in the registry. Other options of such
-files, as for what to build, do not count: they are left out and named.
+The operator's own configuration of uv determines where packages come from. A file of the application that names
+another place is refused: the registry may have a different package of that name. Other options of such files, such as
+what to build, are ignored and listed.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _MOST = 2**23
 _FILES = 100
 _INCLUDE = re.compile(r"(?P<option>-r|-c|--requirement|--constraint)(?:\s+|=|(?<=-[rc]))(?P<name>\S+)")
 _EDITABLE = re.compile(r"(-e|--editable)\b|(-e(?=\S))")
-# The folder of the source itself, with extras, as `pip install` is given it.
+# The folder of the source itself, with extras, as passed to `pip install`.
 _ITSELF = re.compile(
     r"(?:(?:-e|--editable)(?:\s*=\s*|\s*))?(?P<quote>[\"']?)\.(?:/\.?)?(?P<extras>\[[\w\s.,-]*\])?(?P=quote)"
 )
-# What says where packages come from.
+# Options that set where packages come from.
 _PLACES = re.compile(
     r"(?P<option>--index-url|--pypi-url|--extra-index-url|--find-links|--no-index|-i|-f)(?=\W|$|(?<=-[if]))(\s*=\s*|\s*)"
     r"(?P<address>\S*)"
@@ -37,10 +37,10 @@ _SETTINGS = ("index", "index-url", "extra-index-url", "find-links", "no-index", 
 _OPERATORS = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
 _ELSEWHERE = (
     "Packages come from where uv of the controller and pip of the build host are configured to look. Set UV_INDEX (or "
-    "UV_DEFAULT_INDEX) on the controller and /etc/pip.conf on the build host to that address; where the environment of "
+    "UV_DEFAULT_INDEX) on the controller and /etc/pip.conf on the build host to that address; if the environment of "
     "the controller names it, the line is accepted. Or remove it"
 )
-# Longer marks first: that of UTF-32 begins like that of UTF-16.
+# Longer byte order marks first: that of UTF-32 begins like that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"),
@@ -51,12 +51,12 @@ _CODING = re.compile(rb"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 
 @dataclass
 class Wanted:
-    """What is required and what limits it, one requirement an entry, with the hashes that it has.
+    """Requirements and their constraints, one per entry, with their hashes.
 
-    ``ignored`` names the options that do not count, ``inputs`` has all that was read. ``preferred`` are versions that
-    are taken where they fit, ``notes`` sentences for the operator. ``itself`` has the extras of the source's own
-    project where the requirements name it. ``project`` is a file, relative to the source, of which only a build tells
-    what it requires; empty for none.
+    ``ignored`` lists the ignored options, ``inputs`` everything that was read. ``preferred`` are versions that are used
+    if they fit, ``notes`` sentences for the operator. ``itself`` has the extras of the source's own project if the
+    requirements name it. ``project`` is a file, relative to the source, whose requirements only a build can determine;
+    empty for none.
     """
 
     requirements: list[str] = field(default_factory=list)
@@ -70,14 +70,14 @@ class Wanted:
 
 
 def read(file: Path, inside: Path | None) -> Wanted:
-    """Return what a requirements file says, and the files that it includes.
+    """Return the content of a requirements file and of the files that it includes.
 
     Args:
         file: the file.
         inside: the folder that nothing may lead out of; None for a file that the operator keeps elsewhere.
 
     Raises:
-        ArtifactError: a file does not exist, is none, or leads out; a line is no requirement of a release.
+        ArtifactError: a file does not exist, is not a file, or leads out; a line is not a requirement of a release.
     """
     wanted = Wanted()
     _read(file, inside, wanted, wanted.requirements, set())
@@ -123,7 +123,7 @@ def _read(file: Path, inside: Path | None, wanted: Wanted, target: list[str], se
 
 
 def _lines(content: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines that say something, continuation lines joined and comments dropped, each with its number."""
+    """Yield the non-empty lines with their numbers, continuation lines joined and comments dropped."""
     begun: list[str] = []
     for number, line in enumerate(content.splitlines(), 1):
         begun.append(line.removesuffix("\\"))
@@ -138,14 +138,14 @@ def _lines(content: str) -> Iterator[tuple[int, str]]:
 
 
 def _known(option: str, address: str) -> bool:
-    """Tell whether the operator has configured uv for a place, too, or it is the one that everybody has."""
+    """Return whether the operator has configured uv for an address, or it is the default."""
     named = [os.environ.get(name, "") for name in _OPERATORS]
     addresses = {_bare(one.partition("=")[2] if re.match(r"\w+=", one) else one) for one in " ".join(named).split()}
     return option != "--no-index" and _bare(address) in addresses | _usual()
 
 
 def _shown(text: str) -> str:
-    """Return a line or an address for people: without what may be secret in it."""
+    """Return a line or an address for display, without possible secrets."""
     return re.sub(r"\?\S*", "?…", masked(text))[:200]
 
 
@@ -154,7 +154,7 @@ def _bare(address: str) -> str:
 
 
 def _usual() -> set[str]:
-    """Return the address that pip has where it is told none."""
+    """Return pip's default address."""
     try:
         from pip._internal.models.index import PyPI  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
@@ -172,16 +172,16 @@ def _release(line: str, file: Path) -> tuple[str, list[str]]:
 
 
 def insist_on_release(text: str, variable: str) -> None:
-    """Refuse a requirement that is none, or none of a release of the registry.
+    """Refuse anything but a requirement of a release of the registry.
 
     Args:
         text: the requirement, without hashes.
         variable: the variable and its value, for the message.
 
     Raises:
-        ArtifactError: it is an address, a path, or nothing that can be read.
+        ArtifactError: it is an address, a path, or cannot be parsed.
     """
-    # Ansible needs it, so the controller has it; hosts do not.
+    # Ansible needs it, so the controller has it; hosts may not.
     from packaging.requirements import InvalidRequirement, Requirement
 
     path = text.startswith((".", "/", "-e", "--editable", "~")) or text.endswith((".whl", ".tar.gz", ".zip"))
@@ -190,11 +190,11 @@ def insist_on_release(text: str, variable: str) -> None:
     except InvalidRequirement as error:
         why = str(error).splitlines()[0]
         raise ArtifactError(
-            f"{variable} cannot be locked: {masked(text)[:200]!r} is no requirement ({why}): correct it"
+            f"{variable} cannot be locked: {masked(text)[:200]!r} is not a requirement ({why}): correct it"
         ) from error
     if address:
         raise ArtifactError(
-            f"{variable} cannot be locked: {masked(text)[:200]!r} is no release of the registry, which alone has a "
+            f"{variable} cannot be locked: {masked(text)[:200]!r} is not a release of the registry, which alone has a "
             "hash. Require a release; the source itself is `.`, and another folder of it needs flask_uwsgi_python_path "
             "and no line here"
         )
@@ -208,11 +208,11 @@ def text(file: Path, inside: Path | None) -> str:
         inside: the folder that it must be in, after all links; None for any.
 
     Raises:
-        ArtifactError: it does not exist, is no file, leads out, is too large, or is no text.
+        ArtifactError: it does not exist, is not a file, leads out, is too large, or is not text.
     """
     if inside and not file.resolve().is_relative_to(inside.resolve()):
         raise ArtifactError(
-            f"flask_uwsgi_requirements includes {file}, which is outside of the source {inside}: put it into the source"
+            f"flask_uwsgi_requirements includes {file}, which is outside the source {inside}: put it into the source"
         )
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
@@ -228,8 +228,8 @@ def text(file: Path, inside: Path | None) -> str:
         ) from error
     if content is None or len(content) > _MOST:
         raise ArtifactError(
-            f"flask_uwsgi_requirements={file} is {'no file' if content is None else 'larger than 8 MiB'}: set it to a "
-            "requirements file or pyproject.toml"
+            f"flask_uwsgi_requirements={file} is {'not a file' if content is None else 'larger than 8 MiB'}: set it "
+            "to a requirements file or pyproject.toml"
         )
     mark, encoding = next(((mark, name) for mark, name in _MARKS if content.startswith(mark)), (b"", ""))
     if not encoding:
@@ -239,12 +239,12 @@ def text(file: Path, inside: Path | None) -> str:
         return content[len(mark) :].decode(encoding)
     except UnicodeDecodeError as error:
         raise ArtifactError(
-            f"flask_uwsgi_requirements={file} is no text in {encoding.upper()} (byte {error.start}): save it as UTF-8"
+            f"flask_uwsgi_requirements={file} is not {encoding.upper()} text (byte {error.start}): save it as UTF-8"
         ) from error
     except LookupError as error:
         raise ArtifactError(
-            f"flask_uwsgi_requirements={file} says that it is in {encoding[:40]!r}, which Python does not know: save "
-            "it as UTF-8"
+            f"flask_uwsgi_requirements={file} declares the encoding {encoding[:40]!r}, which Python does not know: "
+            "save it as UTF-8"
         ) from error
 
 
@@ -254,10 +254,10 @@ def project(file: Path, inside: Path | None, extras: Iterable[str] = ()) -> Want
     Args:
         file: the pyproject.toml.
         inside: the folder that it must be in; None for any.
-        extras: names of its optional dependencies that are wanted, too.
+        extras: names of its optional dependencies to include.
 
     Raises:
-        ArtifactError: it cannot be read, or requires what is no release.
+        ArtifactError: it cannot be read, or requires something other than a release.
     """
     content = text(file, inside)
     document = toml(content, file)
@@ -277,7 +277,7 @@ def project(file: Path, inside: Path | None, extras: Iterable[str] = ()) -> Want
 
 
 def _dependencies(section: dict[str, Any], file: Path, extras: Iterable[str]) -> Iterator[str]:
-    """Yield what a project requires, with extras; one that names another of the same project stands for it."""
+    """Yield what a project requires, with extras; an extra that names another one of the project includes it."""
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.utils import canonicalize_name
 
@@ -308,12 +308,12 @@ def _dependencies(section: dict[str, Any], file: Path, extras: Iterable[str]) ->
 
 def _texts(found: object, where: str, file: Path) -> list[str]:
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-        raise ArtifactError(f"flask_uwsgi_requirements={file} has no list of texts in {where}: correct it")
+        raise ArtifactError(f"flask_uwsgi_requirements={file} has no list of strings in {where}: correct it")
     return found
 
 
 def _insist_on_no_place(document: dict[str, Any], file: Path) -> None:
-    """Refuse a project that says where its packages come from, unless the operator has said the same."""
+    """Refuse a project that sets where its packages come from, unless the operator has set the same."""
     tools = table(document, "tool")
     uv = table(tools, "uv")
     given = [(f"tool.uv.{name}", uv[name]) for name in _SETTINGS if name in uv]
@@ -330,7 +330,7 @@ def _insist_on_no_place(document: dict[str, Any], file: Path) -> None:
 
 
 def _insist_on_no_source(dependency: str, uv: dict[str, Any], file: Path) -> None:
-    """Refuse to take from the registry what the project takes from elsewhere: it may be another's of that name."""
+    """Refuse to install from the registry what the project takes from elsewhere: it may be a different package."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
@@ -338,24 +338,24 @@ def _insist_on_no_source(dependency: str, uv: dict[str, Any], file: Path) -> Non
     if name in map(canonicalize_name, table(uv, "sources")):
         raise ArtifactError(
             f"flask_uwsgi_requirements={file} takes {name} from [tool.uv.sources], which does not count here, and the "
-            f"registry's {name} may be another: publish it to the registry that uv of the controller is configured "
-            "for and remove that line, or give a lock, with exact versions and hashes"
+            f"registry's {name} may be a different package: publish it to the registry that uv of the controller is "
+            "configured for and remove that line, or provide a lock with exact versions and hashes"
         )
 
 
 def toml(content: str, file: Path) -> dict[str, Any]:
-    """Return a document of TOML.
+    """Parse a TOML document.
 
     Raises:
-        ArtifactError: it is none.
+        ArtifactError: it is not valid.
     """
     try:
         return tomllib.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"flask_uwsgi_requirements={file} is no valid TOML: {error}. Correct it") from error
+        raise ArtifactError(f"flask_uwsgi_requirements={file} is not valid TOML: {error}. Correct it") from error
 
 
 def table(document: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return a table of a document of TOML; empty where there is none."""
+    """Return a table of a TOML document; empty if there is none."""
     found = document.get(name, {})
     return found if isinstance(found, dict) else {}

@@ -1,7 +1,7 @@
-"""Runs uv on the controller to make a lock, and says in a sentence why it cannot.
+"""Runs uv on the controller to create a lock, and explains failures in a sentence.
 
-uv runs no code of a package here: it is told to build nothing, reads no file of the application but those that were
-cleaned of options, and looks for configuration where the operator keeps it, never beside the application.
+uv runs no code of a package here: builds are disabled, it reads only those files of the application from which options
+were removed, and it looks for configuration where the operator keeps it, never beside the application.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from tempfile import TemporaryDirectory
 from ...module_utils.release.artifact import masked
 from ...module_utils.wheelhouse.failure import telling_lines
 
-# Seconds that it may take.
+# Seconds that uv may take.
 TIMEOUT = 600
 _NETWORK = re.compile(
     r"Failed to fetch|error sending request|[Cc]onnect(ion)? (error|refused|timed out)|dns error|tcp connect"
 )
-_LOCK = "a lock, with exact versions and hashes"
-# uv 0.13's words where it would have to build to go on.
+_LOCK = "a lock with exact versions and hashes"
+# uv 0.13's messages if it would have to build to continue.
 _NO_BUILD = re.compile(
     r"[Bb]uilding (from source|source distributions?)\b.* is disabled|"
     r"because building from source is disabled|Wheels are required for"
 )
-# What its resolver traces, the only place where it says that it passed a release over: with --no-build it takes an
-# older one that has a wheel, without a word.
+# A trace of its resolver, the only sign that it skipped a release: with --no-build it silently uses an older one that
+# has a wheel.
 _TRACE = "uv_resolver::candidate_selector=trace"
 _PASSED_OVER = re.compile(
     r"Found candidate for package (\S+) with range .* after \d+ steps: (\S+) version\n"
     r"TRACE Returning incompatible candidate for package \1 with "
 )
-# What uv is given of the operator's environment: where it is, how the registry is reached and proven, and what uv may
-# show for it. Neither Ansible's variables nor any other secret.
+# The variables that uv gets from the operator's environment: its own path, how to reach and verify the registry, and
+# credentials for it. Neither Ansible's variables nor any other secret.
 _ENVIRONMENT = re.compile(
     r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TMPDIR|XDG_(CONFIG|DATA|RUNTIME|STATE)_\w+|DBUS_SESSION_BUS_ADDRESS|NETRC|"
     r"(?i:https?_proxy|all_proxy|no_proxy)|SSL_CERT_(FILE|DIR)|SSL_CLIENT_CERT|"
@@ -49,11 +49,11 @@ _ENVIRONMENT = re.compile(
 
 
 class UvError(Exception):
-    """No lock could be made; the message says why and what to do, for the variable to stand before it."""
+    """No lock could be created; the message says why and what to do, and follows the variable's name."""
 
 
 class BuildNeeded(Exception):
-    """Only a build would tell what is required."""
+    """Only a build can determine the requirements."""
 
 
 def compile_lock(
@@ -62,15 +62,15 @@ def compile_lock(
 ) -> str:  # fmt: skip
     """Return a lock of requirements for a platform, as a requirements file.
 
-    A release that has no wheel does not count as long as another fits; nothing is built.
+    A release without a wheel is skipped if another one fits; nothing is built.
 
     Args:
-        requirements: what is wanted, plain requirements or the ``file://`` address of a distribution.
-        constraints: what limits it.
-        overrides: what takes the place of each requirement of the same name, whoever requires it.
-        preferred: a lock whose versions are taken where they fit.
+        requirements: the requirements, or the ``file://`` address of a distribution.
+        constraints: constraints for them.
+        overrides: requirements that replace all others of the same name, whatever requires them.
+        preferred: a lock whose versions are used if they fit.
         platform: distribution, architecture and Python, such as ``debian-12-x86_64-py3.11``.
-        cache: a folder on the controller; uv's own cache, which may hold wheels that somebody built, is not used.
+        cache: a folder on the controller; uv's own cache, which may contain locally built wheels, is not used.
 
     Raises:
         BuildNeeded: there is no lock without a build.
@@ -79,7 +79,7 @@ def compile_lock(
     _, _, architecture, python = platform.rsplit("-", 3)
     with TemporaryDirectory(dir=cache, prefix="uv-") as work:
         output = Path(work) / "lock.txt"
-        # uv keeps the versions that its output has.
+        # uv keeps the versions that are already in its output file.
         output.write_text(preferred)
         for name, lines in (("constraints", constraints), ("overrides", overrides)):
             (Path(work) / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines))
@@ -94,7 +94,7 @@ def compile_lock(
             text="".join(f"{requirement}\n" for requirement in requirements),
         )  # fmt: skip
         for name, version in sorted(set(_PASSED_OVER.findall(done.stderr))):
-            # It fails where a build is what the release would have needed.
+            # It fails if the release would have needed a build.
             _run(Path(work), cache, *static, "--no-deps", "-", text=f"{name}=={version}\n", refused=True)
         return output.read_text()
 
@@ -121,7 +121,7 @@ def export_lock(project: str, lock: str, cache: Path) -> str:
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
-    """Return what uv is given of an environment."""
+    """Return the part of an environment that uv gets."""
     return {name: value for name, value in given.items() if _ENVIRONMENT.fullmatch(name)} | {
         "UV_PYTHON_DOWNLOADS": "never",
         "NO_COLOR": "1",
@@ -138,16 +138,16 @@ def _run(
         cache: a folder on the controller.
         arguments: the words after ``uv``.
         text: its standard input.
-        refused: whether uv may refuse what it is asked for, as long as that needs no build.
+        refused: whether uv may refuse the request, as long as no build is needed.
     """
     beside = Path(sysconfig.get_path("scripts")) / "uv"
     uv = str(beside) if beside.is_file() else shutil.which("uv")
     if not uv:
         raise UvError(
-            "is no lock, and none can be made, for the controller has no uv: install it beside Ansible (pip install "
-            f"uv), or set flask_uwsgi_requirements to {_LOCK}"
+            "is not a lock, and none can be created because the controller has no uv: install it beside Ansible (pip "
+            f"install uv), or set flask_uwsgi_requirements to {_LOCK}"
         )
-    # uv takes the nearest project's configuration, and this one says nothing. The operator's own counts besides.
+    # uv uses the nearest project's configuration, which is empty here. The operator's own also applies.
     (work / "uv.toml").touch()
     try:
         done = subprocess.run(
@@ -156,7 +156,7 @@ def _run(
             env=environment(os.environ) | {"RUST_LOG": _TRACE},
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise UvError(f"could not be locked in {TIMEOUT} s: try again, or give {_LOCK}") from error
+        raise UvError(f"could not be locked within {TIMEOUT} s: try again, or provide {_LOCK}") from error
     if done.returncode:
         said = masked(done.stderr)
         if _NO_BUILD.search(said):
@@ -172,6 +172,6 @@ def _reason(said: str) -> str:
     if _NETWORK.search(said):
         return (
             "cannot be locked: the package registry cannot be reached from the controller. Check network, proxy and "
-            f"uv's configuration there (UV_DEFAULT_INDEX; uv does not read pip's), or give {_LOCK}"
+            f"uv's configuration there (UV_DEFAULT_INDEX; uv does not read pip's), or provide {_LOCK}"
         )
     return "cannot be locked: correct what it requires"

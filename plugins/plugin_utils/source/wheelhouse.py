@@ -1,4 +1,4 @@
-"""Compares a wheelhouse with the locks that it was built from. It reads the wheels and runs nothing of them."""
+"""Compares a wheelhouse with the locks that it was built from. It reads the wheels without running them."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ from ...module_utils.release.artifact import (
 )
 from .pyproject import UNNAMED
 
-# Bytes of a wheel's files together, and of those that are read at once.
+# Maximum total bytes of a wheel's files, and of those that are read at once.
 _MOST = 16 << 30
 _MOST_TEXT = 64 << 20
 _CHUNK = 1 << 20
 _HASHES = ("sha256", "sha384", "sha512")
 _HASH = re.compile(r"--hash=(?P<algorithm>\w+):(?P<value>[0-9a-fA-F]+)")
-# What a virtual environment itself has in bin, with the server's own command.
+# What a virtual environment has in bin, including the server's command.
 _OWNED = re.compile(r"(?P<owner>python|pip|uwsgi)(\d+(\.\d+)*)?t?|activate(\.\w+)?|deactivate|Activate\.ps1")
-# The two ways in which several distributions share a package
+# The two ways for several distributions to share a package
 # (https://packaging.python.org/en/latest/guides/packaging-namespace-packages/).
 _NAMESPACE = re.compile(rb"extend_path|declare_namespace")
 _IMPORTED = (".py", ".pyc", ".so", ".pth")
@@ -66,9 +66,9 @@ class Wheel:
         file: its name.
         name: its distribution's normalised name.
         version: its version.
-        repaired: whether its tags say that it was made for other machines than the one that built it.
+        repaired: whether its tags say that it was built for machines other than the one that built it.
         hashes: its digests by algorithm.
-        installs: what it installs, relative to the virtual environment, each with what it is compared by.
+        installs: what it installs, relative to the virtual environment, each with a value to compare it by.
     """
 
     file: str
@@ -81,7 +81,7 @@ class Wheel:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """An entry of a lock; it is optional where only the host knows whether its marker holds."""
+    """An entry of a lock; it is optional if only the host knows whether its marker applies."""
 
     requirement: Requirement
     optional: bool
@@ -105,7 +105,7 @@ class _Wanted:
 
 @dataclass(frozen=True)
 class _Own:
-    """The distribution, or the archive of the project, that is installed besides what the locks name."""
+    """The distribution, or the archive of the project, that is installed in addition to the locks."""
 
     path: Path
     project: str
@@ -114,7 +114,7 @@ class _Own:
         return "flask_uwsgi_source" if self.project else self.path.name
 
     def has(self, wheel: Wheel) -> bool:
-        """Tell whether a wheel is it, or may have been built from it, as far as its name says."""
+        """Return whether a wheel is it, or may have been built from it, as far as its name shows."""
         if self.project:
             return self.project in (wheel.name, UNNAMED)
         if self.path.suffix == ".whl":
@@ -134,31 +134,31 @@ def examine(
     built: Mapping[str, str] | None = None,
     project: str = "",
 ) -> dict[str, Any]:
-    """Return what the record of a wheelhouse says of its content.
+    """Return a wheelhouse's content, for its record.
 
     Args:
         archive: the wheelhouse, a tar of wheels.
-        entries: what is installed: the locks of the application and of the server.
-        build: the lock of the build tools, whose pip installs on the hosts.
+        entries: the installed packages: the locks of the application and of the server.
+        build: the lock of the build tools, whose pip installs them on the hosts.
         platform: distribution, architecture and Python, such as ``debian-12-x86_64-py3.11``.
-        distribution: the wheel or sdist on the controller that is installed besides.
+        distribution: the wheel or sdist on the controller that is also installed.
         built: the wheels that were built from an sdist, each with the SHA-256 of that sdist. Without it, every wheel
-            counts as built that has no locked hash and no tag of a repaired wheel (manylinux, musllinux).
-        project: the name of the project where ``distribution`` is the archive of its folder; ``UNNAMED`` where
-            only its build tells the name.
+            without a locked hash and without a tag of a repaired wheel counts as built (manylinux, musllinux).
+        project: the name of the project if ``distribution`` is the archive of its folder; ``UNNAMED`` if
+            only its build can determine the name.
 
     Returns:
         ``wheels`` (file to SHA-256), ``pip`` (the file that installs the others) and ``unpacked`` (bytes).
 
     Raises:
-        ArtifactError: it is not what the locks say, or a wheel is not safe to install. All problems are in the message.
+        ArtifactError: it does not match the locks, or a wheel is not safe to install. The message lists all problems.
     """
     problems: list[str] = []
     python = platform.rpartition("-py")[2]
     try:
         wheels, unpacked = _read(archive, python, problems)
     except tarfile.TarError as error:
-        raise ArtifactError(f"{archive.name} is no tar archive: {error}") from error
+        raise ArtifactError(f"{archive.name} is not a tar archive: {error}") from error
     wanted = list(_wanted(entries, platform))
     own = _Own(distribution, project) if distribution else None
     installer = _installer(wheels, build, problems)
@@ -175,14 +175,14 @@ def examine(
 
 
 def examine_wheel(path: Path, platform: str) -> None:
-    """Hold that a wheel on the controller is safe to install, before anything is built for it.
+    """Check that a wheel on the controller is safe to install, before anything is built for it.
 
     Args:
-        path: of the wheel.
+        path: the wheel's path.
         platform: as for ``examine``.
 
     Raises:
-        ArtifactError: it is not. All problems are in the message.
+        ArtifactError: it is not. The message lists all problems.
     """
     problems: list[str] = []
     with path.open("rb") as content:
@@ -191,7 +191,7 @@ def examine_wheel(path: Path, platform: str) -> None:
 
 
 def _insist(problems: list[str]) -> None:
-    """Raise what was found, if anything was."""
+    """Raise the problems that were found, if any."""
     if problems:
         more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise ArtifactError("\n".join(f"  - {problem}" for problem in [*problems[:_SHOWN], *more]))
@@ -206,7 +206,7 @@ def _read(archive: Path, python: str, problems: list[str]) -> tuple[list[Wheel],
             file = PurePosixPath(member.name).name
             content = tar.extractfile(member) if member.isreg() else None
             if content is None or str(PurePosixPath(member.name)) != file or not file.endswith(".whl"):
-                problems.append(f"{quoted(member.name)} is no wheel")
+                problems.append(f"{quoted(member.name)} is not a wheel")
                 continue
             unpacked += member.size
             if wheel := _wheel(file, content, python, problems):
@@ -215,11 +215,11 @@ def _read(archive: Path, python: str, problems: list[str]) -> tuple[list[Wheel],
 
 
 def _wheel(file: str, content: IO[bytes], python: str, problems: list[str]) -> Wheel | None:
-    """Return a wheel, or None where its name is none of a wheel; note what is wrong with it."""
+    """Return a wheel, or None if its name is not that of a wheel; record what is wrong with it."""
     try:
         name, version, _, tags = parse_wheel_filename(file)
     except (InvalidWheelFilename, InvalidVersion) as error:
-        problems.append(f"{quoted(file)} has no name of a wheel: {error}")
+        problems.append(f"{quoted(file)} does not have the name of a wheel: {error}")
         return None
     repaired = any("linux" in tag.platform and not tag.platform.startswith("linux_") for tag in tags)
     wheel = Wheel(file, str(name), version, repaired, _hashes(content))
@@ -240,7 +240,7 @@ def _hashes(stream: IO[bytes]) -> dict[str, str]:
 
 
 def _content(stream: IO[bytes], wheel: Wheel, python: str) -> Iterator[str]:
-    """Yield what is wrong with a wheel's content; note what it installs.
+    """Yield what is wrong with a wheel's content; record what it installs.
 
     Its layout is https://packaging.python.org/en/latest/specifications/binary-distribution-format/.
     """
@@ -251,7 +251,7 @@ def _content(stream: IO[bytes], wheel: Wheel, python: str) -> Iterator[str]:
             return
         names = [entry.filename for entry in entries]
         if bad := [name for name in names if not _inside(name)]:
-            yield f"holds {quoted(bad[0])}, which leads out of its folder or is no name for a file"
+            yield f"holds {quoted(bad[0])}, which leads out of its folder or is not a valid file name"
             return
         if deep := [name for name in names if name.count("/") > DEEPEST]:
             yield f"holds {quoted(deep[0])}, which is nested more than {DEEPEST} folders deep"
@@ -262,7 +262,7 @@ def _content(stream: IO[bytes], wheel: Wheel, python: str) -> Iterator[str]:
         folders = {name.partition("/")[0] for name in names if name.partition("/")[0].endswith(".dist-info")}
         info = next(iter(folders), "")
         if len(folders) != 1 or canonicalize_name(info.removesuffix(".dist-info").rpartition("-")[0]) != wheel.name:
-            yield f"has no .dist-info of its own name alone (there are: {', '.join(sorted(folders)) or 'none'})"
+            yield f"does not have exactly its own .dist-info (there are: {', '.join(sorted(folders)) or 'none'})"
             return
         texts = {}
         for name in ("RECORD", "METADATA", "entry_points.txt"):
@@ -284,7 +284,7 @@ def _content(stream: IO[bytes], wheel: Wheel, python: str) -> Iterator[str]:
         yield from _commands(texts.get("entry_points.txt", ""), wheel)
     yield from (
         f"installs {quoted(path)}, which belongs to the virtual environment or the server: root and the service would "
-        "run or read that in its place"
+        "run or read that instead"
         for path in wheel.installs
         if path in ("pyvenv.cfg", MARKER)
         or (
@@ -328,7 +328,7 @@ def _file(
         if name not in listed:
             yield f"holds {quoted(name)}, which its RECORD does not list"
         elif again and again.digest() != _decoded(expected):
-            yield f"holds {quoted(name)}, which is not what its RECORD says"
+            yield f"holds {quoted(name)}, which does not match its RECORD"
     top, _, rest = name.partition("/")
     site = f"lib/python{python}/site-packages"
     if top.endswith(".data"):
@@ -341,7 +341,7 @@ def _file(
         path = str(PurePosixPath(folders[scheme], rest))
     else:
         path = f"{site}/{name}"
-    # In an environment lib64 is a link to lib.
+    # In an environment, lib64 is a link to lib.
     path = re.sub(r"^lib64/", "lib/", path)
     wheel.installs[path] = "a namespace" if shared else digest.hexdigest()
 
@@ -354,7 +354,7 @@ def _decoded(text: str) -> bytes:
 
 
 def _commands(text: str, wheel: Wheel) -> Iterator[str]:
-    """Note the commands that are made of a wheel's entry points.
+    """Record the commands that are created from a wheel's entry points.
 
     They are described in https://packaging.python.org/en/latest/specifications/entry-points/.
     """
@@ -368,7 +368,7 @@ def _commands(text: str, wheel: Wheel) -> Iterator[str]:
     for section in ("console_scripts", "gui_scripts"):
         for name, value in parser.items(section) if parser.has_section(section) else ():
             if not _inside(name) or "/" in name:
-                yield f"has the command {quoted(name)}, which is no name for a file"
+                yield f"has the command {quoted(name)}, which is not a valid file name"
             else:
                 wheel.installs[f"bin/{name}"] = f"{section} {value}"
 
@@ -381,7 +381,7 @@ def _wanted(entries: Iterable[Requirement], platform: str) -> Iterator[_Wanted]:
 
 
 def _applies(entry: Requirement, platform: str) -> bool | None:
-    """Return whether an entry's marker holds on a platform; None where that depends on more than is known here."""
+    """Return whether an entry's marker applies to a platform; None if that depends on more than is known here."""
     text = entry.text.split(" --hash", 1)[0].partition(";")[2].strip()
     if not text:
         return True
@@ -404,11 +404,11 @@ def _applies(entry: Requirement, platform: str) -> bool | None:
 
 
 def _installer(wheels: Iterable[Wheel], build: Iterable[Requirement], problems: list[str]) -> Wheel | None:
-    """Return the wheel of the pip that the lock of the build tools names, which root runs on the hosts."""
+    """Return the wheel of the pip in the lock of the build tools, which root runs on the hosts."""
     locked = [_Wanted(entry, optional=False) for entry in build if entry.name == "pip"]
     if found := [wheel for wheel in wheels for one in locked if one.matches(wheel) and one.has(wheel.hashes)]:
         return found[0]
-    named = f"{locked[0].text} of artifact_build_lock" if locked else "pip, which artifact_build_lock does not name"
+    named = f"{locked[0].text} of artifact_build_lock" if locked else "pip, which is not in artifact_build_lock"
     problems.append(f"there is no wheel of {named} with one of the hashes of that lock")
     return None
 
@@ -420,7 +420,7 @@ def _strangers(
     own: _Own | None,
     built: Mapping[str, str] | None,
 ) -> Iterator[str]:
-    """Yield what is wrong with where a wheel comes from."""
+    """Yield what is wrong with the origin of a wheel."""
     if wheel is installer:
         return
     entries = [one for one in wanted if one.matches(wheel)]
@@ -430,7 +430,7 @@ def _strangers(
         return
     if not entries:
         locked = [one.text for one in wanted if one.requirement.name == wheel.name]
-        yield f"{wheel.file} is in no lock" + (f", which has {', '.join(locked)}" if locked else "")
+        yield f"{wheel.file} is not in the lock" + (f", which has {', '.join(locked)}" if locked else "")
     elif not any(one.has(wheel.hashes) for one in entries):
         sdist = (built or {}).get(wheel.file)
         if wheel.repaired or (built is not None and sdist is None):

@@ -1,4 +1,4 @@
-"""Finds a WSGI application by an expression, and tells what is none; a generation's ``entry.py`` loads it."""
+"""Finds a WSGI application by an expression, and rejects anything else; a generation's ``entry.py`` loads it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _ASGI = (
 
 
 class UnfitError(Exception):
-    """What the operator has named is not there, or is no WSGI application; the message goes on after its name."""
+    """What the operator named does not exist or is not a WSGI application; the message follows its name."""
 
 
 def find(module: Any, expression: str) -> Any:
-    """Return what an expression is in a module.
+    """Return the value of an expression in a module.
 
     Args:
         module: the module.
         expression: names with dots, and calls whose arguments are literals: ``create_app("production").server``.
 
     Raises:
-        UnfitError: a name is not there, or the call does not fit.
+        UnfitError: a name does not exist, or the call does not fit.
     """
     return _found(module, ast.parse(expression, mode="eval").body)
 
@@ -37,7 +37,7 @@ def _found(module: Any, node: ast.expr) -> Any:
         try:
             return called(*arguments, **named)
         except TypeError as error:
-            # Of the call itself, not of something deeper.
+            # The call itself failed, not something deeper.
             if error.__traceback__ and error.__traceback__.tb_next is None:
                 hint = 'a factory, and its arguments as literals where it needs any: create_app("production")'
                 raise UnfitError(f": {error}. Name {hint}") from None
@@ -56,7 +56,7 @@ def _found(module: Any, node: ast.expr) -> Any:
 
 
 def fault(application: Any) -> str:
-    """Return why something is no WSGI application, and what to name instead; an empty string where it may be one."""
+    """Return why something is not a WSGI application, and what to name instead; an empty string if it may be one."""
     kind = type(application)
     if _is_asgi(application):
         plain = inspect.isroutine(application) or inspect.isclass(application)
@@ -65,7 +65,7 @@ def fault(application: Any) -> str:
     if not callable(application):
         return f" is {kind.__name__}, which cannot be called. Name the WSGI application"
     if inspect.isclass(application):
-        # One whose instances are the answers is an application by PEP 3333.
+        # By PEP 3333, a class whose instances are the responses is an application.
         if hasattr(application, "__iter__") and _takes(application, 2) is not False:
             return ""
         return " is a class. Name an instance of it, such as app of `app = " + f"{application.__name__}(…)`"
@@ -79,15 +79,15 @@ def fault(application: Any) -> str:
 
 def _signature(found: Any) -> inspect.Signature | None:
     try:
-        # A decorator may have made a WSGI application of something else.
+        # A decorator may have turned something else into a WSGI application.
         return inspect.signature(found, follow_wrapped=False)
     except (TypeError, ValueError):
-        # Of compiled code.
+        # Compiled code has none.
         return None
 
 
 def _takes(found: Any, count: int) -> bool | None:
-    """Tell whether something can be called with so many arguments; None where it does not say."""
+    """Return whether something can be called with this many arguments; None if unknown."""
     signature = _signature(found)
     if signature is None:
         return None
@@ -105,18 +105,18 @@ def _positional(found: Any) -> list[inspect.Parameter]:
 
 
 def _is_factory(found: Any) -> bool:
-    """Tell whether a function needs no arguments: what WSGI hands over has no defaults."""
+    """Return whether a function needs no arguments: WSGI's arguments have no defaults."""
     signature = _signature(found)
     if not inspect.isfunction(found) or signature is None or _takes(found, 0) is False:
         return False
-    # One that takes whatever it is given may be a wrapper.
+    # One that accepts any arguments may be a wrapper.
     anything = any(one.kind is one.VAR_POSITIONAL for one in signature.parameters.values())
     return not anything and [one.name for one in _positional(found)][:1] != ["environ"]
 
 
 def _is_asgi(found: Any) -> bool:
     if inspect.isclass(found):
-        # ASGI 2: an instance for each connection, which is then awaited.
+        # ASGI 2 creates an instance for each connection, which is then awaited.
         awaited = inspect.iscoroutinefunction(found.__call__)
         return awaited and [one.name for one in _positional(found)] == ["scope"]
     if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(

@@ -1,15 +1,15 @@
-"""Watches how one instance loads and serves an application in gevent mode; the gevent check alone has uWSGI import it.
+"""Watches how an instance loads and serves an application in gevent mode; uWSGI imports it only for the gevent check.
 
 uWSGI 2.0.31 imports it (``--shared-import``) before ``gevent-early-monkey-patch``, and that before the application
 (``core/uwsgi.c``: the python plugin's ``preinit_apps`` comes before the gevent plugin's). The worker loads the
-application, with ``flask_uwsgi_preload`` its master. The hook leaves in the instance's runtime directory:
+application, or its master with ``flask_uwsgi_preload``. The hook writes to the instance's runtime directory:
 
-- ``loaded.json``: what the imports came to, once a worker has the application;
-- ``told.json``: who blocked the hub and who waits, each time the file ``tell`` appears;
+- ``loaded.json``: the result of the imports, once a worker has the application;
+- ``told.json``: what blocked the hub and what waits, each time the file ``tell`` appears;
 - ``stacks``: the stack of each thread of the process that gets SIGURG, even of one that holds the interpreter's lock,
-  and of one that crashes; where its hub runs, ``told.json`` as well.
+  and of one that crashes; if its hub runs, ``told.json`` as well.
 
-Nothing may be imported above that imports ``socket``, ``ssl`` or ``threading``: they would be patched too late.
+Nothing imported above may import ``socket``, ``ssl`` or ``threading``: they would be patched too late.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from typing import Any
 
 _FOLDER = os.environ["RUNTIME_DIRECTORY"]
 _STDLIB = os.path.dirname(os.__file__)  # noqa: PTH120
-# Its entry.py is on the stack of whatever the application does while it is loaded.
+# Its entry.py is on the stack of everything that the application does while it is loaded.
 _GENERATION = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
-# They hold the originals on purpose.
+# These keep the originals on purpose.
 _OURS = {"gevent", "greenlet", "zope", "uwsgidecorators", __name__}
 _TELLING = {"ssl", "socket", "threading", "select", "selectors", "subprocess", "queue", "asyncio", "concurrent.futures"}
 # What plugins/module_utils/gevent/processes.py judges.
@@ -37,9 +37,9 @@ _OF_PROCESSES = (
     "Barrier", "BoundedSemaphore", "Condition", "Event", "JoinableQueue", "Lock", "Manager", "Pipe", "Pool", "Queue",
     "RLock", "Semaphore", "SimpleQueue",
 )  # fmt: skip
-# Seconds after which a greenlet that does not give way blocks the others.
+# Seconds after which a greenlet that does not yield counts as blocking the others.
 _BLOCKING = 0.02
-# Seconds that the hub has to tell what it is asked.
+# Seconds that the hub has to answer.
 _HUB_S = 0.5
 _MOST = 40
 
@@ -47,7 +47,7 @@ Place = tuple[str, ...]
 
 
 def foreign(file: str | None) -> bool:
-    """Tell whether a file belongs neither to Python, nor to gevent, nor to the generation, as this hook does."""
+    """Return whether a file belongs neither to Python, nor to gevent, nor to the generation, as this hook does."""
     if not file or file.startswith(("<", "/etc/python", f"{_GENERATION}/")):
         return False
     if "/site-packages/" in file:
@@ -56,7 +56,7 @@ def foreign(file: str | None) -> bool:
 
 
 def stack(frame: FrameType | None) -> Place:
-    """Return the frames of a stack as ``file:line function``, the innermost first, gevent's and ours left out."""
+    """Return the frames of a stack as ``file:line function``, innermost first, without gevent's and ours."""
     places = []
     while frame:
         code = frame.f_code
@@ -68,12 +68,12 @@ def stack(frame: FrameType | None) -> Place:
 
 
 def innermost(places: Iterable[str]) -> str:
-    """Return the innermost place of a stack that is the application's or an installed package's, else ``""``."""
+    """Return the innermost place of a stack in the application or an installed package, else ``""``."""
     return next((place for place in places if foreign(place.rpartition(":")[0])), "")
 
 
 def line_of(file: str, name: str) -> str:
-    """Return where a module's file first makes a name, as ``file:line``; the file alone where that is not seen."""
+    """Return where a module's file first defines a name, as ``file:line``; the file alone if that is not found."""
     made = re.compile(rf"\b{re.escape(name)}\b\s*(:[^=]*)?=[^=]|\bimport\b.*\b{re.escape(name)}\b")
     try:
         with open(file, encoding="utf-8", errors="replace") as source:  # noqa: PTH123
@@ -89,18 +89,18 @@ class Counter:
         self._found: dict[Any, int] = {}
 
     def add(self, key: Any) -> None:
-        """Count one more; of too many places the later ones are left out."""
+        """Count one more; if there are too many places, later ones are left out."""
         if key in self._found or len(self._found) < _MOST * 5:
             self._found[key] = self._found.get(key, 0) + 1
 
     def rows(self, *names: str) -> list[dict[str, Any]]:
-        """Return a dictionary for each place, the most frequent first."""
+        """Return a dictionary for each place, most frequent first."""
         found = sorted(self._found.items(), key=lambda item: -item[1])[:_MOST]
         return [{**dict(zip(names, key, strict=True)), "count": count} for key, count in found]
 
 
 def before_patch() -> dict[str, ModuleType]:
-    """Return the modules that were imported before this one and can have kept what is patched later."""
+    """Return the modules that were imported before this one and may have kept what is patched later."""
     return {
         name: module
         for name, module in list(sys.modules.items())
@@ -109,7 +109,7 @@ def before_patch() -> dict[str, ModuleType]:
 
 
 def native_threads() -> list[dict[str, str]]:
-    """Return the threads that run already; none of them will exist in a worker."""
+    """Return the threads that already run; none of them will exist in a worker."""
     threading = sys.modules.get("threading")
     frames = sys._current_frames()
     found = []
@@ -123,7 +123,7 @@ def native_threads() -> list[dict[str, str]]:
 
 
 class Early:
-    """What a module that was imported too early has kept of the unpatched world."""
+    """The unpatched objects that a module kept because it was imported too early."""
 
     def __init__(self, saved: dict[str, dict[str, Any]]) -> None:
         self._originals = {
@@ -136,7 +136,7 @@ class Early:
         self._lock = type(make_lock()) if make_lock else None
 
     def look(self, name: str, module: ModuleType) -> dict[str, Any]:
-        """Return its name, its file, and each kept thing with the line that made it."""
+        """Return its name, its file, and each kept object with the line that created it."""
         file = getattr(module, "__file__", None) or ""
         found: dict[str, Any] = {"module": name, "file": file, "originals": [], "locks": [], "pools": []}
         if not foreign(file):
@@ -160,7 +160,7 @@ class Early:
 
 
 class Watch:
-    """Gathers what there is to tell of this process."""
+    """Collects what to report about this process."""
 
     def __init__(self) -> None:
         self.early = before_patch()
@@ -171,7 +171,7 @@ class Watch:
         self.blocked, self.loops = Counter(), Counter()
         self.processes = Counter()
         self.loaded = False
-        # When it was asked to tell, while it has not told.
+        # When it was asked to report, if it has not yet done so.
         self.asked_at = 0.0
 
     def start(self) -> None:
@@ -209,7 +209,7 @@ class Watch:
         warnings.showwarning = show
 
     def _patched(self, saved: dict[str, dict[str, Any]]) -> None:
-        """Look at what came too early, and note from now on who makes locks and threads."""
+        """Examine what was imported too early, and record from now on what creates locks and threads."""
         import threading
 
         early = Early(saved)
@@ -219,7 +219,7 @@ class Watch:
         from gevent.thread import LockType
 
         self._note_calls(LockType, "__init__", self.locks, "greenlet")
-        # Whoever asks gevent for an original means to have one: these block all greenlets.
+        # Code that requests an original from gevent gets one: these block all greenlets.
         for module, name in (("_thread", "allocate_lock"), ("threading", "Lock"), ("threading", "RLock")):
             if name in saved.get(module, {}):
                 saved[module][name] = self._noting(saved[module][name], self.locks)
@@ -232,12 +232,12 @@ class Watch:
         uwsgi.application_loaded = self._application_loaded
 
     def _note_processes(self) -> None:
-        """Note who asks multiprocessing for what does not give way."""
+        """Record uses of multiprocessing that do not yield."""
         import multiprocessing.context
 
         for name in _OF_PROCESSES:
             self._note_calls(multiprocessing.context.BaseContext, name, self.processes, name)
-            # The package has bound them before.
+            # The package has already bound them.
             setattr(multiprocessing, name, getattr(multiprocessing.context._default_context, name))
 
     def _note_calls(self, owner: Any, name: str, counter: Counter, kind: str) -> None:
@@ -245,7 +245,7 @@ class Watch:
 
         def noting(*arguments: Any, **options: Any) -> Any:
             caller = sys._getframe(1)
-            # Each import makes a lock of its own.
+            # Each import creates its own lock.
             if "importlib" not in caller.f_code.co_filename and (place := innermost(stack(caller))):
                 counter.add((kind, place))
             return real(*arguments, **options)
@@ -262,18 +262,18 @@ class Watch:
         return noting
 
     def _forked(self) -> None:
-        """Have a crash of this worker leave its stack, and tell what its master has loaded."""
+        """Make a crash of this worker leave its stack, and report what its master has loaded."""
         import uwsgi
 
         if uwsgi.worker_id() < 1:
             return
-        # Only now: uWSGI has set handlers of its own meanwhile.
+        # Only now, since uWSGI has set its own handlers in the meantime.
         faulthandler.enable(_STACKS, all_threads=False)
         if self.loaded:
             self._tell_loaded()
 
     def _application_loaded(self) -> None:
-        """Take from ``process.py`` that the application has been loaded, in the worker or before the fork."""
+        """Called by ``process.py`` when the application has been loaded, in the worker or before the fork."""
         import uwsgi
 
         self.loaded = True
@@ -281,7 +281,7 @@ class Watch:
             self._tell_loaded()
 
     def _tell_loaded(self) -> None:
-        """Tell what the imports came to, and watch this worker."""
+        """Report the result of the imports, and watch this worker."""
         self.report |= {
             "pid": os.getpid(),
             "python": sys.version.split()[0],
@@ -302,9 +302,9 @@ class Watch:
         write("loaded.json", self.report)
 
     def _monitor(self) -> None:
-        """Have a thread see who blocks the hub.
+        """Start a thread that sees what blocks the hub.
 
-        gevent has one for that. It ends for good where it first looks before the hub runs, as on a busy host (26.9,
+        gevent has one for that. It ends permanently if it first looks before the hub runs, as on a busy host (26.9,
         ``_monitor.py``: a greenlet that has not begun is false), and its reports read the frames of greenlets that run.
         """
         import gevent
@@ -312,7 +312,7 @@ class Watch:
         from gevent.monkey import get_original
 
         sleep = get_original("time", "sleep")
-        # It notes the switches of the thread in which it was made.
+        # It records the switches of the thread in which it was created.
         hub, tracer = gevent.get_hub(), GreenletTracer()
 
         def watch() -> None:
@@ -325,9 +325,9 @@ class Watch:
         get_original("_thread", "start_new_thread")(watch, ())
 
     def _note_blocking(self, hub: Any) -> None:
-        """Note the stack of a greenlet that does not give way."""
+        """Record the stack of a greenlet that does not yield."""
         interval = sys.getswitchinterval()
-        # As long as its frames are read, the hub's thread shall not go on in them.
+        # While its frames are read, the hub's thread must not continue in them.
         sys.setswitchinterval(1)
         try:
             self.blocked.add((stack(sys._current_frames().get(hub.thread_ident)),))
@@ -335,7 +335,7 @@ class Watch:
             sys.setswitchinterval(interval)
 
     def _tell_when_asked(self, hub: Any) -> None:
-        """Have the hub tell, and where that does not come to it, this monitor thread what it knows."""
+        """Have the hub report; if it does not get to that, this monitor thread reports what it knows."""
         try:
             os.unlink(os.path.join(_FOLDER, "tell"))  # noqa: PTH108, PTH118
         except OSError:
@@ -347,9 +347,9 @@ class Watch:
         hub.loop.run_callback_threadsafe(self.tell)
 
     def tell(self, *_: Any) -> None:
-        """Tell who has blocked the hub so far, and who waits now.
+        """Report what has blocked the hub so far, and what waits now.
 
-        To be called in the hub's own thread: who reads the frames of greenlets while they run can crash the process.
+        It must be called in the hub's own thread: reading the frames of running greenlets can crash the process.
         """
         self.asked_at = 0.0
         waiting = Counter()
@@ -365,14 +365,14 @@ class Watch:
                 "waiting": waiting.rows("stack"),
                 "loops": self.loops.rows("kind", "where"),
                 "processes": self.processes.rows("kind", "where"),
-                # A request imports, too.
+                # A request may import as well.
                 **imported(),
             },
         )
 
 
 def waiting_stacks() -> Iterator[Place]:
-    """Yield the stack of each greenlet that waits in code that is not gevent's or Python's alone."""
+    """Yield the stack of each greenlet that waits in code other than gevent's or Python's."""
     import gc
 
     from greenlet import greenlet
@@ -383,7 +383,7 @@ def waiting_stacks() -> Iterator[Place]:
 
 
 def unpatched() -> Iterator[str]:
-    """Yield what gevent replaced and somebody put back."""
+    """Yield what gevent patched and something has restored."""
     from gevent.monkey import saved
 
     for name, originals in saved.items():
@@ -394,7 +394,7 @@ def unpatched() -> Iterator[str]:
 
 
 def imported() -> dict[str, Any]:
-    """Return what is imported by now: all modules by name, and the compiled ones."""
+    """Return what has been imported so far: all modules by name, and the compiled ones."""
     return {"modules": sorted(sys.modules), "extensions": list(extensions())}
 
 
@@ -407,7 +407,7 @@ def extensions() -> Iterator[dict[str, str]]:
 
 
 def write(name: str, document: Any) -> None:
-    """Write a document whole or not at all."""
+    """Write a document completely or not at all."""
     import json
 
     path = os.path.join(_FOLDER, name)  # noqa: PTH118

@@ -1,8 +1,8 @@
-"""Looks after the workers of one uWSGI instance, whose master runs this beside them.
+"""Watches the workers of one uWSGI instance, whose master runs this beside them.
 
-uWSGI's own ``harakiri`` cannot: it has one clock for all requests of a worker, and with ``post-buffering`` it kills
-workers that are well (2.0.31, ``core/reader.c``: ``inc_harakiri`` of a clock that stands at 0). Its ``reload-on-rss``
-looks only when a request ends.
+uWSGI's own ``harakiri`` cannot do this: it has one clock for all requests of a worker, and with ``post-buffering`` it
+kills healthy workers (2.0.31, ``core/reader.c``: ``inc_harakiri`` of a clock that is 0). Its ``reload-on-rss`` checks
+only when a request ends.
 
     python guard.py STATS_SOCKET HANG_SECONDS MEMORY_MB
 """
@@ -26,26 +26,26 @@ _MOST_PID = 1 << 22
 
 
 class Hang:
-    """Knows which workers make no progress, and since when.
+    """Records which workers make no progress, and since when.
 
     A request has made progress if it has sent something since, and all have if one of them has ended. A WebSocket may
-    be silent for ever. So may an answer that has begun, such as a stream of events, as long as its worker has a turn
+    be silent forever. So may a response that has begun, such as an event stream, as long as its worker has time
     for others: in gevent mode while its loop runs, in threads mode while it has a free core.
 
     Args:
-        limit: seconds that this may last; 0 for ever.
+        limit: seconds that this may last; 0 for no limit.
     """
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
-        # Of each worker and each of its cores: what was seen of it last, and since when.
+        # For each worker and each of its cores, the last state, and since when.
         self._since: dict[tuple[int, int | str], tuple[object, float]] = {}
 
     def found(self, workers: Iterable[dict[str, Any]], now: float) -> list[int]:
         """Return the process ids of the workers that hang.
 
         Args:
-            workers: as uWSGI's stats tell them.
+            workers: from uWSGI's stats.
             now: seconds of a monotonic clock.
         """
         before, self._since = self._since, {}
@@ -66,7 +66,7 @@ class Hang:
             for number, core in busy.items()
             if still(number, (worker["requests"], core.get("sent", 0))) and not core.get("websocket", 0)
         ]
-        # Above 0 in gevent mode alone.
+        # Above 0 only in gevent mode.
         turns = worker.get("turns", 0)
         if still("turns", turns) and turns and busy:
             return True
@@ -85,7 +85,7 @@ def stats(path: str) -> list[dict[str, Any]]:
 
 
 def answer(path: str) -> bytes:
-    """Return what the stats server sends, within one deadline for all of it."""
+    """Return what the stats server sends, within one deadline in total."""
     deadline = time.monotonic() + _PATIENCE
     content = bytearray()
     with socket.socket(socket.AF_UNIX) as connection:
@@ -101,7 +101,7 @@ def answer(path: str) -> bytes:
 
 
 def sound(worker: object) -> bool:
-    """Tell whether a worker of the stats has what is read of it; its process id gets a signal."""
+    """Return whether a worker of the stats has all fields that are read; its process id receives a signal."""
     if not isinstance(worker, dict):
         return False
     pid, requests, cores, turns = (worker.get(name, 0) for name in ("pid", "requests", "cores", "turns"))
@@ -118,7 +118,7 @@ def resident_mb(pid: int) -> float:
 
 
 def kill(pid: int, reason: str) -> None:
-    """End a worker, whose master then starts another."""
+    """Kill a worker; its master then starts another."""
     print(f"guard: worker with pid {pid} is killed and replaced: {reason}", flush=True)
     try:
         os.kill(pid, signal.SIGKILL)
@@ -127,7 +127,7 @@ def kill(pid: int, reason: str) -> None:
 
 
 def watch(path: str, hang: Hang, memory_mb: float) -> None:
-    """Watch for ever."""
+    """Watch forever."""
     # The stats of thousands of cores cost milliseconds; memory is cheap to read, and can grow fast.
     period = max(1.0, hang.limit / 10) if hang.limit else 10.0
     pids: list[int] = []
@@ -141,7 +141,7 @@ def watch(path: str, hang: Hang, memory_mb: float) -> None:
                 kill(pid, f"it has requests, and none has ended for {hang.limit:.0f} s (flask_uwsgi_hang_timeout)")
         for pid in pids if memory_mb else []:
             if (used := resident_mb(pid)) > memory_mb:
-                kill(pid, f"it holds {used:.0f} MB, {memory_mb:.0f} are the most (flask_uwsgi_worker_memory_mb)")
+                kill(pid, f"it uses {used:.0f} MB, more than {memory_mb:.0f} (flask_uwsgi_worker_memory_mb)")
         time.sleep(1.0 if memory_mb else period)
 
 

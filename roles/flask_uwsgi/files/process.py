@@ -1,7 +1,7 @@
-"""Makes a process of uWSGI what Python code expects of one; ``entry.py`` loads it before the application.
+"""Makes a uWSGI process behave as Python code expects; ``entry.py`` loads it before the application.
 
-uWSGI ends a worker without what Python does at the end of a program: in gevent mode it calls no exit function, in
-threads mode it waits for threads that the application has started for as long as they run.
+uWSGI ends a worker without what Python does at the end of a program: in gevent mode it calls no exit functions, and in
+threads mode it waits for the application's threads for as long as they run.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from contextlib import contextmanager
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
-# Seconds that the application's threads get to end, and that anything gets.
+# Seconds that the application's threads have to end, and that anything else has.
 _THREADS_S = 5.0
 _LEAST_S = 1.0
 _SHOWN = 10
-# Seconds before systemd's timeout at which a load that lasts is told, and that gevent's hub has to tell it.
+# Seconds before systemd's timeout at which an unfinished load is reported, and that gevent's hub has to report it.
 _BEFORE_S = 2.0
 _HUB_S = 0.5
 _STDLIB = os.path.dirname(os.__file__)  # noqa: PTH120
@@ -31,27 +31,27 @@ _OWN = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
 
 
 class LateError(BaseException):
-    """What was to end has not, in the time that it had."""
+    """Something did not end within its time."""
 
 
 class EntryError(Exception):
-    """The application cannot be served as the variables say."""
+    """The application cannot be served with these variables."""
 
 
 def foreign(file: str) -> bool:
-    """Tell whether a file is the application's or an installed package's."""
+    """Return whether a file is the application's or an installed package's."""
     ours = file.startswith(("<", "src/gevent", f"{_OWN}/")) or "/site-packages/gevent/" in file
     return not ours and ("/site-packages/" in file or not file.startswith(f"{_STDLIB}/"))
 
 
 def shown(file: str, line: int) -> str:
-    """Return a place as people look it up: below the release, or of a package, it is told without the folder."""
+    """Return a place as shown to people: without the folder of the release or of the package."""
     folder = os.getcwd()  # noqa: PTH109
     return f"{file.removeprefix(f'{folder}/').rpartition('/site-packages/')[2]}:{line}"
 
 
 def place(frame: FrameType | None) -> str:
-    """Return the innermost place of a stack that is the application's, else a package's, else an empty text."""
+    """Return the innermost place of a stack in the application, else in a package, else an empty text."""
     package = ""
     while frame:
         file = frame.f_code.co_filename
@@ -64,10 +64,10 @@ def place(frame: FrameType | None) -> str:
 
 
 def threads(*, daemons: bool) -> list[Any]:
-    """Return the threads that run beside this one and that Python has started: uWSGI's own are none.
+    """Return the other threads that Python has started, which excludes uWSGI's own.
 
     Args:
-        daemons: whether to return those, too, that Python does not wait for.
+        daemons: whether to include those that Python does not wait for.
     """
     threading = sys.modules.get("threading")
     return [
@@ -80,7 +80,7 @@ def threads(*, daemons: bool) -> list[Any]:
 
 
 def thread_name(thread: Any, started: str = "") -> str:
-    """Return the name of a thread, with the line that started it; where that is unknown, where it begins or is."""
+    """Return the name of a thread, with the line that started it; if that is unknown, where it begins or is."""
     code = getattr(getattr(thread, "_target", None) or type(thread).run, "__code__", None)
     begins = shown(code.co_filename, code.co_firstlineno) if _is_foreign(code) else ""
     return _named(thread.name, started or begins or place(sys._current_frames().get(thread.ident or 0)))
@@ -96,7 +96,7 @@ def _named(name: str, where: str) -> str:
 
 @contextmanager
 def limit(seconds: float) -> Iterator[None]:
-    """Raise LateError in this thread after some seconds, and again after each further one."""
+    """Raise LateError in this thread after some seconds, and again after each further second."""
     monkey = sys.modules.get("gevent.monkey")
     if monkey and monkey.is_module_patched("threading"):
         import gevent
@@ -123,10 +123,10 @@ def limit(seconds: float) -> Iterator[None]:
 
 
 class End:
-    """Ends a worker as Python ends a program, in bounded time.
+    """Ends a worker as Python ends a program, within a time limit.
 
     Args:
-        stop_timeout: seconds that a worker has from when it is told to end.
+        stop_timeout: seconds that a worker has from when it is asked to end.
     """
 
     def __init__(self, stop_timeout: float) -> None:
@@ -135,18 +135,18 @@ class End:
         self._done = False
 
     def install(self) -> None:
-        """Have uWSGI call this, and before it what the application may have set meanwhile."""
+        """Have uWSGI call this, after any function that the application has set in the meantime."""
         import uwsgi
 
         if (found := getattr(uwsgi, "atexit", None)) is not self:
             self._theirs, uwsgi.atexit = found, self
 
     def __call__(self) -> None:
-        """Wait for the application's threads, call its exit functions, and write what its files still hold."""
+        """Wait for the application's threads, call its exit functions, and flush its files."""
         if self._done:
             return
         self._done = True
-        # The master repeats it to a worker without requests, which could have missed it.
+        # The master repeats the request to a worker without requests, which may have missed it.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         shown_before, sys.unraisablehook = sys.unraisablehook, self._unraisable
         try:
@@ -163,7 +163,7 @@ class End:
         flush_files()
 
     def _left(self) -> float:
-        """Return the seconds until uWSGI cuts what has not ended, less one."""
+        """Return the seconds until uWSGI cuts what has not ended, minus one."""
         import uwsgi
 
         began = getattr(uwsgi, "stop_began", 0)
@@ -187,7 +187,7 @@ class End:
             )
 
     def _unraisable(self, told: Any) -> None:
-        """Take what Python tells of an exit function that failed."""
+        """Record Python's report of an exit function that failed."""
         if told.exc_type is LateError:
             self._late_function(told.exc_traceback)
         else:
@@ -199,28 +199,28 @@ class End:
             file = traceback.tb_frame.f_code.co_filename
             where = shown(file, traceback.tb_lineno) if foreign(file) else where
             traceback = traceback.tb_next
-        # Python's own wait for threads, which tells of them by itself.
+        # This is Python's own wait for threads, which reports them itself.
         if where:
             say(f"does not wait longer for an exit function: it is at {where}")
 
 
 @contextmanager
 def watched(seconds: float) -> Iterator[None]:
-    """Log where this thread is, as faulthandler does, where what happens within lasts longer.
+    """Log where this thread is, as faulthandler does, if the context lasts longer than this.
 
     Args:
-        seconds: how long it may last.
+        seconds: seconds that it may last.
     """
     timer = None
     monkey = sys.modules.get("gevent.monkey")
     if monkey and monkey.is_module_patched("threading"):
         import gevent
 
-        # While a greenlet waits, faulthandler sees the hub alone. Without a reference: the hub ends where nobody waits.
+        # While a greenlet waits, faulthandler only sees the hub. No reference is kept: the hub ends if nothing waits.
         timer = gevent.get_hub().loop.timer(seconds, ref=False)
         timer.start(log_stack, gevent.getcurrent())
         seconds += _HUB_S
-    # By number: an application may have replaced Python's stream.
+    # By number, since an application may have replaced Python's stream.
     faulthandler.dump_traceback_later(seconds, file=2)
     try:
         yield
@@ -232,7 +232,7 @@ def watched(seconds: float) -> Iterator[None]:
 
 
 def log_stack(greenlet: Any) -> None:
-    """Log the stack of a greenlet that waits, and have faulthandler say no more."""
+    """Log the stack of a waiting greenlet, and stop faulthandler from logging its own."""
     faulthandler.cancel_dump_traceback_later()
     frame = greenlet.gr_frame
     lines = ["Timeout!", "Greenlet (most recent call first):"]
@@ -244,10 +244,10 @@ def log_stack(greenlet: Any) -> None:
 
 @contextmanager
 def told_of_the_fork(*, preload: bool) -> Iterator[None]:
-    """Run once what the application registers meanwhile for the child of a fork: a worker is one, of the master.
+    """Run once what the application registers in the meantime for the child of a fork: a worker is one, of the master.
 
-    Libraries (metrics, tracing, error reporting) learn by it that they are in a process of their own. Python's own
-    callbacks are for what was there before the fork, and here there was nothing yet.
+    Libraries (metrics, tracing, error reporting) learn from it that they are in a new process. Python's own
+    callbacks are for what existed before the fork, and here there was nothing yet.
 
     Args:
         preload: whether workers are forked later, and Python itself runs them.
@@ -270,23 +270,23 @@ def told_of_the_fork(*, preload: bool) -> Iterator[None]:
         try:
             callback()
         except Exception:
-            # As Python does: it is told, and the process goes on.
+            # Like Python: the error is reported, and the process continues.
             sys.excepthook(*sys.exc_info())
 
 
 def say(what: str) -> None:
-    """Write a line to the log, whatever the application has made of Python's streams."""
+    """Write a line to the log, even if the application has replaced Python's streams."""
     import uwsgi
 
     os.write(2, f"[uwsgi-stop] worker {uwsgi.worker_id()} (pid: {os.getpid()}) {what}\n".encode(errors="replace"))
 
 
 def flush_files() -> None:
-    """Write what open files hold in memory, as Python does when it takes a program apart."""
+    """Flush all open files, as Python does at the end of a program."""
     import gc
     import io
 
-    # A text file hands its bytes on to a buffered one. By exact type: what pretends to be one is left alone.
+    # A text file passes its bytes to a buffered one. Only exact types are flushed, not imitations.
     kinds: tuple[type[Any], ...] = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
     objects = gc.get_objects()
     for kind in kinds:
@@ -299,10 +299,10 @@ def flush_files() -> None:
 
 
 class Fork:
-    """Finds what an application has opened and started that workers which are forked from it cannot share.
+    """Finds what an application has opened and started that its forked workers cannot share.
 
     Args:
-        traced: whether to note the lines that open and start things; it costs time for as long as the process lives.
+        traced: whether to record the lines that open and start things, which costs time as long as the process lives.
     """
 
     def __init__(self, *, traced: bool) -> None:
@@ -319,7 +319,7 @@ class Fork:
         self._over = False
 
     def begin(self) -> None:
-        """Begin to note what is opened."""
+        """Start recording what is opened."""
         self._before = descriptors()
         if self.traced:
             import threading
@@ -346,12 +346,12 @@ class Fork:
         elif event in ("os.fork", "os.forkpty", "os.posix_spawn", "subprocess.Popen"):
             self._started = place(sys._getframe(1))
         elif event == "import":
-            # What was opened without Python's knowledge was so before this line.
+            # What was opened without Python's knowledge was opened before this line.
             for number in descriptors().keys() - self._before.keys() - self._seen.keys():
                 self._seen[number] = place(sys._getframe(1))
 
     def found(self) -> list[str]:
-        """Return in words, each with its place, what is open and runs now and did not before."""
+        """Return descriptions of what is open or runs now but did not before, each with its place."""
         self._over = True
         self._restore()
         found = [
@@ -377,7 +377,7 @@ class Fork:
 
     @staticmethod
     def _holder(number: int) -> str:
-        """Return where a module keeps what has a descriptor: a connection that no Python code has opened."""
+        """Return where a module keeps the object of a descriptor, such as a connection that compiled code opened."""
         for module in list(sys.modules.values()):
             file = getattr(module, "__file__", None)
             if not isinstance(file, str) or not foreign(file) or "/site-packages/" in file:
@@ -391,13 +391,13 @@ class Fork:
 def _number(value: Any) -> int:
     try:
         return int(value.fileno())
-    # Whatever a stranger's method raises.
+    # A foreign method may raise anything.
     except Exception:
         return -1
 
 
 def line_of(file: str, name: str) -> int:
-    """Return the line where a module's file first assigns a name; 1 where that is not seen."""
+    """Return the line where a module's file first assigns a name; 1 if that is not found."""
     try:
         with open(file, encoding="utf-8", errors="replace") as source:  # noqa: PTH123
             assigned = re.compile(rf"\s*{re.escape(name)}\b\s*(:[^=]*)?=[^=]")
@@ -407,21 +407,21 @@ def line_of(file: str, name: str) -> int:
 
 
 def descriptors() -> dict[int, str]:
-    """Return the open descriptors of this process, each with what it leads to."""
+    """Return the open descriptors of this process, each with its target."""
     found = {}
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
         try:
             found[int(name)] = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115
         except OSError:
-            # The one that has read the folder.
+            # The descriptor that has read the folder.
             continue
     return found
 
 
 def harmless(number: int, target: str) -> bool:
-    """Tell whether processes can share a descriptor: a device, a log that is appended to, a file that is mapped."""
+    """Return whether processes can share a descriptor: a device, a log that is appended to, a file that is mapped."""
     if target.startswith(("/dev/", "anon_inode:")):
-        # An event loop's own; gevent's is made anew in a worker.
+        # An event loop's own; gevent's is recreated in a worker.
         return target.startswith("/dev/") or "gevent.monkey" in sys.modules
     if not target.startswith("/"):
         return False
@@ -433,10 +433,10 @@ def harmless(number: int, target: str) -> bool:
 
 
 def described(number: int, target: str) -> str:
-    """Return in words what a descriptor is."""
+    """Return a description of a descriptor."""
     if not target.startswith("socket:"):
         return f"the open file {target}" if target.startswith("/") else f"the descriptor {target}"
-    # By the originals: what an application or gevent has made of the module is none of this one's business.
+    # Uses the originals, since an application or gevent may have patched the module.
     import _socket
 
     connection = _socket.socket(fileno=os.dup(number))
@@ -455,7 +455,7 @@ def loading(*, start_timeout: float, stop_timeout: float, preload: bool) -> Iter
 
     Args:
         start_timeout: seconds after which systemd ends an instance that has not loaded it.
-        stop_timeout: seconds that a worker has from when it is told to end.
+        stop_timeout: seconds that a worker has from when it is asked to end.
         preload: whether this is the master, which forks what it has loaded.
     """
     import uwsgi
@@ -463,14 +463,14 @@ def loading(*, start_timeout: float, stop_timeout: float, preload: bool) -> Iter
     if preload and "gevent.monkey" in sys.modules:
         from gevent.hub import reinit
 
-        # Before what the application registers: the event loop of one that was loaded before the fork is its parent's.
+        # Before the application's own callbacks: the event loop of one that was loaded before the fork is its parent's.
         os.register_at_fork(after_in_child=reinit)
     end = End(stop_timeout)
     end.install()
     if os.environ.get("FLASK_UWSGI_ROLE") != "check":
-        # A crash logs where it was. The check's own hook does that for the check.
+        # A crash logs its place. In the check, the check's own hook does that.
         faulthandler.enable(file=2, all_threads=False)
-    # What serves was tried as a canary.
+    # The service has been tried as a canary.
     fork = Fork(traced=os.environ.get("FLASK_UWSGI_ROLE") != "service")
     if preload:
         fork.begin()
@@ -479,10 +479,10 @@ def loading(*, start_timeout: float, stop_timeout: float, preload: bool) -> Iter
     end.install()
     if preload and (found := fork.found()):
         raise EntryError(
-            f"flask_uwsgi_preload=true: workers cannot share what the application has when it is loaded: "
+            f"flask_uwsgi_preload=true: workers cannot share what the application has after loading: "
             f"{'; '.join(found[:_SHOWN])}{f'; and {len(found) - _SHOWN} more' if len(found) > _SHOWN else ''}. "
             "Open and start it in the worker (a function with @uwsgidecorators.postfork, or the first request), "
             "or set flask_uwsgi_preload=false, with which each worker loads the application"
         )
-    # The gevent check's hook asks to be told.
+    # The gevent check's hook needs to know.
     getattr(uwsgi, "application_loaded", bool)()

@@ -1,20 +1,20 @@
 """Gives the connection of a WebSocket to libraries that speak its protocol themselves (simple-websocket, Flask-Sock).
 
-uWSGI imports this before the application. Of each request for a WebSocket it puts a ``Connection`` into the WSGI
+uWSGI imports this before the application. For each WebSocket request it puts a ``Connection`` into the WSGI
 environment as ``werkzeug.socket``, where such libraries look for it, and calls ``end`` when the request has ended.
 """
 
 import functools
 import os
 
-# Nothing that gevent patches: this is imported before it does.
+# Imports nothing that gevent patches: this module is imported before the patch.
 import uwsgi
 
-# 1001, "going away": clients connect again, to a generation that stays (RFC 6455, 7.4.1).
+# 1001, "going away": clients reconnect, to a generation that stays (RFC 6455, 7.4.1).
 _GOING_AWAY = b"\x88\x02\x03\xe9"
-# Seconds for a client to take that frame, or for a sender to leave the connection to it.
+# Seconds for a client to take that frame, or for a sender to release the connection for it.
 _PATIENCE = 1.0
-# Seconds of silence, between probes, and probes: a client that has vanished does not hold its thread for ever.
+# Seconds of silence, between probes, and probes: a client that has vanished does not hold its thread forever.
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 3}
 
 
@@ -27,11 +27,11 @@ def _connection():
     class Connection(socket.socket):
         """A duplicate of a request's connection.
 
-        uWSGI answers the request as usual, unless somebody uses this: from then on it writes nothing to the client.
+        uWSGI answers the request as usual, unless this is used: from then on it writes nothing to the client.
 
         Args:
             fd: the descriptor of the connection, which stays uWSGI's own.
-            core: the core of the worker that has the request.
+            core: the worker's core with the request.
         """
 
         def __init__(self, fd, core):
@@ -39,7 +39,7 @@ def _connection():
             self._core = core
             self._taken = self._left = self._ended = False
             self._reader = None
-            # A frame that is sent while another one waits for the client must not end up within it.
+            # A frame that is sent while another one waits for the client must not be mixed into it.
             self._sending = threading.Lock()
 
         def _take(self):
@@ -49,7 +49,7 @@ def _connection():
                 raise ConnectionAbortedError("the request of this WebSocket has ended")
             uwsgi.websocket_taken(self._core)
             self._taken = True
-            # uWSGI's own descriptor is not in use meanwhile.
+            # uWSGI's own descriptor is not in use in the meantime.
             self.setblocking(True)
             if self.family != socket.AF_UNIX:
                 self.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -59,7 +59,7 @@ def _connection():
                 self.shutdown(socket.SHUT_RD)
 
         def send(self, data, *flags):
-            # All of it: libraries take send for one that waits, which gevent's does not.
+            # Sends everything: libraries expect send to block, which gevent's does not.
             self.sendall(data, *flags)
             return len(data)
 
@@ -71,7 +71,7 @@ def _connection():
                     self._send(data, *flags)
 
         def _send(self, data, *flags):
-            # The parent's sendall would call the send of above.
+            # The parent's sendall would call the send above.
             rest = memoryview(data).cast("B")
             while rest:
                 rest = rest[super().send(rest, *flags) :]
@@ -87,7 +87,7 @@ def _connection():
             return super().recv_into(*arguments) or self._at_end(0)
 
         def _at_end(self, nothing):
-            """Take leave of the client if the input ended because uWSGI is about to end this worker."""
+            """Send the client a close frame if the input ended because uWSGI is about to end this worker."""
             if uwsgi.is_stopping() and not self._left and self._sending.acquire(timeout=_PATIENCE):
                 try:
                     self._left = True
@@ -100,7 +100,7 @@ def _connection():
             return nothing
 
         def end(self):
-            """Let whoever still uses the connection meet its end."""
+            """End the connection for any thread that still uses it."""
             self._ended = True
             try:
                 if not self._taken:
@@ -111,7 +111,7 @@ def _connection():
                     # A thread of the library reads, and may be about to answer the client's close frame.
                     self.shutdown(socket.SHUT_RD)
             except OSError:
-                # The client or the library was first.
+                # The client or the library closed it first.
                 pass
 
     return Connection

@@ -19,7 +19,7 @@ RATES: dict[str, dict[int, list[float | str]]] = {
     "threads": {
         10: [49.0] * 3,
         1000: [3100.0, 3000.0, 3200.0],
-        10000: ["ab was not done after 60 s and was ended"] * 3,
+        10000: ["ab was not finished after 60 s and was ended"] * 3,
     },
 }
 EMPTY: dict[str, dict[int, list[float | str]]] = {"gevent": {10: ["refused"]}, "threads": {10: ["refused"]}}
@@ -47,7 +47,7 @@ def test_a_comparison(show: Show, made: Made, width: int, scheme: str) -> None:
     # Throughput, latency at three concurrencies, memory, threads.
     sound(page, charts=6)
     assert "gevent 3,900, threads 3,100" in page.inner_text(".answer")
-    assert "ab was not done after 60 s" in page.inner_text(".warnings")
+    assert "ab was not finished after 60 s" in page.inner_text(".warnings")
 
 
 @everywhere

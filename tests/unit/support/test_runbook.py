@@ -79,21 +79,21 @@ def test_a_page_is_its_sections_with_commands_settings_and_what_is_shown() -> No
         (("```console\n$ status", "```\n$ status"), "line 16 of the page: a block of no language is neither"),
         (
             ("```console\n$ status", "```console\nstatus"),
-            "line 16 of the page: the first line of this block has to be a command",
+            "line 16 of the page: the first line of this block must be a command",
         ),
         (
             ("# inventory/production/hosts.yml\n", ""),
-            "line 26 of the page: the first line of this block has to be a comment",
+            "line 26 of the page: the first line of this block must be a comment",
         ),
-        (("--host HOST", "--host PERSON"), "line 17 of the page: no table of the page tells what to put for PERSON"),
+        (("--host HOST", "--host PERSON"), "line 17 of the page: no table of the page says what to write for PERSON"),
         (
             ("all: {hosts: {HOST: {}}}", "all: {hosts: {NODE: {}}}"),
-            "line 26 of the page: no table of the page tells .* NODE",
+            "line 26 of the page: no table of the page says .* NODE",
         ),
         (("### For good", "### Site down"), "line 24 of the page: there are two sections 'Site down'"),
         (
             ("### For good", "## Empty\n\n## For good"),
-            "line 24 of the page: the section 'Empty' tells nobody what to run",
+            "line 24 of the page: the section 'Empty' has no command to run",
         ),
         (
             ("Look, then act", "Look with `status --all`, then act"),
@@ -171,7 +171,7 @@ def test_a_section_is_run_word_for_word_with_the_placeholders_put() -> None:
         ),
         (
             {"status": (0, "host state"), "journalctl": (1, "")},
-            r"line 17 of the page: .* did not say \['web1  down since",
+            r"line 17 of the page: .* did not print \['web1  down since",
         ),
     ],
 )

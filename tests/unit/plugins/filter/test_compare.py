@@ -11,7 +11,7 @@ from ansible_collections.flaskops.uwsgi.plugins.filter import compare
 def test_a_page_shows_what_its_folder_has(
     tmp_path: Path, made: Callable[..., dict[str, Any]], clients: dict[str, Any]
 ) -> None:
-    with pytest.raises(AnsibleFilterError, match=r"holds neither compare\.json nor clients\.json: measure first"):
+    with pytest.raises(AnsibleFilterError, match=r"contains neither compare\.json nor clients\.json: measure first"):
         compare.compare_page(str(tmp_path))
     (tmp_path / "clients.json").write_text(json.dumps(clients))
     assert compare.compare_page(str(tmp_path))["clients"]["verdict"] == "Indistinguishable in time."
@@ -22,5 +22,5 @@ def test_a_page_shows_what_its_folder_has(
 @pytest.mark.parametrize("text", ["", "{", "[]"])
 def test_a_file_that_is_no_comparison_is_named_with_the_remedy(tmp_path: Path, text: str) -> None:
     (tmp_path / "compare.json").write_text(text)
-    with pytest.raises(AnsibleFilterError, match=r"compare\.json is no .*: remove it, and measure again"):
+    with pytest.raises(AnsibleFilterError, match=r"compare\.json is not .*: remove it, and measure again"):
         compare.compare_page(str(tmp_path))

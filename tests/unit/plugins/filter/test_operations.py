@@ -42,7 +42,7 @@ OBSERVED = (
     "workers", "workers_busy", "busy", "cores_per_worker", "threads_per_worker", "requests", "exceptions",
     "listen_queue", "backlog", "capacity", "rss_mb", "sampled_at",
 )  # fmt: skip
-SILENT = "uWSGI's stats do not answer: Connection refused (/run/aiops_flask/031ea839e33a.stats)"
+SILENT = "uWSGI's stats do not respond: Connection refused (/run/aiops_flask/031ea839e33a.stats)"
 
 
 def unobserved(**more: Any) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def test_a_host_that_does_not_serve_says_since_when_it_last_did() -> None:
 def test_a_service_whose_stats_do_not_answer_is_shown_as_far_as_systemd_knows_it() -> None:
     lines = status_table({"app1": MUTE}).splitlines()
     assert lines[2].split() == ["app1", "gevent", "031ea839e33a", "11-24", "09:23", *"-----", "FALSE"]
-    assert any(line.startswith("DRIFT app1: uWSGI's stats do not answer: Connection refused") for line in lines)
+    assert any(line.startswith("DRIFT app1: uWSGI's stats do not respond: Connection refused") for line in lines)
 
 
 def test_a_host_that_does_not_answer_is_a_row_with_the_reason() -> None:
@@ -116,13 +116,13 @@ def test_the_report_has_each_host_s_status_or_the_reason_why_there_is_none() -> 
     results = {
         "app1": {"changed": False, "status": SERVING},
         "web2": {"unreachable": True, "msg": "Task failed: Data could not be sent:\n  No route to host"},
-        "web3": {"failed": True, "msg": "Task failed: Module failed: the status of shop cannot be told: x"},
+        "web3": {"failed": True, "msg": "Task failed: Module failed: the status of shop cannot be read: x"},
         "web4": {"failed": True},
     }
     assert status_report(results) == {
         "app1": SERVING,
         "web2": {"error": "cannot be reached: Data could not be sent: No route to host"},
-        "web3": {"error": "cannot be examined: the status of shop cannot be told: x"},
+        "web3": {"error": "cannot be examined: the status of shop cannot be read: x"},
         "web4": {"error": "cannot be examined: no message"},
     }
 
@@ -180,13 +180,13 @@ def test_the_filters_have_the_names_that_the_role_uses() -> None:
 def test_what_a_start_a_stop_or_a_restart_came_to_is_told_with_its_times() -> None:
     done = {"changed": True, "generation": "g1", "steps": {"restart": 1.25, "stop_old": 0.5}}
     assert serving_summary(done, "restarted") == "generation g1 restarted [restart 1.2 s, stop old 0.5 s]"
-    assert serving_summary({"changed": False, "generation": "g1"}, "stopped") == "generation g1 was stopped already"
+    assert serving_summary({"changed": False, "generation": "g1"}, "stopped") == "generation g1 was already stopped"
 
 
 def test_what_a_rollback_came_to_is_told_with_the_way_forth() -> None:
     plan = {"to": "g1", "before": "g2", "settled": False}
     assert rollback_summary(plan, {"changed": True, "steps": {"start": 2.0}}) == (
-        "g2 -> g1 [start 2.0 s]; forth again with -e to=g2, or with the next deploy"
+        "g2 -> g1 [start 2.0 s]; go forward again with -e to=g2, or with the next deploy"
     )
     # The swap was skipped, or repaired what served.
     assert rollback_summary({**plan, "settled": True}, {"skipped": True}) == "g1 serves"

@@ -113,7 +113,7 @@ def test_an_artifact_is_named_and_its_code_packed_once(look_up: LookUp, options:
         "server": f"uwsgi==2.0.31 \\\n    {HASH}\ngevent==26.9.0 \\\n    {HASH}\n",
     }
     assert [note.partition(":")[0] for note in plan["notes"]] == [
-        "gevent 26.9.0 of artifact_server_lock is installed, the requirements say gevent==1.0"
+        "gevent 26.9.0 of artifact_server_lock is installed, although the requirements say gevent==1.0"
     ]
     assert (wheels["project"], plan["project"], plan["python_path"]) == ("", "", [])
     assert wheels["distribution"] == "" and plan["left_out"] == {}
@@ -320,7 +320,7 @@ def test_patches_are_part_of_the_wheels(look_up: LookUp, options: dict[str, Any]
     assert look_up(options)[0][0]["wheelhouse"]["patches"]["uwsgi-2.0.31"]
     (tmp_path / "server_lock.txt").write_text(f"uWSGI==2.0.30 {HASH}\n")
     assert look_up(options)[0][0]["problem"] == (
-        "artifact_server_lock pins uwsgi==2.0.30, and the patches that the role depends on are for 2.0.31: pin "
+        "artifact_server_lock pins uwsgi==2.0.30, but the patches that the role depends on are for 2.0.31: pin "
         "uwsgi==2.0.31 there"
     )
 
@@ -390,7 +390,7 @@ def test_a_project_must_be_for_the_host_s_python(look_up: LookUp, options: dict[
     (tmp_path / "app" / "pyproject.toml").write_text(BUILT.replace("[build", 'requires-python = ">=3.13"\n[build'))
     old, new = look_up(options, {**options, "platform": "debian-13-x86_64-py3.13"})
     file = tmp_path / "app" / "pyproject.toml"
-    assert old[0]["problem"].startswith(f"flask_uwsgi_source={file} has requires-python='>=3.13', and debian-12-")
+    assert old[0]["problem"].startswith(f"flask_uwsgi_source={file} has requires-python='>=3.13', but debian-12-")
     assert new[0]["project"] == "my-shop"
 
 

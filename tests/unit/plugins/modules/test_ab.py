@@ -64,7 +64,7 @@ def test_ab_removes_the_output_of_an_earlier_run(server: Server, run_module: Run
     ("path", "kind", "words"),
     [
         ("/reset", "reset", "Connection reset by peer"),
-        ("/hang", "timeout", "no answer came"),
+        ("/hang", "timeout", "no response within"),
     ],
 )
 def test_ab_that_gives_up_fails_with_a_reason_and_a_remedy(
@@ -92,7 +92,7 @@ def test_ab_is_ended_after_the_time_limit(run_module: RunModule) -> None:
         result = run_module("ab", url=slow.url + LOGIN, requests=100, concurrency=1, timeout_s=30, time_limit_s=1)
     assert result["failed"]
     assert result["ab"]["error"]["kind"] == "time_limit"
-    assert "was not done after 1 s" in result["msg"]
+    assert "was not finished after 1 s" in result["msg"]
 
 
 @needs_ab

@@ -163,7 +163,7 @@ def test_a_damaged_generation_that_is_kept_is_named_and_no_target(
     assert gen.rollback_target(layout) == "g1"
     assert gen.kept(layout) == ["g3", "g1"]
     assert [text for text in service.drift(layout) if text.startswith("generation g2 is damaged: manifest.json ")]
-    with pytest.raises(SwapError, match=r"generation g2 is damaged \(manifest.json .*deploy to write it anew"):
+    with pytest.raises(SwapError, match=r"generation g2 is damaged \(manifest.json .*deploy to rewrite it"):
         Swap(layout, "g2")
     assert three.answering() == {"g3"}
 
@@ -277,7 +277,7 @@ def test_the_damaged_one_whose_address_nobody_knows_is_told_and_not_removed(
     told = call_module(status)["status"]
     assert told["drift"][:2] == [
         "generation g3 is damaged: manifest.json is empty",
-        "the address of generation g3 is not known",
+        "the address of generation g3 is unknown",
     ]
     assert not call_module(serving, state="stopped")["failed"]
     result = call_module(serving, state="started")

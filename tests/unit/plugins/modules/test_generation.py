@@ -225,7 +225,7 @@ def test_an_ini_that_uwsgi_refuses_leaves_nothing_behind(
     program(tmp_path / "opt/shop/venvs/v1/bin/uwsgi", script)
     result = run_generation(**arguments)
     assert result["failed"] and result["msg"].startswith(message)
-    assert result["msg"].endswith("Nothing of it remains; the running service was not touched")
+    assert result["msg"].endswith("Nothing of it remains; the running service was not changed")
     assert [path.name for folder in PARTS for path in (tmp_path / "opt/shop" / folder).iterdir()] == []
 
 
@@ -309,7 +309,10 @@ def test_another_generation_of_the_same_short_id_is_never_taken_for_this_one(
     result = run_generation(**{**arguments, "files": manifest(arguments, "f" * 64)})
     written = (tmp_path / "opt/shop/generations/g1/uwsgi.ini").read_text()
     if kept:
-        assert result["failed"] and "generation g1 on this host has the same short id and is another" in result["msg"]
+        assert (
+            result["failed"]
+            and "generation g1 on this host has the same short id but is a different one" in result["msg"]
+        )
         assert written == "[uwsgi]\nevil = true\n"
     else:
         assert result["changed"] and result["mended"] == []

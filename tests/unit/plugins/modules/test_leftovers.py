@@ -61,7 +61,7 @@ def test_what_is_left_is_named(
     unit = leave(layout, serves, kind, "killed", then)
     drift = call_module(status)["status"]["drift"]
     left = layout.units / layout.unit(kind, "") if then == "ended" else unit
-    assert f"{left} is left of a run that was killed" in drift
+    assert f"{left} was left by a run that was killed" in drift
 
 
 def test_what_a_first_deploy_has_left_is_named(
@@ -71,7 +71,7 @@ def test_what_a_first_deploy_has_left_is_named(
     unit = leave(layout, host, kinds.CANARY, "killed")
     assert call_module(status)["status"]["drift"] == [
         "no generation serves",
-        f"{unit} is left of a run that was killed",
+        f"{unit} was left by a run that was killed",
     ]
 
 

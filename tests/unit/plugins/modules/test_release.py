@@ -135,7 +135,7 @@ def test_an_archive_that_arrived_damaged_is_removed_so_that_it_is_shipped_anew(c
     message = str(caught.value)
     assert message.startswith("artifact archive code-c1.tar.gz arrived damaged: its SHA-256 is ")
     assert wanted["sha256"][:16] in message
-    assert message.endswith("Nothing was unpacked. Deploy again to ship it anew")
+    assert message.endswith("Nothing was unpacked. Deploy again to ship it again")
     assert not code.exists()
 
 
@@ -223,7 +223,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, mode: int = 0o644, link: st
         ([member("x", tarfile.FIFOTYPE)], "'x', which is neither a file nor a folder"),
         ([member("x"), member("x")], "cannot be unpacked: [Errno 17] File exists"),
         ([member("x"), member("x/y")], "cannot be unpacked: "),
-        ([member(str(number)) for number in range(5)], "unpacks to more than the 4 bytes that its record names"),
+        ([member(str(number)) for number in range(5)], "unpacks to more than the 4 bytes in its record"),
     ],
 )
 @pytest.mark.parametrize("filtered", [True, False], ids=["data filter", "older Python"])
@@ -537,7 +537,9 @@ def test_another_artifact_of_the_same_short_id_is_never_taken_for_this_one(
     result = run_module("release", **shipped)
     if kept:
         assert result["failed"]
-        assert result["msg"].startswith(f"{twin} is in use and does not hold what is to be deployed: its SHA-256 is ")
+        assert result["msg"].startswith(
+            f"{twin} is in use and contains something other than what is to be deployed: its SHA-256 is "
+        )
         assert "not " in result["msg"] and "Nothing was changed" in result["msg"]
         assert (twin / "evil.py").exists()
     else:

@@ -28,5 +28,5 @@ def test_a_status_that_cannot_be_told_is_an_error(
     monkeypatch.setattr(host, "_properties", refuse)
     result = call_module(status)
     assert result["failed"]
-    assert result["msg"].startswith("the status of shop cannot be told: ")
+    assert result["msg"].startswith("the status of shop cannot be read: ")
     assert "Failed to connect to bus" in result["msg"]

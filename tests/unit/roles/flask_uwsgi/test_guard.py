@@ -191,7 +191,7 @@ def test_a_worker_with_too_much_memory_is_killed_and_the_log_says_why(
         with pytest.raises(InterruptedError):
             guard.watch("", guard.Hang(0), 1)
         assert victim.returncode == -signal.SIGKILL
-    assert f"worker with pid {victim.pid} is killed and replaced: it holds " in capfd.readouterr().out
+    assert f"worker with pid {victim.pid} is killed and replaced: it uses " in capfd.readouterr().out
 
 
 def test_the_memory_of_a_process_is_what_it_uses(guard: ModuleType) -> None:

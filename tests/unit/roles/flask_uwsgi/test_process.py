@@ -161,7 +161,7 @@ def test_what_forked_workers_cannot_share_is_named_with_its_line(tmp_path: Path,
     said = run(tmp_path, mode, code).stdout
     assert said.startswith("flask_uwsgi_preload=true: ")
     assert said.rstrip().endswith("set flask_uwsgi_preload=false, with which each worker loads the application")
-    found = said.partition("is loaded: ")[2].partition(". Open")[0].split("; ")
+    found = said.partition("after loading: ")[2].partition(". Open")[0].split("; ")
     wanted = {
         "the thread ThreadPoolExecutor-0_0": "pool.submit",
         "the child process": "subprocess.Popen",

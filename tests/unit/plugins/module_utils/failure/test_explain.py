@@ -157,7 +157,7 @@ ConnectionError: db is away
             NO_KEY,
             "systemd could not start it (243/CREDENTIALS, Protocol error): the service cannot read or decrypt the "
             "flask_uwsgi_secrets of this generation: has the host lost its key "
-            "(/var/lib/systemd/credential.secret)? Deploy, which writes them anew",
+            "(/var/lib/systemd/credential.secret)? Deploy to rewrite them",
         ),
         (
             NO_CALLABLE,
@@ -179,17 +179,17 @@ ConnectionError: db is away
         (
             RAISED,
             "flask_uwsgi_wsgi_file=run.py raised while it was loaded: RuntimeError: no database at db.example. "
-            "Mend the application",
+            "Correct the application",
         ),
         (
             SYNTAX,
             "flask_uwsgi_wsgi_file=run.py raised while it was loaded: SyntaxError: '(' was never closed. "
-            "Mend the application",
+            "Correct the application",
         ),
         (
             DOTTED,
             "flask_uwsgi_wsgi_file=run.py raised while it was loaded: "
-            "werkzeug.exceptions.BadRequestKeyError: 400 Bad Request: TOKEN. Mend the application",
+            "werkzeug.exceptions.BadRequestKeyError: 400 Bad Request: TOKEN. Correct the application",
         ),
     ],
     ids=["key", "callable", "file", "module", "exception", "syntax", "dotted exception"],
@@ -292,7 +292,7 @@ def test_what_a_module_raises_is_told_with_the_module() -> None:
     told = explain([*BEFORE, *log, *AFTER], "run.py", "app", "shop:app")
     assert (
         told
-        == "flask_uwsgi_module=shop:app raised while it was loaded: ValueError: no such tenant. Mend the application"
+        == "flask_uwsgi_module=shop:app raised while it was loaded: ValueError: no such tenant. Correct the application"
     )
 
 
@@ -331,7 +331,7 @@ def test_an_exception_of_a_group_is_told() -> None:
 MISSING = "Set SHOP_MODE in flask_uwsgi_environment"
 SECRET = (
     "Set SECRET_KEY in flask_uwsgi_secrets (with flask_uwsgi_secrets_in_environment=true), or in "
-    "flask_uwsgi_environment if anybody may know it"
+    "flask_uwsgi_environment if it is not secret"
 )
 OS = ('  File "run.py", line 2, in <module>', '  File "<frozen os>", line 679, in __getitem__')
 
@@ -343,7 +343,7 @@ OS = ('  File "run.py", line 2, in <module>', '  File "<frozen os>", line 679, i
         (loading("KeyError: 'home'", *OS), "Set home in flask_uwsgi_environment"),
         (loading("KeyError: 'SECRET_KEY'", *OS), SECRET),
         # Of a dictionary of its own.
-        (loading("KeyError: 'price'"), "Mend the application"),
+        (loading("KeyError: 'price'"), "Correct the application"),
         (loading("KeyError: 'SECRET_KEY'"), f"If it reads SECRET_KEY from its environment, s{SECRET[1:]}"),
         (
             loading("django.core.exceptions.ImproperlyConfigured: The SECRET_KEY setting must not be empty."),
@@ -372,7 +372,7 @@ OS = ('  File "run.py", line 2, in <module>', '  File "<frozen os>", line 679, i
             loading("ImportError: libGL.so.1: cannot open shared object file: No such file or directory"),
             "Add the Debian package that contains libGL.so.1 to flask_uwsgi_packages",
         ),
-        (loading("ImportError: cannot import name 'Flusk' from 'flask' (/x/__init__.py)"), "Mend the application"),
+        (loading("ImportError: cannot import name 'Flusk' from 'flask' (/x/__init__.py)"), "Correct the application"),
         (
             loading(
                 "FileNotFoundError: [Errno 2] No such file or directory: 'convert'",
@@ -382,7 +382,7 @@ OS = ('  File "run.py", line 2, in <module>', '  File "<frozen os>", line 679, i
         ),
         (
             loading("FileNotFoundError: [Errno 2] No such file or directory: '/opt/a/releases/8c1/etc/shop.toml'"),
-            "The release has no etc/shop.toml: check that flask_uwsgi_source contains it",
+            "The release does not contain etc/shop.toml: check that flask_uwsgi_source contains it",
         ),
         (
             loading("FileNotFoundError: [Errno 2] No such file or directory: '/etc/shop.toml'"),
@@ -390,7 +390,7 @@ OS = ('  File "run.py", line 2, in <module>', '  File "<frozen os>", line 679, i
         ),
         (
             loading("PermissionError: [Errno 13] Permission denied: '/etc/ssl/private/shop.key'"),
-            "Let the account of flask_uwsgi_user have /etc/ssl/private/shop.key",
+            "Give the account of flask_uwsgi_user access to /etc/ssl/private/shop.key",
         ),
         (
             loading("ConnectionRefusedError: [Errno 111] Connection refused"),
@@ -417,7 +417,7 @@ OS = ('  File "run.py", line 2, in <module>', '  File "<frozen os>", line 679, i
         # Reached, and refused there.
         (
             loading("psycopg.OperationalError: connection failed: FATAL:  password authentication failed for user"),
-            "Mend the application",
+            "Correct the application",
         ),
     ],
 )
@@ -455,7 +455,7 @@ def test_an_import_that_a_program_does_without_is_not_the_remedy() -> None:
     optional = [
         line.replace("KeyError: 'SHOP_MODE'", "ModuleNotFoundError: No module named 'ujson'") for line in CHAINED
     ]
-    assert explain(optional).endswith(". Mend the application")
+    assert explain(optional).endswith(". Correct the application")
 
 
 @pytest.mark.parametrize(
@@ -482,7 +482,7 @@ ENDED = "flask_uwsgi_wsgi_file=run.py ended itself"
         (
             "workers-chained",
             RAISED + "RuntimeError: no settings (because of FileNotFoundError: [Errno 2] No such file or directory: "
-            "'settings.json'). The release has no settings.json: check that",
+            "'settings.json'). The release does not contain settings.json: check that",
         ),
         (
             "workers-inuse",
@@ -506,7 +506,7 @@ ENDED = "flask_uwsgi_wsgi_file=run.py ended itself"
             ENDED
             + " with exit status 7 while it was loaded (sys.exit or os._exit). A module that is imported must not end",
         ),
-        ("master-syntax", RAISED + "SyntaxError: invalid syntax. Mend the application."),
+        ("master-syntax", RAISED + "SyntaxError: invalid syntax. Correct the application."),
         (
             "master-pg",
             RAISED
@@ -527,7 +527,7 @@ ENDED = "flask_uwsgi_wsgi_file=run.py ended itself"
             "master-segv",
             "a process was ended by SIGSEGV: compiled code crashed. Try another version of the package that",
         ),
-        ("master-syscall", "a process was ended by SIGSYS: it called what the filter of system calls forbids"),
+        ("master-syscall", "a process was ended by SIGSYS: it made a system call that the filter forbids"),
     ],
 )
 def test_a_real_log_tells_its_cause(name: str, told: str) -> None:
@@ -564,8 +564,8 @@ def stands(*frames: str) -> list[Said]:
         (
             ['ROOT/run.py", line 5 in wait', 'ROOT/run.py", line 9 in <module>'],
             "was not loaded within flask_uwsgi_start_timeout=15 seconds: it was still at run.py:5 (wait), called from "
-            "run.py:9. Raise flask_uwsgi_start_timeout, or move what takes long, or waits for what does not come, out "
-            "of the import.",
+            "run.py:9. Raise flask_uwsgi_start_timeout, or move what takes long, or waits for something that does not "
+            "happen, out of the import.",
         ),
         (
             [
@@ -583,7 +583,7 @@ def stands(*frames: str) -> list[Said]:
                 'ROOT/../../venvs/v/lib/python3.13/site-packages/flask/app.py", line 662 in run',
                 'ROOT/run.py", line 8 in <module>',
             ],
-            "starts a server of its own while it is loaded, at run.py:8, and does not get beyond that. uWSGI is the "
+            "starts its own server while loading, at run.py:8, and does not get past it. uWSGI is the "
             'server: put that call below `if __name__ == "__main__":`.',
         ),
     ],
@@ -620,7 +620,7 @@ def test_a_crash_is_told_with_its_place_and_without_its_stack() -> None:
 def test_a_signal_that_is_no_crash_is_told() -> None:
     log = [Said("9", "DAMN ! worker 1 (pid: 77) died, killed by signal 9, before it served")]
     first, *_ = refusal(log, MANIFEST, SYSTEMCTL)
-    assert first.startswith("flask_uwsgi_wsgi_file=run.py was ended by SIGKILL while it was loaded, which it has sent")
+    assert first.startswith("flask_uwsgi_wsgi_file=run.py was ended by SIGKILL while it was loaded: it sent that")
 
 
 def test_what_a_thread_raises_is_not_said_to_be_the_request_s() -> None:
@@ -652,7 +652,7 @@ def test_an_error_of_a_request_is_told_with_its_path(name: str) -> None:
     problem = "GET /healthz answered 500 instead of 200: <!doctype html>"
     assert refusal(journal(name), MANIFEST, problem)[0] == (
         "GET /healthz answered 500 instead of 200. The request raised RuntimeError: the data base is away. "
-        "Mend the application."
+        "Correct the application."
     )
     # Of a log with many of them the last lines are read, and the application has answered all the same.
     late = [line for line in journal(name) if not line.text.startswith(("WSGI app ", "spawned uWSGI master"))]
@@ -667,7 +667,7 @@ def test_an_error_of_a_request_is_told_with_its_path(name: str) -> None:
         "RuntimeError: the data base is away",
     ]
     # What is not about an error of the request is not blamed on it.
-    assert explained(journal(name), MANIFEST, "a worker died, at the latest 0.4 s after the first good answer") == ""
+    assert explained(journal(name), MANIFEST, "a worker died, no later than 0.4 s after the first good response") == ""
 
 
 def test_an_answer_that_is_none_is_told_once() -> None:
@@ -723,7 +723,7 @@ def test_what_the_loader_raises_is_told_once() -> None:
 def test_a_log_without_a_line_of_the_application_s_own_is_said_to_be_so() -> None:
     assert refusal(BEFORE, MANIFEST, "GET /healthz got no answer: timed out") == [
         "GET /healthz got no answer: timed out. It had flask_uwsgi_health_timeout=4 seconds: raise it, or set "
-        "flask_uwsgi_health_path to a path that answers sooner.",
+        "flask_uwsgi_health_path to a path that answers faster.",
         "It logged nothing of its own.",
     ]
     assert refusal([], MANIFEST, "it ended.") == ["it ended.", "It logged nothing of its own."]
@@ -765,7 +765,7 @@ def test_what_each_health_request_logs_is_shown_once_and_counted() -> None:
     [
         (
             '{"status": "error", "error": "[Errno 2] No such file or directory: \'/proc/meminfo\'"}',
-            "GET /healthz answered 500 instead of 200: /proc shows the service nothing but its own processes",
+            "GET /healthz answered 500 instead of 200: /proc shows the service only its own processes",
         ),
         (
             "[Errno 30] Read-only file system: '/opt/shop/releases/8c11aa20f3b4/instance/app.db'",
@@ -795,7 +795,7 @@ def test_what_the_sandbox_refused_to_a_request_is_told_with_its_path() -> None:
 
 def test_what_ended_a_worker_is_told_with_what_was_noticed() -> None:
     log = ["DAMN ! worker 1 (pid: 7) died, killed by signal 11 :( trying respawn ..."]
-    problem = "a worker died, at the latest 0.4 s after the first good answer"
+    problem = "a worker died, no later than 0.4 s after the first good response"
     assert explained(log, MANIFEST, problem).startswith(f"{problem}: a process was ended by SIGSEGV")
     # systemctl knows nothing of why.
     assert explained(log, MANIFEST, SYSTEMCTL).startswith("a process was ended by SIGSEGV")

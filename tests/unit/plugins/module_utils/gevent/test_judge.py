@@ -102,7 +102,7 @@ def test_an_original_that_an_early_module_has_kept_is_told_with_its_line() -> No
     kept = [{"what": "socket.socket", "where": RELEASE + "client.py:3"}]
     finding = one("imports", loaded={"early": [{"module": "client", "file": "client.py", "originals": kept}]})
     assert finding["level"] == "warning"
-    assert "client was imported before gevent patched, and goes on using socket.socket" in finding["what"]
+    assert "client was imported before gevent patched, and still uses socket.socket" in finding["what"]
     assert finding["evidence"] == ["client.py:3"]
 
 
@@ -168,8 +168,8 @@ def test_an_application_that_is_not_loaded_is_told_with_the_trace(failure: str, 
 def test_gevent_is_not_blamed_for_what_fails_in_either_mode() -> None:
     cause = "flask_uwsgi_module=shop:app raised while it was loaded: KeyError: 'SECRET_KEY'. Set SECRET_KEY"
     finding = one("imports", measured=None, failure="ended", cause=cause, common=True)
-    assert finding["what"] == f"the application cannot be loaded, whichever the mode: {cause}"
-    assert "gevent is not its cause" in finding["remedy"]
+    assert finding["what"] == f"the application cannot be loaded in either mode: {cause}"
+    assert "gevent is not the cause" in finding["remedy"]
     finding = one("imports", measured=None, failure="ended", cause=cause)
     assert "in gevent mode" in finding["what"] and "flask_uwsgi_mode=threads" in finding["remedy"]
 
@@ -197,7 +197,7 @@ def test_a_measured_overlap_is_not_contradicted_by_a_suspicion() -> None:
     times = [{"status": 200, "seconds": seconds, "said": "", "location": ""} for seconds in (0.3, 0.009, 0.002, 0.008)]
     noisy = measured(single_ms=8.0, burst_ms=20.0, alone=times)
     assert one("libraries", loaded=loaded, installed={"psycopg2": "2.9"}, measured=noisy)["level"] == "blocks"
-    assert "too fast to tell (2.0 ms)" in one("cooperation", measured=noisy, chosen=True)["what"]
+    assert "too fast for a result (2.0 ms)" in one("cooperation", measured=noisy, chosen=True)["what"]
     hung = measured(unfinished=3)
     assert one("libraries", loaded=loaded, installed={"psycopg2": "2.9"}, measured=hung)["level"] == "blocks"
 
@@ -219,7 +219,7 @@ def test_versions_are_compared_by_their_numbers() -> None:
 def test_a_compiled_module_that_is_not_known_is_named_and_worsens_nothing() -> None:
     network = [{"module": "_wire.core", "why": ["calls recv()"]}, {"module": "_good", "why": ["calls recv()"]}]
     finding = one("libraries", network=network)
-    assert finding["level"] == "note" and "not known: _wire.core" in finding["what"]
+    assert finding["level"] == "note" and "unknown: _wire.core" in finding["what"]
     assert finding["evidence"] == ["calls recv()"]
 
 
@@ -295,14 +295,14 @@ def test_errors_that_come_only_at_once_block_and_show_the_body() -> None:
     ("answer", "told"),
     [
         ({"status": 500, "said": "broken", "location": ""}, "answers 500 instead of 200, even alone"),
-        ({"status": 302, "said": "", "location": "/login"}, "answers 302 and leads to /login"),
+        ({"status": 302, "said": "", "location": "/login"}, "answers 302 and redirects to /login"),
         ({"status": 0, "said": "no answer: timed out", "location": ""}, "got no answer, even alone"),
     ],
 )
 def test_a_probe_that_fails_alone_tells_nothing_and_never_blocks(answer: dict[str, Any], told: str) -> None:
     alone = measured(single_ms=None, alone=[{"seconds": 1.0, **answer}])
     finding = one("cooperation", measured=alone)
-    assert finding["level"] == "warning" and finding["what"].startswith("it cannot be told: ")
+    assert finding["level"] == "warning" and finding["what"].startswith("no result: ")
     assert told in finding["what"] and finding["remedy"]
 
 
@@ -311,7 +311,7 @@ def test_an_answer_that_threads_mode_would_give_as_well_is_told_with_its_cause()
     finding = one("cooperation", measured=alone, common=True, cause="GET /probe answered 404 instead of 200: no")
     assert (finding["level"], finding["what"]) == (
         "warning",
-        "it cannot be told: GET /probe answered 404 instead of 200: no",
+        "no result: GET /probe answered 404 instead of 200: no",
     )
 
 

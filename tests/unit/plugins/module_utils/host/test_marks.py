@@ -328,9 +328,9 @@ def test_units_of_somebody_else_are_neither_started_nor_stopped(
     result = call_module(serving, state=state)
     assert result["failed"] and host.actions == []
     assert result["msg"] == (
-        f"flask_uwsgi_app_name=shop is no application of this role below flask_uwsgi_base_dir={layout.base} on this "
-        f"host, and what has its name belongs to something else: {layout.top}/usr-lib-units/shop@.service (a unit). "
-        "Correct the name or the directory. Nothing was changed."
+        f"flask_uwsgi_app_name=shop is not an application of this role below flask_uwsgi_base_dir={layout.base} on "
+        f"this host, and what has its name belongs to something else: {layout.top}/usr-lib-units/shop@.service (a "
+        "unit). Correct the name or the directory. Nothing was changed."
     )
 
 
@@ -415,7 +415,7 @@ def test_an_account_that_was_made_anew_by_hand_is_not_the_role_s(
 ) -> None:
     claim.claim(empty, "shop", "shop")
     people["user shop"] = Account("shop", UID + 1)
-    assert claim.missing(empty, "shop", "shop") == [f"{empty.mark} does not say whose {empty.root} is"]
+    assert claim.missing(empty, "shop", "shop") == [f"{empty.mark} does not record the owner of {empty.root}"]
     claim.claim(empty, "shop", "shop")
     mark = marks.read(empty)
     assert mark and mark.user == Account("shop", UID + 1) and mark.group == Account("shop", GID, made=True)

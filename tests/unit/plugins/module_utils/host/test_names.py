@@ -59,7 +59,7 @@ def test_a_name_that_no_application_can_have_is_refused(name: str) -> None:
 )
 def test_a_name_of_the_system_is_refused_before_a_host_is_asked(name: str) -> None:
     assert only(names.value_problems(SETTINGS | {"app_name": name})) == (
-        f"flask_uwsgi_app_name={name} is a name of the system: choose another name"
+        f"flask_uwsgi_app_name={name} is reserved for the system: choose another name"
     )
     # What is there under such a name from before can still be removed.
     assert names.app_problem(name) is None
@@ -107,7 +107,7 @@ def test_an_account_of_the_system_is_refused_by_name(user: str) -> None:
 )
 def test_a_privileged_group_is_refused_by_name(group: str) -> None:
     problem = only(names.value_problems(SETTINGS | {"group": group}))
-    assert problem.startswith(f"flask_uwsgi_group={group} ") and "set it to a group of the application's own" in problem
+    assert problem.startswith(f"flask_uwsgi_group={group} ") and "belongs to the application alone" in problem
 
 
 # What a host answers.
@@ -119,8 +119,9 @@ def test_everything_of_the_name_that_is_somebody_else_s_is_listed_at_once() -> N
         {"path": "/etc/systemd/system/foo.service", "what": "a unit"},
     ]
     assert only(names.host_problems(SETTINGS | {"app_name": "foo"}, app(foreign=found))) == (
-        "flask_uwsgi_app_name=foo collides with what is on this host and is not this application's: /run/foo (a "
-        "directory of root), /etc/systemd/system/foo.service (a unit). Choose another name, or move it away"
+        "flask_uwsgi_app_name=foo conflicts with what is on this host and does not belong to the application: "
+        "/run/foo (a directory of root), /etc/systemd/system/foo.service (a unit). Choose another name, or move those "
+        "away"
     )
 
 
@@ -128,8 +129,8 @@ def test_one_application_has_one_directory() -> None:
     owner = {"base": "/srv", "user": "shop", "group": "shop"}
     problem = only(names.host_problems(SETTINGS, app(owner=owner)))
     assert problem == (
-        "flask_uwsgi_base_dir=/opt is not where the application shop of this host is, which is /srv: set it to that, "
-        "or remove the application there first"
+        "flask_uwsgi_base_dir=/opt is not the directory of the application shop on this host, which is /srv: set it "
+        "to that, or remove the application there first"
     )
     assert list(names.host_problems(SETTINGS | {"base_dir": "/srv"}, app(owner=owner))) == []
 
@@ -149,8 +150,8 @@ def test_a_deployed_application_keeps_its_account(kind: str) -> None:
     # What runs could no longer read its code, or write its data.
     owner = {"base": "/opt", "user": "shop", "group": "shop"} | {kind: "old"}
     assert only(names.host_problems(SETTINGS, app(owner=owner))) == (
-        f"flask_uwsgi_{kind}=shop is not what the application of this host runs with, which is old: set "
-        f"flask_uwsgi_{kind}=old, or remove the application first (its data stay)"
+        f"flask_uwsgi_{kind}=shop is not what the application runs with on this host, which is old: set "
+        f"flask_uwsgi_{kind}=old, or remove the application first (its data is kept)"
     )
 
 
@@ -158,7 +159,7 @@ def test_a_deployed_application_keeps_its_account(kind: str) -> None:
     ("user", "more", "reason"),
     [
         ({"uid": 0}, {}, "it is root (number 0)"),
-        ({"uid": 33}, {}, "its number 33 is one that Debian gives out for a purpose of its own"),
+        ({"uid": 33}, {}, "its number 33 is one that Debian reserves for a purpose of its own"),
         ({"uid": 65534}, {}, "its number 65534 is one"),
         ({"shell": "/bin/bash"}, {}, "it can log in (shell /bin/bash)"),
         ({"shell": ""}, {}, "it can log in (shell /bin/sh)"),
@@ -172,7 +173,7 @@ def test_an_account_with_another_purpose_is_refused(user: dict[str, Any], more: 
     problem = only(names.host_problems(SETTINGS, app(accounts=accounts(user=USER | user, **more))))
     assert problem.startswith(f"flask_uwsgi_user=shop has another purpose on this host: {reason}")
     assert problem.endswith(
-        "Set it to an account that is the application's alone, without login, or leave it out to have one made"
+        "Set it to an account without login that belongs to the application alone, or leave it out to have one created"
     )
 
 
@@ -184,14 +185,14 @@ def test_an_account_without_login_is_accepted(shell: str) -> None:
 @pytest.mark.parametrize("gid", [0, 65534])
 def test_a_group_by_another_name_is_refused_by_its_number(gid: int) -> None:
     problem = only(names.host_problems(SETTINGS, app(accounts=accounts(group={"name": "shop", "gid": gid}))))
-    assert problem == f"flask_uwsgi_group=shop has the number {gid}: set it to a group with one of its own"
+    assert problem == f"flask_uwsgi_group=shop has the number {gid}: set it to a group with its own number"
 
 
 @pytest.mark.parametrize(
     ("entry", "fault"),
     [
         ({"kind": "link"}, "/srv is a symbolic link"),
-        ({"kind": "other"}, "/srv is no directory"),
+        ({"kind": "other"}, "/srv is not a directory"),
         ({"uid": 1000, "owner": "me"}, "/srv belongs to me"),
         ({"mode": "0775"}, "/srv can be changed by others"),
         ({"mode": "1777"}, "/srv can be changed by others"),
@@ -204,8 +205,8 @@ def test_a_base_that_others_can_exchange_is_refused(entry: dict[str, Any], fault
         names.host_problems(SETTINGS | {"base_dir": "/srv"}, app(directories={"above": above, "noexec": False}))
     )
     assert problem == (
-        f"flask_uwsgi_base_dir=/srv is not safe: {fault}. Set it to a path of directories that root owns and nobody "
-        "else can write"
+        f"flask_uwsgi_base_dir=/srv is not safe: {fault}. Set it to a path of directories that root owns and "
+        "nobody else can write to"
     )
 
 

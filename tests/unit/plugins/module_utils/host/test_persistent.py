@@ -57,7 +57,7 @@ def test_folders_of_the_source_are_good(names: list[str]) -> None:
 )
 def test_what_is_no_folder_of_the_source_is_told(name: str) -> None:
     told = list(persistent.problems([name, "instance"]))
-    assert len(told) == 1 and told[0].startswith(f"flask_uwsgi_persistent has {name!r}, which is no folder")
+    assert len(told) == 1 and told[0].startswith(f"flask_uwsgi_persistent has {name!r}, which is not a folder")
 
 
 @pytest.mark.parametrize("value", ["instance", {"a": 1}, [1], None])
@@ -70,7 +70,7 @@ def test_what_is_no_list_is_told(value: Any) -> None:
 @pytest.mark.parametrize("names", [["data", "data/a"], ["data/a", "data"], ["a/b", "a-b"], ["a", "a"]])
 def test_two_folders_that_would_lie_in_one_place_are_told(names: list[str]) -> None:
     told = list(persistent.problems(names))
-    assert len(told) == 1 and "which would lie in one place" in told[0]
+    assert len(told) == 1 and "which would be stored in the same place" in told[0]
 
 
 def test_what_they_are_mounted_on_is_made_once(tmp_path: Path) -> None:

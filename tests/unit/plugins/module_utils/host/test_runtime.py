@@ -129,7 +129,7 @@ def test_an_instance_of_the_old_layout_is_found_where_it_is(layout: TemporaryLay
     of_the_old_layout(layout, host, "old")
     assert runtime.folder(layout, "shop@old.service") == layout.runtime
     assert runtime.whole(layout, "old")
-    assert service.drift(layout) == [f"{layout.runtime} can be written by others than root"]
+    assert service.drift(layout) == [f"{layout.runtime} is writable by other accounts than root"]
     before = dict(host.active)
     assert Swap(layout, "old").run() is True
     assert host.active == before, "it is not restarted for that"

@@ -102,7 +102,7 @@ def test_a_process_id_is_read(tmp_path: Path, text: str, pid: int) -> None:
 @pytest.mark.parametrize("text", ["", "0", "-1", "4194305", "../../etc", "1 2", "1.0", "1_0", "²", "\xff", "9" * 60])
 def test_what_is_no_process_id_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.pid").write_bytes(text.encode("latin-1"))
-    with pytest.raises(UntrustedError, match="does not hold a process id"):
+    with pytest.raises(UntrustedError, match="does not contain a process id"):
         untrusted.read_pid(tmp_path / "x.pid")
 
 
@@ -188,7 +188,7 @@ def test_an_answer_without_end_is_cut(short_path: Path) -> None:
             connection.sendall(b"x" * 65536)
 
     path = short_path / "a.stats"
-    with serving(path, flood), bounded(50), pytest.raises(UntrustedError, match="an answer larger than 1048576 bytes"):
+    with serving(path, flood), bounded(50), pytest.raises(UntrustedError, match="a response larger than 1048576 bytes"):
         untrusted.ask(path, b"", 60, most=1 << 20)
 
 

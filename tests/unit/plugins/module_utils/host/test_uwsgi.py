@@ -106,16 +106,16 @@ def test_stats_that_are_no_json_are_named(serve: Serve, answer: bytes) -> None:
         ({**stats(), "workers": 1}, "workers is of type int, not list"),
         ({**stats(), "workers": [1]}, "a worker is of type int, not dict"),
         ({**stats(), "sockets": [[]]}, "a socket is of type list, not dict"),
-        ({**stats(), "listen_queue": "3"}, "listen_queue is no count"),
-        ({**stats(), "listen_queue": 10**400}, "listen_queue is no count"),
-        (stats(pid="../x"), "pid is no process id"),
-        (stats(pid=True), "pid is no process id"),
-        (stats(pid=-1), "pid is no process id"),
-        (stats(pid=1 << 23), "pid is no process id"),
-        (stats(pid=7.0), "pid is no process id"),
+        ({**stats(), "listen_queue": "3"}, "listen_queue is not a count"),
+        ({**stats(), "listen_queue": 10**400}, "listen_queue is not a count"),
+        (stats(pid="../x"), "pid is not a process id"),
+        (stats(pid=True), "pid is not a process id"),
+        (stats(pid=-1), "pid is not a process id"),
+        (stats(pid=1 << 23), "pid is not a process id"),
+        (stats(pid=7.0), "pid is not a process id"),
         (stats(cores=None), "cores is of type NoneType, not list"),
         (stats(cores=[{}]), "'in_request' is missing"),
-        (stats(requests=1.5), "requests is no count"),
+        (stats(requests=1.5), "requests is not a count"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -282,7 +282,7 @@ def test_of_a_redirect_it_is_told_where_it_leads_and_what_to_set(serve: Serve) -
     path = serve(http("302 Found\r\nLocation: /login?next=/healthz"))
     problem = await_health(path, "/healthz", 200, 0.2) or ""
     assert "answered 302 instead of 200: a redirect to /login?next=/healthz." in problem
-    assert "Set flask_uwsgi_health_path to a path that answers 200 to everybody by itself" in problem
+    assert "Set flask_uwsgi_health_path to a path that answers 200 without a login or a redirect" in problem
 
 
 @pytest.mark.parametrize(("status", "remarked"), [("404 Not Found", False), ("302 Found", False), ("500 Error", True)])

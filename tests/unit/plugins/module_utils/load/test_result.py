@@ -53,7 +53,7 @@ def test_the_time_is_from_the_first_begin_to_the_last_end() -> None:
     found = load.merge({"load1": result({"1": 30}), "load2": result({"1": 10}, began_s=1001.0, duration_s=3.0)})
     assert found["duration_s"] == 4.0
     assert found["requests_per_second"] == 10
-    assert found["warnings"] == ["the load hosts began 1.0 s apart: are their clocks right?"]
+    assert found["warnings"] == ["the load hosts began 1.0 s apart: are their clocks correct?"]
 
 
 def test_failures_are_added_up() -> None:

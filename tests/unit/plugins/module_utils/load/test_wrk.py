@@ -44,7 +44,7 @@ def test_a_run_without_an_answer_has_no_latency() -> None:
         ("Usage: wrk <options> <url>\n", "", 1, "unparsable", "Usage: wrk"),
         ("", "", 0, "unparsable", "printed: nothing"),
         ("", "", -9, "killed", "signal 9"),
-        ("", "", None, "killed", "went on long after its duration"),
+        ("", "", None, "killed", "continued long after its duration"),
     ],
 )
 def test_what_is_no_result_is_told(stdout: str, stderr: str, status: int, kind: str, words: str) -> None:

@@ -136,7 +136,7 @@ def test_a_link_does_not_bring_back_what_is_excluded(source: Path) -> None:
     (source / ".git").mkdir()
     (source / ".git" / "config").write_text("url = https://user:token@example.org")
     (source / "config.txt").symlink_to(".git/config")
-    assert "holds 'config.txt', a link to '.git/config', which artifact_exclude leaves out" in refusal(source)
+    assert "holds 'config.txt', a link to '.git/config', which artifact_exclude excludes" in refusal(source)
 
 
 def test_a_link_to_a_folder_is_not_followed(source: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_file_that_becomes_a_fifo_is_not_waited_for(source: Path) -> None:
     files = art.source_files(source, [])
     (source / "run.py").unlink()
     os.mkfifo(source / "run.py")
-    with pytest.raises(ArtifactError, match=r"run\.py is no file"):
+    with pytest.raises(ArtifactError, match=r"run\.py is not a file"):
         art.code_id(source, files, {})
 
 
@@ -176,7 +176,7 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "4d7a" * 1
 def test_a_pointer_of_git_lfs_is_not_shipped_as_the_file(source: Path, text: str) -> None:
     (source / "shop" / "model.bin").write_text(text)
     found = refusal(source)
-    assert "holds 'shop/model.bin', the pointer of a file in Git LFS, not the file: " in found
+    assert "holds 'shop/model.bin', a pointer to a file in Git LFS, not the file itself: " in found
     assert "`git lfs pull`" in found
     (source / "shop" / "model.bin").write_text(f"How to recognise one:\n{text}")
     assert art.source_files(source, [])
@@ -185,7 +185,7 @@ def test_a_pointer_of_git_lfs_is_not_shipped_as_the_file(source: Path, text: str
 @pytest.mark.parametrize("name", ["a\nb.py", "a\x1b[2J.py", os.fsdecode(b"\xff.py")])
 def test_a_name_that_a_terminal_would_obey_or_nobody_can_read_is_refused(source: Path, name: str) -> None:
     (source / name).touch()
-    assert f"holds {name!r}, whose name is not UTF-8 or has control characters: rename it" in refusal(source)
+    assert f"holds {name!r}, whose name is not UTF-8 or contains control characters: rename it" in refusal(source)
 
 
 def test_the_name_of_the_marker_is_refused(source: Path) -> None:
@@ -388,10 +388,10 @@ def test_what_both_pin_is_the_server_s_where_it_serves_and_the_application_s_oth
     assert [entry.name for entry in own] == ["zope-interface", "flask"]
     assert [(entry.name, art.pin(entry)) for entry in rest] == [("uwsgi", "2.0.31"), ("gevent", "26.9.0")]
     assert told == [
-        "gevent 26.9.0 of artifact_server_lock is installed, the requirements say Gevent==24.2.1: this service is "
-        "proven with 26.9.0 alone",
-        "uwsgi 2.0.31 of artifact_server_lock is installed, the requirements say pyuwsgi==2.0.30: this service is "
-        "proven with 2.0.31 alone",
+        "gevent 26.9.0 of artifact_server_lock is installed, although the requirements say Gevent==24.2.1: this "
+        "service is tested only with 26.9.0",
+        "uwsgi 2.0.31 of artifact_server_lock is installed, although the requirements say pyuwsgi==2.0.30: this "
+        "service is tested only with 2.0.31",
     ]
     # A server lock of the operator's own without gevent: then the application's counts.
     assert art.server_entries(application, server[:1])[0][2].name == "gevent"

@@ -42,7 +42,7 @@ def test_a_host_goes_back_to_what_served_before() -> None:
         "before": "g3",
         "settled": False,
         "problems": [],
-        "text": "g3 -> g2; traffic moves once it is proven; kept as well: g3, g1 (-e to=…)",
+        "text": "g3 -> g2; traffic moves once it is proven; also kept: g3, g1 (-e to=…)",
     }
 
 
@@ -56,8 +56,8 @@ def test_where_it_has_been_done_nothing_is_done() -> None:
     done = host("g2", "g3", "g1", rollback="g2")
     found = plan({"web1": done}, "web1", "previous")
     assert (found["settled"], found["problems"]) == (True, [])
-    assert found["text"] == "nothing to do: generation g2 serves already; kept as well: g3, g1 (-e to=…)"
-    assert plan({"web1": host("g1")}, "web1", "g1")["text"] == "nothing to do: generation g1 serves already"
+    assert found["text"] == "nothing to do: generation g2 already serves; also kept: g3, g1 (-e to=…)"
+    assert plan({"web1": host("g1")}, "web1", "g1")["text"] == "nothing to do: generation g1 already serves"
 
 
 def test_where_it_has_been_done_and_something_drifted_it_is_repaired() -> None:

@@ -27,22 +27,24 @@ def test_a_secret_is_any_text_or_number(value: Any) -> None:
 
 @pytest.mark.parametrize("name", ["", ".", ".hidden", "a b", "a/b", "a:b", "a%b", "É", "-a", "n" * 201, "a\n"])
 def test_a_name_that_no_credential_can_have_is_told(name: str) -> None:
-    assert f"has {name!r}, which is no name of a credential: rename it to at most 200" in told({name: VALUE})
-    assert f"has {name!r}, which is no name of a credential" in told({name: VALUE}, in_environment=True)
+    assert f"has {name!r}, which is not a valid credential name: rename it to at most 200 characters" in told(
+        {name: VALUE}
+    )
+    assert f"has {name!r}, which is not a valid credential name" in told({name: VALUE}, in_environment=True)
 
 
 @pytest.mark.parametrize("name", ["key.pem", "a-b", "1a"])
 def test_a_name_that_no_variable_can_have_is_told_where_it_becomes_one(name: str) -> None:
     assert list(problems({name: VALUE}, {}, False)) == []
     problem = told({name: VALUE}, in_environment=True)
-    assert f"has {name!r}, which is no name of an environment variable: rename it" in problem
+    assert f"has {name!r}, which is not a valid environment variable name: rename it" in problem
     assert "or set flask_uwsgi_secrets_in_environment=false" in problem
 
 
 @pytest.mark.parametrize("in_environment", [True, False])
 def test_a_name_that_the_environment_has_as_well_is_told(in_environment: bool) -> None:
     problem = told({"TOKEN": VALUE}, {"TOKEN": "x"}, in_environment)
-    assert "has 'TOKEN', which flask_uwsgi_environment has as well: remove it from one" in problem
+    assert "has 'TOKEN', which is also in flask_uwsgi_environment: remove it from one" in problem
 
 
 @pytest.mark.parametrize("value", [None, ""])
@@ -60,13 +62,13 @@ def test_bytes_that_are_no_text_are_told() -> None:
 
 
 def test_a_null_byte_is_told_where_it_becomes_a_variable() -> None:
-    assert "has a null byte" in told({"TOKEN": f"{VALUE}\0"}, in_environment=True)
+    assert "which no environment variable can" in told({"TOKEN": f"{VALUE}\0"}, in_environment=True)
 
 
 def test_more_than_systemd_hands_over_is_told() -> None:
-    assert "take 804 kB, 4 at least each, and systemd can hand over 800" in told({"A": VALUE, "B": "x" * 800 * 1024})
+    assert "need 804 kB, at least 4 each, and systemd can pass 800" in told({"A": VALUE, "B": "x" * 800 * 1024})
     assert list(problems({f"N{number}": "x" for number in range(200)}, {}, True)) == []
-    assert "take 804 kB" in told({f"N{number}": "x" for number in range(201)})
+    assert "need 804 kB" in told({f"N{number}": "x" for number in range(201)})
 
 
 @pytest.mark.parametrize("given", [VALUE, [VALUE], None])
@@ -108,7 +110,7 @@ def test_an_identity_has_no_value_and_a_guess_is_slow() -> None:
     assert VALUE not in found and "TOKEN" in found
 
 
-# What cannot be known.
+# Secrets that cannot be evaluated.
 
 
 @pytest.mark.parametrize(
@@ -118,13 +120,13 @@ def test_an_identity_has_no_value_and_a_guess_is_slow() -> None:
         ("object of type 'dict' has no attribute 'db'", "db is not defined. Define it"),
         (
             "Decryption failed (no vault secrets were found that could decrypt).",
-            "it cannot be decrypted. Give its",
+            "it cannot be decrypted. Provide its",
         ),
-        ("The 'file' lookup failed: Unable to access the file", "its lookup or its expression fails. Correct that"),
+        ("The 'file' lookup failed: Unable to access the file", "its lookup or its expression fails. Correct it"),
     ],
 )
 def test_what_is_not_known_is_told_with_nothing_of_what_ansible_quotes(message: str, cause: str) -> None:
     entry = unknown("DB", f"{message}\n{VALUE}")
-    assert entry.startswith(f"flask_uwsgi_secrets has 'DB', which cannot be known: {cause}")
-    assert unknown("", f"{VALUE} {message}").startswith(f"flask_uwsgi_secrets cannot be known: {cause}")
+    assert entry.startswith(f"flask_uwsgi_secrets has 'DB', which cannot be evaluated: {cause}")
+    assert unknown("", f"{VALUE} {message}").startswith(f"flask_uwsgi_secrets cannot be evaluated: {cause}")
     assert VALUE not in entry

@@ -50,7 +50,7 @@ def test_what_is_no_text_is_refused_with_its_kind_and_without_its_value(value: A
 
 
 def test_a_null_byte_is_refused() -> None:
-    assert "'A', whose value has a null byte" in one(environment_problems(given(environment={"A": "x\0hidden"})))
+    assert "'A', whose value contains a null byte" in one(environment_problems(given(environment={"A": "x\0hidden"})))
 
 
 @pytest.mark.parametrize("name", ["RUNTIME_DIRECTORY", "FLASK_UWSGI_FILES", "CREDENTIALS_DIRECTORY"])
@@ -64,13 +64,13 @@ def test_what_systemd_sets_is_not_to_be_set(name: str) -> None:
 def test_a_file_that_is_named_is_there(value: str) -> None:
     environment = {"CONFIG": value}
     assert list(environment_problems(given(environment=environment, files={"a.ini": "", "b/c": ""}))) == []
-    assert "which flask_uwsgi_files does not have" in one(environment_problems(given(environment=environment)))
+    assert "which is not in flask_uwsgi_files" in one(environment_problems(given(environment=environment)))
 
 
 def test_a_folder_of_secrets_is_named_where_there_are_any() -> None:
     environment = {"TOKEN_FILE": "$CREDENTIALS_DIRECTORY/token"}
     assert list(environment_problems(given(environment=environment, secrets={"token": "x"}))) == []
-    assert "and flask_uwsgi_secrets is empty" in one(environment_problems(given(environment=environment)))
+    assert "but flask_uwsgi_secrets is empty" in one(environment_problems(given(environment=environment)))
 
 
 def test_only_folders_that_systemd_names_are_replaced() -> None:
@@ -91,11 +91,11 @@ def test_other_values_of_keys_are_taken(value: Any) -> None:
 
 @pytest.mark.parametrize("name", ["../a", "/etc/a", "a/../b", ".a", "a/.b", "", "a//b", "a b", "a\nb", "x" * 300, "a/"])
 def test_a_file_s_name_stays_in_its_folder(name: str) -> None:
-    assert "which is no name of a file in it" in one(file_problems({name: ""}))
+    assert "which is not a valid file name" in one(file_problems({name: ""}))
 
 
 def test_a_file_is_no_folder_as_well() -> None:
-    assert "cannot be a file and a folder" in one(file_problems({"a": "", "a/b": ""}))
+    assert "cannot be both a file and a folder" in one(file_problems({"a": "", "a/b": ""}))
 
 
 @pytest.mark.parametrize("text", [None, ["hidden"], {"hidden": 1}, True, "hidden\0"])
@@ -106,7 +106,7 @@ def test_a_file_is_a_text(text: Any) -> None:
 
 def test_files_have_bounds() -> None:
     assert "32 are allowed" in one(file_problems({f"f{number}": "" for number in range(33)}))
-    assert "1025 kB, and 1024 are allowed" in one(file_problems({"a": "x" * 1024 * 1024, "b": "y"}))
+    assert "1025 kB, but only 1024 are allowed" in one(file_problems({"a": "x" * 1024 * 1024, "b": "y"}))
     assert "set it to a dictionary" in one(file_problems("hidden"))
 
 

@@ -77,11 +77,11 @@ def test_the_same_list_that_a_killed_run_left_at_work_is_waited_for(layout: Temp
     [
         (
             "exit-code",
-            "`second` of flask_uwsgi_pre_activate failed: it exited with status 3. Mend it, and deploy again.",
+            "`second` of flask_uwsgi_pre_activate failed: it exited with status 3. Correct it, and deploy again.",
         ),
-        ("timeout", "failed: 5 s (flask_uwsgi_command_timeout) were not enough."),
+        ("timeout", "failed: it did not end within 5 s (flask_uwsgi_command_timeout)."),
         ("signal", "failed: it was killed by signal 3."),
-        ("oom-kill", "failed: the kernel killed it for lack of memory (flask_uwsgi_memory_mb)."),
+        ("oom-kill", "failed: the kernel killed it because it ran out of memory (flask_uwsgi_memory_mb)."),
         ("protocol", "failed: systemd says protocol."),
     ],
 )
@@ -118,7 +118,7 @@ def test_the_exception_of_one_that_fails_is_told_with_the_remedy(layout: Tempora
     fake.printed[-1] = "ShopError: there is no shop"
     with pytest.raises(commands.CommandsError) as raised:
         commands.run(layout, "g1", "pre", 5)
-    assert str(raised.value).splitlines()[0].endswith(": ShopError: there is no shop. Mend it, and deploy again.")
+    assert str(raised.value).splitlines()[0].endswith(": ShopError: there is no shop. Correct it, and deploy again.")
     fake.printed = ["+ false"]
     with pytest.raises(commands.CommandsError, match=r"\nIt printed nothing\.$"):
         commands.run(layout, "g1", "pre", 5)

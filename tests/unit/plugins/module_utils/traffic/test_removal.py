@@ -296,7 +296,7 @@ def test_what_is_no_application_of_ours_is_not_removed(
     before = left(empty)
     result = call_module(removal, check=check, data=True)
     assert result["failed"] and result["msg"].startswith(
-        "flask_uwsgi_app_name=shop is no application of this role below"
+        "flask_uwsgi_app_name=shop is not an application of this role below"
     )
     assert result["msg"].endswith("Nothing was changed.")
     assert left(empty) == before and host.actions == []
@@ -329,7 +329,7 @@ def test_a_removal_that_is_killed_is_taken_up_by_the_next(
 
     with monkeypatch.context() as patch:
         patch.setattr(trees, "remove", killed)
-        with pytest.raises(RemovalError, match=r"shop is stopped, and not all of it can be removed: killed"):
+        with pytest.raises(RemovalError, match=r"shop is stopped, but not all of it can be removed: killed"):
             remove(layout, data=False)
     layout.current.unlink()
     remove(layout, data=False)
@@ -361,7 +361,7 @@ def test_settings_that_the_operator_added_to_units_stay_and_are_named(
     assert template.exists() and other.exists()
     assert [path.name for path in instance.parent.iterdir()] == ["override.conf"]
     assert result["kept"] == [
-        f"{instance.parent}: it has override.conf, which was not deployed",
+        f"{instance.parent}: it contains override.conf, which was not deployed",
         f"{template.parent}: it was not deployed",
     ]
 
@@ -399,7 +399,7 @@ def test_an_account_that_was_there_before_stays(
     marks.write(layout, Mark("shop", str(layout.base), Account("shop", UID), Account("shop", GID)))
     result = call_module(removal, check=check, data=True)
     assert len(people) == 2
-    reason = "it was not made by a deploy, or that is not known"
+    reason = "it is not known to have been created by a deploy"
     assert result["kept"] == [f"account shop: {reason}", f"group shop: {reason}"]
 
 
@@ -426,7 +426,7 @@ def test_an_account_that_another_application_or_a_process_needs_stays(
     assert len(people) == 2 and marks.read(other)
     assert result["kept"] == [
         "account shop: the application books runs with it; it runs redis (pid 7)",
-        "group shop: shop, nginx is in it; the application books runs with it",
+        "group shop: shop, nginx belongs to it; the application books runs with it",
     ]
 
 
@@ -444,8 +444,8 @@ def test_an_account_that_cannot_be_removed_is_told_and_the_next_removal_tries_ag
         patch.setattr(accounts, "_run", refuse)
         result = call_module(removal, data=True)
     assert result["failed"] and result["msg"] == (
-        "the application shop is stopped, and not all of it can be removed: `userdel shop` failed: it is locked. "
-        "Correct that, and remove it again"
+        "the application shop is stopped, but not all of it can be removed: `userdel shop` failed: it is "
+        "locked. Correct this, and remove it again"
     )
     (layout.units / "shop.service").unlink()
     assert call_module(removal, data=True)["removed"] == [str(layout.mark), "account shop", "group shop"]

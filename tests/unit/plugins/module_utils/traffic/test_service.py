@@ -156,26 +156,26 @@ def no_pidfile(layout: TemporaryLayout, host: FakeHost) -> None:
     ("spoil", "words"),
     [
         (change_ini, "uwsgi.ini was changed by hand"),
-        (change_unit, "/shop@.service is not what the generation wants"),
-        (change_socket, "/shop@.socket is not what the generation wants"),
-        (change_relief, "/shop-relief@.service is not what the generation wants"),
-        (remove_dropin, "/shop@g1.service.d/generation.conf is not what the generation wants"),
-        (remove_listen, "/shop@g1.service.d/listen.conf is not what the generation wants"),
-        (forget_to_load, "shop@g1.service was changed and not loaded"),
+        (change_unit, "/shop@.service does not match the generation"),
+        (change_socket, "/shop@.socket does not match the generation"),
+        (change_relief, "/shop-relief@.service does not match the generation"),
+        (remove_dropin, "/shop@g1.service.d/generation.conf does not match the generation"),
+        (remove_listen, "/shop@g1.service.d/listen.conf does not match the generation"),
+        (forget_to_load, "shop@g1.service was changed but not loaded"),
         (stop, "shop@g1.service is inactive"),
         (crash, "shop@g1.service is activating"),
         (disable, "shop@g1.service does not start at boot"),
         (disable_socket, f"{SOCKET} is active and disabled"),
         (stop_socket, f"{SOCKET} is inactive and enabled"),
-        (lose_socket, f"nobody listens on {ADDRESS}"),
+        (lose_socket, f"nothing listens on {ADDRESS}"),
         (start_another, f"{SOCKET} does not start shop@g1.service"),
         (start_nothing_in_particular, f"{SOCKET} does not start shop@g1.service"),
         (open_another, f"shop@{OTHER}.socket is open beside it"),
         (stray, "generation g0 runs beside the current one"),
-        (relieve, "shop-relief@g1.service of a broken restart runs"),
+        (relieve, "shop-relief@g1.service of an interrupted restart runs"),
         (lose_stats, "shop@g1.service has lost its sockets in {runtime}/g1"),
         (lose_health, "shop@g1.service has lost its sockets in {runtime}/g1"),
-        (give_away, "/run/shop can be written by others than root"),
+        (give_away, "/run/shop is writable by other accounts than root"),
         (lie, "/run/shop/shop.pid does not name the serving master"),
         (no_pidfile, "/run/shop/shop.pid does not name the serving master"),
     ],
@@ -351,7 +351,7 @@ def test_stats_that_nobody_serves_do_not_hide_what_systemd_tells(layout: Tempora
     assert found["configured"]["mode"] == "gevent"
     # The fake's socket has nobody behind it.
     path = layout.runtime / "g1" / "g1.stats"
-    assert found["stats_error"] == f"uWSGI's stats do not answer: Connection refused ({path})"
+    assert found["stats_error"] == f"uWSGI's stats do not respond: Connection refused ({path})"
 
 
 def test_stats_that_are_silent_are_not_waited_for_for_ever(
@@ -364,7 +364,7 @@ def test_stats_that_are_silent_are_not_waited_for_for_ever(
         monkeypatch.setattr(service, "read_stats", lambda path: read(short_path / path.name, timeout=0.1))
         found = service.status(layout)
     assert found["state"] == "active"
-    assert found["stats_error"].startswith("uWSGI's stats do not answer: timed out after 0.1 s (")
+    assert found["stats_error"].startswith("uWSGI's stats do not respond: timed out after 0.1 s (")
 
 
 def test_stats_that_end_halfway_are_told(
@@ -385,7 +385,7 @@ def test_stats_that_end_halfway_are_told(
         monkeypatch.setattr(service, "read_stats", lambda path: read(short_path / path.name, timeout=5))
         found = service.status(layout)
         thread.join()
-    assert found["stats_error"].startswith("uWSGI's stats do not answer: not JSON: Expecting value")
+    assert found["stats_error"].startswith("uWSGI's stats do not respond: not JSON: Expecting value")
 
 
 # systemd's command line.

@@ -449,7 +449,7 @@ def test_an_old_one_that_does_not_stop_is_told_and_the_new_one_serves(layout: Te
 
     host._stop = refuse  # type: ignore[method-assign]
     message = failing(layout, "new")
-    assert message.startswith("generation new serves, but what was before could not be cleared away: `systemctl stop")
+    assert message.startswith("generation new serves, but the previous one could not be cleaned up: `systemctl stop")
     assert layout.current_generation() == "new"
     assert host.answering() == {"new", "old"}
     assert "generation old runs beside the current one" in service.drift(layout)
@@ -464,7 +464,7 @@ def test_what_cannot_be_put_back_is_told_beside_the_reason(
     monkeypatch.setattr(Swap, "_stop_new", lambda swap: swap_module.systemd.systemctl("stop", "nothing.service"))
     message = failing(layout, "new")
     assert "GET /healthz answered 500 instead of 200: no" in message
-    assert "It could not be put back: `systemctl stop nothing.service` failed" in message
+    assert "It could not be restored: `systemctl stop nothing.service` failed" in message
     # The other steps were taken all the same.
     assert layout.current_generation() == "old" and not (layout.generations / "new").exists()
 
@@ -647,7 +647,7 @@ def test_an_own_instance_that_fails_to_restart_leaves_the_relief_at_work(
     assert "shop-relief@same.service" in host.active
     assert host.waited == []
     assert layout.current_generation() == "same"
-    assert f"{layout.relief('same')} of a broken restart runs" in service.drift(layout)
+    assert f"{layout.relief('same')} of an interrupted restart runs" in service.drift(layout)
     if reason == "systemd":
         assert host.pidfile_pid() == host.active["shop-relief@same.service"]
 
@@ -717,7 +717,7 @@ def test_a_unit_that_was_not_loaded_is_loaded(layout: TemporaryLayout, host: Fak
     wanted = mine.read_text()
     edit_by_hand(layout, host)
     mine.write_text(wanted)
-    assert service.drift(layout) == ["shop@same.service was changed and not loaded"]
+    assert service.drift(layout) == ["shop@same.service was changed but not loaded"]
     Swap(layout, "same").run()
     assert service.drift(layout) == []
 
@@ -937,7 +937,7 @@ def test_a_socket_that_lost_its_descriptor_is_drift_and_a_repair_opens_it_anew(
 ) -> None:
     host.serve("aaa")
     host.lose_descriptor()
-    assert service.drift(layout) == [f"nobody listens on {ADDRESS}"]
+    assert service.drift(layout) == [f"nothing listens on {ADDRESS}"]
     Swap(layout, "aaa").run()
     assert host.answering() == {"aaa"}
     assert service.drift(layout) == []
@@ -971,14 +971,14 @@ def test_a_canary_whose_worker_dies_soon_is_refused(layout: TemporaryLayout, set
             settling.respawned[layout.runtime_of(kinds.CANARY) / "new.stats"] = 1
 
     settling.clock.tick = die
-    assert "a worker died, at the latest 2.0 s after the first good answer" in failing(layout, "new")
+    assert "a worker died, no later than 2.0 s after the first good response" in failing(layout, "new")
     assert not [action for action in settling.actions if action.startswith("start shop@new")]
     assert settling.everything() == before
 
 
 def test_a_worker_that_died_before_the_first_look_is_seen_too(layout: TemporaryLayout, settling: FakeHost) -> None:
     settling.respawned[layout.runtime_of(kinds.CANARY) / "new.stats"] = 1
-    assert "a worker died, at the latest 0.0 s after" in failing(layout, "new")
+    assert "a worker died, no later than 0.0 s after" in failing(layout, "new")
 
 
 def test_a_canary_that_answers_before_uwsgi_has_opened_its_stats_is_waited_for(
@@ -1013,7 +1013,7 @@ def test_a_canary_that_ends_soon_is_refused(layout: TemporaryLayout, settling: F
     settling.clock.tick = end
     words = {
         "unit": "it ended 0.2 s after it had become healthy",
-        "stats": "its stats do not answer: No such file or directory",
+        "stats": "its stats do not respond: No such file or directory",
     }
     assert words[how] in failing(layout, "new")
     assert settling.everything() == before

@@ -128,7 +128,7 @@ def test_what_was_found_can_be_tried_like_others(layout: TemporaryLayout, tried:
 
 def test_a_trial_keeps_the_address(layout: TemporaryLayout, tried: FakeHost) -> None:
     write_generation(layout, "elsewhere", listen="127.0.0.1:9000")
-    with pytest.raises(SwapError, match="a trial keeps the address that is served"):
+    with pytest.raises(SwapError, match="a trial cannot change the address"):
         Swap(layout, "elsewhere", trial=True)
 
 
@@ -226,6 +226,6 @@ def test_the_watchman_waits_for_a_step_that_is_at_work(
 
 def test_a_trial_that_is_over_is_not_begun_anew_without_a_watchman(layout: TemporaryLayout, tried: FakeHost) -> None:
     trial.end(layout, ME)
-    with pytest.raises(trial.TrialError, match="the trial of shop is over: its time ran out, or somebody deployed"):
+    with pytest.raises(trial.TrialError, match="the trial of shop has ended: its time ran out, or somebody deployed"):
         trial.extend(layout, ME, 60)
     assert not layout.trial.exists()

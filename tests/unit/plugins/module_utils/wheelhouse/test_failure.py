@@ -89,7 +89,7 @@ def test_a_package_that_is_installed_is_not_advised() -> None:
 )
 def test_a_source_that_cannot_be_built_need_not_be(said: str) -> None:
     result = {"subject": "shop", "why": "failed", "said": said}
-    remedy = "Where nothing of flask_uwsgi_source has to be installed, set flask_uwsgi_install=false"
+    remedy = "If nothing of flask_uwsgi_source has to be installed, set flask_uwsgi_install=false"
     assert remedy in build_problem(result, "r=1", "b", LIMITS, "shop").splitlines()[0]
     assert remedy not in build_problem(result, "r=1", "b", LIMITS)
     assert "Require another" not in build_problem(result, "r=1", "b", LIMITS, "shop")
@@ -180,7 +180,7 @@ LIMITS = {
     ("subject", "why", "said", "sentence"),
     [
         ("the lock", "hash", "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES: x", "r=1 has a hash that the package"),
-        ("x==1", "hash", "", "x==1, of r=1, has a hash that the package does not have. Make the lock anew"),
+        ("x==1", "hash", "", "x==1, of r=1, has a hash that the package does not have. Recreate the lock"),
         ("x==1", "timeout", "", "x==1, of r=1, took longer than artifact_build_timeout=5 seconds on b and was stopped"),
         ("x==1", "memory", "", "x==1, of r=1, needs more than artifact_build_memory_mb=6 on b"),
         ("x==1", "failed", "OSError: [Errno 28] No space left on device", "needs more than artifact_build_disk_mb=7"),
@@ -188,23 +188,23 @@ LIMITS = {
         ("x==1", "failed", "cc1: out of memory", "needs more than artifact_build_memory_mb=6"),
         (
             "x==1", "failed", "ERROR: build requirement that artifact_build_lock does not have: maturin>=1",
-            "x==1, of r=1, needs maturin>=1 to be built, which artifact_build_lock does not have. Put it there",
+            "x==1, of r=1, needs maturin>=1 to be built, which artifact_build_lock does not have. Add it there",
         ),
         ("x==1", "failed", "fatal error: ffi.h: No such file", "Add libffi-dev to flask_uwsgi_build_packages"),
-        ("x==1", "failed", "Network is unreachable", "its build asks the network, which builds do not have"),
+        ("x==1", "failed", "Network is unreachable", "its build uses the network, which builds cannot access"),
         ("the lock", "failed", "ERROR: No matching distribution found for x==1", "the package registry cannot be"),
         ("the requirements", "failed", "No module named 'flit_scm'", "r=1 cannot be built on b. If its build requires"),
-        ("x==1", "output", "ERROR: y.whl is not the wheel", "x==1, of r=1, built something else than its wheel on b"),
+        ("x==1", "output", "ERROR: y.whl is not the wheel", "x==1, of r=1, built something other than its wheel on b"),
         (
             "shop", "failed", "Traceback (most recent call last):\nKeyError: 'x'\nFileNotFoundError: [Errno 2]: 'git'\n"
             "error: metadata-generation-failed",
-            "shop, of r=1, cannot be built on b, since its build raised FileNotFoundError: [Errno 2]: 'git'. Require a",
+            "shop, of r=1, cannot be built on b: its build raised FileNotFoundError: [Errno 2]: 'git'. Require a",
         ),
         (
             "x==1", "failed", "x.c:1: fatal error: stupid\ndistutils.errors.CompileError: command 'gcc' failed",
-            "x==1, of r=1, cannot be built on b. Where a compiler lacks a header",
+            "x==1, of r=1, cannot be built on b. If a compiler lacks a header",
         ),
-        ("x==1", "failed", "error: stupid", "x==1, of r=1, cannot be built on b. Where a compiler lacks a header"),
+        ("x==1", "failed", "error: stupid", "x==1, of r=1, cannot be built on b. If a compiler lacks a header"),
     ],
 )  # fmt: skip
 def test_a_build_that_failed_names_package_host_and_remedy(subject: str, why: str, said: str, sentence: str) -> None:

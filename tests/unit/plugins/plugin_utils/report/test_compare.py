@@ -109,8 +109,8 @@ def test_medians_that_the_spread_of_rounds_covers_are_alike(one: Any, other: Any
 def test_the_verdict_says_where_all_are_alike_and_where_not_and_why(made: Made) -> None:
     found = made({"gevent": {10: [49.0] * 3, 1000: [3900.0] * 3}, "threads": {10: [49.1] * 3, 1000: [3100.0] * 3}})
     assert found["verdict"] == [
-        "At 10 concurrent all serve 49 req/s: indistinguishable, since 10 clients that wait 0.2 s can ask no more than "
-        "50 times a second.",
+        "At 10 concurrent all serve 49 req/s: indistinguishable, since 10 clients that wait 0.2 s can send no more "
+        "than 50 requests per second.",
         "At 1000 concurrent (req/s): gevent 3,900, threads 3,100; gevent serves 1.3 × threads, whose 640 threads are "
         "all busy.",
         "No request failed.",
@@ -143,4 +143,4 @@ def test_lost_requests_are_told_with_their_number(made: Made) -> None:
 def test_a_comparison_that_was_cut_off_at_once_is_a_document_too() -> None:
     found = compare.document({"wait_s": 0.2}, VARIANTS, [])
     assert found["summary"] == []
-    assert found["verdict"] == ["Nothing can be compared: at no concurrency were all variants measured."]
+    assert found["verdict"] == ["Nothing can be compared: all variants were measured together at no concurrency."]

@@ -62,7 +62,7 @@ def test_failed_requests_have_a_chart_of_their_own(made: Made) -> None:
 
 
 def test_a_document_of_another_format_is_refused(made: Made) -> None:
-    with pytest.raises(ValueError, match=r"compare\.json is of format 0, .* run playbooks/compare\.yml again"):
+    with pytest.raises(ValueError, match=r"compare\.json has format 0, .* run playbooks/compare\.yml again"):
         compare_show.page(made(RATES) | {"format": 0})
 
 
@@ -98,5 +98,5 @@ def test_clients_that_were_cut_off_have_no_chart(clients: dict[str, Any]) -> Non
 
 
 def test_a_page_of_what_was_not_measured_says_how_to(made: Made, clients: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"clients\.json is of format 0.*run playbooks/compare_clients\.yml again"):
+    with pytest.raises(ValueError, match=r"clients\.json has format 0.*run playbooks/compare_clients\.yml again"):
         compare_show.page(made(RATES), clients | {"format": 0})

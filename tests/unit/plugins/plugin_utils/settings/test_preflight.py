@@ -233,7 +233,7 @@ def test_secrets_are_judged(s: dict[str, Any]) -> None:
     assert list(value_problems({**s, "secrets": {"key.pem": "x"}})) == []
     wrong = {"secrets": {"key.pem": "hidden"}, "secrets_in_environment": "yes"}
     assert "hidden" not in one(value_problems({**s, **wrong}), "flask_uwsgi_secrets has 'key.pem'")
-    one(value_problems({**s, "secrets": {"TOKEN_FILE": "x"}}), "which flask_uwsgi_environment has as well")
+    one(value_problems({**s, "secrets": {"TOKEN_FILE": "x"}}), "which is also in flask_uwsgi_environment")
 
 
 def test_a_source_that_is_missing_is_the_only_problem_of_the_files(s: dict[str, Any]) -> None:

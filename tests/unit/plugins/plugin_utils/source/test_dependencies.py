@@ -111,8 +111,8 @@ def problem(run: Callable[[], Lock]) -> str:
 
 
 UNSAID = (
-    "flask_uwsgi_source has no requirements.txt and no project that says what it requires: beside uWSGI and gevent "
-    "nothing is installed for it"
+    "flask_uwsgi_source has no requirements.txt and no project that lists its requirements: only uWSGI and gevent "
+    "are installed for it"
 )
 
 
@@ -133,8 +133,8 @@ def test_lists_of_requirements_that_are_not_taken_by_themselves_are_named(app: P
     ("name", "remedy"),
     [
         ("Pipfile", "run `pipenv requirements --hash >requirements.txt` there"),
-        ("environment.yml", "write the packages that it takes from conda into a requirements.txt"),
-        ("pixi.toml", "write the packages that it takes from conda into a requirements.txt"),
+        ("environment.yml", "list the packages that it installs from conda in a requirements.txt"),
+        ("pixi.toml", "list the packages that it installs from conda in a requirements.txt"),
     ],
 )
 def test_requirements_of_a_tool_that_is_not_read_are_refused(app: Path, locked: LockOf, name: str, remedy: str) -> None:
@@ -218,11 +218,11 @@ def test_requirements_are_locked_with_the_server_s_versions_where_they_fit(app: 
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [
-        ("gevent<2", ["gevent 2.0 of artifact_server_lock is installed, the requirements say gevent<2"]),
+        ("gevent<2", ["gevent 2.0 of artifact_server_lock is installed, although the requirements say gevent<2"]),
         ("gevent==1.0\nuwsgi==2.0.21", ["gevent 2.0 of", "uwsgi 2.0.31 of"]),
         (
             "pyuwsgi==2.0.30",
-            ["uwsgi 2.0.31 of artifact_server_lock is installed, the requirements say pyuwsgi==2.0.30"],
+            ["uwsgi 2.0.31 of artifact_server_lock is installed, although the requirements say pyuwsgi==2.0.30"],
         ),
         ("greenlet<3 # old", ["greenlet 3.0 of"]),
         ("gevent\ngreenlet==3.0", []),
@@ -250,7 +250,7 @@ def test_a_package_that_forbids_the_versions_of_the_server_gets_them_and_the_pla
         assert pins(lock) == {"bin": "1.0", "click": "8.1", "flask": "3.0", "gevent": "2.0", "greenlet": "3.0"}
         assert lock.notes == [
             "greenlet 3.0 of artifact_server_lock is installed, although bin depends on greenlet<3.0: this service "
-            "is proven with 3.0 alone"
+            "is tested only with 3.0"
         ]
     (app / "requirements.txt").write_text("bin\nflask==3.1\n")
     assert "cannot be locked: correct what it requires" in problem(lambda: locked(app))
@@ -306,7 +306,7 @@ def test_a_lock_that_is_given_must_have_the_package(locked: LockOf, app: Path) -
     for text, says in ((f"click==8.0 {HASH}", "does not have flask"), (f"flask==3.1 {HASH}", "pins flask==3.1")):
         given.write_text(text)
         told = problem(lambda: locked(package, str(given)))
-        assert told.startswith(f"flask_uwsgi_requirements={given} {says}, and flask_uwsgi_source=flask==3.0: make")
+        assert told.startswith(f"flask_uwsgi_requirements={given} {says}, and flask_uwsgi_source=flask==3.0: recreate")
     given.write_text(f"Flask==3.0 {HASH}\n")
     assert pins(locked(package, str(given))) == {"flask": "3.0"}
 
@@ -395,7 +395,7 @@ def test_a_requirement_without_a_wheel_is_left_to_a_build_host(app: Path, locked
     left.path.write_text(f"{left.head}evil==2.0 {HASH}\nclick==8.0 {HASH}\n")
     assert pins(locked(app)) == {"evil": "2.0", "click": "8.0"}
     left.path.write_text(f"{left.head}evil @ git+https://example.org/evil\n")
-    assert "is no release of the registry" in problem(lambda: locked(app))
+    assert "is not a release of the registry" in problem(lambda: locked(app))
 
 
 def test_an_older_release_is_not_taken_because_it_has_a_wheel(
@@ -594,16 +594,16 @@ def test_the_place_that_everybody_has_is_accepted(app: Path, locked: LockOf, mon
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("-r ../secret.txt\n", "which is outside of the source"),
-        ("-c link.txt\n", "which is outside of the source"),
+        ("-r ../secret.txt\n", "which is outside the source"),
+        ("-c link.txt\n", "which is outside the source"),
         ("-r https://example.org/r.txt\n", "an address: download it into the source"),
         ("-e .\n", "names the source itself (`.`), which has no pyproject.toml"),
-        ("-e ..\n", "'-e ..' is no release of the registry"),
-        ("./lib\n", "'./lib' is no release of the registry"),
-        ("git+https://me:hunter2@example.org/x\n", "'git+https://…@example.org/x' is no release"),
-        ("flask>=>1\n", "is no requirement ("),
-        ("flask ${SECRET}\n", "is no requirement ("),
-        ("-r pipe\n", "is no file: set it to"),
+        ("-e ..\n", "'-e ..' is not a release of the registry"),
+        ("./lib\n", "'./lib' is not a release of the registry"),
+        ("git+https://me:hunter2@example.org/x\n", "'git+https://…@example.org/x' is not a release"),
+        ("flask>=>1\n", "is not a requirement ("),
+        ("flask ${SECRET}\n", "is not a requirement ("),
+        ("-r pipe\n", "is not a file: set it to"),
         ("-r .\n", "cannot be read: Is a directory"),
     ],
 )
@@ -635,10 +635,10 @@ def test_the_encodings_that_editors_write_are_read(app: Path, locked: LockOf) ->
         (app / "requirements.txt").write_text("flask\n-c more.txt\n")
         assert pins(locked(app))["flask"] == "3.0"
     for content, told in (
-        (b"flask # caf\xe9\n", "is no text in UTF-8 (byte 11): save it as UTF-8"),
-        (b"flask\n\n# coding: latin-1 \xe9\n", "is no text in UTF-8 (byte 25): save it as UTF-8"),
-        (b"# coding: klingon\nflask\n", "says that it is in 'klingon', which Python does not know"),
-        (b"# coding: ascii\nflask # caf\xe9\n", "is no text in ASCII (byte 27)"),
+        (b"flask # caf\xe9\n", "is not UTF-8 text (byte 11): save it as UTF-8"),
+        (b"flask\n\n# coding: latin-1 \xe9\n", "is not UTF-8 text (byte 25): save it as UTF-8"),
+        (b"# coding: klingon\nflask\n", "declares the encoding 'klingon', which Python does not know"),
+        (b"# coding: ascii\nflask # caf\xe9\n", "is not ASCII text (byte 27)"),
     ):
         (app / "more.txt").write_bytes(content)
         assert f"flask_uwsgi_requirements={app / 'more.txt'} {told}" in problem(lambda: locked(app))
@@ -754,8 +754,8 @@ def test_a_poetry_lock_gives_what_is_not_for_development(app: Path, locked: Lock
         ),
         (poetry_lock(flask='groups = ["main"]\n[package.source]\ntype = "git"\n'), "has 'Flask' from a git, which"),
         (poetry_lock(flask='groups = ["main"]\nmarkers = "x y"\n'), "has a marker of 'Flask' that cannot be read"),
-        (poetry_lock().replace('"3.0"', '"3.0\\nevil==1"'), "has an entry 'Flask' that is none of Poetry's"),
-        (poetry_lock(more='[[package]]\nname = "x"\n'), "is no lock of Poetry's"),
+        (poetry_lock().replace('"3.0"', '"3.0\\nevil==1"'), "has an entry 'Flask' that Poetry did not write"),
+        (poetry_lock(more='[[package]]\nname = "x"\n'), "is not a lock of Poetry"),
         (poetry_lock(flask='groups = ["main"]\n').replace(FILES, "files = []\n", 1), "has no exact version or no hash"),
     ],
 )
@@ -773,7 +773,7 @@ def test_an_old_poetry_lock_gives_versions_to_what_the_project_requires(app: Pat
     # Neither the server's nor what has two.
     assert left.preferred == f"{SERVER}flask==3.0\nclick==8.0\nextra==1.0\n"
     left.path.write_text(f"{left.head}flask==3.0 {HASH}\n")
-    assert locked(app).notes[0].startswith("poetry.lock is of a lock-version that does not say which packages are for ")
+    assert locked(app).notes[0].startswith("poetry.lock has a lock-version that does not show which packages are only ")
 
 
 @pytest.mark.parametrize(
@@ -878,10 +878,10 @@ def test_files_that_include_each_other_end(app: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[project\n", "is no valid TOML"),
-        ('[project]\nname = "a"\ndependencies = "flask"\n', "has no list of texts in project.dependencies"),
-        ('[project]\nname = "a"\ndependencies = ["x @ git+https://h/x"]\n', "is no release of the registry"),
-        ('[project]\nname = "a"\nrequires-python = "three"\n', "which is no range of versions"),
+        ("[project\n", "is not valid TOML"),
+        ('[project]\nname = "a"\ndependencies = "flask"\n', "has no list of strings in project.dependencies"),
+        ('[project]\nname = "a"\ndependencies = ["x @ git+https://h/x"]\n', "is not a release of the registry"),
+        ('[project]\nname = "a"\nrequires-python = "three"\n', "which is not a version range"),
         (
             '[project]\nname = "a"\ndependencies = ["Core.lib"]\n[tool.uv.sources]\ncore-lib = { index = "i" }\n',
             "takes core-lib from [tool.uv.sources], which does not count here",
@@ -903,7 +903,7 @@ def test_a_project_must_be_for_the_host_s_python(app: Path, locked: LockOf, need
         assert locked(app).path
     else:
         told = problem(lambda: locked(app))
-        assert f"has requires-python='{needs}', and {PLATFORM} has Python 3.13: deploy to another" in told
+        assert f"has requires-python='{needs}', but {PLATFORM} has Python 3.13: deploy to another" in told
 
 
 def test_a_project_that_is_named_must_be_one(app: Path, locked: LockOf) -> None:
@@ -919,8 +919,8 @@ def test_a_controller_without_uv_is_told_with_both_remedies(
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     told = problem(lambda: locked(app))
-    assert "is no lock, and none can be made, for the controller has no uv: install it beside Ansible" in told
-    assert "or set flask_uwsgi_requirements to a lock, with exact versions and hashes" in told
+    assert "is not a lock, and none can be created because the controller has no uv: install it beside Ansible" in told
+    assert "or set flask_uwsgi_requirements to a lock with exact versions and hashes" in told
 
 
 @pytest.fixture
@@ -951,4 +951,4 @@ def test_a_lock_that_takes_too_long_is_told(
     uv("exec sleep 60")
     monkeypatch.setattr(uv_module, "TIMEOUT", 0.1)
     (app / "requirements.txt").write_text("flask\n")
-    assert "could not be locked in 0.1 s: try again, or give a lock" in problem(lambda: locked(app))
+    assert "could not be locked within 0.1 s: try again, or provide a lock" in problem(lambda: locked(app))

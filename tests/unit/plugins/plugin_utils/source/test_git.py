@@ -143,13 +143,15 @@ def test_a_commit_that_is_there_asks_nobody(repository: Path, cache: Path) -> No
 )
 def test_a_ref_that_does_not_exist_is_told(repository: Path, cache: Path, ref: str, hint: str) -> None:
     told = problem(source(repository, ref), cache)
-    assert told.startswith(f"flask_uwsgi_source=git+{repository.as_uri()}@{ref} has no {ref!r}: set what follows the @")
+    assert told.startswith(
+        f"flask_uwsgi_source=git+{repository.as_uri()}@{ref} has no {ref!r}: set the part after the @"
+    )
     assert hint in told
 
 
 def test_a_repository_that_does_not_exist_is_told(tmp_path: Path, cache: Path) -> None:
     told = problem(source(tmp_path / "none"), cache)
-    assert "/none@main does not exist, or may not be seen: correct the address:\n    fatal: " in told
+    assert "/none@main does not exist, or is not visible: correct the address:\n    fatal: " in told
 
 
 def test_a_folder_that_is_not_in_the_repository_is_told(repository: Path, cache: Path) -> None:
@@ -245,7 +247,7 @@ def test_a_tree_cannot_write_outside_its_folder(
     told = problem(source(repository), cache)
     # Control characters are all the same to git.
     by_git = checked and "control" not in request.node.callspec.id
-    ours = r"which is no name for a file|which cannot be written"
+    ours = r"which is not a valid file name|which cannot be written"
     assert re.search(r"git-fsck\) refuses" if by_git else ours, told), told
     assert "\x1b" not in told
     assert list(hostile.iterdir()) == []
@@ -314,7 +316,7 @@ def test_git_asks_nobody(cache: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_controller_without_git_is_told(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     told = problem(source("https://h/x.git"), cache)
-    assert told.endswith("is a git repository, and the controller has no git: install the package git there")
+    assert told.endswith("is a git repository, but the controller has no git: install the package git there")
 
 
 def test_a_repository_that_takes_too_long_is_told(
@@ -368,10 +370,13 @@ def test_a_repository_that_needs_credentials_is_told_without_asking_or_showing_a
     [
         ("git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.", "needs credentials"),
         ("Host key verification failed.\nfatal: Could not read", "ssh key the controller does not know"),
-        ("remote: Repository not found.\nfatal: repository 'https://h/x/' not found", "does not exist, or may not"),
+        (
+            "remote: Repository not found.\nfatal: repository 'https://h/x/' not found",
+            "does not exist, or is not visible",
+        ),
         ("fatal: unable to access 'https://h/': Could not resolve host: h", "cannot be reached"),
         ("ssh: connect to host h port 22: Connection timed out", "cannot be reached"),
-        ("fatal: detected dubious ownership in repository at '/x'", "cannot be read: git says why"),
+        ("fatal: detected dubious ownership in repository at '/x'", "cannot be read: see git's message"),
     ],
 )
 def test_what_git_says_becomes_a_remedy(cache: Path, monkeypatch: pytest.MonkeyPatch, said: str, told: str) -> None:

@@ -103,13 +103,13 @@ def test_a_wheelhouse_that_is_what_the_lock_says_is_described(house: Path) -> No
 def test_a_wheel_that_no_lock_names_is_refused(house: Path) -> None:
     path = wheel(house, "shop")
     wheel(house, "evil", version="2.0")
-    assert problems(house, entry(path)) == "  - evil-2.0-py3-none-any.whl is in no lock"
+    assert problems(house, entry(path)) == "  - evil-2.0-py3-none-any.whl is not in the lock"
 
 
 def test_a_wheel_of_another_version_is_refused(house: Path) -> None:
     path = wheel(house, "shop", version="1.1")
     told = problems(house, entry(path, "shop==1.0"))
-    assert "shop-1.1-py3-none-any.whl is in no lock, which has shop==1.0" in told
+    assert "shop-1.1-py3-none-any.whl is not in the lock, which has shop==1.0" in told
     assert "shop==1.0 of the lock has no wheel" in told
 
 
@@ -143,7 +143,7 @@ def test_an_entry_of_another_platform_has_no_wheel(house: Path, marker: str, nee
     other = wheel(house, "other")
     lock = (entry(path), entry(other, "other==1.0", marker))
     if needed is False:
-        assert "other-1.0-py3-none-any.whl is in no lock" in problems(house, *lock)
+        assert "other-1.0-py3-none-any.whl is not in the lock" in problems(house, *lock)
     else:
         assert judged(house, *lock)
     other.unlink()
@@ -173,7 +173,7 @@ def test_pip_is_the_one_of_the_build_lock_whatever_the_application_has(house: Pa
     own = wheel(house, "pip", {"pip/__main__.py": "evil"}, version="1.0")
     assert judged(house, entry(own))["pip"] == "pip-26.3-py3-none-any.whl"
     told = problems(house)
-    assert "pip-1.0-py3-none-any.whl is in no lock" in told
+    assert "pip-1.0-py3-none-any.whl is not in the lock" in told
     (house / "pip-26.3-py3-none-any.whl").unlink()
     told = problems(house, entry(own))
     assert "there is no wheel of pip==26.3 of artifact_build_lock with one of the hashes of that lock" in told
@@ -187,7 +187,7 @@ def test_the_source_s_own_wheel_is_expected_besides(house: Path, tmp_path: Path,
     distribution.write_bytes(made.read_bytes())
     assert judged(house, entry(other), distribution=distribution)
     wheel(house, "third")
-    assert "third-1.0-py3-none-any.whl is in no lock" in problems(house, entry(other), distribution=distribution)
+    assert "third-1.0-py3-none-any.whl is not in the lock" in problems(house, entry(other), distribution=distribution)
     (house / "third-1.0-py3-none-any.whl").unlink()
     made.unlink()
     assert f"{name} has 0 wheels, not one" in problems(house, entry(other), distribution=distribution)
@@ -217,11 +217,13 @@ def test_a_wheelhouse_holds_wheels_and_nothing_else(house: Path, kind: str) -> N
         case "no tar":
             archive = house.parent / "no.tar"
             archive.write_bytes(b"x" * 2000)
-            with pytest.raises(ArtifactError, match="is no tar archive"):
+            with pytest.raises(ArtifactError, match="is not a tar archive"):
                 examine(archive, [], [], PLATFORM)
             return
     path = house / "shop-1.0-py3-none-any.whl"
-    assert "is no wheel" in problems(house, entry(path)) or "has no name of a wheel" in problems(house, entry(path))
+    assert "is not a wheel" in problems(house, entry(path)) or "does not have the name of a wheel" in problems(
+        house, entry(path)
+    )
 
 
 # What is in a wheel.
@@ -264,7 +266,7 @@ def test_the_server_s_own_command_and_those_that_only_begin_alike_are_fine(house
 )
 def test_a_name_that_leads_out_is_refused(house: Path, name: str) -> None:
     wheel(house, "evil", {name: ""})
-    assert f"holds {name!r}, which leads out of its folder or is no name for a file" in problems(house)
+    assert f"holds {name!r}, which leads out of its folder or is not a valid file name" in problems(house)
 
 
 def test_a_name_that_is_nested_without_end_is_refused(house: Path) -> None:
@@ -277,7 +279,7 @@ def test_a_name_that_is_nested_without_end_is_refused(house: Path) -> None:
 def test_a_command_that_leads_out_is_refused(house: Path) -> None:
     text = "[console_scripts]\n../../../../etc/cron.d/evil = evil:main\n"
     wheel(house, "evil", {"evil-1.0.dist-info/entry_points.txt": text})
-    assert "has the command '../../../../etc/cron.d/evil', which is no name for a file" in problems(house)
+    assert "has the command '../../../../etc/cron.d/evil', which is not a valid file name" in problems(house)
 
 
 def test_two_distributions_do_not_own_one_file(house: Path) -> None:
@@ -315,7 +317,7 @@ def test_record_lists_all_there_is_as_it_is(house: Path) -> None:
     wheel(house, "two", {"two/more.py": "x"}, record={"two/more.py": ",sha256=AAAA,1"})
     told = problems(house)
     assert "one-1.0-py3-none-any.whl holds 'one/more.py', which its RECORD does not list" in told
-    assert "two-1.0-py3-none-any.whl holds 'two/more.py', which is not what its RECORD says" in told
+    assert "two-1.0-py3-none-any.whl holds 'two/more.py', which does not match its RECORD" in told
 
 
 @pytest.mark.parametrize("kind", ["no metadata", "two infos", "other name", "other version", "scheme", "twice", "link"])
@@ -325,10 +327,10 @@ def test_a_wheel_is_what_its_name_says(house: Path, kind: str) -> None:
             path = house / "shop-1.0-py3-none-any.whl"
             with zipfile.ZipFile(path, "w") as archive:
                 archive.writestr("shop.py", "")
-            told = "has no .dist-info of its own name alone (there are: none)"
+            told = "does not have exactly its own .dist-info (there are: none)"
         case "two infos":
             wheel(house, "shop", {"flask-3.0.dist-info/METADATA": ""})
-            told = "has no .dist-info of its own name alone (there are: flask-3.0.dist-info, shop-1.0.dist-info)"
+            told = "does not have exactly its own .dist-info (there are: flask-3.0.dist-info, shop-1.0.dist-info)"
         case "other name":
             wheel(house, "shop", metadata="Name: flask\nVersion: 1.0\n")
             told = "says that it is 'flask' '1.0'"
@@ -423,10 +425,10 @@ def test_the_lookup_keeps_the_wheelhouse_or_returns_the_problem(house: Path, tmp
     wheel(house, "evil")
     pack(house)
     problem = lookup.run([])[0]["problem"]
-    assert problem.startswith("the wheelhouse 1 is not what its locks say") and "evil-1.0" in problem
+    assert problem.startswith("the wheelhouse 1 does not match its locks") and "evil-1.0" in problem
     assert problem.endswith("nothing was shipped, and no application host was changed.")
     # Only the last refused one stays, and nothing takes it for an artifact.
     pack(house)
     refused = archive.with_name(f"{archive.name}.refused")
-    assert f"The wheels are in {refused} for you" in lookup.run([])[0]["problem"]
+    assert f"The wheels are in {refused} for inspection" in lookup.run([])[0]["problem"]
     assert sorted(archive.parent.glob("*.refused")) == [refused] and not fetched.exists()
