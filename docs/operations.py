@@ -24,8 +24,8 @@ HEADER = """\
 
 # Operations under load, measured
 
-Each row is one operation on a real host (systemd, SSH) while 200 clients of the load witness (`tests/support/witness`) request
-the endpoint that waits 0.2 s, in a closed loop. Host, clients and Ansible shared {cores} cores, on
+Each row is one operation on a real host (systemd, SSH) while 200 clients of the load witness (`tests/support/witness`)
+request the endpoint that waits 0.2 s, in a closed loop. Host, clients and Ansible shared {cores} cores, on
 {date}. A test fails if a request failed. `make test-full` also fails if no client got a response for half
 a second, or if the longest request took three times the steady 99th percentile. `make test`, which must tolerate a busy
 machine, allows twice these values. How it works: [HOW_IT_WORKS.md](HOW_IT_WORKS.md).

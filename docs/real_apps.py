@@ -23,8 +23,8 @@ HEADER = """\
 # Real applications
 
 Twelve realistic applications: published packages, and small projects with a typical structure (`molecule/real/apps`).
-Their variables are in `tests/support/real/catalogue.py`. The tests in `tests/support/real/questions.py` log in, submit a form or a file
-and read it back, and request static files and a stream.
+Their variables are in `tests/support/real/catalogue.py`. The tests in `tests/support/real/questions.py` log in, submit
+a form or a file and read it back, and request static files and a stream.
 [OWN_APP.md](OWN_APP.md#what-applications-stumble-over) explains what each application needs.
 
 - *Attempts*: number of deploys with these variables until the application passed all tests.

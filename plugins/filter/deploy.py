@@ -29,7 +29,7 @@ def gevent_refusal(check: dict[str, Any]) -> str:
                 lines.append(f"      remedy: {finding['remedy']}")
     lines.append(
         "Mend it, or deploy with -e mode=threads, or let it pass with -e flask_uwsgi_gevent_check=warn. "
-        "What runs was not touched."
+        "The running release was not changed."
     )
     return "\n".join(lines)
 
@@ -47,7 +47,7 @@ def common_failure(check: dict[str, Any]) -> str:
         (
             f"{check['cause']}.",
             *((what, *(f"    {line}" for line in evidence)) if evidence else ()),
-            "This is not gevent's doing: threads mode would fail in the same way. What runs was not touched.",
+            "This is not gevent's doing: threads mode would fail in the same way. The running release was not changed.",
         )
     )
 

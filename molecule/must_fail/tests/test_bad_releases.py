@@ -282,7 +282,7 @@ def test_a_bad_release_is_refused_and_no_client_notices(
     if release.logged:
         assert any(release.logged in line for line in told[told.index("Its last log lines:") :]), told
     if release.code:
-        assert f"Generation {serving} serves." in told or "What runs was not touched." in told[-1]
+        assert f"Generation {serving} serves." in told or "The running release was not changed." in told[-1]
     else:
         assert "the running service was not changed" in told[0]
     assert seconds < BOUND_S

@@ -38,7 +38,7 @@ def requested(settings: Settings, platform: str, variables: Mapping[str, Any], t
         try:
             return plain(known.template(variables.get(name, _DEFAULTS[name])))
         except AnsibleError as error:
-            raise ArtifactError(f"{name} cannot be known: {' '.join(str(error).split())}. Correct it") from error
+            raise ArtifactError(f"{name} cannot be evaluated: {' '.join(str(error).split())}. Correct it") from error
 
     return Request(
         source=settings.source,

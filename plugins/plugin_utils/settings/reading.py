@@ -56,9 +56,9 @@ def plain(value: Any) -> Any:
 
 def _unreadable(name: str, said: str) -> str:
     if found := _UNDEFINED.search(said):
-        return f"{PREFIX}{name} cannot be known: {found[1]} is not defined. Define it, or correct what names it"
+        return f"{PREFIX}{name} cannot be evaluated: {found[1]} is not defined. Define it, or correct what names it"
     why = "" if name in _CONFIDENTIAL else f": {' '.join(said.split())}"
-    return f"{PREFIX}{name} cannot be known{why}. Correct its lookup or its expression"
+    return f"{PREFIX}{name} cannot be evaluated{why}. Correct its lookup or its expression"
 
 
 def _unknown_secrets(given: Any, template: Template) -> Iterator[str]:

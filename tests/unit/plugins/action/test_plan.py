@@ -48,18 +48,21 @@ def refusal(folder: Path, variables: dict[str, Any], hosts: str = "web1,", **pla
         ({"flask_uwsgi_secrets": "{{ {'A': 'hidden-1'} | combine(other) }}", "other": {"B": "hidden-2"}}, []),
         (
             {"flask_uwsgi_secrets": {"A": "hidden-1", "B": "{{ vault_b }}", "C": "{{ 'hidden-2' ~ vault_c.d }}"}},
-            ["has 'B', which cannot be known: vault_b is", "has 'C', which cannot be known: vault_c is"],
+            ["has 'B', which cannot be evaluated: vault_b is", "has 'C', which cannot be evaluated: vault_c is"],
         ),
-        ({"flask_uwsgi_secrets": "{{ nothing }}"}, ["cannot be known: nothing is"]),
-        ({"flask_uwsgi_secrets": "{{ {'A': 'hidden-1', 'B': vault_b} }}"}, ["cannot be known: vault_b is"]),
+        ({"flask_uwsgi_secrets": "{{ nothing }}"}, ["cannot be evaluated: nothing is"]),
+        ({"flask_uwsgi_secrets": "{{ {'A': 'hidden-1', 'B': vault_b} }}"}, ["cannot be evaluated: vault_b is"]),
         ({"flask_uwsgi_secrets": {"B": "{{ lookup('ansible.builtin.file', 'hidden-1') }}"}}, ["its lookup or its"]),
         (
             {"flask_uwsgi_environment": {"A": "{{ 'hidden-1' ~ nothing }}"}, "flask_uwsgi_port": "{{ number }}"},
-            ["flask_uwsgi_environment cannot be known: nothing is", "flask_uwsgi_port cannot be known: number is"],
+            [
+                "flask_uwsgi_environment cannot be evaluated: nothing is",
+                "flask_uwsgi_port cannot be evaluated: number is",
+            ],
         ),
         (
             {"flask_uwsgi_files": {"a": "{{ lookup('ansible.builtin.file', 'hidden-1') }}"}},
-            ["flask_uwsgi_files cannot be known. Correct its lookup or its expression"],
+            ["flask_uwsgi_files cannot be evaluated. Correct its lookup or its expression"],
         ),
     ],
 )

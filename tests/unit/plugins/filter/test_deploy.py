@@ -24,7 +24,7 @@ def test_what_fails_in_either_mode_is_not_said_to_be_gevent_s() -> None:
         "it raised KeyError: 'DSN'. Set DSN.",
         "Its last log lines:",
         "    KeyError: 'DSN'",
-        "This is not gevent's doing: threads mode would fail in the same way. What runs was not touched.",
+        "This is not gevent's doing: threads mode would fail in the same way. The running release was not changed.",
     ]
 
 
@@ -37,7 +37,7 @@ def test_a_refusal_tells_what_blocks_where_and_what_to_do() -> None:
         "      in slow",
         "      remedy: call gevent.sleep",
     ]
-    assert "-e mode=threads" in told[-1] and "What runs was not touched" in told[-1]
+    assert "-e mode=threads" in told[-1] and "The running release was not changed" in told[-1]
 
 
 def test_the_summary_has_a_line_for_each_host() -> None:
