@@ -192,7 +192,10 @@ def test_another_value_is_another_generation_and_a_rollback_brings_the_first_bac
             assert_knows(service, other)
             second = service.generation
             assert second != first and "--- secrets (values hidden)\n~ values changed\n" in done.stdout
-            assert "flask_uwsgi_secrets are stored unencrypted on this host, readable only by root: systemd-creds" in done.stderr
+            assert (
+                "flask_uwsgi_secrets are stored unencrypted on this host, readable only by root: systemd-creds"
+                in done.stderr
+            )
             folder = f"/opt/{APP}/generations/{second}/credentials"
             assert find() == [f"{folder}/KEY", f"{folder}/TOKEN"]
             assert service.run(f"stat --format %U:%a {folder}/*").split() == ["root:600", "root:600"]
