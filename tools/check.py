@@ -73,6 +73,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
             Stage("molecule life", "molecule test --scenario-name life"),
             Stage("molecule faults", "molecule test --scenario-name faults"),
             Stage("molecule zoo", "molecule test --scenario-name zoo"),
+            Stage("molecule collection", "molecule test --scenario-name collection"),
             Stage("molecule secrets", "molecule test --scenario-name secrets"),
             Stage("playbooks on this machine", "pytest tests -m 'playbook or slow' --numprocesses 2"),
             Stage("pages in a browser", "pytest tests/integration/pages"),
