@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Self
 
 from tests.support import ROOT
 
-# Output to read, whatever the terminal.
-PLAIN = {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
+# Output to read, whatever the terminal: every task with its result.
+PLAIN = {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_STDOUT_CALLBACK": "flaskops.uwsgi.plain"}
 
 
 def inventories() -> list[str]:

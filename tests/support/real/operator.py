@@ -55,7 +55,7 @@ class Operator:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MOLECULE_"))}
         done = subprocess.run(
             ["ansible-playbook", "--inventory", str(self.folder), f"playbooks/{playbook}.yml", *arguments],
-            cwd=ROOT, env=kept | {"ANSIBLE_NOCOLOR": "1"}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            cwd=ROOT, env=kept | PLAIN, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
         )  # fmt: skip
         print(f"{time.monotonic() - started:5.1f} s  {playbook}")
