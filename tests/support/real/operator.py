@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from tests.support import ROOT, remote
+from tests.support.playbook import PLAIN
 from tests.support.real.catalogue import Application
 
 
