@@ -60,4 +60,6 @@ class ActionModule(AskingAction):
     def _host(self, task_vars: Mapping[str, Any]) -> tuple[str, str]:
         keeper = self._keeper(task_vars)
         own = task_vars.get("ansible_delegated_vars", {}).get(keeper, task_vars)
-        return super()._host({**own, "inventory_hostname": keeper})
+        # Ansible names there, too, what is not set.
+        said = {name: value for name, value in own.items() if value is not None}
+        return super()._host({**said, "inventory_hostname": keeper})
