@@ -36,7 +36,7 @@ class ActionModule(AskingAction):
     def _plan(self, variables: Mapping[str, Any]) -> plan.Plan:
         host = str(variables["inventory_hostname"])
         values, problems = read(variables, self._templar.template)
-        if problems := problems or self._strategy_problems(variables) or preflight.settings_problems(values):
+        if problems := problems or self._strategy_problems(variables) or self._value_problems(values, variables):
             return plan.Plan(host, problems)
         settings = typed(values)
         wanted = ("app_name", "base_dir", "bind", "port", "user", "group", "packages")
@@ -73,6 +73,14 @@ class ActionModule(AskingAction):
         if verdict := asked.get("verdict"):
             return GEVENT if verdict["verdict"] == "ok" else threads_instead(verdict, settings, asked["limits"])
         return asked.get("decision") or {}
+
+    def _value_problems(self, values: dict[str, Any], variables: Mapping[str, Any]) -> list[str]:
+        keeper = values["keeper"]
+        unknown = keeper != "" and keeper not in variables["groups"]["all"]
+        return [
+            *preflight.settings_problems(values),
+            *([f"flask_uwsgi_keeper={keeper} is no host of the inventory: name one, or empty it"] if unknown else []),
+        ]
 
     def _strategy_problems(self, variables: Mapping[str, Any]) -> list[str]:
         strategy, hosts = self._task.get_play().strategy, variables["ansible_play_hosts_all"]

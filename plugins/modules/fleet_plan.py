@@ -29,7 +29,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 leaders:
-  description: For each application the first host with something to do, which migrates and checks for all of them.
+  description: >-
+    For each application the first host that gets another generation, which migrates and checks for all of them. If all
+    hosts are only repaired, the first of those.
+  type: dict
+  returned: success
+keepers:
+  description: >-
+    For each application with commands to run before it is activated, the host that keeps their record
+    (M(flaskops.uwsgi.command_record)).
   type: dict
   returned: success
 decisions:

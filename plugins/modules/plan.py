@@ -111,6 +111,16 @@ check:
   description: Whether the gevent check has to be made.
   type: bool
   returned: always
+commands:
+  description: >-
+    Whether the commands of V(flask_uwsgi_pre_activate) have to run, unless M(flaskops.uwsgi.command_record) says that
+    they have.
+  type: bool
+  returned: always
+keeper:
+  description: The value of V(flask_uwsgi_keeper).
+  type: str
+  returned: always
 artifact:
   description: The digest of the artifact.
   type: str

@@ -101,7 +101,7 @@ def own(app: str, others: Sequence[str] = ()) -> tuple[str, ...]:
         f"/(etc|run)/systemd/system/[^/]*{app}.*",
         f"/var/(lib|cache|log)/{app}(/.*)?",
         f"/var/lib/{app}-persistent(/.*)?",
-        rf"/var/lib/flaskops(/{app}\.json)?",
+        rf"/var/lib/flaskops(/{app}(\.commands)?\.json)?",
         f"/etc/sysctl.d/60-{app}.conf",
         *others,
     )

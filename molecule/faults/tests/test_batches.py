@@ -11,7 +11,9 @@ import json
 import os
 import re
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ from tests.support.witness import Witness
 INVENTORY = os.environ["SANDBOX_INVENTORY"]
 FIRST, SECOND = yaml.safe_load(Path(INVENTORY).read_text())["all"]["children"]["flask"]["hosts"]
 RESERVATION = f"/run/{APP}.deploy"
+RECORD = f"/var/lib/flaskops/{APP}.commands.json"
+STATE = f"/var/lib/{APP}"
 # And the process that serves.
 TRACES = f"{service.TRACES}; cat /run/{APP}/{APP}.pid; readlink /opt/{APP}/current"
 CANARIES = f"journalctl --quiet --no-pager --unit '{APP}-canary@*' | wc -l"
@@ -334,6 +338,118 @@ def test_no_host_takes_the_place_of_a_first_one_whose_migration_fails(
     assert said.count("flask_uwsgi_pre_activate failed: it exited with status 1") == 1
     assert f"The deploy ends with the failure above, of {FIRST}. What serves was not changed, on any host." in said
     assert fleet.ask(CANARIES) == canaries
+    # They run again the next time.
+    assert fleet.ask(f"test ! -e {RECORD}") == NOBODY
+
+
+# Commands that run once for a generation.
+
+
+class Migrations:
+    """Commands of a deploy that leave a line on the host that has run them."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+
+    def arguments(self, *more: str) -> list[str]:
+        """Return the arguments that have a deploy run them, and then more of them."""
+        return ["-e", json.dumps({"flask_uwsgi_pre_activate": [f"echo >> {STATE}/migrated", *more]})]
+
+    @property
+    def done(self) -> dict[str, int]:
+        """How many times each host has run them."""
+        return {name: int(lines) for name, lines in self.fleet.ask(f"cat {STATE}/migrated | wc -l").items()}
+
+
+@pytest.fixture
+def migrations(fleet: Fleet) -> Iterator[Migrations]:
+    """Commands that have not run, and no trace of them afterwards."""
+    clear = f"rm -f {STATE}/migrated {STATE}/spoiled {STATE}/go {RECORD}"
+    fleet.ask(f"{clear}; touch {STATE}/migrated; chown {APP}: {STATE}/migrated")
+    yield Migrations(fleet)
+    fleet.ask(clear)
+
+
+def test_a_deploy_that_is_repeated_after_a_failed_batch_does_not_migrate_again(
+    fleet: Fleet, run: Any, application: Any, migrations: Migrations
+) -> None:
+    spoiled = f'import os\nif os.path.exists("{STATE}/spoiled"):\n    raise RuntimeError("spoiled")'
+    deploy = [*application("spoiled", spoiled), *migrations.arguments()]
+    before = fleet.serving
+    fleet.hosts[SECOND].check_output(f"touch {STATE}/spoiled")
+    said = run("deploy", *deploy, code=2)
+    assert f"flask_uwsgi_pre_activate runs once for this generation, on {FIRST} (recorded on {FIRST})" in said
+    now = fleet.serving
+    assert now[FIRST] != before[FIRST] and now[SECOND] == before[SECOND]
+    fleet.hosts[SECOND].check_output(f"rm {STATE}/spoiled")
+    said = run("deploy", *deploy)
+    assert re.search(rf"pre_activate ran for this generation on {FIRST} at \S+Z, and does not run again", said)
+    assert set(fleet.serving.values()) == {now[FIRST]}
+    assert migrations.done == {FIRST: 1, SECOND: 0}
+
+
+def test_deploys_that_are_limited_to_one_host_after_the_other_migrate_once(
+    fleet: Fleet, run: Any, application: Any, migrations: Migrations
+) -> None:
+    one, other = ([*application(name), *migrations.arguments()] for name in ("limited", "limited-other"))
+    run("deploy", *one, "--limit", FIRST)
+    assert "does not run again" in run("deploy", *one, "--limit", SECOND)
+    assert len(set(fleet.serving.values())) == 1
+    assert migrations.done == {FIRST: 1, SECOND: 0}
+    # The record is on the first host, whichever host runs them.
+    assert f"on {SECOND} (recorded on {FIRST})" in run("deploy", *other, "--limit", SECOND)
+    assert "does not run again" in run("deploy", *other)
+    assert len(set(fleet.serving.values())) == 1
+    assert migrations.done == {FIRST: 1, SECOND: 1}
+
+
+def test_of_two_deploys_at_once_one_migrates_and_the_other_is_refused(
+    fleet: Fleet, play: Any, run: Any, application: Any, migrations: Migrations
+) -> None:
+    deploy = [*application("at-once"), *migrations.arguments(f"until test -e {STATE}/go; do sleep 0.1; done")]
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(play, "deploy", *deploy, "--limit", FIRST)
+        while not migrations.done[FIRST] and not first.done():
+            time.sleep(0.2)
+        before = fleet.serving
+        said = run("deploy", *deploy, "--limit", SECOND, code=2)
+        assert f"flask_uwsgi_pre_activate is running on {FIRST}, since 20" in said
+        assert "Wait for that run to end, then deploy again." in said and "Nothing was changed." in said
+        assert fleet.serving == before and fleet.reservations[SECOND] == ""
+        fleet.hosts[FIRST].check_output(f"touch {STATE}/go")
+        done = first.result()
+    assert done.returncode == 0, done.stdout + done.stderr
+    run("deploy", *deploy, "--limit", SECOND)
+    assert len(set(fleet.serving.values())) == 1
+    assert migrations.done == {FIRST: 1, SECOND: 0}
+
+
+def test_batches_of_a_play_of_ones_own_migrate_once(
+    fleet: Fleet, own_play: Any, application: Any, migrations: Migrations
+) -> None:
+    commands = json.loads(migrations.arguments()[1])
+    done = own_play(variables_of(application("serial-once")) | commands, serial=1)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(set(fleet.serving.values())) == 1
+    assert migrations.done == {FIRST: 1, SECOND: 0}
+
+
+def test_without_its_keeper_a_deploy_is_refused_and_another_one_can_be_set(
+    fleet: Fleet, run: Any, application: Any, migrations: Migrations, tmp_path: Path
+) -> None:
+    inventory = tmp_path / "keeper.yml"
+    inventory.write_text("loadgen: {hosts: {mol-faults-down: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n")
+    deploy = [*application("keeper"), *migrations.arguments(), "--inventory", str(inventory), "-e"]
+    before = fleet.traces
+    said = run("deploy", *deploy, "flask_uwsgi_keeper=mol-faults-down", code=2)
+    assert "mol-faults-down has the record of flask_uwsgi_pre_activate" in said
+    assert "ansible_host=127.0.0.1 cannot be reached over SSH" in said
+    assert "Or set flask_uwsgi_keeper to another host of the inventory" in said and "Nothing was changed." in said
+    assert fleet.traces ^ before == set() and fleet.reservations == NOBODY
+    said = run("deploy", *deploy, f"flask_uwsgi_keeper={SECOND}")
+    assert f"on {FIRST} (recorded on {SECOND})" in said
+    assert fleet.ask(f"test -e {RECORD} && echo kept || true") == {FIRST: "", SECOND: "kept"}
+    assert migrations.done == {FIRST: 1, SECOND: 0}
 
 
 def test_the_role_twice_in_one_play_deploys_two_applications(

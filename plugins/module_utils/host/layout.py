@@ -90,6 +90,11 @@ class Layout:
         return Path("/var/lib/flaskops") / f"{self.app}.json"
 
     @property
+    def commands(self) -> Path:
+        """Says, on one host for all, for which generations the commands of a deploy have run."""
+        return self.mark.with_name(f"{self.app}.commands.json")
+
+    @property
     def data(self) -> tuple[Path, ...]:
         """Where systemd's StateDirectory, CacheDirectory and LogsDirectory are."""
         return tuple(Path("/var") / name / self.app for name in ("lib", "cache", "log"))

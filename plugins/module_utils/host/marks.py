@@ -72,9 +72,14 @@ def read(layout: Layout) -> Mark | None:
 
 def write(layout: Layout, mark: Mark) -> None:
     """Write an application's mark, completely or not at all, even if the power fails."""
+    make_directory(layout)
+    files.write(layout.mark, json.dumps(asdict(mark), indent=2) + "\n", 0o600)
+
+
+def make_directory(layout: Layout) -> None:
+    """Make the directory of what the role knows of applications, which only root can enter."""
     layout.mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     layout.mark.parent.chmod(0o700)
-    files.write(layout.mark, json.dumps(asdict(mark), indent=2) + "\n", 0o600)
 
 
 def current(layout: Layout) -> Mark | None:

@@ -76,6 +76,8 @@ def doomed(layout: Layout, *, data: bool) -> Doomed:
             paths.append(layout.root)
         if layout.sysctl.is_file() and not layout.sysctl.is_symlink():
             paths.append(layout.sysctl)
+    if data and layout.commands.is_file():
+        paths.append(layout.commands)
     # Left by a removal that was killed.
     paths += map(trees.trash, owned if data else ())
     found = sorted({path for path in paths if marks.lstat(path)})

@@ -114,7 +114,7 @@ def release(layout: Layout, who: Mapping[str, Any]) -> bool:
         who: the run; if it has ``renewed``, only if it was not renewed since.
     """
     found = held(layout)
-    if not found or not _unchanged(found, who):
+    if not found or not unchanged(found, who):
         return False
     with exclusive(layout, who) as stream:
         _write(stream, "")
@@ -159,7 +159,7 @@ def exclusive(
         time.sleep(0.2)
     with stream:
         found = held(layout)
-        if found and not same(found, who) and not _unchanged(found, replace or {}):
+        if found and not same(found, who) and not unchanged(found, replace or {}):
             raise LockedError(_refusal(layout, describe(found)))
         ours = same(found, who)
         if reserved and not ours:
@@ -189,7 +189,7 @@ def exclusive_to(layout: Layout, asked: Mapping[str, Any]) -> AbstractContextMan
     return exclusive(layout, asked["run"], asked["replace"], asked["reserved"])
 
 
-def _unchanged(found: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
+def unchanged(found: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
     """Return whether a reservation is the one that was seen and, if ``renewed`` is given, was not renewed since."""
     return same(found, seen) and seen.get("renewed") in (None, found["renewed"])
 

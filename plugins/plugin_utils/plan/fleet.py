@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,33 +14,40 @@ class Fleet:
     """What several hosts have in common.
 
     Args:
-        leaders: for each application the first host with something to do: it migrates and checks for all of them.
+        leaders: for each application the first host that gets another generation: it migrates and checks for all of
+            them. If all are only repaired, the first of those.
+        keepers: for each application with commands to run before it is activated, the host that has their record.
         decisions: for each host that does not know it, what ``auto`` was decided to be for its artifact on another.
         text: the plans in words; hosts with the same plan share it.
     """
 
     leaders: dict[str, str]
+    keepers: dict[str, str]
     decisions: dict[str, dict[str, Any]]
     text: list[str]
 
 
-def compared(plans: Sequence[Plan]) -> Fleet:
+def compared(plans: Sequence[Plan], keeper: Callable[[str], str]) -> Fleet:
     """Return what hosts without problems have in common.
 
     Args:
         plans: one for each host, in the order of the play.
+        keeper: returns the host that keeps the record of an application's commands.
     """
-    leaders: dict[str, str] = {}
-    for plan in plans:
+    leading: dict[str, Plan] = {}
+    # Of a host that is only repaired nothing is new that could be proven.
+    for plan in sorted(plans, key=lambda plan: plan.repairs):
         if plan.work not in (NOTHING, RELEASE):
-            leaders.setdefault(plan.app_name, plan.host)
+            leading.setdefault(plan.app_name, plan)
     known = {(plan.app_name, artifact): made for plan in reversed(plans) for artifact, made in plan.decided.items()}
     decisions = {
         plan.host: known[plan.app_name, plan.artifact]
         for plan in plans
         if plan.undecided and (plan.app_name, plan.artifact) in known
     }
-    return Fleet(leaders, decisions, _grouped((plan.host, plan.text) for plan in plans))
+    leaders = {app: plan.host for app, plan in leading.items()}
+    keepers = {app: plan.keeper or keeper(app) for app, plan in leading.items() if plan.commands}
+    return Fleet(leaders, keepers, decisions, _grouped((plan.host, plan.text) for plan in plans))
 
 
 def problems(plans: Sequence[Plan]) -> list[str]:

@@ -40,6 +40,9 @@ class Plan:
         undecided: whether the gevent check has still to decide that.
         decided: what auto was decided to be on this host, by the digest of the artifact.
         check: whether the gevent check has to be made.
+        commands: whether the commands of ``flask_uwsgi_pre_activate`` have to run, unless the keeper has recorded that
+            they have.
+        keeper: the host that keeps that record; empty for the first host of the application.
         artifact: the digest of the artifact.
         platform: distribution, architecture and Python of the host.
         code: whether the release has to be shipped.
@@ -73,6 +76,8 @@ class Plan:
     undecided: bool = False
     decided: dict[str, Any] = field(default_factory=dict)
     check: bool = False
+    commands: bool = False
+    keeper: str = ""
     artifact: str = ""
     platform: str = ""
     code: bool = False
@@ -121,6 +126,7 @@ def of(
         processes=settings.processes,
         decision=choice.decision,
         undecided=choice.undecided,
+        commands=bool(settings.pre_activate) and not same,
         check=_is_unchecked(settings, app, artifact, choice),
         artifact=artifact.digest,
         code=artifact.digest not in app["releases"].values(),
@@ -154,6 +160,7 @@ def _known(settings: Settings, state: Mapping[str, Any]) -> dict[str, Any]:
     facts, app = state["host"], state["app"]
     return {
         "app_name": settings.app_name,
+        "keeper": settings.keeper,
         "root": settings.root,
         "machine": facts["machine"],
         "wants": app["wants"],

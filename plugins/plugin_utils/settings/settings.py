@@ -43,6 +43,7 @@ class Settings:
     health_timeout: int
     install: bool
     keep_releases: int
+    keeper: str
     lease: int
     log_format: str
     log_requests: bool

@@ -90,6 +90,11 @@ def test_the_problems_of_all_hosts_are_reported_together(tmp_path: Path) -> None
     ]
 
 
+def test_a_keeper_must_be_in_the_inventory(tmp_path: Path) -> None:
+    said, _ = refusal(tmp_path, {"flask_uwsgi_keeper": "web9", "flask_uwsgi_port": 0}, "web1,")
+    assert said.splitlines()[1] == "flask_uwsgi_keeper=web9 is no host of the inventory: name one, or empty it"
+
+
 def test_hosts_that_would_overtake_each_other_are_refused_and_the_playbook_is_named(tmp_path: Path) -> None:
     said, _ = refusal(tmp_path, {}, "web1,web2", strategy="free")
     assert "strategy=free lets hosts overtake each other, and 2 hosts are deployed together" in said

@@ -127,6 +127,23 @@ def test_data_count_where_they_are_asked_for(layout: TemporaryLayout, deployed: 
     assert set(paths(layout, data=True)) - set(paths(layout, data=False)) == set(own)
 
 
+def test_the_record_of_the_commands_goes_with_the_data(layout: TemporaryLayout, deployed: FakeHost) -> None:
+    layout.commands.write_text("{}")
+    assert layout.commands not in paths(layout, data=False)
+    assert layout.commands in paths(layout, data=True)
+    remove(layout, data=True)
+    assert not layout.commands.exists()
+
+
+def test_a_host_that_has_the_record_alone_is_rid_of_it(layout: TemporaryLayout, host: FakeHost) -> None:
+    for folder in (layout.releases, layout.venvs, layout.generations, layout.root):
+        folder.rmdir()
+    layout.commands.parent.mkdir(parents=True)
+    layout.commands.write_text("{}")
+    assert remove(layout, data=True).paths == (layout.commands,)
+    assert not layout.commands.exists()
+
+
 def test_a_link_that_leads_nowhere_is_found_too(layout: TemporaryLayout, deployed: FakeHost) -> None:
     link = layout.units / "multi-user.target.wants" / "shop@gone.service"
     link.symlink_to(layout.units / "gone")

@@ -59,7 +59,7 @@ def test_problems_of_several_hosts_are_reported_once_with_their_names() -> None:
 
 def test_the_names_of_many_hosts_are_counted() -> None:
     plans = [placed(f"h{number}", "shop", "0.0.0.0:1", machine=f"m{number}") for number in range(12)]
-    assert fleet.compared(plans).text == ["h0, h1, h2, h3, h4, h5, h6, h7 and 4 more: the plan"]
+    assert fleet.compared(plans, str).text == ["h0, h1, h2, h3, h4, h5, h6, h7 and 4 more: the plan"]
 
 
 def test_the_first_host_of_each_application_that_has_something_to_do_leads() -> None:
@@ -70,7 +70,27 @@ def test_the_first_host_of_each_application_that_has_something_to_do_leads() -> 
         placed("d", "books", "0.0.0.0:8041", machine="m2"),
         placed("e", "shop", "0.0.0.0:8040", machine="m3"),
     ]
-    assert fleet.compared(plans).leaders == {"shop": "c", "books": "d"}
+    assert fleet.compared(plans, str).leaders == {"shop": "c", "books": "d"}
+
+
+def test_a_host_that_is_only_repaired_does_not_lead_those_that_get_something_new() -> None:
+    plans = [
+        placed("a", "shop", "0.0.0.0:8040", repairs=True),
+        placed("b", "shop", "0.0.0.0:8040", machine="m2", commands=True),
+        placed("c", "books", "0.0.0.0:8041", repairs=True),
+    ]
+    found = fleet.compared(plans, lambda app: f"first of {app}")
+    assert found.leaders == {"shop": "b", "books": "c"}
+    assert found.keepers == {"shop": "first of shop"}
+
+
+def test_the_keeper_is_the_one_that_was_set_and_nobody_without_commands() -> None:
+    plans = [
+        placed("a", "shop", "0.0.0.0:8040", commands=True, keeper="db"),
+        placed("b", "books", "0.0.0.0:8041", keeper="db"),
+        placed("c", "press", "0.0.0.0:8042", work="nothing"),
+    ]
+    assert fleet.compared(plans, str).keepers == {"shop": "db"}
 
 
 def test_what_auto_was_decided_to_be_counts_for_the_same_application_and_artifact() -> None:
@@ -81,4 +101,4 @@ def test_what_auto_was_decided_to_be_counts_for_the_same_application_and_artifac
         placed("c", "shop", "0.0.0.0:1", artifact="r2", undecided=True),
         placed("d", "books", "0.0.0.0:2", artifact="r1", undecided=True),
     ]
-    assert fleet.compared(plans).decisions == {"a": threads}
+    assert fleet.compared(plans, str).decisions == {"a": threads}

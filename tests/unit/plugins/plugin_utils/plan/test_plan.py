@@ -81,6 +81,17 @@ def test_drift_is_repaired_without_a_new_generation(release: Artifact) -> None:
     assert found.repairs and found.text == ["repair of generation g1 (gevent): x is gone; y was changed by hand"]
 
 
+@pytest.mark.parametrize(
+    ("app", "commands", "wanted"),
+    [({}, ["migrate"], True), ({}, [], False), (SERVES, ["migrate"], False), ({"current": "g0"}, ["migrate"], True)],
+)
+def test_commands_belong_to_a_new_generation_and_not_to_a_repair(
+    release: Artifact, app: dict[str, Any], commands: list[str], wanted: bool
+) -> None:
+    found = planned(release, {**app, "drift": ["x is gone"]}, pre_activate=commands, keeper="db")
+    assert (found.work, found.commands, found.keeper) == ("deploy", wanted, "db")
+
+
 def test_what_is_on_the_host_is_not_shipped(release: Artifact) -> None:
     found = planned(release, {**SERVES, **HAS, "current": "g0", "mode": "threads"})
     assert not found.code and not found.wheels and found.serving == "g0 (threads)"
