@@ -33,7 +33,7 @@ _ANSIBLE = "Task failed: "
 # What tells nothing beside a message, or is shown elsewhere.
 _DULL = {
     "ansible_loop_var", "ansible_index_var", "changed", "delta", "deprecations", "diff", "end", "exception", "failed",
-    "invocation", "item", "msg", "start", "stderr_lines", "stdout_lines", "unreachable", "warnings",
+    "invocation", "item", "lost", "msg", "start", "stderr_lines", "stdout_lines", "unreachable", "warnings",
 }  # fmt: skip
 _ASSERTED = {"assertion", "evaluated_to"}
 # Of a shorter one, twice the same may well be two failures.
