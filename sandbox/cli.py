@@ -14,7 +14,7 @@ from sandbox.fleet import Fleet
 from sandbox.host import parse_publish, parse_spec
 from sandbox.paths import Layout
 
-NEED_ROOT = {"up", "down", "reboot", "reset", "exec", "clean", "doctor"}
+NEED_ROOT = {"up", "down", "reboot", "reset", "off", "on", "exec", "clean", "doctor"}
 PRESERVED_VARIABLES = ("XDG_STATE_HOME", "XDG_CACHE_HOME", "PYTHONPATH", *PIP_VARIABLES)
 
 
@@ -30,6 +30,8 @@ def parser() -> argparse.ArgumentParser:
         "down": "remove hosts",
         "reboot": "shut hosts down and boot them again",
         "reset": "cut the hosts' power and boot them again",
+        "off": "cut the hosts' power",
+        "on": "boot hosts that are off",
     }
     for name, text in verbs.items():
         commands.add_parser(name, help=text).add_argument("hosts", nargs="+", metavar="NAME")
@@ -79,6 +81,10 @@ def execute(arguments: argparse.Namespace) -> int:
             fleet.reboot(arguments.hosts)
         case "reset":
             fleet.reset(arguments.hosts)
+        case "off":
+            fleet.off(arguments.hosts)
+        case "on":
+            fleet.on(arguments.hosts)
         case "list":
             print(inventory.as_table(layout))
         case "exec" | "ssh" as command:

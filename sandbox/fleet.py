@@ -103,27 +103,40 @@ class Fleet:
 
     def reboot(self, names: Sequence[str]) -> None:
         """Shut hosts down as systemd does, and boot them again; files and addresses are kept."""
-        self._boot_again(names, BOOT_SECONDS, "rebooting")
+        self._stop(names, BOOT_SECONDS, "shutting down")
+        self.on(names)
 
     def reset(self, names: Sequence[str]) -> None:
-        """Kill every process of hosts at once, and boot them again.
+        """Cut the power of hosts, and boot them again."""
+        self.off(names)
+        self.on(names)
+
+    def off(self, names: Sequence[str]) -> None:
+        """Kill every process of hosts at once.
 
         Files stay as the last process saw them: a host with its own disks would lose what it had not synced.
         """
-        # Without any time to end, podman kills immediately.
-        self._boot_again(names, 0, "resetting")
+        # Without any time to end, podman kills at once.
+        self._stop(names, 0, "cutting the power of")
 
-    def _boot_again(self, names: Sequence[str], patience: int, what: str) -> None:
+    def on(self, names: Sequence[str]) -> None:
+        """Boot hosts that are off; files and addresses stay."""
         with self._lock():
-            for record in [self._running(name) for name in names]:
-                with step(f"{what} {record.name}"):
-                    self._podman.run("stop", f"--time={patience}", record.name, what=f"shutting down {record.name}")
+            known = records(self._layout)
+            for record in [known.get(name) or self._running(name) for name in names]:
+                with step(f"booting {record.name}"):
                     self._start(record.name)
                     self._wait(record)
 
+    def _stop(self, names: Sequence[str], patience: int, what: str) -> None:
+        with self._lock():
+            for record in [self._running(name) for name in names]:
+                with step(f"{what} {record.name}"):
+                    self._podman.run("stop", f"--time={patience}", record.name, what=f"{what} {record.name}")
+
     def exec(self, name: str, command: Sequence[str]) -> int:
         """Run a command as root in a host, without SSH, and return its exit status."""
-        self._running(name)
+        self._running(name, sshd=False)
         options = ["--interactive", *(["--tty"] if sys.stdin.isatty() else [])]
         full = self._podman.command("exec", *options, name, *command, host=name)
         return subprocess.run(full, check=False).returncode
@@ -177,9 +190,9 @@ class Fleet:
         if self._podman.prepare():
             self._network.remove()
 
-    def _running(self, name: str) -> Record:
+    def _running(self, name: str, sshd: bool = True) -> Record:
         record = records(self._layout).get(name)
-        if record and record.address in answering():
+        if record and record.address in answering(sshd):
             return record
         spec = record or Spec(name)
         remedy = f"`python3 -m sandbox up {spec.name}:{spec.suite}:{spec.group}` makes it afresh"

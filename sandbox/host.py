@@ -76,11 +76,14 @@ def records(layout: Layout) -> dict[str, Record]:
     return found
 
 
-def answering() -> set[str]:
+def answering(sshd: bool = True) -> set[str]:
     """Return the addresses on which the sshd of a container listens.
 
     It reads the network namespaces of all systemds. A connection would leave a message in the host's journal each time,
     and a packet to the address of a dead host could leave this machine.
+
+    Args:
+        sshd: without it, those of all containers that have booted.
     """
     found: set[str] = set()
     for process in Path("/proc").glob("[0-9]*"):
@@ -88,7 +91,7 @@ def answering() -> set[str]:
             if (process / "comm").read_text() != "systemd\n":
                 continue
             # proc(5), /proc/net/tcp: 16 is port 22, 0A is LISTEN.
-            if re.search(r": \w+:0016 \w+:\w+ 0A ", (process / "net/tcp").read_text()):
+            if not sshd or re.search(r": \w+:0016 \w+:\w+ 0A ", (process / "net/tcp").read_text()):
                 found.update(re.findall(r"-- (\S+)\n +/32 host LOCAL", (process / "net/fib_trie").read_text()))
         except OSError:
             # It has just ended.

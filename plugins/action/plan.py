@@ -31,7 +31,11 @@ class ActionModule(AskingAction):
         """Return the plan. A problem is part of it: those of all hosts are reported together."""
         super().run(tmp, task_vars)
         found = self._plan(task_vars or {})
-        return {"changed": False, **asdict(replace(found, run=controller.run(self._task.args.get("what", "deploy"))))}
+        # After a verdict nobody compares the plans.
+        late = bool(self._task.args.get("verdict"))
+        failure = {"failed": True, "msg": "\n".join(found.problems)} if found.problems and late else {}
+        run = controller.run(self._task.args.get("what", "deploy"))
+        return {"changed": False, **asdict(replace(found, run=run)), **failure}
 
     def _plan(self, variables: Mapping[str, Any]) -> plan.Plan:
         host = str(variables["inventory_hostname"])
@@ -39,6 +43,12 @@ class ActionModule(AskingAction):
         if problems := problems or self._strategy_problems(variables) or self._value_problems(values, variables):
             return plan.Plan(host, problems)
         settings = typed(values)
+        # With a problem, too: what this run has prepared before has to be taken back.
+        return replace(self._of_host(host, settings, values, variables), app_name=settings.app_name, root=settings.root)
+
+    def _of_host(
+        self, host: str, settings: Settings, values: dict[str, Any], variables: Mapping[str, Any]
+    ) -> plan.Plan:
         wanted = ("app_name", "base_dir", "bind", "port", "user", "group", "packages")
         arguments = {name: getattr(settings, name) for name in wanted}
         state = self.ask("flaskops.uwsgi.host_state", arguments, variables)

@@ -33,7 +33,7 @@ _ANSIBLE = "Task failed: "
 # Keys that say nothing beyond a message, or are shown elsewhere.
 _DULL = {
     "ansible_loop_var", "ansible_index_var", "changed", "delta", "deprecations", "diff", "end", "exception", "failed",
-    "invocation", "item", "msg", "start", "stderr_lines", "stdout_lines", "unreachable", "warnings",
+    "invocation", "item", "lost", "msg", "start", "stderr_lines", "stdout_lines", "unreachable", "warnings",
 }  # fmt: skip
 _ASSERTED = {"assertion", "evaluated_to"}
 # Two identical shorter messages may be two failures.

@@ -161,6 +161,24 @@ def test_a_reset_warns_nobody_and_keeps_files(host: str) -> None:
     assert ssh(host, "ls -d stays warned /run/systemd/system/stopping.service 2>/dev/null || true") == "stays"
 
 
+def test_exec_needs_no_sshd(host: str) -> None:
+    sandbox("exec", host, "--", "systemctl", "stop", "ssh")
+    assert hosts()[host][3] == "stopped"
+    sandbox("exec", host, "--", "systemctl", "start", "ssh")
+    assert ssh(host, "true") == ""
+
+
+def test_a_host_stays_off_until_it_is_switched_on_and_keeps_its_files(host: str) -> None:
+    ssh(host, "touch stays")
+    address = hosts()[host][2]
+    sandbox("off", host)
+    assert hosts()[host][3] == "stopped"
+    assert sandbox("ssh", host, "--", "true", check=False).returncode != 0
+    sandbox("on", host)
+    assert hosts()[host][2:4] == [address, "running"]
+    assert ssh(host, "ls stays") == "stays"
+
+
 def test_up_leaves_a_running_host_alone_and_is_quick(host: str) -> None:
     boot_id = ssh(host, "cat /proc/sys/kernel/random/boot_id")
     start = time.monotonic()

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,72 +21,16 @@ import requests
 import yaml
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import controller
 
-from tests.support import service
-from tests.support.service import APP
+from tests.support.two_hosts import APP, FIRST, INVENTORY, NOBODY, RESERVATION, SECOND, Fleet, variables_of
 from tests.support.witness import Witness
 
-INVENTORY = os.environ["SANDBOX_INVENTORY"]
-FIRST, SECOND = yaml.safe_load(Path(INVENTORY).read_text())["all"]["children"]["flask"]["hosts"]
-RESERVATION = f"/run/{APP}.deploy"
 RECORD = f"/var/lib/flaskops/{APP}.commands.json"
 STATE = f"/var/lib/{APP}"
-# And the process that serves.
-TRACES = f"{service.TRACES}; cat /run/{APP}/{APP}.pid; readlink /opt/{APP}/current"
 CANARIES = f"journalctl --quiet --no-pager --unit '{APP}-canary@*' | wc -l"
 ELSEWHERE = {"what": "deploy", "who": "jane@elsewhere", "home": "elsewhere", "pid": 4711, "start": "1",
              "since": "2026-11-24T03:12:00Z"}  # fmt: skip
 
 pytestmark = pytest.mark.timeout(180)
-
-
-class Fleet:
-    """The two hosts, asked without the product's help."""
-
-    def __init__(self, host: Any) -> None:
-        self.hosts = {
-            name: host.get_host(f"ansible://{name}", ansible_inventory=INVENTORY, sudo=True) for name in (FIRST, SECOND)
-        }
-
-    def ask(self, command: str) -> dict[str, str]:
-        """Run a command on both."""
-        return {name: str(host.check_output(command)) for name, host in self.hosts.items()}
-
-    @property
-    def traces(self) -> set[str]:
-        """What is where."""
-        return {f"{name}: {line}" for name, found in self.ask(TRACES).items() for line in found.splitlines()}
-
-    @property
-    def serving(self) -> dict[str, str]:
-        """Which generations answer, as a visitor sees it."""
-        return {
-            name: str(requests.get(f"{url}/healthz", timeout=10).json()["generation"])
-            for name, url in self.urls.items()
-        }
-
-    @property
-    def urls(self) -> dict[str, str]:
-        """Where each answers."""
-        return {
-            name: f"http://{host.ansible.get_variables()['ansible_host']}:8040" for name, host in self.hosts.items()
-        }
-
-    def reserve(self, name: str, owner: dict[str, Any]) -> None:
-        """Leave a reservation on one host."""
-        self.hosts[name].check_output(f"echo %s > {RESERVATION}", json.dumps(owner))
-
-    @property
-    def reservations(self) -> dict[str, str]:
-        """Who has reserved the application; empty for nobody."""
-        return self.ask(f"cat {RESERVATION}")
-
-
-NOBODY = {FIRST: "", SECOND: ""}
-
-
-@pytest.fixture(scope="module")
-def fleet(host: Any) -> Fleet:
-    return Fleet(host)
 
 
 # Before the first test: which tests run does not matter.
@@ -98,43 +41,10 @@ def found(fleet: Fleet) -> str:
     return generation
 
 
-@pytest.fixture
-def unchanged(fleet: Fleet) -> Iterator[None]:
-    """Nothing changes on either host."""
-    before = fleet.traces
-    yield
-    assert fleet.traces ^ before == set()
-    assert fleet.reservations == NOBODY
-
-
-@pytest.fixture(scope="module")
-def application(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], list[str]]:
-    """Copy the sample application, add code to it, and return the arguments that deploy the copy."""
-
-    def copy(name: str, code: str = "") -> list[str]:
-        folder = tmp_path_factory.mktemp(name)
-        folder = service.sample_application(folder, f"\n# {folder}\n{code}\n")
-        return ["-e", f"flask_uwsgi_source={folder}"]
-
-    return copy
-
-
 @pytest.fixture(scope="module")
 def new(application: Any) -> list[str]:
     """A release that is good and new."""
     return list(application("new"))
-
-
-@pytest.fixture
-def run(play: Callable[..., Any]) -> Callable[..., str]:
-    """Run a playbook and return what it says, as one line of single spaces."""
-
-    def said(playbook: str, *arguments: str, code: int = 0) -> str:
-        done = play(playbook, *arguments)
-        assert done.returncode == code, done.stdout + done.stderr
-        return " ".join(done.stdout.split())
-
-    return said
 
 
 def changes(said: str) -> dict[str, int]:
@@ -289,24 +199,6 @@ def test_what_is_taken_back_is_the_other_application_s_own(
 
 
 # The role in a play of another project, as the README shows it.
-
-
-@pytest.fixture
-def own_play(tmp_path: Path, play: Callable[..., Any]) -> Callable[..., Any]:
-    """Run the role in a play of its own."""
-
-    def run(*roles: dict[str, Any], **keywords: Any) -> Any:
-        path = tmp_path / "site.yml"
-        listed = [{"role": "flaskops.uwsgi.flask_uwsgi", "vars": variables} for variables in roles]
-        path.write_text(yaml.safe_dump([{"hosts": "flask", "gather_facts": False, "roles": listed, **keywords}]))
-        return play(str(path))
-
-    return run
-
-
-def variables_of(arguments: list[str]) -> dict[str, Any]:
-    """Return the variables that words of a command line set."""
-    return dict(word.split("=", 1) for word in arguments if word != "-e")
 
 
 @pytest.mark.parametrize("serial", [1, "100%"])

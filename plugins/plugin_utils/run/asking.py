@@ -64,9 +64,11 @@ class AskingAction(ActionBase):  # type: ignore[misc]
         return f"{where} cannot be examined: {_brief(said)}"
 
     def _host(self, task_vars: Mapping[str, Any]) -> tuple[str, str]:
-        name, user = task_vars["inventory_hostname"], "(the default)"
-        where = self._templar.template(task_vars.get("ansible_host", name))
-        return f"ansible_host={where}", f"ansible_user={self._templar.template(task_vars.get('ansible_user', user))}"
+        name = self._task.delegate_to or task_vars["inventory_hostname"]
+        of_host = (task_vars.get("ansible_delegated_vars") or {}).get(self._task.delegate_to, task_vars)
+        where = self._templar.template(of_host.get("ansible_host") or name)
+        user = self._templar.template(of_host.get("ansible_user") or "(the default)")
+        return f"ansible_host={where}", f"ansible_user={user}"
 
 
 def _brief(said: str) -> str:

@@ -1,0 +1,231 @@
+"""The phases of a deploy when a host is lost, without any host: modules and plans are stand-ins, the order is true.
+
+The same is tested with real hosts in the scenario faults; here are more of them, with an application each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support import ROOT
+
+pytestmark = [pytest.mark.playbook, pytest.mark.timeout(120)]
+
+HOSTS = ("a", "b", "c", "d")
+# What a deploy does on a host, and what it returns. Each writes down what it was asked for.
+MODULES: dict[str, dict[str, Any]] = {
+    "claim": {},
+    "commands": {"printed": []},
+    "release": {},
+    "reservation": {},
+    "swap": {"steps": {"start": 1.0}},
+}
+MODULE = """#!/usr/bin/python
+import json
+from ansible.module_utils.basic import AnsibleModule
+names = ("app_name", "artifact", "base_dir", "generation", "incoming", "lease", "replace", "reserved", "restart", "run",
+         "state", "timeout", "when")
+module = AnsibleModule({name: {"type": "raw"} for name in names})
+with open(__LOG__, "a") as log:
+    print(__NAME__, module.params["app_name"], module.params["state"] or "", file=log)
+module.exit_json(changed=True, **__RESULT__)
+"""
+# Everything that a plan needs is here, so that only the connection is asked for.
+PLAN = """
+from dataclasses import asdict
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.plan import Plan
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run.asking import AskingAction
+class ActionModule(AskingAction):
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        name, answer = task_vars["inventory_hostname"], self.ask("ansible.builtin.ping", {}, task_vars)
+        if answer.get("failed"):
+            return asdict(Plan(name, [answer["msg"]]))
+        return asdict(Plan(name, work=task_vars["work"], text=["plan"], app_name=f"app-{name}", root=f"/opt/app-{name}",
+                           machine=name, wants=["0.0.0.0", "80", name], run={"pid": 1}, platform="debian-12-x"))
+"""
+WRITE = """
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run.asking import AskingAction
+class ActionModule(AskingAction):
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        return {**self.ask("ansible.builtin.ping", {}, task_vars), "mended": []}
+"""
+NO_ARTIFACT = [
+    {
+        "name": "Artifact",
+        "ansible.builtin.set_fact": {"artifact_plan": {"code": {"path": ""}, "wheelhouse": {"path": ""}}},
+    }
+]
+
+
+class Deploy:
+    """A deploy that has ended."""
+
+    def __init__(self, done: subprocess.CompletedProcess[str], log: Path) -> None:
+        self.code = done.returncode
+        self.output = done.stdout + done.stderr
+        self.said = " ".join(done.stdout.split())
+        self._did = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+
+    def hosts(self, module: str, state: str = "") -> list[str]:
+        """Return on which hosts a module has run, each as often as it has; those that were delegated to, too."""
+        wanted = [module, state] if state else [module]
+        return sorted(app.removeprefix("app-") for name, app, *rest in self._did if [name, *rest] == wanted)
+
+
+@pytest.fixture
+def deploy(tmp_path: Path) -> Callable[..., Deploy]:
+    """Run a deploy of four hosts, the first of which is a batch of its own, and lose some before a task."""
+    collection = tmp_path / "ansible_collections/flaskops/uwsgi"
+    for name in ("meta", "playbooks", "plugins", "roles"):
+        shutil.copytree(ROOT / name, collection / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "galaxy.yml", collection)
+    log = tmp_path / "log"
+    for name, result in MODULES.items():
+        text = MODULE.replace("__LOG__", repr(str(log))).replace("__NAME__", repr(name))
+        (collection / f"plugins/modules/{name}.py").write_text(text.replace("__RESULT__", repr(result)))
+    (collection / "plugins/action/plan.py").write_text(PLAN)
+    (collection / "plugins/action/write_generation.py").write_text(WRITE)
+    (collection / "roles/flask_uwsgi/tasks/artifact.yml").write_text(yaml.safe_dump(NO_ARTIFACT))
+
+    def run(task: str, lost: str, time: int = 1, serial: str = "", **variables: Any) -> Deploy:
+        gone = tmp_path / "gone"
+        hosts = {
+            name: {
+                "ansible_connection": f"{{{{ 'ssh' if '{gone}-{name}' is file else 'local' }}}}",
+                "ansible_host": "127.0.0.1",
+                "ansible_port": 1,
+                "ansible_python_interpreter": sys.executable,
+                "flask_uwsgi_app_name": f"app-{name}",
+            }
+            for name in HOSTS
+        }
+        inventory, play = tmp_path / "hosts.json", collection / "playbooks/deploy.yml"
+        inventory.write_text(json.dumps({"flask": {"hosts": hosts}}))
+        if serial:
+            play = tmp_path / "site.yml"
+            role = {"hosts": "flask", "gather_facts": False, "serial": serial, "roles": ["flaskops.uwsgi.flask_uwsgi"]}
+            play.write_text(yaml.safe_dump([role]))
+        given = {
+            "ansible_become": False,
+            "work": "deploy",
+            "batches": [1, 2],
+            "flask_uwsgi_source": "/src",
+            **variables,
+        }
+        done = subprocess.run(
+            ["ansible-playbook", "--inventory", str(inventory), str(play), "-e", json.dumps(given)],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            env={name: value for name, value in os.environ.items() if name != "ANSIBLE_CONFIG"}
+            | {
+                "ANSIBLE_CALLBACKS_ENABLED": "interruption",
+                "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests/support/callback"),
+                "ANSIBLE_COLLECTIONS_PATH": str(tmp_path),
+                "ANSIBLE_FORKS": "4",
+                "ANSIBLE_NOCOLOR": "1",
+                "ANSIBLE_STDOUT_CALLBACK": "flaskops.uwsgi.plain",
+                "INTERRUPTION_COMMAND": "touch " + " ".join(f"{gone}-{name}" for name in lost),
+                "INTERRUPTION_TASK": task,
+                "INTERRUPTION_TIME": str(time),
+            },
+        )
+        assert "INTERRUPTED" in done.stdout, done.stdout + done.stderr
+        return Deploy(done, log)
+
+    return run
+
+
+RESERVE, SWAP, GIVE_BACK = "Reserve the application", "Swap traffic to the generation", "Give back the reservation"
+END = "The deploy ends with the failure above, of "
+
+
+def still(names: str) -> str:
+    return (
+        f"Reserved until the lease ends (flask_uwsgi_lease), because the reservation could not be given back: {names}."
+    )
+
+
+def test_a_host_that_is_lost_before_the_plan_refuses_the_deploy(deploy: Callable[..., Deploy]) -> None:
+    done = deploy("Plan", "bd")
+    assert (
+        "b, d: ansible_host=127.0.0.1 cannot be reached over SSH" in done.said and "Nothing was changed." in done.said
+    )
+    assert done.code == 2 and done.hosts("reservation") == []
+
+
+def test_what_an_ended_run_has_left_on_a_lost_host_ends_the_deploy(deploy: Callable[..., Deploy]) -> None:
+    done = deploy(
+        "Give back the reservation of a run that has ended",
+        "b",
+        work="{{ 'release' if inventory_hostname == 'b' else 'deploy' }}",
+    )
+    assert done.code == 2 and f"{END}b. What serves was not changed, on any host." in done.said, done.output
+    assert done.hosts("reservation") == []
+
+
+@pytest.mark.parametrize(
+    ("task", "lost", "serial"),
+    [
+        (RESERVE, "b", ""),
+        ("Create the incoming directory", "a", ""),
+        ("Ship the archives", "d", "100%"),
+        ("Write the generation", "bc", ""),
+        ("Run the commands of the deploy: pre", "a", "100%"),
+    ],
+)
+def test_a_host_that_is_lost_before_the_first_swap_takes_the_release_from_all(
+    deploy: Callable[..., Deploy], task: str, lost: str, serial: str
+) -> None:
+    done = deploy(task, lost, serial=serial, flask_uwsgi_pre_activate=["true"])
+    names, others = ", ".join(lost), sorted(set(HOSTS) - set(lost))
+    end = "Nothing was changed." if task == RESERVE else f"{END}{names}. What serves was not changed, on any host."
+    assert done.code == 2 and f"{end} {still(names)}" in done.said, done.output
+    assert done.hosts("swap") == []
+    assert done.hosts("reservation", "absent") == others
+    assert done.hosts("release", "absent") == ([] if task == RESERVE else others)
+
+
+@pytest.mark.parametrize(
+    ("task", "time", "lost", "serial", "serve", "unchanged", "held"),
+    [
+        (SWAP, 1, "ad", "", "", "bcd", "ad"),
+        (SWAP, 2, "b", "", "ac", "d", "b"),
+        (GIVE_BACK, 1, "a", "", "a", "bcd", "a"),
+        # In a play of another project, where hosts of later batches have no plan and no release.
+        (SWAP, 1, "a", "1", "", "bcd", "a"),
+        (SWAP, 1, "b", "50%", "a", "cd", "b"),
+        (SWAP, 1, "c", "100%", "abd", "", "c"),
+    ],
+)
+def test_a_host_that_is_lost_later_ends_the_deploy_there(
+    deploy: Callable[..., Deploy], task: str, time: int, lost: str, serial: str, serve: str, unchanged: str, held: str
+) -> None:
+    done = deploy(task, lost, time, serial)
+    failed = lost[0]
+    end = [
+        f"{END}{failed}.",
+        f"Serve the new generation: {', '.join(serve) or 'none'}.",
+        f"Not changed: {', '.join(unchanged) or 'none, this was the last batch'}.",
+        *([f"the next deploy settles it: {failed}."] if task == SWAP else []),
+        still(", ".join(held)),
+    ]
+    assert done.code == 2 and all(part in done.said for part in end), done.output
+    assert done.hosts("swap") == list(serve)
+    # Of what was reserved, all is given back that can be.
+    assert done.hosts("reservation", "absent") == [name for name in done.hosts("reservation") if name not in held]
+    later = [] if serial else [name for name in unchanged if name not in lost]
+    assert done.hosts("release", "absent") == later
