@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import jinja2
 import pytest
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan import generation
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.choice import choose
 
 from tests.support import ROOT
+from tests.support.planning import artifact, settings
 
-TEMPLATE = ROOT / "roles/flask_uwsgi/templates/entry.py.j2"
 # What lies beside it in a generation.
 FILES = ROOT / "roles/flask_uwsgi/files"
 
@@ -33,17 +33,8 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def load(module: str = "", wsgi_file: str = "run.py", callable_name: str = "app", mount: str = "") -> Any:
     """Return the application that uWSGI would be given."""
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
-    environment.filters |= {"to_json": json.dumps, "bool": bool}
-    code = environment.from_string(TEMPLATE.read_text()).render(
-        flask_uwsgi_module=module,
-        flask_uwsgi_wsgi_file=wsgi_file,
-        flask_uwsgi_callable=callable_name,
-        flask_uwsgi_mount=mount,
-        flask_uwsgi_preload=False,
-        flask_uwsgi_start_timeout=60,
-        flask_uwsgi_stop_timeout=60,
-    )
+    own = settings(module=module, wsgi_file=wsgi_file, callable=callable_name, mount=mount)
+    code = generation.rendered(own, artifact(), choose(own, {}))["entry.py"]
     namespace: dict[str, Any] = {"__name__": "uwsgi_file_entry", "__file__": str(FILES / "entry.py")}
     exec(compile(code, "entry.py", "exec"), namespace)
     return namespace["application"]

@@ -100,8 +100,8 @@ def test_shares_add_up_and_are_never_more_at_a_time_than_in_all() -> None:
 
 def test_what_became_of_an_order_is_known_of_every_host() -> None:
     orders = [
-        {"ansible_job_id": "1", "__loadtest_share": {"host": "load1"}},
-        {"msg": "no route", "unreachable": True, "__loadtest_share": {"host": "load2"}},
+        {"ansible_job_id": "1", "share": {"host": "load1"}, "ansible_loop_var": "share"},
+        {"msg": "no route", "unreachable": True, "share": {"host": "load2"}, "ansible_loop_var": "share"},
     ]
     found = load.sent(orders, [{**result({"1": 1}), "__loadtest_order": orders[0]}, {"skipped": True}])
     assert found["load1"] == result({"1": 1})

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import credentials, values
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import credentials
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan import generation
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.choice import choose
 
-from tests.support import ROOT
 from tests.support.fake_host import CREDS, TemporaryLayout
+from tests.support.planning import artifact, settings
 
 SECRETS = {"TOKEN": "s3cr3t-v4lue", "key.pem": "-----BEGIN-----\nb4se64==\n-----END-----\n", "PIN": "12"}
 
@@ -146,14 +147,11 @@ def test_what_an_application_tells_of_its_secrets_is_blotted_out(folder: Path, c
 # What puts them into the environment.
 
 
-def rendered(folder: Path, **settings: Any) -> Path:
-    """Write the program with the role's variables, as Ansible does."""
-    templates = jinja2.Environment(keep_trailing_newline=True)
-    templates.filters |= {"bool": bool, "to_json": json.dumps, "flaskops.uwsgi.expanded_variables": values.expanded}
-    source = (ROOT / "roles/flask_uwsgi/templates/credentials.py.j2").read_text()
-    given = {"secrets": {}, "secrets_in_environment": False, "environment": {}, **settings}
+def rendered(folder: Path, **own: Any) -> Path:
+    """Write the program as it is written on a host."""
+    given = settings(**own)
     program = folder / "credentials.py"
-    program.write_text(templates.from_string(source).render({f"flask_uwsgi_{key}": given[key] for key in given}))
+    program.write_text(generation.rendered(given, artifact(), choose(given, {}))["credentials.py"])
     return program
 
 
