@@ -56,10 +56,3 @@ class ActionModule(AskingAction):
 
     def _keeper(self, variables: Mapping[str, Any]) -> str:
         return str(self._task.delegate_to or variables["inventory_hostname"])
-
-    def _host(self, task_vars: Mapping[str, Any]) -> tuple[str, str]:
-        keeper = self._keeper(task_vars)
-        own = task_vars.get("ansible_delegated_vars", {}).get(keeper, task_vars)
-        # Ansible names there, too, what is not set.
-        said = {name: value for name, value in own.items() if value is not None}
-        return super()._host({**said, "inventory_hostname": keeper})
