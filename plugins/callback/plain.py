@@ -34,6 +34,8 @@ _ANSIBLE = "Task failed: "
 _DULL = {
     "ansible_loop_var", "ansible_index_var", "changed", "delta", "deprecations", "diff", "end", "exception", "failed",
     "invocation", "item", "lost", "msg", "start", "stderr_lines", "stdout_lines", "unreachable", "warnings",
+    # The message of a role's argument specs has what is wrong.
+    "argument_errors", "argument_spec_data", "validate_args_context",
 }  # fmt: skip
 _ASSERTED = {"assertion", "evaluated_to"}
 # Two identical shorter messages may be two failures.

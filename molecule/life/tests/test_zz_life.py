@@ -68,7 +68,11 @@ def test_a_stop_refuses_connections_and_a_start_answers_and_each_is_idempotent(s
 @pytest.mark.parametrize(
     ("playbook", "option", "told"),
     [
-        ("remove", "data=x", "data=x is not valid: set it to keep or remove. Nothing was changed."),
+        (
+            "remove",
+            "flask_uwsgi_remove_data=x",
+            "'flask_uwsgi_remove_data' is of type str and we were unable to convert",
+        ),
         (
             "rollback",
             "to=nonsense",
