@@ -53,6 +53,7 @@ def play(tmp_path: Path) -> Play:
             env={
                 **kept,
                 "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+                "ANSIBLE_STDOUT_CALLBACK": "flaskops.uwsgi.plain",
                 "ANSIBLE_LIBRARY": str(tmp_path / "library"),
                 "ANSIBLE_NOCOLOR": "1",
                 **(settings or {}),
