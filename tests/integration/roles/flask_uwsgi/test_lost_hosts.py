@@ -52,7 +52,19 @@ class ActionModule(AskingAction):
         if answer.get("failed"):
             return asdict(Plan(name, [answer["msg"]]))
         return asdict(Plan(name, work=task_vars["work"], text=["plan"], app_name=f"app-{name}", root=f"/opt/app-{name}",
-                           machine=name, wants=["0.0.0.0", "80", name], run={"pid": 1}, platform="debian-12-x"))
+                           machine=name, wants=["0.0.0.0", "80", name], run={"pid": 1}, platform="debian-12-x",
+                           commands=bool(task_vars["flask_uwsgi_pre_activate"]), keeper=name))
+"""
+# Whose commands have not run.
+RECORD = """
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run.asking import AskingAction
+class ActionModule(AskingAction):
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        answer = self.ask("ansible.builtin.ping", {}, task_vars)
+        # As the real one: the deploy has failed before, and its message counts.
+        failed = answer.get("failed", False) and self._task.args.get("state") != "absent"
+        return {**answer, "failed": failed, "claimed": True, "text": "runs once"}
 """
 WRITE = """
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run.asking import AskingAction
@@ -97,6 +109,7 @@ def deploy(tmp_path: Path) -> Callable[..., Deploy]:
         (collection / f"plugins/modules/{name}.py").write_text(text.replace("__RESULT__", repr(result)))
     (collection / "plugins/action/plan.py").write_text(PLAN)
     (collection / "plugins/action/write_generation.py").write_text(WRITE)
+    (collection / "plugins/action/command_record.py").write_text(RECORD)
     (collection / "roles/flask_uwsgi/tasks/artifact.yml").write_text(yaml.safe_dump(NO_ARTIFACT))
 
     def run(task: str, lost: str, time: int = 1, serial: str = "", **variables: Any) -> Deploy:
