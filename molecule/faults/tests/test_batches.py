@@ -340,6 +340,8 @@ def test_without_its_keeper_a_deploy_is_refused_and_another_one_can_be_set(
     assert migrations.done == {FIRST: 1, SECOND: 0}
 
 
+# Seven deploys.
+@pytest.mark.timeout(400)
 def test_the_role_twice_in_one_play_deploys_two_applications(
     fleet: Fleet, own_play: Any, run: Any, application: Any, found: str
 ) -> None:
