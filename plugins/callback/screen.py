@@ -62,6 +62,8 @@ _ENTRIES = ("main", "ready", "activate", "report")
 _ORDER = list(dict.fromkeys(_PHASES.values()))
 _ROLE = ("flask_uwsgi", "tasks")
 _UNORDERED = ("free", "host_pinned")
+# It takes no time, and people need not know of it.
+_QUIET = "set_fact"
 # The number of hosts to list by name.
 _NAMED = 3
 
@@ -74,6 +76,8 @@ class _Section:
     phase: bool
     began: float = field(default_factory=time.monotonic)
     worked: bool = False
+    # Whether the title of a play was shown.
+    entitled: bool = False
     failed: bool = False
     # For each text and task, the hosts that show it; None if one shows it for all.
     held: dict[tuple[str, str], list[str] | None] = field(default_factory=dict)
@@ -162,8 +166,8 @@ class CallbackModule(Plain):
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
         """Record that a host begins a task."""
         self._waiting[host.get_name(), task._uuid] = task.delegate_to or host.get_name()
-        if not self._section.phase and not self._section.worked:
-            self._section.worked = True
+        if not (self._section.phase or self._section.entitled or task.action.rpartition(".")[2] == _QUIET):
+            self._section.worked = self._section.entitled = True
             self._say_title()
         self._show_live(task)
 

@@ -340,6 +340,13 @@ def test_a_secret_message_is_not_announced(run: Run) -> None:
     assert shown == ["Plan", "finished in M:SS: 1 host ok"]
 
 
+def test_a_play_that_has_only_set_a_fact_is_not_announced(run: Run) -> None:
+    fact = {"name": "Set", "ansible.builtin.set_fact": {"mode": "gevent"}}
+    assert lines(run([{"name": "First", "tasks": [fact]}], hosts="one,")) == ["finished in M:SS: 1 host ok"]
+    shown = lines(run([{"name": "First", "tasks": [fact, do("true")]}], hosts="one,"))
+    assert shown == ["First", "finished in M:SS: 1 host ok, 1 changed"]
+
+
 def test_check_mode_shows_what_would_change_as_before(run: Run, tmp_path: Path) -> None:
     new = {"dest": str(tmp_path / "x"), "content": "new\n", "mode": "0644"}
     tasks = [
