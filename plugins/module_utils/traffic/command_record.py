@@ -86,8 +86,7 @@ def read(layout: Layout) -> Record | None:
         and isinstance(found.on, str)
         and isinstance(found.at, str)
     )
-    age = {"renewed": renewed, "idle_s": max(0, time.time_ns() - renewed) // 10**9}
-    return replace(found, by=found.by | age) if whole else None
+    return replace(found, by=reservation.aged(found.by, renewed)) if whole else None
 
 
 def claim(

@@ -67,7 +67,20 @@ def held(layout: Layout) -> dict[str, Any] | None:
     except OSError:
         return None
     found = owner(layout)
-    return found and found | {"renewed": renewed, "idle_s": max(0, time.time_ns() - renewed) // 10**9}
+    return found and aged(found, renewed)
+
+
+def aged(owner: Mapping[str, Any], renewed: int) -> dict[str, Any]:
+    """Return an owner with its age.
+
+    Args:
+        owner: the run.
+        renewed: the time of its last sign of life on this host, in the file system's nanoseconds.
+
+    Returns:
+        the owner, ``renewed``, and ``idle_s`` (the seconds since then, by this host's clock).
+    """
+    return {**owner, "renewed": renewed, "idle_s": max(0, time.time_ns() - renewed) // 10**9}
 
 
 def busy(layout: Layout) -> bool:
