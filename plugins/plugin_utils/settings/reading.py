@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError
 
-from ...module_utils.release.secrets import texts, unknown
+from ...module_utils.release.secrets import unknown
 from .specs import OPTIONS, PREFIX
 
 # Their values may be secrets, and Ansible's own message quotes them.
@@ -33,13 +33,10 @@ def read(variables: Mapping[str, Any], template: Template) -> tuple[dict[str, An
     for name in OPTIONS:
         # What has no default is a problem of its own, with what to set.
         value = variables.get(f"{PREFIX}{name}", "")
-        if name == "secrets":
-            problems += _unknown_secrets(value, template)
         try:
             found[name] = plain(template(value))
         except AnsibleError as error:
-            if name != "secrets":
-                problems.append(_unreadable(name, str(error)))
+            problems += _unknown_secrets(value, template) if name == "secrets" else [_unreadable(name, str(error))]
     return found, problems
 
 
@@ -49,9 +46,8 @@ def plain(value: Any) -> Any:
         return {plain(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if isinstance(value, str):
-        return str.__str__(value) if type(value) is str else "".join(value)
-    return value
+    # str() would keep what is attached.
+    return "".join(value) if isinstance(value, str) else value
 
 
 def _unreadable(name: str, said: str) -> str:
@@ -61,12 +57,13 @@ def _unreadable(name: str, said: str) -> str:
     return f"{PREFIX}{name} cannot be evaluated{why}. Correct its lookup or its expression"
 
 
-def _unknown_secrets(given: Any, template: Template) -> Iterator[str]:
-    # A dictionary one by one, so that each is named; an expression that makes one, as a whole.
+def _unknown_secrets(given: Any, template: Template) -> list[str]:
+    """Return why secrets cannot be evaluated: which of a dictionary, or the expression that makes one, as a whole."""
+    found = []
     for name, value in given.items() if isinstance(given, Mapping) else [("", given)]:
         try:
-            known = template(value)
-            # Ansible decrypts what is in it when it is looked at.
-            texts(known if isinstance(known, Mapping) else {name: known})
+            plain(template(value))
         except AnsibleError as error:
-            yield unknown(name, str(error))
+            found.append(unknown(name, str(error)))
+    # A lookup can fail once and succeed when it is asked again.
+    return found or [unknown("", "")]
