@@ -121,6 +121,10 @@ keeper:
   description: The value of V(flask_uwsgi_keeper).
   type: str
   returned: always
+probe:
+  description: What the gevent check requests and accepts, C(path) and C(status).
+  type: dict
+  returned: always
 artifact:
   description: The digest of the artifact.
   type: str

@@ -171,7 +171,7 @@ def test_every_variable_is_used(role: Path) -> None:
     text = uses(role)
     names = [*options(role), *(load(role / "vars" / "main.yml") or {})]
     # The action plugins read them as fields of a dataclass.
-    read = {f"flask_uwsgi_{field}" for field in re.findall(r"\b(?:s|settings)(?:\.|\[\")(\w+)", python() + text)}
+    read = {f"flask_uwsgi_{field}" for field in re.findall(r"\b(?:s|self|settings)(?:\.|\[\")(\w+)", python() + text)}
     assert [name for name in names if not re.search(rf"\b{name}\b", text) and name not in read] == []
 
 

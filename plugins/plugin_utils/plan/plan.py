@@ -40,6 +40,7 @@ class Plan:
         undecided: whether the gevent check has still to decide that.
         decided: what auto was decided to be on this host, by the digest of the artifact.
         check: whether the gevent check has to be made.
+        probe: what it requests and accepts, ``path`` and ``status``.
         commands: whether the commands of ``flask_uwsgi_pre_activate`` have to run, unless the keeper has recorded that
             they have.
         keeper: the host that keeps that record; empty for the first host of the application.
@@ -76,6 +77,7 @@ class Plan:
     undecided: bool = False
     decided: dict[str, Any] = field(default_factory=dict)
     check: bool = False
+    probe: dict[str, Any] = field(default_factory=dict)
     commands: bool = False
     keeper: str = ""
     artifact: str = ""
@@ -128,6 +130,7 @@ def of(
         undecided=choice.undecided,
         commands=bool(settings.pre_activate) and not same,
         check=_is_unchecked(settings, app, artifact, choice),
+        probe={"path": settings.probe, "status": settings.probe_accepted},
         artifact=artifact.digest,
         code=artifact.digest not in app["releases"].values(),
         wheels=artifact.wheelhouse["digest"] not in app["venvs"].values(),

@@ -109,6 +109,11 @@ class Settings:
         """The path that the gevent check requests."""
         return self.gevent_check_path or self.health
 
+    @property
+    def probe_accepted(self) -> int:
+        """The status that the gevent check accepts; 0 for any."""
+        return self.health_status if self.gevent_check_path else self.accepted
+
 
 def typed(values: Mapping[str, Any]) -> Settings:
     """Return settings with their types.

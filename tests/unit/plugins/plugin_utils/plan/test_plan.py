@@ -154,7 +154,9 @@ CHECKED = {"artifact": "r" * 64, "entry": "run.py:app", "path": "/healthz", "ver
 def test_the_gevent_check_is_made_where_its_answer_is_not_known(
     release: Artifact, own: dict[str, Any], checked: list[dict[str, str]], asked: bool
 ) -> None:
-    assert planned(release, {"checked": checked}, **own).check is asked
+    found = planned(release, {"checked": checked}, **own)
+    assert found.check is asked
+    assert found.probe == {"path": own.get("gevent_check_path", "/healthz"), "status": 200}
 
 
 def test_auto_says_that_it_is_undecided(release: Artifact) -> None:

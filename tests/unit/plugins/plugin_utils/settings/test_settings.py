@@ -34,6 +34,6 @@ def test_a_command_line_has_strings() -> None:
 def test_what_follows_from_settings() -> None:
     found = settings(base_dir="/srv", bind="127.0.0.1", port=81, mount="/shop", health_path="")
     assert (found.root, found.listen, found.entry) == ("/srv/shop", "127.0.0.1:81", "run.py:app")
-    assert (found.health, found.accepted, found.probe) == ("/shop/", 0, "/shop/")
+    assert (found.health, found.accepted, found.probe, found.probe_accepted) == ("/shop/", 0, "/shop/", 0)
     found = settings(module="shop:app", health_path="/up", health_status=204, gevent_check_path="/slow")
     assert (found.entry, found.health, found.accepted, found.probe) == ("shop:app", "/up", 204, "/slow")
