@@ -32,7 +32,9 @@ def kind(value: Any) -> str:
         return "a dictionary"
     if isinstance(value, list | tuple | set):
         return "a list"
-    return "" if isinstance(value, str | int | float) else f"a {type(value).__name__}"
+    # Ansible's own types, such as that of a date, begin with an underscore and have Python's below them.
+    own = next(of.__name__ for of in type(value).__mro__ if not of.__name__.startswith("_"))
+    return "" if isinstance(value, str | int | float) else f"a {own}"
 
 
 def written(value: Any) -> str:

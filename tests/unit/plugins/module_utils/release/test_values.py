@@ -41,6 +41,8 @@ def test_a_variable_is_a_text_a_number_or_a_boolean(value: Any) -> None:
         (["hidden"], "a list", "such as a,b"),
         ({"hidden": 1}, "a dictionary", "JSON"),
         (datetime.date(2026, 1, 1), "a date", "put it in quotes"),
+        # As Ansible gives one.
+        (type("_AnsibleTaggedDate", (datetime.date,), {})(2026, 1, 1), "a date", "put it in quotes"),
     ],
 )
 def test_what_is_no_text_is_refused_with_its_kind_and_without_its_value(value: Any, what: str, remedy: str) -> None:
