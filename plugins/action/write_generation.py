@@ -9,8 +9,8 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.choice import 
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.plan import Plan
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.request import requested
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run.asking import AskingAction
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.reading import plain, read
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.settings import typed
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run.seal import SealError
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.reading import plain
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.planning import planned
 
 
@@ -24,10 +24,11 @@ class ActionModule(AskingAction):
         super().run(tmp, task_vars)
         variables = task_vars or {}
         plan = Plan.read(plain(self._task.args["plan"]))
-        values, _ = read(variables, self._templar.template)
-        settings = typed(values)
+        try:
+            settings = plan.settings
+        except SealError as error:
+            return {"failed": True, "msg": f"the plan has no settings to write ({error}): plan again in this run"}
         artifact = planned(requested(settings, plan.platform, variables, self._templar))
-        # Nothing is named here: what the plan has shown is what gets written, or nothing.
         files = generation.files(settings, artifact, choose(settings, plan.decision))
         return self.ask(
             "flaskops.uwsgi.generation",

@@ -183,4 +183,10 @@ limits:
   description: The facts of the host that limit the number of threads.
   type: dict
   returned: always
+sealed:
+  description: >-
+    The settings of the generation, encrypted with a key that ends with the run, for
+    M(flaskops.uwsgi.write_generation). Empty if there is nothing to write.
+  type: str
+  returned: always
 """

@@ -9,8 +9,8 @@ short_description: Render the generation of a plan, and write it on the host
 version_added: 0.3.0
 author: The flaskops maintainers (!UNKNOWN)
 description:
-  - Renders units, configuration and scripts from the variables of the role C(flask_uwsgi), and
-    gives them to the module M(flaskops.uwsgi.generation).
+  - Renders units, configuration and scripts from the settings in the plan, and gives them to the module
+    M(flaskops.uwsgi.generation). The variables of the role are not evaluated again.
   - An action plugin. It works in the role only.
 options:
   plan:

@@ -241,3 +241,15 @@ def test_the_search_finds_them_wherever_somebody_puts_them(find: Callable[[], li
         service.run("systemctl stop put.service; rm /etc/put /var/lib/put")
     wanted = {"/etc/put", "/var/lib/put", f"/proc/{pid}/cmdline", f"/proc/{pid}/environ", "journal", "systemctl show"}
     assert wanted <= found
+
+
+def test_a_value_that_changes_each_time_is_evaluated_once(
+    deployments: Deployments, values: dict[str, str], service: Any
+) -> None:
+    changing = {"flask_uwsgi_environment": {"DEPLOYED": "{{ 10 ** 15 | random }}"}}
+    done = deployments.deploy(values, "-e", json.dumps(changing))
+    assert done.returncode == 0, done.stdout[-3000:]
+    # Its name is the one that the plan has shown.
+    manifest = json.loads(service.run(f"cat /opt/{APP}/current/manifest.json"))
+    assert manifest["generation"] == service.generation and manifest["digest"].startswith(service.generation)
+    assert f" -> {service.generation} (" in done.stdout

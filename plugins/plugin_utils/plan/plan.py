@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..run import reserved
+from ..run.seal import opened, seal
 from ..settings.settings import Settings
 from ..source.artifact import Artifact
 from . import folders
@@ -58,6 +60,8 @@ class Plan:
         libpython: the Debian package of Python's shared library, where it is missing.
         somaxconn: whether net.core.somaxconn is below the backlog.
         limits: the facts of the host that limit its threads.
+        sealed: the settings that the generation is made of, for whoever writes it: an expression such as ``now()`` has
+            another value when it is evaluated again. Empty where there is nothing to write.
     """
 
     host: str
@@ -94,11 +98,21 @@ class Plan:
     libpython: str = ""
     somaxconn: bool = False
     limits: dict[str, Any] = field(default_factory=dict)
+    sealed: str = ""
 
     @classmethod
     def read(cls, result: Mapping[str, Any]) -> Plan:
         """Return the plan that a registered result has."""
         return cls(**{name: result[name] for name in cls.__dataclass_fields__})
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that the generation is made of.
+
+        Raises:
+            SealError: the plan is of another run, or there is nothing to write.
+        """
+        return Settings(**json.loads(opened(self.sealed)))
 
 
 def of(
@@ -120,6 +134,7 @@ def of(
     return Plan(
         host,
         work=(RELEASE if app["lock"] else NOTHING) if settled else DEPLOY,
+        sealed="" if settled else seal(json.dumps(asdict(settings))),
         text=_text(settings, state, artifact, choice, generation, settled),
         generation=generation.id,
         digest=generation.digest,

@@ -43,7 +43,8 @@ def read(variables: Mapping[str, Any], template: Template) -> tuple[dict[str, An
 def plain(value: Any) -> Any:
     """Return a value without what Ansible attaches to it, such as where it was written."""
     if isinstance(value, Mapping):
-        return {plain(key): plain(item) for key, item in value.items()}
+        # As in JSON.
+        return {plain(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     # str() would keep what is attached.

@@ -10,6 +10,7 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan import plan
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.choice import choose
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.generation import Generation
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.plan import Plan
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run.seal import SealError
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.artifact import Artifact
 
 from tests.support.planning import artifact, settings, state
@@ -175,3 +176,15 @@ def test_requirements_that_a_build_host_has_to_lock_come_first() -> None:
 def test_a_plan_comes_back_from_what_a_task_has_registered(release: Artifact) -> None:
     found = planned(release)
     assert Plan.read({**asdict(found), "changed": False, "failed": False}) == found
+
+
+def test_what_is_written_are_the_settings_of_the_plan_and_the_plan_shows_none(release: Artifact) -> None:
+    own = {"secrets": {"TOKEN": "s3cr3t"}, "environment": {"A": "hidden", "B": True, "C": 1.5}, "extra_ini": {"x": [1]}}
+    found = planned(release, **own)
+    assert found.settings == settings(**own)
+    assert "s3cr3t" not in str(asdict(found)) and "hidden" not in str(asdict(found))
+
+
+def test_a_plan_with_nothing_to_write_has_no_settings(release: Artifact) -> None:
+    with pytest.raises(SealError):
+        _ = planned(release, SERVES).settings
