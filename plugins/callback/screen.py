@@ -45,8 +45,7 @@ from ansible_collections.flaskops.uwsgi.plugins.callback.plain import part
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.foreign import printable
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.live import Live, minutes
 
-# The phase of a play of playbooks/deploy.yml, by its name, and of a task of the role's entry point, by its file or the
-# file that includes it, in the order in which they run.
+# The phase of a task of the role, by its file or the file that includes it, in the order in which they run.
 _PHASES = {
     "plan": "plan",
     "again": "plan",
