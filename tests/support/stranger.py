@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 
-from tests.support import ROOT
+from tests.support import console
 from tests.support.service import sample_application
 
 # As the README's play names it.
@@ -69,17 +69,8 @@ class Project:
     @contextlib.contextmanager
     def unreachable(self, name: str) -> Iterator[None]:
         """Let nobody log in on a host over SSH, as long as the context lasts; its service goes on."""
-        console(name, "systemctl stop ssh.socket ssh.service 2>/dev/null; pkill -x sshd; pkill -f '^sshd: '; true")
+        console.run(name, console.STOP_SSH)
         try:
             yield
         finally:
-            console(name, "systemctl start ssh")
-
-
-def console(name: str, command: str) -> str:
-    """Run a shell command as root on a host, without SSH, and return its output."""
-    done = subprocess.run(
-        ["python3", "-m", "sandbox", "exec", name, "--", "sh", "-c", command],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
-    return done.stdout
+            console.run(name, console.START_SSH)

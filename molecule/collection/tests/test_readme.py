@@ -6,7 +6,8 @@ import contextlib
 
 import pytest
 
-from tests.support.stranger import APP, Project, console
+from tests.support import console
+from tests.support.stranger import APP, Project
 from tests.support.witness import Witness
 
 pytestmark = pytest.mark.timeout(600)
@@ -22,7 +23,7 @@ def deployed(project: Project) -> None:
 @pytest.fixture(autouse=True)
 def nothing_reserved(project: Project) -> None:
     """Nobody has the application reserved when a test begins."""
-    assert {console(name, f"cat /run/{APP}.deploy") for name in project.urls} == {""}
+    assert {console.run(name, f"cat /run/{APP}.deploy") for name in project.urls} == {""}
 
 
 def test_a_new_release_reaches_one_host_after_the_other_without_a_failed_request(project: Project) -> None:

@@ -11,7 +11,6 @@ import contextlib
 import json
 import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -20,14 +19,13 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support import ROOT
+from tests.support import ROOT, console
 from tests.support.two_hosts import APP, FIRST, NOBODY, SECOND, Fleet, variables_of
 from tests.support.witness import Witness
 
 pytestmark = pytest.mark.timeout(240)
 full = pytest.mark.full
 
-SANDBOX = [sys.executable, "-m", "sandbox"]
 RESERVE = "Reserve the application"
 COMMANDS = "Run the commands of the deploy: pre"
 # Once a batch.
@@ -36,11 +34,6 @@ GIVE_BACK = "Give back the reservation"
 CANARY = f"{APP}-canary@*"
 # With these a connection that hangs is lost after two seconds. One of an earlier run would have other options.
 QUICK = "-o ControlMaster=auto -o ControlPersist=20s -o ServerAliveInterval=1 -o ServerAliveCountMax=2"
-
-
-def on(host: str, command: str) -> list[str]:
-    """Return the words that run a command on a host as root, without SSH."""
-    return [*SANDBOX, "exec", host, "--", "sh", "-c", command]
 
 
 @dataclass(frozen=True)
@@ -52,15 +45,19 @@ class Loss:
     serves: bool = True
 
 
+def shell(command: str) -> Callable[[str], list[str]]:
+    return lambda host: console.words(host, command)
+
+
+def power(word: str) -> Callable[[str], list[str]]:
+    return lambda host: [*console.SANDBOX, word, host]
+
+
 LOSSES = {
-    # With its sessions: a connection that is there survives its listener.
-    "sshd": Loss(
-        lambda host: on(host, "systemctl stop ssh; pkill -KILL ^sshd; true"),
-        lambda host: on(host, "systemctl start ssh"),
-    ),
+    "sshd": Loss(shell(console.STOP_SSH), shell(console.START_SSH)),
     # Connections stay, and nobody answers.
-    "hangs": Loss(lambda host: on(host, "pkill -STOP ^sshd"), lambda host: on(host, "pkill -CONT ^sshd")),
-    "power": Loss(lambda host: [*SANDBOX, "off", host], lambda host: [*SANDBOX, "on", host], serves=False),
+    "hangs": Loss(shell("pkill -STOP ^sshd"), shell("pkill -CONT ^sshd")),
+    "power": Loss(power("off"), power("on"), serves=False),
 }
 
 
@@ -88,7 +85,7 @@ def cut(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
             # There and then, on the host, while the task goes on.
             listed = f"systemctl list-units --plain --no-legend '{unit}.service' | grep -v @{fleet.serving[host]}"
             wait = f'timeout 60 sh -c "until {listed}; do sleep 0.02; done"'
-            command = f"({shlex.join(on(host, wait))} && {command}) >/dev/null 2>&1 &"
+            command = f"({shlex.join(console.words(host, wait))} && {command}) >/dev/null 2>&1 &"
         monkeypatch.setenv("ANSIBLE_CALLBACKS_ENABLED", "interruption")
         monkeypatch.setenv("INTERRUPTION_TASK", task)
         monkeypatch.setenv("INTERRUPTION_TIME", str(time))
