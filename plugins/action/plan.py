@@ -69,14 +69,12 @@ class ActionModule(AskingAction):
         except ArtifactError as error:
             return plan.Plan(host, str(error).splitlines())
         except Unresolved as unresolved:
-            found = unresolved.resolution
-            return plan.unresolved(host, settings, state, list(found.ignored), found.made_from)
+            return plan.unresolved(host, settings, state, request, unresolved.resolution)
         if problems := list(folders.problems(settings, artifact)):
             return plan.Plan(host, problems)
         choice = choose(settings, self._decision(settings) or state["app"]["decision"].get(artifact.digest) or {})
-        return plan.of(
-            host, settings, state, artifact, choice, naming.once_a_run(settings, artifact, choice, request.cache)
-        )
+        generation = naming.once_a_run(settings, artifact, choice, request.cache)
+        return plan.of(host, settings, state, request, artifact, choice, generation)
 
     def _decision(self, settings: Settings) -> dict[str, Any]:
         asked = plain(self._task.args)

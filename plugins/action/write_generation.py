@@ -7,7 +7,6 @@ from typing import Any
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan import generation
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.choice import choose
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.plan import Plan
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.request import requested
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run.asking import AskingAction
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run.seal import SealError
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.reading import plain
@@ -28,7 +27,7 @@ class ActionModule(AskingAction):
             settings = plan.settings
         except SealError as error:
             return {"failed": True, "msg": f"the plan has no settings to write ({error}): plan again in this run"}
-        artifact = planned(requested(settings, plan.platform, variables, self._templar))
+        artifact = planned(plan.request)
         files = generation.files(settings, artifact, choose(settings, plan.decision))
         return self.ask(
             "flaskops.uwsgi.generation",

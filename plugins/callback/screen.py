@@ -51,6 +51,7 @@ _PHASES = {
     "again": "plan",
     "clear": "reserve",
     "reserve": "reserve",
+    "build": "prepare",
     "prepare": "prepare",
     "prove": "prove",
     "activate": "activate",

@@ -45,6 +45,11 @@ decisions:
     For each host that does not know it, what V(flask_uwsgi_mode=auto) was decided to be for its artifact on another.
   type: dict
   returned: success
+builders:
+  description: The hosts for which something has to be built first, one for each lock and each wheelhouse.
+  type: list
+  elements: str
+  returned: success
 text:
   description: The plans in words; hosts with the same plan share it.
   type: list

@@ -183,6 +183,21 @@ limits:
   description: The facts of the host that limit the number of threads.
   type: dict
   returned: always
+wheelhouse:
+  description: The digest of its wheels.
+  type: str
+  returned: always
+builds:
+  description: >-
+    What a build host has to make first, a lock or a wheelhouse; the same for all hosts that need it. Empty for nothing.
+  type: str
+  returned: always
+asked:
+  description: >-
+    What was asked of the artifact, encrypted with a key that ends with the run, for M(flaskops.uwsgi.build) and
+    M(flaskops.uwsgi.ship). Empty if there is nothing to do.
+  type: str
+  returned: always
 sealed:
   description: >-
     The settings of the generation, encrypted with a key that ends with the run, for

@@ -19,19 +19,18 @@ description:
 options:
   state:
     description:
-      - With V(absent), everything unpacked and shipped for generations that never served is removed.
+      - With V(absent), everything unpacked for generations that never served is removed.
     type: str
     choices: [present, absent]
     default: present
   artifact:
     description:
-      - The artifact's description, as the lookup P(flaskops.uwsgi.artifact#lookup) returns it.
+      - The artifact's description, as the module M(flaskops.uwsgi.build) returns it.
       - Required with O(state=present).
     type: dict
   incoming:
-    description: The directory on the host where the archives were put. It is removed once everything is unpacked.
+    description: The directory on the host that has the archives. Required with O(state=present).
     type: path
-    required: true
 """
 
 EXAMPLES = r"""
@@ -39,12 +38,11 @@ EXAMPLES = r"""
   flaskops.uwsgi.release:
     app_name: aiops_flask
     artifact: "{{ artifact }}"
-    incoming: /opt/aiops_flask/incoming
+    incoming: /var/tmp/incoming
 
 - name: Remove the release that will not serve
   flaskops.uwsgi.release:
     app_name: aiops_flask
-    incoming: /opt/aiops_flask/incoming
     state: absent
 """
 
@@ -291,20 +289,20 @@ def main() -> None:
         | {
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "artifact": {"type": "dict"},
-            "incoming": {"type": "path", "required": True},
+            "incoming": {"type": "path"},
         },
-        required_if=[("state", "present", ["artifact"])],
+        required_if=[("state", "present", ["artifact", "incoming"])],
         supports_check_mode=True,
     )
     os.umask(0o022)
     layout = arguments.owned(module)
-    artifact, incoming = module.params["artifact"], Path(module.params["incoming"])
     if module.params["state"] == "absent":
-        doomed = [*orphans(layout), *([incoming] if incoming.exists() else [])]
+        doomed = list(orphans(layout))
         if not module.check_mode:
             for path in doomed:
                 trees.remove(path)
         module.exit_json(changed=bool(doomed))
+    artifact, incoming = module.params["artifact"], Path(module.params["incoming"])
     release = layout.releases / artifact["id"]
     venv = layout.venvs / artifact["wheelhouse"]["id"]
     try:
@@ -335,8 +333,6 @@ def main() -> None:
             f"flask_uwsgi_base_dir={layout.base}: what was unpacked of it was removed, and the running service was not "
             f"changed. {remedy}"
         )
-    finally:
-        _leave_nothing(incoming)
     module.exit_json(**result)
 
 

@@ -33,13 +33,9 @@ options:
     type: dict
     default: {}
   target:
-    description: The path of the archive on the host.
+    description: The path of the archive on the host. Only the owner of its directory may read it.
     type: path
     required: true
-  owner:
-    description: Uid of the only account that may read the archive.
-    type: int
-    default: 0
 """
 
 EXAMPLES = r"""
@@ -47,7 +43,7 @@ EXAMPLES = r"""
   flaskops.uwsgi.wheelhouse:
     locks: ["{{ lookup('ansible.builtin.file', 'requirements.txt') }}"]
     build_lock: "{{ lookup('ansible.builtin.file', 'build.txt') }}"
-    target: /var/lib/flaskops-build/incoming-1/wheelhouse.tar
+    target: /var/tmp/wheelhouse.tar
     timeout: 1800
     memory_mb: 2048
     disk_mb: 2048
@@ -159,7 +155,6 @@ def main() -> None:
             "project": {"type": "str", "default": ""},
             "patches": {"type": "dict", "default": {}},
             "target": {"type": "path", "required": True},
-            "owner": {"type": "int", "default": 0},
         },
         supports_check_mode=False,
     )
@@ -169,7 +164,7 @@ def main() -> None:
     started = time.monotonic()
     try:
         with workspace() as work:
-            found = collect(list(wheels(Sandbox(work, limits), parameters)), target, parameters["owner"])
+            found = collect(list(wheels(Sandbox(work, limits), parameters)), target)
     except StepError as error:
         there = present(error.said)
         module.fail_json(msg=str(error), subject=error.subject, why=error.why, said=error.said, installed=there)

@@ -170,8 +170,10 @@ def uses(role: Path) -> str:
 def test_every_variable_is_used(role: Path) -> None:
     text = uses(role)
     names = [*options(role), *(load(role / "vars" / "main.yml") or {})]
-    # The action plugins read them as fields of a dataclass.
-    read = {f"flask_uwsgi_{field}" for field in re.findall(r"\b(?:s|self|settings)(?:\.|\[\")(\w+)", python() + text)}
+    # The action plugins read those of flask_uwsgi as fields of a dataclass, and those of artifact by name.
+    code = python()
+    read = {f"flask_uwsgi_{field}" for field in re.findall(r"\b(?:s|self|settings)(?:\.|\[\")(\w+)", code + text)}
+    read |= set(re.findall(r"\"(artifact_\w+)\"", code))
     assert [name for name in names if not re.search(rf"\b{name}\b", text) and name not in read] == []
 
 

@@ -70,10 +70,13 @@ def test_a_host_that_cannot_have_the_release_ends_the_deploy_before_any_is_swapp
     fleet: Fleet, run: Any, new: list[str]
 ) -> None:
     canaries = fleet.ask(CANARIES)
-    # In the way of what is to be shipped.
-    fleet.hosts[SECOND].check_output(f"touch /opt/{APP}/incoming")
-    said = run("deploy", *new, code=2)
-    assert re.search(rf"fatal: \[{SECOND}\]: FAILED! .*/opt/{APP}/incoming", said)
+    releases = f"/opt/{APP}/releases"
+    fleet.hosts[SECOND].check_output(f"mount --bind {releases} {releases} && mount -o remount,bind,ro {releases}")
+    try:
+        said = run("deploy", *new, code=2)
+    finally:
+        fleet.hosts[SECOND].check_output(f"umount {releases}")
+    assert re.search(rf"fatal: \[{SECOND}\]: FAILED! .*Read-only file system.* while unpacking release", said)
     assert "What serves was not changed, on any host." in said
     assert changes(said)[FIRST] > 0
     assert fleet.ask(CANARIES) == canaries

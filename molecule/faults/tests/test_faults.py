@@ -190,7 +190,7 @@ class Site(Service):
         """Return what a deploy must not leave behind."""
         return self.run(
             f"cd /opt/{APP};"
-            " ls -d incoming */.*.partial */*/.*.partial */.*.wheels 2>/dev/null;"
+            " ls -d */.*.partial */*/.*.partial */.*.wheels 2>/dev/null;"
             f"{UNNEEDED}"
             f" systemctl list-units --plain --no-legend '{APP}*' | awk '{{print $1, $3}}'"
             f"  | grep -vxE '{APP}@({self.generation}.service|0.0.0.0:8040.socket) active|system-{APP}.*.slice active';"
@@ -564,7 +564,7 @@ _MODULE = f'for fd in /proc/[0-9]*/fd/*; do test "$(readlink $fd)" = /run/{APP}.
             pytest.param(*stage, marks=pytest.mark.full)
             for stage in (
                 ("Reserve the application", "", False),
-                ("Unpack the release", "", False),
+                ("Ship and unpack the release", "", False),
                 ("Write the generation", "", False),
                 ("Swap traffic to the generation", f"{APP}-canary@*", False),
                 ("Swap traffic to the generation", f"{APP}-canary@*", True),

@@ -22,6 +22,7 @@ from tests.support import ROOT
 
 pytestmark = pytest.mark.full
 PLACE = "/var/lib/flaskops-build"
+INCOMING = "/var/lib/incoming-test"
 LIMITS = {"timeout": 300, "memory_mb": 512, "disk_mb": 256, "tasks": 128}
 SETUP = (
     "from setuptools import setup\nsetup(name='evil', version='1.0', packages=['evil'], package_data={'evil': ['*']})\n"
@@ -144,16 +145,16 @@ def build(
                 member = tarfile.TarInfo(f"{name}/{path}")
                 member.size = len(text.encode())
                 tar.addfile(member, io.BytesIO(text.encode()))
-        shell(f"mkdir -p -m 0700 {PLACE}/incoming-test")
-        ad_hoc("ansible.builtin.copy", src=str(sdist), dest=f"{PLACE}/incoming-test/")
+        shell(f"mkdir -p -m 0700 {INCOMING}")
+        ad_hoc("ansible.builtin.copy", src=str(sdist), dest=f"{INCOMING}/")
         return ad_hoc(
             "flaskops.uwsgi.wheelhouse",
-            locks=[], build_lock=build_lock, distribution=f"{PLACE}/incoming-test/{sdist.name}",
-            target=f"{PLACE}/incoming-test/wheelhouse.tar", **{**LIMITS, **limits},
+            locks=[], build_lock=build_lock, distribution=f"{INCOMING}/{sdist.name}",
+            target=f"{INCOMING}/wheelhouse.tar", **{**LIMITS, **limits},
         )  # fmt: skip
 
     yield run
-    shell(f"rm -rf {PLACE}/incoming-test")
+    shell(f"rm -rf {INCOMING}")
     assert shell(f"ls {PLACE}") == ""
     assert shell("systemctl list-units --all --plain --no-legend 'flaskops-build-*'") == ""
     assert shell("getent passwd | sort; ls -A /tmp /var/tmp /dev/shm | grep -v payload") == before
@@ -172,7 +173,7 @@ def test_a_build_sees_and_changes_nothing_of_its_host(
     result = build(PROBES.replace("PLACE", PLACE).replace("GATEWAY", gateway) + SETUP)
     assert not result["failed"], result
     assert [bool(wheel["built_from"]) for wheel in result["wheels"]] == [True, False]
-    ad_hoc("ansible.builtin.fetch", src=f"{PLACE}/incoming-test/wheelhouse.tar", dest=f"{tmp_path}/got.tar", flat=True)
+    ad_hoc("ansible.builtin.fetch", src=f"{INCOMING}/wheelhouse.tar", dest=f"{tmp_path}/got.tar", flat=True)
     with tarfile.open(tmp_path / "got.tar") as tar:
         wheel = tar.extractfile("evil-1.0-py3-none-any.whl")
         assert wheel

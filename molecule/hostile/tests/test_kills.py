@@ -116,7 +116,7 @@ class Host(Service):
         """Return what no generation that is kept needs."""
         return self.run(
             f"cd /opt/{APP};"
-            " ls -d incoming .*.partial */.*.partial */*/.*.partial */.*.wheels 2>/dev/null;"
+            " ls -d .*.partial */.*.partial */*/.*.partial */.*.wheels 2>/dev/null;"
             f"{UNNEEDED}"
             " for name in venvs/*; do test -f $name/.complete || echo $name; done;"
             f" ls -d /etc/systemd/system/{APP}-check@* /etc/systemd/system/{APP}-pre@* /etc/systemd/system/{APP}-post@*"

@@ -34,14 +34,13 @@ FILES = {
     "evil-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n",
     "evil-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
 }
-# Writes what the role plans.
+# Writes the digest of the wheels that the role plans.
 PLAN = """
 - hosts: flask
   gather_facts: false
   tasks:
     - ansible.builtin.import_role: {{name: flaskops.uwsgi.flask_uwsgi, tasks_from: look}}
-    - ansible.builtin.import_role: {{name: flaskops.uwsgi.flask_uwsgi, tasks_from: artifact}}
-    - ansible.builtin.copy: {{content: "{{{{ artifact_plan | to_json }}}}", dest: {path}, mode: "0600"}}
+    - ansible.builtin.copy: {{content: "{{{{ __flask_uwsgi_plan.wheelhouse }}}}", dest: {path}, mode: "0600"}}
       delegate_to: localhost
       become: false
 """
@@ -141,22 +140,22 @@ def test_root_does_not_run_it_even_if_the_controller_lets_it_pass(
     """Built from an sdist it is refused later; keep and record the wheelhouse as if it had not been looked at."""
     output = refused(host, play, *arguments(sdist))
     assert "no application host was changed" in output
-    planned = tmp_path / "plan.json"
+    planned = tmp_path / "digest"
     (tmp_path / "plan.yml").write_text(PLAN.format(path=planned))
     inventories = ["-i", str(Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent), "-i", os.environ["SANDBOX_INVENTORY"]]
     subprocess.run(
         ["ansible-playbook", *inventories, str(tmp_path / "plan.yml"), *arguments(sdist)],
         cwd=ROOT, check=True, capture_output=True,
     )  # fmt: skip
-    wheelhouse = json.loads(planned.read_text())["wheelhouse"]
-    archive = Path(wheelhouse["path"])
+    digest = planned.read_text()
+    archive = cache / f"wheelhouse-{digest[:12]}.tar"
     assert [path.name for path in cache.glob("*.refused")] == [f"{archive.name}.refused"]
     archive.with_name(f"{archive.name}.refused").rename(archive)
     with tarfile.open(archive) as tar:
         pip = next(Path(name).name for name in tar.getnames() if Path(name).name.startswith("pip-"))
     record = {
         "file": archive.name, "sha256": hashlib.sha256(archive.read_bytes()).hexdigest(), "pip": pip,
-        "inputs": wheelhouse["digest"], "unpacked": archive.stat().st_size, "wheels": {},
+        "inputs": digest, "unpacked": archive.stat().st_size, "wheels": {},
     }  # fmt: skip
     archive.with_name(f"{archive.name}.json").write_text(json.dumps(record))
     host.run(f"rm -f {RAN}")

@@ -17,7 +17,7 @@ from .marks import Mark
 
 _HEADER = "# Written by Ansible"
 _UNIT_TYPES = "automount|device|mount|path|scope|service|slice|socket|swap|target|timer"
-_PARTS = frozenset({"current", "generations", "incoming", "releases", "venvs"})
+_PARTS = frozenset({"current", "generations", "releases", "venvs"})
 _SYSCTL = re.compile(r"(net\.core\.somaxconn *= *\d+\s*)*")
 _INIT_SCRIPTS = Path("/etc/init.d")
 

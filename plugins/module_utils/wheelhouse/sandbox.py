@@ -16,7 +16,6 @@ import sys
 import tarfile
 import tempfile
 import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,8 +28,6 @@ from . import inside
 _KEPT = 2**18
 # Seconds beyond the unit's own limit, after which to stop waiting for systemd.
 _GRACE = 60
-# Seconds after which unused inputs are removed: between two tasks of a build, nothing holds them.
-_OLD = 3600
 # The variables of this process that a unit with network gets, with which pip reaches the registry.
 _NETWORK = ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 
@@ -89,8 +86,6 @@ def workspace() -> Iterator[Path]:
 
 
 def _abandoned(path: Path) -> bool:
-    if path.name.startswith("incoming-"):
-        return time.time() - path.stat().st_mtime > _OLD
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

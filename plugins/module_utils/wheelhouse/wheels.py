@@ -206,13 +206,12 @@ def build(sandbox: Sandbox, file: File, tools: Path, patches: Mapping[str, str])
     return target
 
 
-def collect(wheels: Iterable[tuple[Path, str]], target: Path, owner: int = -1) -> list[Wheel]:
+def collect(wheels: Iterable[tuple[Path, str]], target: Path) -> list[Wheel]:
     """Write the wheels into one tar whose bytes depend only on them, and return its content.
 
     Args:
         wheels: the path of each, and the SHA-256 of the file that it was built from; empty if it was fetched.
-        target: the archive.
-        owner: uid of the only account that may read it; -1 for the one that writes it.
+        target: the archive. Only the owner of its directory may read it.
 
     Raises:
         StepError: two have the same name.
@@ -220,7 +219,7 @@ def collect(wheels: Iterable[tuple[Path, str]], target: Path, owner: int = -1) -
     found: dict[str, Wheel] = {}
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o400)
     with os.fdopen(descriptor, "wb") as output, tarfile.open(fileobj=output, mode="w") as tar:
-        os.fchown(descriptor, owner, -1)
+        os.fchown(descriptor, target.parent.stat().st_uid, -1)
         for path, built_from in sorted(wheels, key=lambda wheel: wheel[0].name):
             if path.name in found:
                 raise StepError(path.name, "output", f"ERROR: two packages have the wheel {path.name}")

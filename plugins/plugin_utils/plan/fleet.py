@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .plan import NOTHING, RELEASE, Plan
+from .plan import DEPLOY, NOTHING, RELEASE, RESOLVE, Plan
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,14 @@ class Fleet:
             them. If all are only repaired, the first of those.
         keepers: for each application with commands to run before it is activated, the host that has their record.
         decisions: for each host that does not know it, what ``auto`` was decided to be for its artifact on another.
+        builders: the hosts for which something has to be built first, one for each lock and each wheelhouse.
         text: the plans in words; hosts with the same plan share it.
     """
 
     leaders: dict[str, str]
     keepers: dict[str, str]
     decisions: dict[str, dict[str, Any]]
+    builders: list[str]
     text: list[str]
 
 
@@ -47,7 +49,9 @@ def compared(plans: Sequence[Plan], keeper: Callable[[str], str]) -> Fleet:
     }
     leaders = {app: plan.host for app, plan in leading.items()}
     keepers = {app: plan.keeper or keeper(app) for app, plan in leading.items() if plan.commands}
-    return Fleet(leaders, keepers, decisions, _grouped((plan.host, plan.text) for plan in plans))
+    builders = {plan.builds: plan.host for plan in reversed(plans) if plan.builds and plan.work in (DEPLOY, RESOLVE)}
+    text = _grouped((plan.host, plan.text) for plan in plans)
+    return Fleet(leaders, keepers, decisions, sorted(builders.values()), text)
 
 
 def problems(plans: Sequence[Plan]) -> list[str]:

@@ -10,10 +10,12 @@ from typing import Any
 from ..run import reserved
 from ..run.seal import opened, seal
 from ..settings.settings import Settings
-from ..source.artifact import Artifact
+from ..source.artifact import Artifact, Request
+from ..source.dependencies import Resolution
 from . import folders
 from .choice import Choice
 from .generation import Generation
+from .request import sealed, unsealed
 
 # What there is to do on a host.
 NOTHING, RELEASE, DEPLOY, RESOLVE = "nothing", "release", "deploy", "resolve"
@@ -60,8 +62,11 @@ class Plan:
         libpython: the Debian package of Python's shared library, where it is missing.
         somaxconn: whether net.core.somaxconn is below the backlog.
         limits: the facts of the host that limit its threads.
+        wheelhouse: the digest of its wheels.
+        builds: what a build host has to make first, a lock or a wheelhouse; the same for all hosts that need it.
         sealed: the settings that the generation is made of, for whoever writes it: an expression such as ``now()`` has
-            another value when it is evaluated again. Empty where there is nothing to write.
+            another value when it is evaluated again. Empty if there is nothing to write.
+        asked: what was asked of the artifact, sealed for the same reason. Empty if there is nothing to build or ship.
     """
 
     host: str
@@ -98,7 +103,10 @@ class Plan:
     libpython: str = ""
     somaxconn: bool = False
     limits: dict[str, Any] = field(default_factory=dict)
+    wheelhouse: str = ""
+    builds: str = ""
     sealed: str = ""
+    asked: str = ""
 
     @classmethod
     def read(cls, result: Mapping[str, Any]) -> Plan:
@@ -114,9 +122,24 @@ class Plan:
         """
         return Settings(**json.loads(opened(self.sealed)))
 
+    @property
+    def request(self) -> Request:
+        """What was asked of the artifact.
+
+        Raises:
+            SealError: the plan is of another run, or there is nothing to build or ship.
+        """
+        return unsealed(self.asked)
+
 
 def of(
-    host: str, settings: Settings, state: Mapping[str, Any], artifact: Artifact, choice: Choice, generation: Generation
+    host: str,
+    settings: Settings,
+    state: Mapping[str, Any],
+    request: Request,
+    artifact: Artifact,
+    choice: Choice,
+    generation: Generation,
 ) -> Plan:
     """Return the plan of a host on which a deploy has no problem.
 
@@ -124,6 +147,7 @@ def of(
         host: its name in the inventory.
         settings: the application's.
         state: the result of the module ``host_state``.
+        request: what was asked of the artifact.
         artifact: what is deployed.
         choice: how it serves.
         generation: what serves in the end.
@@ -131,10 +155,13 @@ def of(
     app = state["app"]
     same = generation.id == app["current"]
     settled = same and generation.digest == app["digest"] and not app["drift"]
+    wheels = artifact.wheelhouse["digest"] not in app["venvs"].values()
     return Plan(
         host,
         work=(RELEASE if app["lock"] else NOTHING) if settled else DEPLOY,
         sealed="" if settled else seal(json.dumps(asdict(settings))),
+        asked="" if settled else sealed(request),
+        builds=artifact.wheelhouse["digest"] if wheels and not artifact.wheelhouse["built"] else "",
         text=_text(settings, state, artifact, choice, generation, settled),
         generation=generation.id,
         digest=generation.digest,
@@ -148,38 +175,41 @@ def of(
         probe={"path": settings.probe, "status": settings.probe_accepted},
         artifact=artifact.digest,
         code=artifact.digest not in app["releases"].values(),
-        wheels=artifact.wheelhouse["digest"] not in app["venvs"].values(),
+        wheels=wheels,
+        wheelhouse=artifact.wheelhouse["digest"],
         drift=app["drift"],
         repairs=same,
         **_known(settings, state),
     )
 
 
-def unresolved(host: str, settings: Settings, state: Mapping[str, Any], ignored: list[str], made_from: str) -> Plan:
+def unresolved(
+    host: str, settings: Settings, state: Mapping[str, Any], request: Request, resolution: Resolution
+) -> Plan:
     """Return the plan of a host whose requirements have to be locked on a build host first.
 
     Args:
         host: its name in the inventory.
         settings: the application's.
         state: the result of the module ``host_state``.
-        ignored: the options in files of the application that do not count.
-        made_from: the file that has the requirements.
+        request: what was asked of the artifact.
+        resolution: the lock to make.
     """
     text = [
-        f"the requirements of {made_from} cannot be read without running a build: a deploy resolves them on a build "
-        "host in its sandbox, and the ids of artifact and generation are known then",
-        *_ignored(ignored),
+        f"the requirements of {resolution.made_from} cannot be read without running a build: a deploy resolves them on "
+        "a build host in its sandbox, and the ids of artifact and generation are known then",
+        *_ignored(resolution.ignored),
     ]
-    return Plan(host, work=RESOLVE, text=text, **_known(settings, state))
+    return Plan(
+        host, work=RESOLVE, text=text, builds=str(resolution.path), asked=sealed(request), **_known(settings, state)
+    )
 
 
 def _known(settings: Settings, state: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is known of a host without the artifact."""
     facts, app = state["host"], state["app"]
     return {
-        "app_name": settings.app_name,
         "keeper": settings.keeper,
-        "root": settings.root,
         "machine": facts["machine"],
         "wants": app["wants"],
         "decided": app["decision"],

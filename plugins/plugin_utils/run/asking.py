@@ -1,15 +1,20 @@
-"""What action plugins share: running a module on the host, where a lost connection is a failure like any other."""
+"""What action plugins share: work on the host, where a lost connection is a failure like any other."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
 _WRAPPING = re.compile(r"^(Task failed: |Module failed: )+")
+
+
+class LostError(Exception):
+    """The host could not be asked; the message is for the operator."""
 
 
 class AskingAction(ActionBase):  # type: ignore[misc]
@@ -32,20 +37,75 @@ class AskingAction(ActionBase):  # type: ignore[misc]
             task_vars: the variables of the task.
         """
         try:
-            result: dict[str, Any] = self._execute_module(
-                module_name=module, module_args=dict(arguments), task_vars=task_vars
+            result: dict[str, Any] = self._reach(
+                lambda: self._execute_module(module_name=module, module_args=dict(arguments), task_vars=task_vars),
+                task_vars,
             )
-        except AnsibleConnectionFailure as error:
-            return {"failed": True, "lost": True, "msg": self._unreachable(str(error), task_vars)}
-        except AnsibleError as error:
-            return {"failed": True, "lost": True, "msg": self._unusable(str(error), task_vars)}
+        except LostError as error:
+            return {"failed": True, "lost": True, "msg": str(error)}
         if result.pop("unreachable", False):
             return {"failed": True, "lost": True, "msg": self._unreachable(str(result.get("msg")), task_vars)}
         return result
 
+    def put(self, file: Path, task_vars: Mapping[str, Any]) -> str:
+        """Copy a file to the temporary directory of the task on the host, and return its path there.
+
+        Args:
+            file: a file of the controller.
+            task_vars: the variables of the task.
+
+        Raises:
+            LostError: it could not be copied.
+        """
+        target = f"{self.directory(task_vars)}{file.name}"
+        try:
+            self._transfer_file(str(file), target)
+        except AnsibleConnectionFailure as error:
+            raise LostError(self._unreachable(str(error), task_vars)) from error
+        except AnsibleError as error:
+            where, _ = self._host(task_vars)
+            raise LostError(
+                f"{file.name} cannot be copied to {where}: {_brief(str(error))}. Check the free space of "
+                f"{Path(target).parent.parent} there"
+            ) from error
+        return target
+
+    def get(self, path: str, file: Path, task_vars: Mapping[str, Any]) -> None:
+        """Copy a file of the host that its connecting account can read.
+
+        Args:
+            path: the file on the host.
+            file: where to put it on the controller.
+            task_vars: the variables of the task.
+
+        Raises:
+            LostError: it could not be copied.
+        """
+        self._reach(lambda: self._connection.fetch_file(path, str(file)), task_vars)
+
+    def directory(self, task_vars: Mapping[str, Any]) -> str:
+        """Return the temporary directory of the task on the host, with a slash. Ansible removes it with the task.
+
+        Args:
+            task_vars: the variables of the task.
+
+        Raises:
+            LostError: it could not be created.
+        """
+        path = self._connection._shell.tmpdir or self._reach(self._make_tmp_path, task_vars)
+        return f"{path.rstrip('/')}/"
+
     def unusable(self, result: Mapping[str, Any], task_vars: Mapping[str, Any]) -> str:
         """Return why a module could not answer, with the remedy."""
         return str(result["msg"]) if result.get("lost") else self._unusable(str(result.get("msg")), task_vars)
+
+    def _reach(self, work: Callable[[], Any], task_vars: Mapping[str, Any]) -> Any:
+        try:
+            return work()
+        except AnsibleConnectionFailure as error:
+            raise LostError(self._unreachable(str(error), task_vars)) from error
+        except AnsibleError as error:
+            raise LostError(self._unusable(str(error), task_vars)) from error
 
     def _unreachable(self, said: str, task_vars: Mapping[str, Any]) -> str:
         where, who = self._host(task_vars)

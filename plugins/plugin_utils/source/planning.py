@@ -11,7 +11,7 @@ from typing import Any
 from ...module_utils.release import artifact as art
 from ..run.once import once
 from .artifact import Artifact, Request
-from .dependencies import Resolution, lock_of
+from .dependencies import lock_of
 from .folder import Distribution, Folder, Git, Package, Source, parse
 from .git import checkout, tree
 from .left_out import left_out
@@ -19,7 +19,7 @@ from .patches import patches_of
 from .pyproject import UNNAMED, insist_on_python, project_of, source_folders
 from .wheelhouse import examine_wheel
 
-# Tells in every release what was installed for it.
+# In every release, what was installed for it.
 INSTALLED = "requirements.lock"
 
 
@@ -57,14 +57,16 @@ def _with_wheels(artifact: Artifact) -> Artifact:
     return replace(artifact, wheelhouse={**artifact.wheelhouse, "built": record is not None, **(record or {})})
 
 
-def to_resolve(request: Request, resolution: Resolution) -> dict[str, Any]:
-    """Return what a build host needs to make a lock, with the code packed that it would build to be read.
+def packed(request: Request) -> Path:
+    """Return the archive of a source's code, for a build host that has to read what it requires.
 
     Args:
-        request: what was asked for.
-        resolution: what :func:`planned` raised :class:`Unresolved` with.
+        request: what was asked for, of a source that has a folder.
+
+    Raises:
+        ArtifactError: as :func:`planned`.
     """
-    return _Planner(request).unresolved(resolution)
+    return _Planner(request).packed()
 
 
 def insist_on_limits(limits: Mapping[str, Any]) -> None:
@@ -105,7 +107,7 @@ class _Planner:
         installed = art.rendered([*entries, *server])
         added = {} if Path(INSTALLED) in files else {INSTALLED: installed}
         root = folder or Path()
-        code = art.code_id(root, files, added)
+        code, code_archive, code_record = self._packed(root, files, added)
         distribution = source.path if isinstance(source, Distribution) else None
         wheelhouse = art.wheelhouse_id(
             # uv makes locks; no wheel depends on it.
@@ -117,11 +119,6 @@ class _Planner:
             *([json.dumps(patches, sort_keys=True)] if patches else []),
         )
 
-        code_archive = self._cache / f"code-{art.short(code)}.tar.gz"
-        code_record = art.recorded(code_archive, code)
-        if code_record is None:
-            unpacked = art.pack_code(root, files, added, code_archive)
-            code_record = art.record(code_archive, code, unpacked=unpacked)
         whole = art.digest(code, wheelhouse)
         made = {"from": lock.made_from, "packages": len(lock.entries), "path": str(lock.path)} if lock.path else {}
         return Artifact(
@@ -148,26 +145,19 @@ class _Planner:
             },
         )
 
-    def unresolved(self, resolution: Resolution) -> dict[str, Any]:
-        """Return what a build host needs to make a lock, with the code packed that it would build to be read."""
-        archive = str(resolution.distribution or "")
-        if resolution.project:
-            source = parse(self._request.source)
-            folder, origin = self._found(source)
-            if not folder:
-                raise AssertionError("a project is read in its folder")
-            files = self._files(source, folder, origin)
-            whole = art.code_id(folder, files, {})
-            code = self._cache / f"code-{art.short(whole)}.tar.gz"
-            if art.recorded(code, whole) is None:
-                art.record(code, whole, unpacked=art.pack_code(folder, files, {}, code))
-            archive = str(code)
-        fields = ("made_from", "head", "requirements", "constraints", "overrides", "preferred", "project", "extras")
-        return {
-            "resolution": {name: getattr(resolution, name) for name in fields}
-            | {"path": str(resolution.path), "archive": archive},
-            "ignored": resolution.ignored,
-        }
+    def packed(self) -> Path:
+        """Return the archive of the code."""
+        folder, origin = self._found(source := parse(self._request.source))
+        if not folder:
+            raise AssertionError("a project is read in its folder")
+        return self._packed(folder, self._files(source, folder, origin), {})[1]
+
+    def _packed(self, root: Path, files: list[Path], added: Mapping[str, str]) -> tuple[str, Path, dict[str, Any]]:
+        """Return the digest of code, and its archive with its record, packed if it is not there."""
+        code = art.code_id(root, files, added)
+        archive = self._cache / f"code-{art.short(code)}.tar.gz"
+        record = art.recorded(archive, code)
+        return code, archive, record or art.record(archive, code, unpacked=art.pack_code(root, files, added, archive))
 
     def _files(self, source: Source, folder: Path, origin: dict[str, str]) -> list[Path]:
         top = tree(self._cache, origin["commit"]) if isinstance(source, Git) else folder

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,22 @@ from tests.support import ROOT
 pytestmark = [pytest.mark.playbook, pytest.mark.timeout(120)]
 
 HOSTS = ("a", "b", "c", "d")
+BUILDER = "builder"
+BUILD = "Build what is missing of the artifact (compiling uWSGI takes about half a minute)"
 # What a deploy does on a host, and what it returns. Each writes down what it was asked for.
 MODULES: dict[str, dict[str, Any]] = {
     "claim": {},
     "commands": {"printed": []},
     "release": {},
+    "host_state": {"host": {"platform": "debian-12-x"}},
     "reservation": {},
     "swap": {"steps": {"start": 1.0}},
 }
 MODULE = """#!/usr/bin/python
 import json
 from ansible.module_utils.basic import AnsibleModule
-names = ("app_name", "artifact", "base_dir", "generation", "incoming", "lease", "replace", "reserved", "restart", "run",
-         "state", "timeout", "when")
+names = ("app_name", "base_dir", "generation", "group", "lease", "port", "replace", "reserved", "restart", "run",
+         "state", "timeout", "user", "when")
 module = AnsibleModule({name: {"type": "raw"} for name in names})
 with open(__LOG__, "a") as log:
     print(__NAME__, module.params["app_name"], module.params["state"] or "", file=log)
@@ -53,7 +56,8 @@ class ActionModule(AskingAction):
             return asdict(Plan(name, [answer["msg"]]))
         return asdict(Plan(name, work=task_vars["work"], text=["plan"], app_name=f"app-{name}", root=f"/opt/app-{name}",
                            machine=name, wants=["0.0.0.0", "80", name], run={"pid": 1}, platform="debian-12-x",
-                           commands=bool(task_vars["flask_uwsgi_pre_activate"]), keeper=name))
+                           commands=bool(task_vars["flask_uwsgi_pre_activate"]), keeper=name,
+                           code=True, builds=task_vars.get("builds", "")))
 """
 # Whose commands have not run.
 RECORD = """
@@ -73,12 +77,14 @@ class ActionModule(AskingAction):
         super().run(tmp, task_vars)
         return {**self.ask("ansible.builtin.ping", {}, task_vars), "mended": []}
 """
-NO_ARTIFACT = [
-    {
-        "name": "Artifact",
-        "ansible.builtin.set_fact": {"artifact_plan": {"code": {"path": ""}, "wheelhouse": {"path": ""}}},
-    }
-]
+# Ships, or builds.
+SHIP = """
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run.asking import AskingAction
+class ActionModule(AskingAction):
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        return {**self.ask("ansible.builtin.ping", {}, task_vars), "text": []}
+"""
 
 
 class Deploy:
@@ -110,9 +116,12 @@ def deploy(tmp_path: Path) -> Callable[..., Deploy]:
     (collection / "plugins/action/plan.py").write_text(PLAN)
     (collection / "plugins/action/write_generation.py").write_text(WRITE)
     (collection / "plugins/action/command_record.py").write_text(RECORD)
-    (collection / "roles/flask_uwsgi/tasks/artifact.yml").write_text(yaml.safe_dump(NO_ARTIFACT))
+    for name in ("ship", "build"):
+        (collection / f"plugins/action/{name}.py").write_text(SHIP)
+    # This machine is every host.
+    (collection / "roles/artifact/tasks/build_packages.yml").write_text("[]")
 
-    def run(task: str, lost: str, time: int = 1, serial: str = "", **variables: Any) -> Deploy:
+    def run(task: str, lost: Iterable[str], time: int = 1, serial: str = "", **variables: Any) -> Deploy:
         gone = tmp_path / "gone"
         hosts = {
             name: {
@@ -122,10 +131,11 @@ def deploy(tmp_path: Path) -> Callable[..., Deploy]:
                 "ansible_python_interpreter": sys.executable,
                 "flask_uwsgi_app_name": f"app-{name}",
             }
-            for name in HOSTS
+            for name in [*HOSTS, BUILDER]
         }
         inventory, play = tmp_path / "hosts.json", collection / "playbooks/deploy.yml"
-        inventory.write_text(json.dumps({"flask": {"hosts": hosts}}))
+        groups = {"build": {"hosts": {BUILDER: hosts.pop(BUILDER)}}, "flask": {"hosts": hosts}}
+        inventory.write_text(json.dumps(groups))
         if serial:
             play = tmp_path / "site.yml"
             role = {"hosts": "flask", "gather_facts": False, "serial": serial, "roles": ["flaskops.uwsgi.flask_uwsgi"]}
@@ -194,8 +204,8 @@ def test_what_an_ended_run_has_left_on_a_lost_host_ends_the_deploy(deploy: Calla
     ("task", "lost", "serial"),
     [
         (RESERVE, "b", ""),
-        ("Create the incoming directory", "a", ""),
-        ("Ship the archives", "d", "100%"),
+        ("Claim the names of the application", "a", ""),
+        ("Ship and unpack the release", "d", "100%"),
         ("Write the generation", "bc", ""),
         ("Run the commands of the deploy: pre", "a", "100%"),
     ],
@@ -210,6 +220,18 @@ def test_a_host_that_is_lost_before_the_first_swap_takes_the_release_from_all(
     assert done.hosts("swap") == []
     assert done.hosts("reservation", "absent") == others
     assert done.hosts("release", "absent") == ([] if task == RESERVE else others)
+
+
+@pytest.mark.parametrize("task", ["Read the platforms of the build hosts", BUILD])
+def test_a_build_host_that_is_lost_takes_the_release_from_all(deploy: Callable[..., Deploy], task: str) -> None:
+    # Of the hosts that need the same wheels, the first one has them built.
+    builds = "{{ '' if inventory_hostname == 'a' else 'wheels' }}"
+    done = deploy(task, [BUILDER], builds=builds)
+    assert done.code == 2 and f"{END}b. What serves was not changed, on any host." in done.said, done.output
+    assert "[b -> builder(127.0.0.1)]" in done.said and "cannot be reached over SSH as " in done.said, done.output
+    assert done.hosts("swap") == []
+    assert "Ship and unpack the release" not in done.said
+    assert done.hosts("reservation", "absent") == sorted(HOSTS)
 
 
 @pytest.mark.parametrize(

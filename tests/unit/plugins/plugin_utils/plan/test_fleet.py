@@ -102,3 +102,17 @@ def test_what_auto_was_decided_to_be_counts_for_the_same_application_and_artifac
         placed("d", "books", "0.0.0.0:2", artifact="r1", undecided=True),
     ]
     assert fleet.compared(plans, str).decisions == {"a": threads}
+
+
+def test_one_host_builds_for_all_that_need_the_same() -> None:
+    plans = [
+        placed("a", "shop", "0.0.0.0:1", work="nothing"),
+        placed("b", "shop", "0.0.0.0:1", builds="wheels-12"),
+        placed("c", "shop", "0.0.0.0:1", builds="wheels-13"),
+        placed("d", "shop", "0.0.0.0:1", builds="wheels-12"),
+        placed("e", "shop", "0.0.0.0:1", builds="lock-1", work="resolve"),
+        placed("f", "shop", "0.0.0.0:1", builds="lock-1", work="resolve"),
+        placed("g", "shop", "0.0.0.0:1", builds="wheels-11", work="release"),
+        placed("h", "shop", "0.0.0.0:1"),
+    ]
+    assert fleet.compared(plans, lambda _: "a").builders == ["b", "c", "e"]

@@ -11,12 +11,14 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.choice import 
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.generation import Generation
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.plan import Plan
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run.seal import SealError
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.artifact import Artifact
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.artifact import Artifact, Request
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.dependencies import Resolution
 
 from tests.support.planning import artifact, settings, state
 
 G1 = Generation("g1", "g1" * 32)
 SERVES = {"current": "g1", "digest": G1.digest, "mode": "gevent", "listen": "0.0.0.0:8040"}
+REQUEST = Request("git+https://jane:hidden@example.org/shop", "", "", "", "debian-12-x86_64-py3.11", "/cache")
 HAS = {"releases": {"r1": "r" * 64}, "venvs": {"w1": "w" * 64}}
 
 
@@ -33,7 +35,7 @@ def planned(
     release: Artifact, app: dict[str, Any] | None = None, host: dict[str, Any] | None = None, **own: Any
 ) -> Plan:
     asked = settings(**own)
-    return plan.of("web1", asked, state(host, app), release, choose(asked, {}), G1)
+    return plan.of("web1", asked, state(host, app), REQUEST, release, choose(asked, {}), G1)
 
 
 def test_a_first_deploy_makes_everything(release: Artifact) -> None:
@@ -167,7 +169,10 @@ def test_auto_says_that_it_is_undecided(release: Artifact) -> None:
 
 
 def test_requirements_that_a_build_host_has_to_lock_come_first() -> None:
-    found = plan.unresolved("web1", settings(), state(), ["--pre"], "pyproject.toml")
+    lock = Path("/cache/lock-1.txt")
+    wanted = Resolution("pyproject.toml", lock, "", "", "", "", "", "pyproject.toml", [], None, ["--pre"])
+    found = plan.unresolved("web1", settings(), state(), REQUEST, wanted)
+    assert (found.builds, found.request) == (str(lock), REQUEST)
     assert found.work == "resolve" and found.generation == ""
     assert found.text[0].startswith("the requirements of pyproject.toml cannot be read without running a build: ")
     assert found.text[1].endswith(": --pre")
@@ -188,3 +193,23 @@ def test_what_is_written_are_the_settings_of_the_plan_and_the_plan_shows_none(re
 def test_a_plan_with_nothing_to_write_has_no_settings(release: Artifact) -> None:
     with pytest.raises(SealError):
         _ = planned(release, SERVES).settings
+
+
+@pytest.mark.parametrize(
+    ("app", "built", "builds"),
+    [({}, False, "w" * 64), ({}, True, ""), (HAS, False, "")],
+    ids=["missing", "kept", "there"],
+)
+def test_wheels_are_built_only_if_neither_host_nor_cache_has_them(
+    release: Artifact, app: dict[str, Any], built: bool, builds: str
+) -> None:
+    wheelhouse = {**release.wheelhouse, "built": built}
+    found = planned(replace(release, wheelhouse=wheelhouse), app)
+    assert (found.builds, found.wheelhouse) == (builds, "w" * 64)
+
+
+def test_what_is_built_and_shipped_is_what_was_planned_and_the_plan_shows_no_password(release: Artifact) -> None:
+    found = planned(release)
+    assert found.request == REQUEST and "hidden" not in str(asdict(found))
+    with pytest.raises(SealError):
+        _ = planned(release, SERVES).request

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.lookup import wheelhouse as lookup_module
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import artifact as art
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import ArtifactError
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.wheelhouse import examine
@@ -388,47 +387,3 @@ def test_many_problems_are_told_up_to_a_number(house: Path) -> None:
         wheel(house, f"evil{number}")
     told = problems(house, "shop==1.0 --hash=sha256:" + "a" * 64).splitlines()
     assert len(told) == 21 and told[-1] == "  - and 21 more"
-
-
-# The lookup.
-
-
-def test_the_lookup_keeps_the_wheelhouse_or_returns_the_problem(house: Path, tmp_path: Path) -> None:
-    path = wheel(house, "shop")
-    fetched, archive = pack(house), tmp_path / "kept.tar"
-    (tmp_path / "build.txt").write_text(entry(house / "pip-26.3-py3-none-any.whl"))
-    plan = {
-        "platform": PLATFORM,
-        "wheelhouse": {
-            "id": "1", "digest": "f" * 64, "path": str(archive), "distribution": "", "project": "",
-            "requirements": {"application": entry(path), "server": ""},
-        },
-    }  # fmt: skip
-    lookup = lookup_module.LookupModule()
-    build_lock = str(tmp_path / "build.txt")
-    options = {"plan": plan, "build_lock": build_lock, "built": None, "archive": str(fetched)}
-    lookup.set_options = lambda **_: None
-    lookup.get_option = options.__getitem__
-    record = lookup.run([])[0]["record"]
-    assert (record["file"], record["inputs"], record["pip"]) == (archive.name, "f" * 64, "pip-26.3-py3-none-any.whl")
-    assert record["sha256"] == art.sha256(archive)
-    assert not fetched.exists() and art.recorded(archive, "f" * 64) == record
-    # Another run has built the same, with other bytes: what may be about to be shipped stays.
-    pack(house)
-    with fetched.open("ab") as stream:
-        stream.write(bytes(10240))
-    assert lookup.run([])[0]["record"] == record and not fetched.exists()
-    # What is damaged is replaced.
-    archive.write_bytes(b"")
-    pack(house)
-    assert lookup.run([])[0]["record"]["sha256"] == art.sha256(archive) != art.sha256(Path("/dev/null"))
-    wheel(house, "evil")
-    pack(house)
-    problem = lookup.run([])[0]["problem"]
-    assert problem.startswith("the wheelhouse 1 does not match its locks") and "evil-1.0" in problem
-    assert problem.endswith("nothing was shipped, and no application host was changed.")
-    # Only the last refused one stays, and nothing takes it for an artifact.
-    pack(house)
-    refused = archive.with_name(f"{archive.name}.refused")
-    assert f"The wheels are in {refused} for inspection" in lookup.run([])[0]["problem"]
-    assert sorted(archive.parent.glob("*.refused")) == [refused] and not fetched.exists()
