@@ -87,4 +87,4 @@ def test_a_large_wheel_costs_no_memory(site: Any, wheel: Path) -> None:
     assert 30 < most["ansible-playbook deploy.yml"] < SIZE_MB, most
     assert 30 < most[MODULE] < SIZE_MB + 20, most
     left = "-name 'ansible-tmp-*' -o -name 'work-*'"
-    assert site.root(f"find /root/.ansible/tmp /var/lib/flaskops-build -mindepth 1 -maxdepth 1 {left}") == ""
+    assert site.root(f"find ~/.ansible/tmp /var/lib/flaskops-build -mindepth 1 -maxdepth 1 {left}") == ""
