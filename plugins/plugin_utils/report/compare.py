@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ...module_utils.traffic.status import Status
 from .loadtest import run_record
 
 FORMAT = 1
@@ -122,11 +123,13 @@ def run(turn: Mapping[str, Any], result: Mapping[str, Any], status: Mapping[str,
     record["answered"] = max(0, complete - lost)
     if record["outcome"] == "measured" and not record["answered"]:
         record |= {"outcome": "failed", "reason": f"none of {complete} requests got a good answer"}
-    threads = status.get("threads_per_worker")
-    record["threads"] = threads * status["workers"] if threads else None
-    record["rss_mb"] = status.get("rss_mb")
-    record["generation"] = status.get("generation")
-    return record
+    found = Status.read(status) if status else None
+    observed = found and found.observed
+    return record | {
+        "threads": (observed and observed.threads_per_worker * observed.workers) or None,
+        "rss_mb": observed and observed.rss_mb,
+        "generation": found and found.generation,
+    }
 
 
 def document(

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ...module_utils.traffic.status import Status
+
 Relation = Literal["==", "<=", ">="]
 _CONTRARY: dict[Relation, str] = {"==": "!=", "<=": ">", ">=": "<"}
 
@@ -198,72 +200,46 @@ def check_run(
     return checks
 
 
-def check_service(status: Mapping[str, Any], mode: str, gevent_threads_max: int) -> list[Check]:
+def check_service(status: Status, mode: str, gevent_threads_max: int) -> list[Check]:
     """Compare the process model with the configuration.
 
     Args:
-        status: what the module ``flaskops.uwsgi.status`` returned as ``status``.
+        status: what serves.
         mode: ``gevent`` or ``threads``; empty for the configured mode.
         gevent_threads_max: operating-system threads that a worker may have in gevent mode.
 
     Returns:
         The checks: state, mode, workers, cores, threads, pidfile.
     """
-    configured = status.get("configured") or {}
-    cores = configured.get("cores")
-    wanted_mode = mode or configured.get("mode")
-    running_mode = status.get("mode")
-    checks = [Check("service", "state", status.get("state"), "==", "active")]
+    checks = [Check("service", "state", status.state, "==", "active")]
     if not checks[0].holds:
         # If a service does not run, all other values are missing, which would only hide the cause.
         return checks
+    configured, observed, running = status.configured, status.observed, status.mode
+    workers, cores, threads = (
+        (observed.workers, observed.cores_per_worker, observed.threads_per_worker) if observed else (None, None, None)
+    )
+    cores_variable = f"flask_uwsgi_{running}" if running else ""
     checks += [
-        Check("service", "mode", running_mode, "==", wanted_mode, "mode" if mode else ""),
-        Check(
-            "service",
-            "workers",
-            status.get("workers"),
-            "==",
-            configured.get("processes"),
-            "flask_uwsgi_processes",
-        ),
-        Check(
-            "service",
-            "cores_per_worker",
-            status.get("cores_per_worker"),
-            "==",
-            cores,
-            f"flask_uwsgi_{running_mode}" if running_mode else "",
-        ),
+        Check("service", "mode", running, "==", mode or configured.mode, "mode" if mode else ""),
+        Check("service", "workers", workers, "==", configured.processes, "flask_uwsgi_processes"),
+        Check("service", "cores_per_worker", cores, "==", configured.cores, cores_variable),
     ]
-    threads = status.get("threads_per_worker")
-    if running_mode == "gevent":
+    if running == "gevent":
         # The stats show a core per greenlet as well as per thread: only the kernel's thread count distinguishes a
         # gevent loop from a thread pool.
-        checks.append(
-            Check(
-                "service",
-                "threads_per_worker",
-                threads,
-                "<=",
-                gevent_threads_max,
-                "loadtest_gevent_threads_max",
-            )
-        )
-    elif running_mode == "threads":
-        checks.append(Check("service", "threads_per_worker", threads, ">=", cores, "flask_uwsgi_threads"))
-    pidfile = str(status.get("pidfile", "the pidfile"))
-    if status.get("pidfile_true"):
-        checks.append(Check("service", "pidfile_pid", status.get("pidfile_pid"), "==", status.get("main_pid")))
+        limit = "loadtest_gevent_threads_max"
+        checks.append(Check("service", "threads_per_worker", threads, "<=", gevent_threads_max, limit))
+    elif running == "threads":
+        checks.append(Check("service", "threads_per_worker", threads, ">=", configured.cores, "flask_uwsgi_threads"))
+    if status.pidfile_true:
+        checks.append(Check("service", "pidfile_pid", status.pidfile_pid, "==", status.main_pid))
     else:
-        checks.append(
-            _failure(
-                "service",
-                "pidfile_pid",
-                f"{pidfile} names process {_show(status.get('pidfile_pid'))}, "
-                f"the serving master is {_show(status.get('main_pid'))}",
-            )
+        reason = (
+            f"{status.pidfile} names process {_show(status.pidfile_pid)}, "
+            f"the serving master is {_show(status.main_pid)}"
         )
+        checks.append(_failure("service", "pidfile_pid", reason))
     return checks
 
 
@@ -356,12 +332,13 @@ def report(measured: Mapping[str, Any]) -> dict[str, Any]:
         ``skipped``.
     """
     service: Mapping[str, Any] = measured["service"]
-    status: Mapping[str, Any] = service.get("status") or {}
+    status = Status.read(service["status"]) if service.get("status") else None
     answer: Mapping[str, Any] = measured["answer"]
     health: Mapping[str, Any] = measured["health"]
     said = health.get("json")
     page: Mapping[str, Any] = said if isinstance(said, Mapping) else {}
     mode = str(measured["mode"])
+    running, serving, release = (status.mode, status.generation, status.release) if status else (None, None, None)
 
     checks: list[Check] = []
     if measured["unexpected"]:
@@ -379,7 +356,7 @@ def report(measured: Mapping[str, Any]) -> dict[str, Any]:
         if expected and all(check.holds for check in checks if check.subject == "answer"):
             body_bytes = len(str(answer.get("content", "")).encode())
     if _ran(health):
-        checks += check_health(health, mode or str(status.get("mode") or ""), status.get("generation"))
+        checks += check_health(health, mode or running or "", serving)
 
     results = {result["item"]["name"]: result for result in measured["results"]}
     runs = []
@@ -405,8 +382,8 @@ def report(measured: Mapping[str, Any]) -> dict[str, Any]:
         "file": measured["file"],
         "app": measured["app"],
         "url": measured["url"],
-        "mode": status.get("mode") or page.get("mode") or mode or None,
-        "generation": status.get("generation") or page.get("generation"),
+        "mode": running or page.get("mode") or mode or None,
+        "generation": serving or page.get("generation"),
         **{name: top[name] for name in _TOP_LEVEL},
         "started_at": top["started_at"] or measured["started_at"],
         "verdict": "skipped" if measured["check_mode"] else _verdict(misses, checks),
@@ -420,8 +397,8 @@ def report(measured: Mapping[str, Any]) -> dict[str, Any]:
         "checks": [] if measured["check_mode"] else [check.to_dict() for check in checks],
         "runs": runs,
         "keepalive": dict(keepalive),
-        "gevent": _of_release(measured.get("gevent") or {}, status.get("release")),
-        "service": dict(status),
+        "gevent": _of_release(measured.get("gevent") or {}, release),
+        "service": dict(service.get("status") or {}),
     }
 
 

@@ -5,6 +5,7 @@ import pytest
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import compare
 
 from tests.support.comparison import VARIANTS, ab
+from tests.support.status import SERVING, unobserved
 
 Made = Callable[..., dict[str, Any]]
 SETTINGS = {
@@ -68,6 +69,13 @@ def test_a_comparison_is_of_one_host(hosts: list[str]) -> None:
 )
 def test_what_was_lost_is_no_answer(said: dict[str, int], answered: int) -> None:
     assert compare.run(TURN, {"ab": ab(49.0, **said)}, {})["answered"] == answered
+
+
+def test_a_run_has_what_the_host_said_after_it() -> None:
+    record = compare.run(TURN, {"ab": ab(49.0)}, {**SERVING, "threads_per_worker": 3})
+    assert (record["threads"], record["rss_mb"], record["generation"]) == (12, 195.8, "031ea839e33a")
+    record = compare.run(TURN, {"ab": ab(49.0)}, unobserved())
+    assert (record["threads"], record["rss_mb"], record["generation"]) == (None, None, "031ea839e33a")
 
 
 def test_a_run_without_a_good_answer_has_measured_nothing() -> None:
