@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ...module_utils.traffic.status import Status
@@ -116,16 +117,19 @@ def run(turn: Mapping[str, Any], result: Mapping[str, Any], status: Mapping[str,
         result: the registered result of the module ``flaskops.uwsgi.ab``.
         status: what the module ``flaskops.uwsgi.status`` returned after the run; empty if the host did not respond.
     """
-    record = {**run_record(turn["variant"], turn["requests"], turn["concurrency"], result), **turn}
-    complete = record["complete"] or 0
+    record = run_record(turn["variant"], turn["requests"], turn["concurrency"], result)
+    complete = record.complete or 0
     # ab counts a lost request under up to three kinds.
-    lost = min(record["failed"] or 0, complete) + (record["non_2xx"] or 0)
-    record["answered"] = max(0, complete - lost)
-    if record["outcome"] == "measured" and not record["answered"]:
-        record |= {"outcome": "failed", "reason": f"none of {complete} requests got a good answer"}
+    lost = min(record.failed or 0, complete) + (record.non_2xx or 0)
+    answered = max(0, complete - lost)
+    if record.outcome == "measured" and not answered:
+        record = replace(record, outcome="failed", reason=f"none of {complete} requests got a good answer")
     found = Status.read(status) if status else None
     observed = found and found.observed
-    return record | {
+    return {
+        **record.to_dict(),
+        **turn,
+        "answered": answered,
         "threads": (observed and observed.threads_per_worker * observed.workers) or None,
         "rss_mb": observed and observed.rss_mb,
         "generation": found and found.generation,
