@@ -190,6 +190,7 @@ import datetime
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -215,7 +216,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.result import 
 
 
 def command_line(
-    params: dict[str, Any], ab: str, requests: int, concurrency: int, csv: str, each: str = ""
+    params: Mapping[str, Any], ab: str, requests: int, concurrency: int, csv: str, each: str = ""
 ) -> list[str]:
     """Build the command of one run.
 
@@ -244,7 +245,7 @@ def command_line(
     return [*command, params["url"]]
 
 
-def mistakes(params: dict[str, Any]) -> str:
+def mistakes(params: Mapping[str, Any]) -> str:
     """Return what is wrong with the parameters, before ``ab`` prints its whole usage text.
 
     Args:

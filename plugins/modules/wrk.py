@@ -105,6 +105,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.engine import 
 _GRACE_S = 30
 
 
-def mistakes(params: dict[str, Any]) -> str:
+def mistakes(params: Mapping[str, Any]) -> str:
     """Return what is wrong with the parameters; empty if nothing is."""
     for name in ("concurrency", "duration_s", "threads", "timeout_s"):
         if params[name] < 1:
@@ -125,7 +126,7 @@ def mistakes(params: dict[str, Any]) -> str:
     return result.target_mistakes(params["url"], params["data_file"])
 
 
-def command_line(params: dict[str, Any], executable: str, script: str, concurrency: int, seconds: int) -> list[str]:
+def command_line(params: Mapping[str, Any], executable: str, script: str, concurrency: int, seconds: int) -> list[str]:
     """Build the command of one run.
 
     Args:
