@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import toll
@@ -10,7 +10,7 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.deploy_show 
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import reserved
 
 
-def gevent_refusal(check: dict[str, Any]) -> str:
+def gevent_refusal(check: Mapping[str, Any]) -> str:
     """Tell why a deploy in gevent mode is refused, and what to do.
 
     Args:
@@ -34,7 +34,7 @@ def gevent_refusal(check: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def common_failure(check: dict[str, Any]) -> str:
+def common_failure(check: Mapping[str, Any]) -> str:
     """Tell why an application is refused that would fail in threads mode, too.
 
     Args:
@@ -76,7 +76,7 @@ def deploy_summary(plans: Sequence[Mapping[str, Any]], swaps: Sequence[Mapping[s
 class FilterModule:
     """Named as Ansible expects."""
 
-    def filters(self) -> dict[str, Any]:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
         return {
             "common_failure": common_failure,

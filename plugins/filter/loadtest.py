@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -70,7 +71,7 @@ def loadtest_page(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def loadtest_shares(hosts: Sequence[str], requests: int, concurrency: int, warmup: int) -> list[dict[str, Any]]:
     """Divide a run among load hosts, see :func:`result.shares`."""
-    return result.shares(hosts, int(requests), int(concurrency), int(warmup))
+    return [asdict(one) for one in result.shares(hosts, int(requests), int(concurrency), int(warmup))]
 
 
 def loadtest_sent(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import rollback
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import toll
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.status import Status
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan import rollback
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import gevent_show
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.deploy_show import seconds
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.table import Table
@@ -50,7 +52,8 @@ def status_table(report: Mapping[str, Mapping[str, Any]], width: int = 92) -> st
     Returns:
         Lines without trailing blanks, so that YAML output shows them as a block.
     """
-    rows = [_row(host, status) for host, status in report.items()]
+    found = {host: said["error"] if "error" in said else Status.read(said) for host, said in report.items()}
+    rows = [_row(host, status) for host, status in found.items()]
     sizes = _TABLE.sizes([_COLUMNS, *(cells for cells, _ in rows)])
     sizes[0] = min(sizes[0], max(8, width - sum(sizes[1:]) - len(sizes[1:])))
     lines = _TABLE.head(sizes, " ")
@@ -59,44 +62,39 @@ def status_table(report: Mapping[str, Mapping[str, Any]], width: int = 92) -> st
         lines += _wrapped(f"{begun} ", sentence, width) if sentence else [begun]
     if any(len(cells) == len(_COLUMNS) for cells, _ in rows):
         lines += ["", *_wrapped("", _LEGEND, width)]
-    drift = [(host, text) for host, status in report.items() if _deployed(status) for text in status["drift"]]
+    deployed = [(host, status) for host, status in found.items() if isinstance(status, Status) and status.generation]
+    drift = [(host, text) for host, status in deployed for text in status.drift]
     lines += [""] if drift else []
     for host, text in drift:
         lines += _wrapped(f"DRIFT {host}: ", text, width, indent=4)
-    kept = [(host, status) for host, status in report.items() if _deployed(status)]
-    lines += [""] if kept else []
-    for host, status in kept:
-        text = f"kept {', '.join(status['kept']) or 'none'}; restarted by systemd {_times(status['restarts'])}"
-        if (secrets := status["secrets"])["names"]:
-            how = "encrypted" if secrets["encrypted"] else "not encrypted"
-            text += f"; secrets {', '.join(secrets['names'])} {how}"
+    lines += [""] if deployed else []
+    for host, status in deployed:
+        text = f"kept {', '.join(status.kept) or 'none'}; restarted by systemd {_times(status.restarts)}"
+        if names := status.secrets.names:
+            text += f"; secrets {', '.join(names)} {'encrypted' if status.secrets.encrypted else 'not encrypted'}"
         lines += _wrapped(f"{host}: ", text, width, indent=4)
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _deployed(status: Mapping[str, Any]) -> bool:
-    return status.get("generation") is not None
-
-
-def _row(host: str, status: Mapping[str, Any]) -> tuple[list[str], str]:
+def _row(host: str, status: Status | str) -> tuple[list[str], str]:
     """Return the cells of a host's row, and the sentence in place of missing cells."""
-    if "error" in status:
-        return [host], status["error"]
-    if not _deployed(status):
+    if isinstance(status, str):
+        return [host], status
+    if not status.generation:
         return [host], "nothing deployed"
-    cells = [host, status["mode"] or status["configured"]["mode"] or "-", status["generation"]]
-    if status["state"] != "active":
-        return cells, status["state"] + (f" since {status['since']}" if status["since"] else "")
+    cells = [host, status.mode or status.configured.mode or "-", status.generation]
+    if status.state != "active":
+        return cells, status.state + (f" since {status.since}" if status.since else "")
     numbers = ["-"] * len(_NUMBERS)
-    if "workers" in status:
+    if observed := status.observed:
         numbers = [
-            f"{status['workers_busy']}/{status['workers']}",
-            str(status["busy"]),
-            str(status["requests"]),
-            f"{status['rss_mb']:.0f}",
-            f"{status['listen_queue']}/{status['backlog']}",
+            f"{observed.workers_busy}/{observed.workers}",
+            str(observed.busy),
+            str(observed.requests),
+            f"{observed.rss_mb:.0f}",
+            f"{observed.listen_queue}/{observed.backlog}",
         ]
-    return [*cells, _short(status["since"]), *numbers, "true" if status["pidfile_true"] else "FALSE"], ""
+    return [*cells, _short(status.since), *numbers, "true" if status.pidfile_true else "FALSE"], ""
 
 
 def _short(since: str) -> str:
@@ -167,11 +165,26 @@ def serving_summary(done: Mapping[str, Any], state: str, check: bool = False) ->
     return "\n".join([*said, *toll.told(done.get("toll") or {})])
 
 
+def plan_rollback(statuses: Mapping[str, Mapping[str, Any]], host: str, to: str) -> dict[str, Any]:
+    """Plan the rollback of one host, see :func:`rollback.plan`.
+
+    Args:
+        statuses: the status of each host of the play, empty if unknown.
+        host: the host to plan.
+        to: a generation, or ``previous``.
+
+    Returns:
+        the fields of :class:`rollback.Rollback`.
+    """
+    known = {name: Status.read(found) for name, found in statuses.items() if found}
+    return asdict(rollback.plan(known, host, to))
+
+
 def rollback_summary(plan: Mapping[str, Any], swap: Mapping[str, Any]) -> str:
     """Return the outcome of a rollback, and how to go forward again.
 
     Args:
-        plan: what :func:`rollback.plan` returned.
+        plan: what :func:`plan_rollback` returned.
         swap: what the module ``flaskops.uwsgi.swap`` returned, or its skipped result.
     """
     if plan["settled"] or plan["before"] == plan["to"]:
@@ -188,12 +201,12 @@ def _count(number: int, what: str) -> str:
 class FilterModule:
     """Named as Ansible expects."""
 
-    def filters(self) -> dict[str, Any]:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
         return {
             "gevent_table": gevent_show.gevent_table,
             "logs_page": logs_page,
-            "rollback": rollback.plan,
+            "rollback": plan_rollback,
             "rollback_summary": rollback_summary,
             "serving_summary": serving_summary,
             "status_report": status_report,

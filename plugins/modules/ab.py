@@ -190,18 +190,20 @@ import datetime
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import engine
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.ab import (
-    AbError,
     AbResult,
     parse,
     parse_percentiles_csv,
     parse_requests_tsv,
 )
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.engine import LoadError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.result import (
     ARGUMENTS,
     execute,
@@ -214,7 +216,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.result import 
 
 
 def command_line(
-    params: dict[str, Any], ab: str, requests: int, concurrency: int, csv: str, each: str = ""
+    params: Mapping[str, Any], ab: str, requests: int, concurrency: int, csv: str, each: str = ""
 ) -> list[str]:
     """Build the command of one run.
 
@@ -243,7 +245,7 @@ def command_line(
     return [*command, params["url"]]
 
 
-def mistakes(params: dict[str, Any]) -> str:
+def mistakes(params: Mapping[str, Any]) -> str:
     """Return what is wrong with the parameters, before ``ab`` prints its whole usage text.
 
     Args:
@@ -277,7 +279,7 @@ def run_ab(command: list[str], time_limit_s: int) -> tuple[AbResult, str]:
         done = f" ({progress[-1].lower()})" if progress else ""
         result = AbResult(
             ab_version=result.ab_version,
-            error=AbError("time_limit", f"ab was not finished after {time_limit_s} s{done} and was ended"),
+            error=LoadError("time_limit", f"ab was not finished after {time_limit_s} s{done} and was ended"),
         )
     return result, transcript(command, stdout, stderr, returncode)
 
@@ -355,21 +357,21 @@ def main() -> None:
     params = module.params
     nothing = {"requests": params["requests"], "concurrency": params["concurrency"], "error": None}
     if wrong := mistakes(params):
-        error = {"kind": "usage", "message": wrong, "remedy": ""}
+        error = asdict(LoadError("usage", wrong))
         module.fail_json(msg=wrong, ab={**nothing, "outcome": "failed", "reason": wrong, "error": error})
     if module.check_mode:
         reason = "check mode: no load was sent"
         module.exit_json(changed=False, msg=reason, ab={**nothing, "outcome": "skipped", "reason": reason})
     ab = shutil.which(params["executable"])
     if ab is None:
-        missing = AbError(
+        missing = LoadError(
             "missing",
             f"{params['executable']} was not found on the host that runs it",
             "install ApacheBench: apt install apache2-utils, or dnf install httpd-tools",
         )
         module.fail_json(
             msg=str(missing),
-            ab={**nothing, "outcome": "failed", "reason": str(missing), "error": vars(missing)},
+            ab={**nothing, "outcome": "failed", "reason": str(missing), "error": asdict(missing)},
         )
         return
     if short := shortage(params["concurrency"], params["capacity"]):

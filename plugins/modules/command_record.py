@@ -86,6 +86,7 @@ text:
   returned: when O(state) is V(read)
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -96,7 +97,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import comm
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.command_record import Record
 
 
-def acted(layout: Layout, asked: dict[str, Any]) -> Record | None:
+def acted(layout: Layout, asked: Mapping[str, Any]) -> Record | None:
     """Do what is asked, and return the record."""
     generations, run = asked["generations"], asked["run"]
     if asked["state"] == "claimed":

@@ -89,7 +89,6 @@ import subprocess
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure import deaths
@@ -188,33 +187,29 @@ def validate_units(layout: Layout, generation: str, address: str) -> None:
         )
 
 
-def write_secrets(module: AnsibleModule, final: Path, secrets: dict[str, str], result: dict[str, Any]) -> None:
+def write_secrets(module: AnsibleModule, final: Path, secrets: dict[str, str]) -> None:
     """Write the secrets, and warn if they are not encrypted."""
-    why = credentials.write(final, secrets)
-    result["encrypted"] = not why
-    if why:
+    if why := credentials.write(final, secrets):
         module.warn(f"flask_uwsgi_secrets are stored unencrypted on this host, readable only by root: {why}")
 
 
-def is_there(module: AnsibleModule, layout: Layout, name: str, wanted: dict[str, Any]) -> bool:
+def is_there(module: AnsibleModule, layout: Layout, name: str, digest: str) -> bool:
     """Return whether the generation is on the host; fail if another one in use has the same short id."""
     found = gen.manifest(layout, name)
     if found is None:
         return False
-    if found.digest == wanted.get("digest", ""):
+    if found.digest == digest:
         return True
     if name in {layout.current_generation(), *gen.kept(layout)}:
         module.fail_json(
             msg=f"generation {name} on this host has the same short id but is a different one: its SHA-256 is "
-            f"{found.digest[:16] or 'not recorded'}…, not {str(wanted.get('digest'))[:16]}…. Any change of a variable "
+            f"{found.digest[:16] or 'not recorded'}…, not {digest[:16]}…. Any change of a variable "
             "or of the source changes the id: make one, and deploy again. Nothing was changed"
         )
     return False
 
 
-def create(
-    module: AnsibleModule, layout: Layout, links: dict[str, str], secrets: dict[str, str], result: dict[str, Any]
-) -> None:
+def create(module: AnsibleModule, layout: Layout, links: dict[str, str], secrets: dict[str, str]) -> None:
     """Write a complete generation and validate it; if it is refused, remove it and fail."""
     name, contents = module.params["generation"], module.params["files"]
     final, group = layout.generations / name, grp.getgrnam(module.params["group"]).gr_gid
@@ -223,7 +218,7 @@ def create(
     try:
         gen.write(final, body, group)
         if secrets:
-            write_secrets(module, final, secrets, result)
+            write_secrets(module, final, secrets)
         for link, target in links.items():
             files.link(final / link, target)
         validate_units(layout, name, json.loads(contents[gen.MANIFEST])["listen"])
@@ -266,7 +261,7 @@ def main() -> None:
     body = {key: value for key, value in contents.items() if key != gen.MANIFEST}
     document = json.loads(contents[gen.MANIFEST])
     # A generation that has served may be running, so it is repaired in place, even if its manifest is damaged.
-    whole = is_there(module, layout, name, document) or gen.served(layout, name)
+    whole = is_there(module, layout, name, document.get("digest", "")) or gen.served(layout, name)
     edited = gen.edited(final, contents) if whole else []
     stale = credentials.stale(final, secrets) if whole else []
     links = {"release": f"../../releases/{module.params['release']}", "venv": f"../../venvs/{module.params['venv']}"}
@@ -299,14 +294,14 @@ def main() -> None:
             else:
                 gen.write_file(final, file, contents[file], group)
         if stale:
-            write_secrets(module, final, secrets, result)
-        module.exit_json(**result)
+            write_secrets(module, final, secrets)
+        module.exit_json(**result | {"encrypted": credentials.encrypted(final)})
     try:
         with reservation.exclusive_to(layout, module.params):
-            create(module, layout, links, secrets, result)
+            create(module, layout, links, secrets)
     except reservation.LockedError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(**result)
+    module.exit_json(**result | {"encrypted": credentials.encrypted(final)})
 
 
 if __name__ == "__main__":

@@ -77,6 +77,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure.explain imp
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent import processes
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.elf import ElfError, wants
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.instance import Instance, running
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.judge import Evidence, judge
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.judge import Compiled, Evidence, judge
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.probe import Measured, measure
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.distributions import normalised
@@ -133,7 +134,7 @@ def version(document: Mapping[str, Any], name: str) -> str | None:
     return found if isinstance(found, str) and len(found) < _MOST_VERSION else None
 
 
-def network(loaded: Mapping[str, Any], root: Path) -> list[dict[str, Any]]:
+def network(loaded: Mapping[str, Any], root: Path) -> list[Compiled]:
     """Return the compiled modules below the application's root that access the network themselves."""
     found = []
     for row in listed(loaded, "extensions"):
@@ -145,7 +146,7 @@ def network(loaded: Mapping[str, Any], root: Path) -> list[dict[str, Any]]:
         except (ElfError, OSError):
             continue
         if why:
-            found.append({"module": row.get("module"), "why": why})
+            found.append(Compiled(str(row.get("module")), why))
     return found
 
 
@@ -157,13 +158,12 @@ def chosen(manifest: Manifest, asked: Mapping[str, Any]) -> bool:
 def unhealthy_cause(instance: Instance, manifest: Manifest, measured: Measured, host: str) -> str:
     """Return why the health path does not answer as it should, if gevent is certainly not the cause."""
     last = measured.alone[-1] if measured.alone and measured.single_ms is None else None
-    if last is None or not last["status"]:
+    if last is None or not last.status:
         return ""
-    status = int(last["status"])
-    shown = gist(str(last["said"])) if not last["location"] else f"a redirect to {last['location']}"
-    problem = f"GET {measured.path} answered {status} instead of {measured.wanted}: {shown}"
-    if status < _ERROR:
-        said = advice(status, measured.wanted, measured.path, host, str(last["location"]))
+    shown = gist(last.said) if not last.location else f"a redirect to {last.location}"
+    problem = f"GET {measured.path} answered {last.status} instead of {measured.wanted}: {shown}"
+    if last.status < _ERROR:
+        said = advice(last.status, measured.wanted, measured.path, host, last.location)
         return f"{problem}. {said}" if said else problem
     logged, unit, root = instance.log(), instance.state(), str(instance.layout.root)
     if not in_either_mode(logged, manifest, unit, root, loading=False):
@@ -240,11 +240,11 @@ def check(layout: Layout, manifest: Manifest, asked: Mapping[str, Any]) -> dict[
     started = time.monotonic()
     with running(layout, asked["generation"], timeout=asked["timeout"], memory_mb=asked["memory_mb"]) as instance:
         evidence = look(instance, manifest, asked)
-    measured = evidence.measured.document() if evidence.measured else {}
+    measured = asdict(evidence.measured) if evidence.measured else {}
     return {
         "generation": asked["generation"],
         "release": manifest.release,
-        **judge(evidence, asked["catalogue"]),
+        **asdict(judge(evidence, asked["catalogue"])),
         "failure": evidence.failure,
         "common": evidence.common,
         "cause": evidence.cause,

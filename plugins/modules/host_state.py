@@ -80,7 +80,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact im
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation, service
 
 
-def strangers(layout: Layout, bind: str, port: int) -> list[dict[str, Any]]:
+def strangers(layout: Layout, bind: str, port: int) -> list[host.Process]:
     """Return the processes on the port, except a socket unit of the application."""
     ours = any(state == "active" and address.endswith(f":{port}") for address, state in systemd.sockets(layout).items())
     return [] if ours else host.port_holders(bind, port)
@@ -100,11 +100,12 @@ def known_accounts(layout: Layout, user: str, group: str) -> dict[str, Any]:
     entry, known, found = accounts.described(user), marks.current(layout), accounts.group(group)
     uid = entry["uid"] if entry else None
     own = known and known.user and known.user.number == uid
+    # An application's own account may run anything, and must not be able to prevent a deploy.
+    running = accounts.processes(layout.app, uid) if uid is not None and not own else []
     return {
         "user": entry,
         "group": {"name": group, "gid": found.number} if found else None,
-        # An application's own account may run anything, and must not be able to prevent a deploy.
-        "processes": accounts.processes(layout.app, uid)[:5] if uid is not None and not own else [],
+        "processes": [asdict(process) for process in running[:5]],
         "applications": [
             other.app for other, mark in marks.applications(layout).items() if mark.user and mark.user.number == uid
         ],
@@ -119,15 +120,14 @@ def neighbours(layout: Layout) -> dict[str, str]:
     return {app: address for app, address in addresses.items() if address}
 
 
-def checked(layout: Layout) -> list[dict[str, Any]]:
+def checked(layout: Layout) -> list[dict[str, str]]:
     """Return the gevent check's results for the generations on the host."""
     found = []
     for name in names(layout.generations, gen.GEVENT_CHECK):
         said, manifest = gen.gevent_check(layout, name), gen.manifest(layout, name)
         if said and manifest:
             entry = manifest.module or f"{manifest.wsgi_file}:{manifest.callable}"
-            verdict = {"path": said["path"], "verdict": said["verdict"]}
-            found.append({"artifact": manifest.artifact, "entry": entry, **verdict})
+            found.append({"artifact": manifest.artifact, "entry": entry, **asdict(said)})
     return found
 
 
@@ -188,7 +188,7 @@ def main() -> None:
     }
     if facts["systemd"]:
         app["drift"] = service.drift(layout) + (app["missing"] if current else [])
-        app["strangers"] = strangers(layout, bind, port)
+        app["strangers"] = [asdict(process) for process in strangers(layout, bind, port)]
     module.exit_json(changed=False, host=facts, app=app)
 
 

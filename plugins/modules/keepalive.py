@@ -178,7 +178,9 @@ class Counts:
             "gave_up": self.gave_up,
             "duration_s": round(self.duration_s, 3),
             "requests_per_second": round(self.sent / self.duration_s, 2) if self.duration_s else None,
-            **{name: numbers[name] for name in ("p50_ms", "p99_ms", "max_ms")},
+            "p50_ms": numbers.p50_ms,
+            "p99_ms": numbers.p99_ms,
+            "max_ms": numbers.max_ms,
         }
 
 

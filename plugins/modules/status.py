@@ -36,7 +36,7 @@ status:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.systemd import SystemdError
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import service
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import status
 
 
 def main() -> None:
@@ -47,13 +47,10 @@ def main() -> None:
     )
     layout = arguments.layout(module)
     try:
-        found = service.status(layout)
-        found["drift"] = service.drift(layout)
-        if "stats_error" in found:
-            found["drift"].append(found["stats_error"])
+        found = status.of(layout)
     except (SystemdError, OSError, ValueError) as error:
         module.fail_json(msg=f"the status of {layout.app} cannot be read: {error}")
-    module.exit_json(changed=False, status=found)
+    module.exit_json(changed=False, status=found.to_dict())
 
 
 if __name__ == "__main__":

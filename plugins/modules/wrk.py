@@ -105,17 +105,20 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import engine, result, wrk
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.engine import LoadError
 
 # Seconds that wrk may take beyond its duration: it waits for its threads.
 _GRACE_S = 30
 
 
-def mistakes(params: dict[str, Any]) -> str:
+def mistakes(params: Mapping[str, Any]) -> str:
     """Return what is wrong with the parameters; empty if nothing is."""
     for name in ("concurrency", "duration_s", "threads", "timeout_s"):
         if params[name] < 1:
@@ -123,7 +126,7 @@ def mistakes(params: dict[str, Any]) -> str:
     return result.target_mistakes(params["url"], params["data_file"])
 
 
-def command_line(params: dict[str, Any], executable: str, script: str, concurrency: int, seconds: int) -> list[str]:
+def command_line(params: Mapping[str, Any], executable: str, script: str, concurrency: int, seconds: int) -> list[str]:
     """Build the command of one run.
 
     Args:
@@ -164,16 +167,18 @@ def measure(module: AnsibleModule, executable: str) -> dict[str, Any]:
         found["started_at"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         stdout, stderr, returncode = result.execute(command, params["duration_s"] + _GRACE_S)
     raw = result.transcript(command, stdout, stderr, returncode)
-    numbers = wrk.parse(stdout, stderr, returncode)
-    histogram = numbers.pop("histogram_ms", {})
+    parsed = wrk.parse(stdout, stderr, returncode)
+    if isinstance(parsed, LoadError):
+        numbers, histogram, error = {}, {}, asdict(parsed)
+        found |= {"outcome": "failed", "reason": str(parsed)}
+    else:
+        numbers, histogram, error = parsed.to_dict(), parsed.histogram_ms, None
     if params["histogram"]:
         found |= {"histogram_ms": histogram, "raw": raw}
     if params["raw_prefix"]:
         found["files"] = result.keep(params["raw_prefix"], {"output": ("txt", raw)})
-    if error := numbers["error"]:
-        remedy = f" ({error['remedy']})" if error["remedy"] else ""
-        found |= {"outcome": "failed", "reason": f"{error['message']}{remedy}"}
     return {
+        "error": error,
         **numbers,
         **found,
         "command": command,
@@ -201,19 +206,19 @@ def main() -> None:
     params = module.params
     nothing = {"requests": 0, "concurrency": params["concurrency"], "error": None, "engine": "wrk"}
 
-    def fail(kind: str, message: str, remedy: str = "") -> None:
-        reason = f"{message} ({remedy})" if remedy else message
-        error = {"kind": kind, "message": message, "remedy": remedy}
-        module.fail_json(msg=reason, wrk={**nothing, "outcome": "failed", "reason": reason, "error": error})
+    def fail(error: LoadError) -> None:
+        outcome = {"outcome": "failed", "reason": str(error), "error": asdict(error)}
+        module.fail_json(msg=str(error), wrk={**nothing, **outcome})
 
     if wrong := mistakes(params):
-        fail("usage", wrong)
+        fail(LoadError("usage", wrong))
     if module.check_mode:
         reason = "check mode: no load was sent"
         module.exit_json(changed=False, msg=reason, wrk={**nothing, "outcome": "skipped", "reason": reason})
     executable = shutil.which(params["executable"])
     if executable is None:
-        fail("missing", f"{params['executable']} was not found on the host that runs it", "apt install wrk")
+        missing = f"{params['executable']} was not found on the host that runs it"
+        fail(LoadError("missing", missing, "apt install wrk"))
         return
     if short := result.shortage(params["concurrency"], params["capacity"]):
         module.warn(f"wrk -c {params['concurrency']} skipped: {short}")
@@ -221,7 +226,7 @@ def main() -> None:
     try:
         found = measure(module, executable)
     except (OSError, UnicodeDecodeError) as error:
-        fail("failed", f"wrk could not be run, or its output could not be kept: {error}")
+        fail(LoadError("failed", f"wrk could not be run, or its output could not be kept: {error}"))
         return
     if found["outcome"] == "failed":
         module.fail_json(msg=found["reason"], wrk=found)

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import compare
 
+from .status import SERVING
+
 VARIANTS = [
     {"name": "gevent", "mode": "gevent", "cores": 3000, "processes": 4, "generation": "a1"},
     {"name": "threads", "mode": "threads", "cores": 160, "processes": 4, "generation": "b2"},
@@ -46,7 +48,7 @@ def made() -> Callable[..., dict[str, Any]]:
                 for number, rate in enumerate(values, 1):
                     turn = {"variant": name, "round": number, "concurrency": concurrency, "requests": 1000}
                     said = ab(rate) if isinstance(rate, float) else {"outcome": "failed", "reason": rate}
-                    status = {"threads_per_worker": THREADS[name], "workers": 4, "rss_mb": 210.0}
+                    status = {**SERVING, "threads_per_worker": THREADS[name], "workers": 4, "rss_mb": 210.0}
                     runs.append(compare.run(turn, {"ab": said}, status))
         return compare.document(FACTS | facts, [one for one in VARIANTS if one["name"] in rates], runs)
 

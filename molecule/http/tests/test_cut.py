@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +35,8 @@ def test_a_swap_says_what_it_cut(deployed: Deploy, release: Release, mode: str, 
     assert done.returncode == 0, said
     assert told, "the end of the stream looked like a good one"
     assert b"data: 1" in received and b"data: all" not in received
-    cut = f"1 request was cut {STOP_S} s after the stop began: set flask_uwsgi_stop_timeout above the longest"
-    assert said.count(cut) == 1, said[-2000:]
+    # A busy machine may take longer to stop it than the stop may take.
+    cut = r"1 request was cut (\d+) s after the stop began: set flask_uwsgi_stop_timeout above the longest"
+    (seconds,) = re.findall(cut, said) or [said[-2000:]]
+    assert STOP_S <= int(seconds) < STOP_S + 20
     assert site.run(f"systemctl show {before} --property=Result --value").strip() == "success"

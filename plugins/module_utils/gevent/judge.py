@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
 
@@ -62,6 +62,45 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Check:
+    """The result of one check.
+
+    Args:
+        verdict: ``ok``, ``warning`` or ``blocks``.
+        findings: what was found, the worst first.
+    """
+
+    verdict: str
+    findings: list[Finding]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The result of all checks.
+
+    Args:
+        verdict: the worst of their verdicts.
+        checks: the checks by name.
+    """
+
+    verdict: str
+    checks: dict[str, Check]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled module that accesses the network itself.
+
+    Args:
+        module: its name.
+        why: what shows it.
+    """
+
+    module: str
+    why: list[str]
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Everything that a verdict is based on.
 
@@ -76,7 +115,7 @@ class Evidence:
         chosen: whether the operator has chosen the path of the requests, instead of the health path.
         died: whether its worker died during the requests.
         installed: distributions with their versions.
-        network: compiled modules that access the network themselves: ``module``, ``why``.
+        network: compiled modules that access the network themselves.
         processes: where the application's own code uses the parts of ``multiprocessing`` that do not yield.
         roots: folders to leave out when files are shown.
     """
@@ -91,7 +130,7 @@ class Evidence:
     chosen: bool = False
     died: bool = False
     installed: Mapping[str, str] = field(default_factory=dict)
-    network: Sequence[Mapping[str, Any]] = ()
+    network: Sequence[Compiled] = ()
     processes: Sequence[Use] = ()
     roots: Sequence[str] = ()
 
@@ -118,32 +157,29 @@ class Evidence:
         return shown
 
 
-def judge(evidence: Evidence, catalogue: Mapping[str, Any]) -> dict[str, Any]:
+def judge(evidence: Evidence, catalogue: Mapping[str, Any]) -> Verdict:
     """Return the verdict.
 
     Args:
         evidence: the evidence.
         catalogue: the known libraries, in the format of ``roles/flask_uwsgi/files/gevent_libraries.yml``.
-
-    Returns:
-        ``verdict``, and ``checks``, each with ``verdict`` and ``findings``.
     """
     findings = {
         "imports": list(imports(evidence)),
         "libraries": [*libraries(evidence, catalogue), *multiprocessing(evidence)],
         "cooperation": list(cooperation(evidence)),
     }
-    checks: dict[str, dict[str, Any]] = {
-        name: {
-            "verdict": worst(finding.level for finding in found),
-            "findings": [
-                {**asdict(finding), "evidence": [evidence.short(line) for line in finding.evidence]}
+    checks = {
+        name: Check(
+            worst(finding.level for finding in found),
+            [
+                replace(finding, evidence=tuple(map(evidence.short, finding.evidence)))
                 for finding in sorted(found, key=lambda one: -_rank(one.level))
             ],
-        }
+        )
         for name, found in findings.items()
     }
-    return {"verdict": worst(str(check["verdict"]) for check in checks.values()), "checks": checks}
+    return Verdict(worst(check.verdict for check in checks.values()), checks)
 
 
 def worst(levels: Iterable[str]) -> str:
@@ -255,10 +291,10 @@ def libraries(evidence: Evidence, catalogue: Mapping[str, Any]) -> Iterator[Find
         if found := installed(entry, evidence.installed):
             known |= {found[0].replace("-", "_")}
             yield from _library(entry, found, bool(loaded & set(modules(entry))), evidence)
-    for row in evidence.network:
-        if (name := str(row.get("module")).partition(".")[0]) not in known and name.lower() not in known:
-            why = ", ".join(map(str, row.get("why", [])))
-            yield Finding("note", f"unknown: {row.get('module')} is compiled and accesses the network itself", (why,))
+    for one in evidence.network:
+        if (name := one.module.partition(".")[0]) not in known and name.lower() not in known:
+            what = f"unknown: {one.module} is compiled and accesses the network itself"
+            yield Finding("note", what, (", ".join(one.why),))
     loops = tuple(str(row.get("where")) for row in evidence.rows("loops"))
     if loops:
         yield Finding(
@@ -389,20 +425,20 @@ def _alone(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Findi
         yield Finding("warning", what, (), "Correct this first: gevent is not the cause")
         return
     wanted = measured.wanted or "a status below 500"
-    if last["status"] == 0:
+    if last.status == 0:
         waiting = next((stack for stack in evidence.stacks("waiting") if _INSIDE.search(stack[0])), ())
         if waiting:
             what = f"{asked} never ends, even alone: it waits for another part of the process, which never responds"
             yield Finding("blocks", what, waiting, "Start pools and threads in the workers (uwsgidecorators.postfork)")
         else:
-            what = f"no result: {asked} got no answer, even alone ({last['said']})"
+            what = f"no result: {asked} got no answer, even alone ({last.said})"
             yield Finding("warning", what, _culprit(evidence), f"Correct the path, or set {_PATH} to another")
-    elif last["location"]:
-        what = f"no result: {asked} answers {last['status']} and redirects to {last['location']}"
+    elif last.location:
+        what = f"no result: {asked} answers {last.status} and redirects to {last.location}"
         yield Finding("warning", what, (), f"Set {_PATH} to a path that answers {wanted} without a redirect or a login")
     else:
-        what = f"no result: {asked} answers {last['status']} instead of {wanted}, even alone"
-        yield Finding("warning", what, (gist(str(last["said"])),), f"Set {_PATH} to a path that answers {wanted}")
+        what = f"no result: {asked} answers {last.status} instead of {wanted}, even alone"
+        yield Finding("warning", what, (gist(last.said),), f"Set {_PATH} to a path that answers {wanted}")
 
 
 def _in_turns(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Finding]:

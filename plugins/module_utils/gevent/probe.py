@@ -7,9 +7,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from ..host.untrusted import UntrustedError
 from ..host.uwsgi import get
@@ -67,7 +66,7 @@ class Measured:
     path: str
     requests: int
     wanted: int
-    alone: list[dict[str, Any]] = field(default_factory=list)
+    alone: list[Answer] = field(default_factory=list)
     single_ms: float | None = None
     burst_ms: float | None = None
     overlap: float | None = None
@@ -84,7 +83,7 @@ class Measured:
     @property
     def least_ms(self) -> float:
         """The shortest single request, the one least affected by other load on the host."""
-        return min((float(one["seconds"]) for one in self.alone[1:]), default=0.0) * 1000
+        return min((one.seconds for one in self.alone[1:]), default=0.0) * 1000
 
     @property
     def computes(self) -> float:
@@ -97,10 +96,6 @@ class Measured:
     def cpu_ms(self) -> float:
         """The milliseconds that the worker computes for one of many requests, however busy the host is."""
         return (self.cpu_share or 0) * (self.burst_ms or 0) / self.requests
-
-    def document(self) -> dict[str, Any]:
-        """Return all of it for the report."""
-        return asdict(self)
 
 
 def ask(socket: Path, path: str, timeout: float, host: str = "localhost") -> Answer:
@@ -203,7 +198,7 @@ def measure(
         if number + 1 >= _ALONE and min(one.seconds for one in alone) > _SHORT_S:
             break
     # The content of a good answer does not matter.
-    found.alone = [asdict(replace(one, said="") if found.good(one.status) else one) for one in alone]
+    found.alone = [replace(one, said="") if found.good(one.status) else one for one in alone]
     if not found.good(alone[-1].status):
         return found
     single = statistics.median(answer.seconds for answer in alone[1:])

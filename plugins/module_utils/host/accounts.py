@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import kinds
+from .facts import Process
 
 _PROC = Path("/proc")
 
@@ -90,7 +91,7 @@ def described(name: str) -> dict[str, Any] | None:
     }
 
 
-def processes(app: str, uid: int) -> list[dict[str, Any]]:
+def processes(app: str, uid: int) -> list[Process]:
     """Return the processes that an account runs outside an application's own units.
 
     Args:
@@ -109,8 +110,8 @@ def processes(app: str, uid: int) -> list[dict[str, Any]]:
         except OSError:
             # It has ended in the meantime.
             continue
-        found.append({"pid": int(process.name), "name": name})
-    return sorted(found, key=lambda entry: entry["pid"])
+        found.append(Process(int(process.name), name))
+    return sorted(found)
 
 
 def make_group(name: str) -> Account:

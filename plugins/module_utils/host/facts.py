@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,19 @@ _DPKG = Path("/var/lib/dpkg/status")
 _ANY = {"0" * 8, "0" * 32}
 # The prefix of an IPv4 address in the table of IPv6.
 _MAPPED = "0" * 16 + "FFFF0000"
+
+
+@dataclass(frozen=True, order=True)
+class Process:
+    """A process.
+
+    Args:
+        pid: its number; 0 if it is hidden.
+        name: its name.
+    """
+
+    pid: int
+    name: str
 
 
 def facts(base: Path) -> dict[str, Any]:
@@ -110,7 +124,7 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def port_holders(bind: str, port: int) -> list[dict[str, Any]]:
+def port_holders(bind: str, port: int) -> list[Process]:
     """Return the processes whose listening sockets on a TCP port collide with an address.
 
     Args:
@@ -118,13 +132,13 @@ def port_holders(bind: str, port: int) -> list[dict[str, Any]]:
         port: the TCP port.
 
     Returns:
-        one entry per process, with ``pid`` and ``name``; one entry with pid 0 if the process is hidden.
+        the processes; one with the number 0 if it is hidden.
     """
     inodes = listeners(bind, port)
     if not inodes:
         return []
     holders = [holder for process in Path("/proc").iterdir() if (holder := _holder(process, inodes))]
-    return sorted(holders, key=lambda holder: holder["pid"]) or [{"pid": 0, "name": "a hidden process"}]
+    return sorted(holders) or [Process(0, "a hidden process")]
 
 
 def listeners(bind: str, port: int) -> set[str]:
@@ -154,12 +168,12 @@ def _hex(address: str) -> str:
     return "".join(f"{int(part):02X}" for part in reversed(address.split(".")))
 
 
-def _holder(process: Path, inodes: set[str]) -> dict[str, Any] | None:
+def _holder(process: Path, inodes: set[str]) -> Process | None:
     if not process.name.isdigit():
         return None
     try:
         if any(str(descriptor.readlink()) in inodes for descriptor in (process / "fd").iterdir()):
-            return {"pid": int(process.name), "name": (process / "comm").read_text(errors="replace").strip()}
+            return Process(int(process.name), (process / "comm").read_text(errors="replace").strip())
     except OSError:
         # The process, or one of its files, is gone in the meantime.
         return None

@@ -12,29 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from .engine import version
+from .engine import LoadError, version
 
 
-@dataclass(frozen=True)
-class AbError:
-    """The reason why a run did not measure what it should.
-
-    Attributes:
-        kind: a short name for programs: ``refused``, ``reset``, ``timeout``, ``open_files``, ``usage`` …
-        message: what happened, one line.
-        remedy: what to do about it; empty if there is no general remedy.
-    """
-
-    kind: str
-    message: str
-    remedy: str = ""
-
-    def __str__(self) -> str:
-        """Return message and remedy as one line for people."""
-        return f"{self.message} ({self.remedy})" if self.remedy else self.message
-
-
-@dataclass(frozen=True)
+@dataclass
 class Failures:
     """How requests failed. ``ab`` counts one lost request under up to three kinds."""
 
@@ -56,7 +37,7 @@ class Times:
     max_ms: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class AbResult:
     """The result of one run of ``ab``. A value that was not printed is None, a counter 0.
 
@@ -99,8 +80,8 @@ class AbResult:
     transfer_kbytes_per_s: float | None = None
     times_ms: dict[str, Times] = field(default_factory=dict)
     percentiles_ms: dict[int, int] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    error: AbError | None = None
+    warnings: list[str] = field(default_factory=list)
+    error: LoadError | None = None
 
     @property
     def p50_ms(self) -> int | None:
@@ -132,7 +113,6 @@ class AbResult:
         """
         data = asdict(self)
         data["percentiles_ms"] = {str(percent): ms for percent, ms in self.percentiles_ms.items()}
-        data["warnings"] = list(self.warnings)
         for name in ("p50_ms", "p95_ms", "p99_ms", "max_ms"):
             data[name] = getattr(self, name)
         return data
@@ -223,65 +203,50 @@ def parse(stdout: str, stderr: str, returncode: int) -> AbResult:
         The numbers in the units of their names, and ``error`` if the run was not complete: ``ab`` gave up,
         was killed, or printed something without numbers.
     """
-    values: dict[str, Any] = {"returncode": returncode}
-    failures: dict[str, int] = {}
-    warnings: list[str] = []
-    times: dict[str, Times] = {}
-    percentiles: dict[int, int] = {}
+    found = AbResult(returncode)
     unreadable: list[str] = []
     lines = stdout.splitlines()
     for number, line in enumerate(lines):
         try:
-            _read_line(line, values, failures, times, percentiles)
+            _read_line(line, found)
         except ValueError:
             unreadable.append(line.strip())
         if line.startswith(("WARNING: ", "ERROR: ")):
             # ab wraps these sentences after the first line.
             following = lines[number + 1].strip() if number + 1 < len(lines) else ""
-            warnings.append(f"{line.strip()} {following}".strip())
-    return AbResult(
-        **values,
-        failures=Failures(**failures),
-        times_ms=times,
-        percentiles_ms=percentiles,
-        warnings=tuple(warnings),
-        error=_error(values, unreadable, stdout, stderr),
-    )
+            found.warnings.append(f"{line.strip()} {following}".strip())
+    found.error = _error(found, unreadable, stdout, stderr)
+    return found
 
 
-def _read_line(
-    line: str,
-    values: dict[str, Any],
-    failures: dict[str, int],
-    times: dict[str, Times],
-    percentiles: dict[int, int],
-) -> None:
+def _read_line(line: str, found: AbResult) -> None:
     """Store what one line says; raise ValueError if a known label has no number."""
     label, colon, rest = line.strip().partition(":")
     words = rest.split()
     first = words[0] if words else ""
     if number := version("ab", label):
-        values["ab_version"] = number
+        found.ab_version = number
     elif line.endswith(" requests completed"):
         # In a short run this follows "Benchmarking HOST (be patient)..." on the same line.
-        values["complete"] = int(line.removesuffix(" requests completed").rpartition(" ")[2])
+        found.complete = int(line.removesuffix(" requests completed").rpartition(" ")[2])
     elif label.startswith("(Connect") and colon:
-        failures.update(_failure_counts(line))
+        for kind, count in _failure_counts(line).items():
+            setattr(found.failures, kind, count)
     elif not colon:
-        _read_percentile(line, percentiles)
+        _read_percentile(line, found.percentiles_ms)
     elif label in ("Write errors", "Broken pipe errors"):
-        failures["write"] = int(first)
+        found.failures.write = int(first)
     elif label == "Document Length" and first == "Variable":
-        values["document_length_bytes"] = None
+        found.document_length_bytes = None
     elif label in _TEXTS:
-        values[_TEXTS[label]] = rest.strip() or None
+        setattr(found, _TEXTS[label], rest.strip() or None)
     elif label == "Time per request" and "across" not in rest:
-        values["mean_ms"] = _finite(first)
+        found.mean_ms = _finite(first)
     elif label in _TIMES:
-        times[label.lower()] = _read_times(words)
+        found.times_ms[label.lower()] = _read_times(words)
     elif label in _LABELS:
         name, convert = _LABELS[label]
-        values[name] = convert(first)
+        setattr(found, name, convert(first))
 
 
 def _failure_counts(line: str) -> dict[str, int]:
@@ -311,9 +276,9 @@ def _read_times(words: Sequence[str]) -> Times:
     return Times(int(words[0]), int(words[1]), _finite(words[2]), int(words[3]), int(words[4]))
 
 
-def _error(values: dict[str, Any], unreadable: list[str], stdout: str, stderr: str) -> AbError | None:
+def _error(found: AbResult, unreadable: list[str], stdout: str, stderr: str) -> LoadError | None:
     """Return why the run is not complete, or None."""
-    returncode = values["returncode"]
+    returncode = found.returncode
     whole = "Complete requests:" in stdout
     if returncode != 0 or not whole:
         # A complete run may have had such errors and continued (-r): then the counters include them.
@@ -321,19 +286,18 @@ def _error(values: dict[str, Any], unreadable: list[str], stdout: str, stderr: s
         for part, kind, remedy in _ERRORS:
             line = next((line for line in said if part in line), None)
             if line is not None:
-                done = values.get("complete", 0)
-                ended = f" after {done} requests" if done else ""
-                return AbError(kind, f"ab gave up{ended}: {line.strip().removeprefix('ab: ')}", remedy)
+                ended = f" after {found.complete} requests" if found.complete else ""
+                return LoadError(kind, f"ab gave up{ended}: {line.strip().removeprefix('ab: ')}", remedy)
     if returncode < 0:
-        return AbError("killed", f"ab was ended by signal {-returncode}")
+        return LoadError("killed", f"ab was ended by signal {-returncode}")
     if returncode != 0:
         reason = next((line.strip() for line in stderr.splitlines() if line.strip()), "it printed no reason")
-        return AbError("failed", f"ab ended with status {returncode}: {reason}")
+        return LoadError("failed", f"ab ended with status {returncode}: {reason}")
     if unreadable:
-        return AbError("unparsable", f"ab printed a number that cannot be read: {unreadable[0]!r}")
+        return LoadError("unparsable", f"ab printed a number that cannot be read: {unreadable[0]!r}")
     if not whole:
         begins = next((line.strip() for line in stdout.splitlines() if line.strip()), "nothing")
-        return AbError("unparsable", f"ab printed no result; its output begins: {begins[:120]}")
+        return LoadError("unparsable", f"ab printed no result; its output begins: {begins[:120]}")
     return None
 
 

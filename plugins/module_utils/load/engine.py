@@ -1,14 +1,34 @@
-"""The load generators: how each prints its version, and how a report names it."""
+"""The load generators: how each prints its version, how a report names it, and why one did not measure."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 # wrk's version, without the distribution's part: "wrk debian/4.1.0-3+b2 [epoll] …".
 _BANNERS = {
     "ab": re.compile(r"This is ApacheBench, Version ([^\s:]+)"),
     "wrk": re.compile(r"wrk\s+(?:debian/)?([^\s-]+)"),
 }
+
+
+@dataclass(frozen=True)
+class LoadError:
+    """The reason why a run did not measure what it should.
+
+    Attributes:
+        kind: a short name for programs: ``refused``, ``reset``, ``timeout``, ``open_files``, ``usage`` …
+        message: what happened, one line.
+        remedy: what to do about it; empty if there is no general remedy.
+    """
+
+    kind: str
+    message: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        """Return message and remedy as one line for people."""
+        return f"{self.message} ({self.remedy})" if self.remedy else self.message
 
 
 def version(name: str, printed: str) -> str | None:

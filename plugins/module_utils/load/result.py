@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,6 +37,42 @@ _FILES_BESIDE_CONNECTIONS = 16
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 # Seconds by which the starts of several machines may differ without a warning.
 _TOGETHER_S = 0.5
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The latencies of a run; None without a request.
+
+    Args:
+        p50_ms: milliseconds within which half of the requests were served.
+        p95_ms: likewise, for 95 %.
+        p99_ms: likewise, for 99 %.
+        max_ms: milliseconds of the longest request.
+        curve_ms: milliseconds at each percent of the requests, from 0 to 100.
+    """
+
+    p50_ms: int | None = None
+    p95_ms: int | None = None
+    p99_ms: int | None = None
+    max_ms: int | None = None
+    curve_ms: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one of several load hosts sends of a run.
+
+    Args:
+        host: its name.
+        requests: number of requests.
+        concurrency: requests in flight.
+        warmup: requests of the warm-up.
+    """
+
+    host: str
+    requests: int
+    concurrency: int
+    warmup: int
 
 
 def open_files_shortage(concurrency: int) -> str:
@@ -212,17 +249,17 @@ def percentile(histogram: Mapping[float, int], percent: float) -> float:
     raise ValueError("the histogram is empty")
 
 
-def figures(histogram: Mapping[float, int]) -> dict[str, Any]:
-    """Return the figures of a histogram: ``p50_ms``, ``p95_ms``, ``p99_ms``, ``max_ms`` and the whole ``curve_ms``.
+def figures(histogram: Mapping[float, int]) -> Figures:
+    """Return the figures of a histogram.
 
     Args:
-        histogram: requests by milliseconds; an empty one has no figures.
+        histogram: requests by milliseconds.
     """
-    names = {"p50_ms": 50, "p95_ms": 95, "p99_ms": 99, "max_ms": 100}
     if not histogram:
-        return {**dict.fromkeys(names), "curve_ms": []}
-    told: dict[str, Any] = {name: round(percentile(histogram, percent)) for name, percent in names.items()}
-    return told | {"curve_ms": [percentile(histogram, percent) for percent in range(101)]}
+        return Figures()
+    curve = [percentile(histogram, percent) for percent in range(101)]
+    p50, p95, p99, longest = (round(curve[percent]) for percent in (50, 95, 99, 100))
+    return Figures(p50, p95, p99, longest, curve)
 
 
 def merge(senders: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -264,7 +301,7 @@ def merge(senders: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "non_2xx": _sum(measured, "non_2xx"),
         "duration_s": round(seconds, 3),
         "requests_per_second": round(complete / seconds, 2) if seconds else None,
-        **figures(histogram),
+        **asdict(figures(histogram)),
         "senders": {
             name: {key: one.get(key) for key in ("complete", "failed", "requests_per_second", "began_s", "command")}
             for name, one in results.items()
@@ -290,7 +327,7 @@ def _sum(results: Iterable[Mapping[str, Any]], name: str) -> int:
     return sum(one.get(name) or 0 for one in results)
 
 
-def shares(hosts: Sequence[str], requests: int, concurrency: int, warmup: int) -> list[dict[str, Any]]:
+def shares(hosts: Sequence[str], requests: int, concurrency: int, warmup: int) -> list[Share]:
     """Divide a run among hosts, the first hosts getting one more if it does not divide evenly.
 
     Args:
@@ -304,16 +341,11 @@ def shares(hosts: Sequence[str], requests: int, concurrency: int, warmup: int) -
         least, more = divmod(total, len(hosts))
         return least + (place < more)
 
-    return [
-        {
-            "host": host,
-            "requests": share(requests, place),
-            "concurrency": share(concurrency, place),
-            "warmup": share(warmup, place),
-        }
+    all_shares = [
+        Share(host, share(requests, place), share(concurrency, place), share(warmup, place))
         for place, host in enumerate(hosts)
-        if share(concurrency, place)
     ]
+    return [one for one in all_shares if one.concurrency]
 
 
 def sent(orders: Sequence[Mapping[str, Any]], ended: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

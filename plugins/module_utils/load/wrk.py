@@ -8,9 +8,11 @@ takes minutes if responses take seconds. So the script reads the counters themse
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from . import result
+from .engine import LoadError
 
 _MARK = "FLASKOPS "
 # What the script prints besides the latencies.
@@ -54,6 +56,36 @@ _ERRORS = (
 )
 
 
+@dataclass(frozen=True)
+class WrkResult:
+    """The result of one run of wrk, in the terms of ``ab``'s.
+
+    Args:
+        complete: requests that got a response.
+        failed: requests that did not.
+        failures: these by kind: ``connect``, ``read``, ``write``, ``timeout``.
+        non_2xx: responses with a status above 399.
+        duration_s: seconds that the run took.
+        requests_per_second: complete requests by seconds.
+        transferred_bytes: bytes of the responses.
+        histogram_ms: requests by milliseconds.
+    """
+
+    complete: int
+    failed: int
+    failures: dict[str, int]
+    non_2xx: int
+    duration_s: float
+    requests_per_second: float
+    transferred_bytes: int
+    histogram_ms: dict[float, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers as plain data for JSON, with the figures of the histogram in its place."""
+        data = asdict(self)
+        return data | asdict(result.figures(data.pop("histogram_ms")))
+
+
 def script(body: str | None, content_type: str) -> str:
     """Return the Lua script of a run.
 
@@ -75,7 +107,7 @@ def _lua(text: str) -> str:
     return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03d}" for byte in text.encode()) + '"'
 
 
-def parse(stdout: str, stderr: str, returncode: int | None) -> dict[str, Any]:
+def parse(stdout: str, stderr: str, returncode: int | None) -> WrkResult | LoadError:
     """Read what one run of wrk printed.
 
     Args:
@@ -84,12 +116,12 @@ def parse(stdout: str, stderr: str, returncode: int | None) -> dict[str, Any]:
         returncode: its exit status; negative for a signal, None if it was ended because it took too long.
 
     Returns:
-        numbers with the names of ``ab``'s result, and ``error``: None, or kind, message and remedy.
+        the numbers, or why there are none.
     """
     line = next((line for line in stdout.splitlines() if line.startswith(_MARK)), None)
     told = _told(line.removeprefix(_MARK)) if line is not None else None
     if returncode != 0 or told is None:
-        return {"error": _error(stdout, stderr, returncode)}
+        return _error(stdout, stderr, returncode)
     counts, latency_us = told
     histogram: dict[float, int] = {}
     for us, count in latency_us.items():
@@ -98,18 +130,16 @@ def parse(stdout: str, stderr: str, returncode: int | None) -> dict[str, Any]:
         histogram[ms] = histogram.get(ms, 0) + count
     failures = {name: counts[name] for name in ("connect", "read", "write", "timeout")}
     seconds = counts["duration_us"] / 1e6
-    return {
-        "error": None,
-        "complete": counts["requests"],
-        "failed": sum(failures.values()),
-        "failures": failures,
-        "non_2xx": counts["status"],
-        "duration_s": round(seconds, 3),
-        "requests_per_second": round(counts["requests"] / seconds, 2),
-        "transferred_bytes": counts["bytes"],
-        "histogram_ms": histogram,
-        **result.figures(histogram),
-    }
+    return WrkResult(
+        complete=counts["requests"],
+        failed=sum(failures.values()),
+        failures=failures,
+        non_2xx=counts["status"],
+        duration_s=round(seconds, 3),
+        requests_per_second=round(counts["requests"] / seconds, 2),
+        transferred_bytes=counts["bytes"],
+        histogram_ms=histogram,
+    )
 
 
 def _told(text: str) -> tuple[dict[str, int], dict[int, int]] | None:
@@ -130,20 +160,20 @@ def _count(value: Any) -> int:
     return value
 
 
-def _error(stdout: str, stderr: str, returncode: int | None) -> dict[str, str]:
+def _error(stdout: str, stderr: str, returncode: int | None) -> LoadError:
     said = [line.strip() for line in [*stderr.splitlines(), *stdout.splitlines()] if line.strip()]
     for part, kind, remedy in _ERRORS:
         line = next((line for line in said if part in line), None)
         if line:
-            return {"kind": kind, "message": f"wrk gave up: {line}", "remedy": remedy}
+            return LoadError(kind, f"wrk gave up: {line}", remedy)
     if returncode is None:
         remedy = "the sending host is overloaded: lower the concurrency, or add load hosts (group loadgen)"
-        return {"kind": "killed", "message": "wrk continued long after its duration, and was ended", "remedy": remedy}
+        return LoadError("killed", "wrk continued long after its duration, and was ended", remedy)
     if returncode < 0:
-        return {"kind": "killed", "message": f"wrk was ended by signal {-returncode}", "remedy": ""}
+        return LoadError("killed", f"wrk was ended by signal {-returncode}")
     begins = said[0][:120] if said else "nothing"
-    return {
-        "kind": "unparsable",
-        "message": f"wrk ended with status {returncode} and without a result; it printed: {begins}",
-        "remedy": "flaskops.uwsgi.wrk needs wrk 4.1 or newer",
-    }
+    return LoadError(
+        "unparsable",
+        f"wrk ended with status {returncode} and without a result; it printed: {begins}",
+        "flaskops.uwsgi.wrk needs wrk 4.1 or newer",
+    )

@@ -16,6 +16,7 @@ import re
 import stat
 import subprocess
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,19 @@ UNIT = "units/credentials.conf"
 
 class UnableError(Exception):
     """The host cannot encrypt, or cannot decrypt what it encrypted."""
+
+
+@dataclass(frozen=True)
+class _Record:
+    """How the secrets of a generation are stored.
+
+    Args:
+        encrypted: whether they are encrypted.
+        checksums: the SHA-256 of each file, by name.
+    """
+
+    encrypted: bool
+    checksums: Mapping[str, Any]
 
 
 def write(generation: Path, secrets: Mapping[str, str]) -> str:
@@ -53,14 +67,14 @@ def write(generation: Path, secrets: Mapping[str, str]) -> str:
         files.write(folder / name, content, 0o600)
     files.write(generation / UNIT, _unit(generation, secrets, encrypted=not why), 0o644)
     checksums = {name: sha256(folder / name) for name in secrets}
-    files.write(generation / RECORD, json.dumps({"encrypted": not why, "checksums": checksums}), 0o600)
+    files.write(generation / RECORD, json.dumps(asdict(_Record(not why, checksums))), 0o600)
     return why
 
 
 def encrypted(generation: Path) -> bool | None:
     """Return whether the secrets of a generation are encrypted; None if there are none."""
     record = _record(generation)
-    return bool(record["encrypted"]) if record else None
+    return record.encrypted if record else None
 
 
 def spoiled(generation: Path, names: Collection[str]) -> list[str]:
@@ -77,7 +91,7 @@ def spoiled(generation: Path, names: Collection[str]) -> list[str]:
         return [RECORD]
     found = [f"{FOLDER}/{name}" for name in sorted(names) if not _whole(generation / FOLDER / name, record)]
     unit = generation / UNIT
-    if not unit.is_file() or unit.read_bytes() != _unit(generation, names, encrypted=record["encrypted"]).encode():
+    if not unit.is_file() or unit.read_bytes() != _unit(generation, names, encrypted=record.encrypted).encode():
         found.append(UNIT)
     return found
 
@@ -122,23 +136,21 @@ def _value(generation: Path, name: str) -> str | None:
         return None
 
 
-def _record(generation: Path) -> dict[str, Any] | None:
+def _record(generation: Path) -> _Record | None:
     try:
         document = files.read_object(generation / RECORD)
     except files.DamagedError:
         return None
-    checksums = document.get("checksums")
-    if not isinstance(document.get("encrypted"), bool) or not isinstance(checksums, dict):
-        return None
-    return {"encrypted": document["encrypted"], "checksums": checksums}
+    encrypted, checksums = document.get("encrypted"), document.get("checksums")
+    return _Record(encrypted, checksums) if isinstance(encrypted, bool) and isinstance(checksums, dict) else None
 
 
-def _whole(path: Path, record: Mapping[str, Any]) -> bool:
+def _whole(path: Path, record: _Record) -> bool:
     if not path.is_file() or path.is_symlink():
         return False
     status = path.stat()
     closed = (status.st_uid, stat.S_IMODE(status.st_mode)) == (os.geteuid(), 0o600)
-    return closed and sha256(path) == record["checksums"].get(path.name)
+    return closed and sha256(path) == record.checksums.get(path.name)
 
 
 def _unit(generation: Path, names: Collection[str], *, encrypted: bool) -> str:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..host import files, kinds, trees
 from ..host.layout import Layout
@@ -195,14 +194,27 @@ def rollback_target(layout: Layout) -> str | None:
     return names[1] if len(names) > 1 else None
 
 
-def gevent_check(layout: Layout, generation: str) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class Checked:
+    """The result of a generation's gevent check.
+
+    Args:
+        path: the path that was requested.
+        verdict: ``ok``, ``warning`` or ``blocks``.
+    """
+
+    path: str
+    verdict: str
+
+
+def gevent_check(layout: Layout, generation: str) -> Checked | None:
     """Return the result of a generation's gevent check, or None if it has not run or the result is damaged."""
     try:
         said = files.read_object(layout.generations / generation / GEVENT_CHECK)
     except files.DamagedError:
         return None
-    whole = isinstance(said.get("path"), str) and isinstance(said.get("verdict"), str)
-    return said if whole else None
+    path, verdict = said.get("path"), said.get("verdict")
+    return Checked(path, verdict) if isinstance(path, str) and isinstance(verdict, str) else None
 
 
 def remove(layout: Layout, generation: str) -> None:

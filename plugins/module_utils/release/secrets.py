@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..host.checksums import slow
+from .manifest import Secrets
 
 # systemd's own limit is 1 MiB (systemd 252, src/core/execute.c: CREDENTIALS_TOTAL_SIZE_MAX). Measurements show that
 # less fits: each takes whole pages of a tmpfs (257), and an encrypted one may have 1152 KiB as base64 (252).
@@ -78,15 +79,15 @@ def _fault(value: Any, in_environment: bool) -> str:
     return ""
 
 
-def identity(secrets: Mapping[str, Any], app: str) -> dict[str, Any]:
-    """Return what a manifest, which anyone may read, contains about secrets: their names and a fingerprint.
+def identity(secrets: Mapping[str, Any], app: str) -> Secrets:
+    """Return what a manifest, which anyone may read, contains about secrets.
 
     Args:
         secrets: the variable ``flask_uwsgi_secrets``.
         app: the application's name: two applications with the same secrets have different fingerprints.
     """
     named = texts(secrets)
-    return {"names": sorted(named), "fingerprint": slow(json.dumps(named, sort_keys=True).encode(), app)}
+    return Secrets(tuple(sorted(named)), slow(json.dumps(named, sort_keys=True).encode(), app))
 
 
 def unknown(name: str, message: str) -> str:

@@ -141,7 +141,7 @@ def _spare_user(layout: Layout, mark: Mark, kept: list[str]) -> Account | None:
     if users:
         reasons.append(f"the application {', '.join(users)} runs with it")
     if running := accounts.processes(layout.app, user.number):
-        reasons.append(f"it runs {running[0]['name']} (pid {running[0]['pid']})")
+        reasons.append(f"it runs {running[0].name} (pid {running[0].pid})")
     if reasons:
         kept.append(f"account {user.name}: {'; '.join(reasons)}")
         return None

@@ -1,22 +1,16 @@
-"""Reports what runs of an application on a host, and how that differs from its generation."""
+"""Reports which units of an application a host has, and how what serves differs from its generation."""
 
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
-from typing import Any
 
 from ..host import checksums, runtime, systemd, temporary
 from ..host.layout import Layout
-from ..host.untrusted import UntrustedError
-from ..host.uwsgi import read_stats
 from ..release import credentials
 from ..release import generation as gen
 from ..release.artifact import sha256
 from . import reservation, sockets
-
-_TIMESTAMP = "StateChangeTimestamp"
 
 
 def drift(layout: Layout) -> list[str]:
@@ -114,78 +108,3 @@ def _text(path: Path) -> str:
 
 def _sha256(path: Path) -> str:
     return sha256(path) if path.is_file() else ""
-
-
-def status(layout: Layout) -> dict[str, Any]:
-    """Return what serves now, according to systemd, uWSGI's stats and the kernel rather than the configuration."""
-    current = layout.current_generation()
-    wanted = gen.best_known(layout, current) if current else None
-    unit = systemd.show(layout.service(current or "none"), "ActiveState", "MainPID", _TIMESTAMP, "NRestarts")
-    main_pid = int(unit["MainPID"] or 0)
-    found: dict[str, Any] = {
-        "generation": current,
-        "release": wanted.release if wanted else None,
-        "state": unit["ActiveState"],
-        "since": unit[_TIMESTAMP],
-        "restarts": int(unit["NRestarts"] or 0),
-        "main_pid": main_pid,
-        "pidfile": str(layout.pidfile),
-        "pidfile_pid": runtime.pidfile_pid(layout),
-        "pidfile_true": runtime.pidfile_pid(layout) == (main_pid or None),
-        "configured": {name: getattr(wanted, name, None) for name in ("mode", "processes", "cores")},
-        "kept": gen.kept(layout),
-        "rollback": gen.rollback_target(layout),
-        "secrets": {
-            "names": list(wanted.secrets.names) if wanted else [],
-            "encrypted": credentials.encrypted(layout.generations / current) if current else None,
-        },
-        "lock": reservation.held(layout),
-        "mode": None,
-    }
-    if unit["ActiveState"] == "active":
-        try:
-            found |= _observed(layout, str(current))
-        except UntrustedError as error:
-            # What systemd reports is still true.
-            found["stats_error"] = f"uWSGI's stats do not respond: {error}"
-    return found
-
-
-def _observed(layout: Layout, current: str) -> dict[str, Any]:
-    stats = read_stats(runtime.folder(layout, layout.service(current)) / f"{current}.stats")
-    workers = stats.workers
-    cores = [worker.cores for worker in workers]
-    threads = [_threads(worker.pid) for worker in workers]
-    return {
-        "workers": len(workers),
-        "workers_busy": sum(worker.busy > 0 for worker in workers),
-        "busy": sum(worker.busy for worker in workers),
-        "cores_per_worker": min(cores, default=0),
-        "threads_per_worker": min(threads, default=0),
-        # A thread per core is threads mode. Many cores on a few threads can only be greenlets.
-        "mode": "threads" if min(threads, default=0) >= min(cores, default=0) else "gevent",
-        "requests": sum(worker.requests for worker in workers),
-        "exceptions": sum(worker.exceptions for worker in workers),
-        "listen_queue": stats.listen_queue,
-        "backlog": stats.backlog,
-        # Requests in progress, and connections in the queue of the public socket.
-        "capacity": sum(cores) + stats.backlog,
-        "rss_mb": round(sum(_rss_kb(worker.pid) for worker in workers) / 1024, 1),
-        "sampled_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-def _proc(pid: int, field: str) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith(f"{field}:")), 0)
-
-
-def _threads(pid: int) -> int:
-    return _proc(pid, "Threads")
-
-
-def _rss_kb(pid: int) -> int:
-    return _proc(pid, "VmRSS")

@@ -13,7 +13,7 @@ from ..settings.settings import Settings
 # then do.
 _COMPUTES_MS = 100
 _COMPUTING_THREADS = 8
-GEVENT: dict[str, Any] = {"mode": "gevent", "because": "auto is gevent: the gevent check found nothing against it"}
+GEVENT = {"mode": "gevent", "because": "auto is gevent: the gevent check found nothing against it"}
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ def choose(settings: Settings, decision: Mapping[str, Any]) -> Choice:
     return Choice(made["mode"], settings.gevent if made["mode"] == "gevent" else threads, made, not decision)
 
 
-def threads_instead(check: Mapping[str, Any], settings: Settings, host: dict[str, Any]) -> dict[str, Any]:
+def threads_instead(check: Mapping[str, Any], settings: Settings, host: Mapping[str, int]) -> dict[str, Any]:
     """Return what auto becomes if the gevent check does not report ok.
 
     Args:
         check: its result.
         settings: the application's.
-        host: ``host`` of the module ``host_state``.
+        host: the limits ``tasks``, ``nofile`` and ``file_max`` of the module ``host_state``.
 
     Returns:
         ``mode``, the number of ``threads``, and ``because`` (a sentence).

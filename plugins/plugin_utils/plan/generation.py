@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -87,7 +87,7 @@ def document(contents: Mapping[str, str], said: Mapping[str, Any], confidential:
 def _with_secrets(said: Mapping[str, Any], confidential: Mapping[str, Any]) -> dict[str, Any]:
     if not confidential:
         return dict(said)
-    return {**said, "secrets": secrets.identity(confidential, str(said["app_name"]))}
+    return {**said, "secrets": asdict(secrets.identity(confidential, str(said["app_name"])))}
 
 
 def manifest(settings: Settings, artifact: Artifact, choice: Choice) -> dict[str, Any]:

@@ -86,7 +86,7 @@ class Plan:
     undecided: bool = False
     decided: dict[str, Any] = field(default_factory=dict)
     check: bool = False
-    probe: dict[str, Any] = field(default_factory=dict)
+    probe: dict[str, str | int] = field(default_factory=dict)
     commands: bool = False
     keeper: str = ""
     artifact: str = ""
@@ -102,7 +102,7 @@ class Plan:
     packages: list[str] = field(default_factory=list)
     libpython: str = ""
     somaxconn: bool = False
-    limits: dict[str, Any] = field(default_factory=dict)
+    limits: dict[str, int] = field(default_factory=dict)
     wheelhouse: str = ""
     builds: str = ""
     sealed: str = ""

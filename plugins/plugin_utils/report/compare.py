@@ -6,9 +6,11 @@ Pure functions over plain data. :func:`document` creates the content of ``report
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from ...module_utils.traffic.status import Status
 from .loadtest import run_record
 
 FORMAT = 1
@@ -17,6 +19,53 @@ _ALIKE = 0.05
 # The share of a bound above which the bound is considered the reason.
 _NEAR = 0.85
 _FIGURES = ("requests_per_second", "p50_ms", "p95_ms", "p99_ms", "max_ms", "rss_mb", "threads")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure of several rounds."""
+
+    median: float
+    min: float
+    max: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the rounds of one variant came to at one concurrency; a figure is None if no round measured it.
+
+    Args:
+        variant: the variant's name.
+        concurrency: requests in flight.
+        rounds: the rounds that measured.
+        requests: requests of all rounds that ended.
+        failed: those without a good answer.
+        reasons: why rounds did not measure.
+        requests_per_second: complete requests by seconds.
+        p50_ms: milliseconds within which half of the requests were served; likewise the other latencies.
+        rss_mb: resident memory of the workers in megabytes.
+        threads: their threads.
+    """
+
+    variant: str
+    concurrency: int
+    rounds: int
+    requests: int
+    failed: int
+    reasons: list[str]
+    requests_per_second: Spread | None
+    p50_ms: Spread | None
+    p95_ms: Spread | None
+    p99_ms: Spread | None
+    max_ms: Spread | None
+    rss_mb: Spread | None
+    threads: Spread | None
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Entry:
+        """Return the entry that a document's summary has."""
+        figures = {name: document[name] and Spread(**document[name]) for name in _FIGURES}
+        return cls(**{name: figures.get(name, document[name]) for name in cls.__dataclass_fields__})
 
 
 def requests_for(concurrency: int, per_client: int, most: int) -> int:
@@ -115,18 +164,23 @@ def run(turn: Mapping[str, Any], result: Mapping[str, Any], status: Mapping[str,
         result: the registered result of the module ``flaskops.uwsgi.ab``.
         status: what the module ``flaskops.uwsgi.status`` returned after the run; empty if the host did not respond.
     """
-    record = {**run_record(turn["variant"], turn["requests"], turn["concurrency"], result), **turn}
-    complete = record["complete"] or 0
+    record = run_record(turn["variant"], turn["requests"], turn["concurrency"], result)
+    complete = record.complete or 0
     # ab counts a lost request under up to three kinds.
-    lost = min(record["failed"] or 0, complete) + (record["non_2xx"] or 0)
-    record["answered"] = max(0, complete - lost)
-    if record["outcome"] == "measured" and not record["answered"]:
-        record |= {"outcome": "failed", "reason": f"none of {complete} requests got a good answer"}
-    threads = status.get("threads_per_worker")
-    record["threads"] = threads * status["workers"] if threads else None
-    record["rss_mb"] = status.get("rss_mb")
-    record["generation"] = status.get("generation")
-    return record
+    lost = min(record.failed or 0, complete) + (record.non_2xx or 0)
+    answered = max(0, complete - lost)
+    if record.outcome == "measured" and not answered:
+        record = replace(record, outcome="failed", reason=f"none of {complete} requests got a good answer")
+    found = Status.read(status) if status else None
+    observed = found and found.observed
+    return {
+        **record.to_dict(),
+        **turn,
+        "answered": answered,
+        "threads": (observed and observed.threads_per_worker * observed.workers) or None,
+        "rss_mb": observed and observed.rss_mb,
+        "generation": found and found.generation,
+    }
 
 
 def document(
@@ -141,26 +195,33 @@ def document(
         runs: the records of :func:`run`.
     """
     ladder = sorted({run["concurrency"] for run in runs})
-    summary = [_summary(one["name"], c, runs) for one in variants for c in ladder]
-    found = {"format": FORMAT, **facts, "variants": list(variants), "runs": list(runs), "summary": summary}
-    return found | {"verdict": verdict(found)}
+    summary = [_entry(one["name"], c, runs) for one in variants for c in ladder]
+    return {
+        "format": FORMAT,
+        **facts,
+        "variants": list(variants),
+        "runs": list(runs),
+        "summary": [asdict(entry) for entry in summary],
+        "verdict": verdict(variants, summary, facts.get("wait_s")),
+    }
 
 
-def _summary(variant: str, concurrency: int, all_runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _entry(variant: str, concurrency: int, all_runs: Sequence[Mapping[str, Any]]) -> Entry:
     runs = [run for run in all_runs if (run["variant"], run["concurrency"]) == (variant, concurrency)]
     measured = [run for run in runs if run["outcome"] == "measured"]
-    found: dict[str, Any] = {
-        "variant": variant,
-        "concurrency": concurrency,
-        "rounds": len(measured),
-        "requests": sum(run["complete"] or 0 for run in runs),
-        "failed": sum((run["complete"] or 0) - run["answered"] for run in runs),
-        "reasons": sorted({run["reason"] for run in runs if run["reason"]}),
-    }
+    figures: dict[str, Spread | None] = {}
     for name in _FIGURES:
         values = [run[name] for run in measured if run.get(name) is not None]
-        found[name] = {"median": statistics.median(values), "min": min(values), "max": max(values)} if values else None
-    return found
+        figures[name] = Spread(statistics.median(values), min(values), max(values)) if values else None
+    return Entry(
+        variant=variant,
+        concurrency=concurrency,
+        rounds=len(measured),
+        requests=sum(run["complete"] or 0 for run in runs),
+        failed=sum((run["complete"] or 0) - run["answered"] for run in runs),
+        reasons=sorted({run["reason"] for run in runs if run["reason"]}),
+        **figures,
+    )
 
 
 def ideal(concurrency: int, wait_s: float | None) -> float | None:
@@ -168,25 +229,27 @@ def ideal(concurrency: int, wait_s: float | None) -> float | None:
     return concurrency / wait_s if wait_s else None
 
 
-def verdict(found: Mapping[str, Any]) -> list[str]:
+def verdict(variants: Sequence[Mapping[str, Any]], summary: Sequence[Entry], wait_s: float | None) -> list[str]:
     """Return sentences about what the figures mean, and why.
 
     Args:
-        found: variants, summary and the facts.
+        variants: name, mode, cores and processes of each.
+        summary: the figures of each at each concurrency.
+        wait_s: the endpoint's wait in seconds; None if unknown.
     """
-    rows = {(row["variant"], row["concurrency"]): row for row in found["summary"]}
-    ladder = sorted({row["concurrency"] for row in found["summary"]})
-    names = [one["name"] for one in found["variants"]]
+    rows = {(entry.variant, entry.concurrency): entry for entry in summary}
+    rates = {place: entry.requests_per_second for place, entry in rows.items() if entry.requests_per_second}
+    ladder = sorted({entry.concurrency for entry in summary})
+    names = [one["name"] for one in variants]
     sentences = []
-    whole = [c for c in ladder if all(rows[name, c]["requests_per_second"] for name in names)]
-    same = [c for c in whole if alike([rows[name, c]["requests_per_second"] for name in names])]
+    whole = [c for c in ladder if all((name, c) in rates for name in names)]
+    same = [c for c in whole if alike([rates[name, c] for name in names])]
     if same:
         top = max(same)
-        rate = statistics.median(rows[name, top]["requests_per_second"]["median"] for name in names)
-        limit = ideal(top, found.get("wait_s"))
+        rate = statistics.median(rates[name, top].median for name in names)
+        limit = ideal(top, wait_s)
         reason = (
-            f", since {top} clients that wait {found['wait_s']} s can send no more than {limit:,.0f} requests per "
-            "second"
+            f", since {top} clients that wait {wait_s} s can send no more than {limit:,.0f} requests per second"
             if limit and rate >= _NEAR * limit
             else ""
         )
@@ -194,24 +257,25 @@ def verdict(found: Mapping[str, Any]) -> list[str]:
     apart = [c for c in whole if c not in same]
     if apart:
         at = 1000 if 1000 in apart else max(apart)
-        ranked = sorted(names, key=lambda name: -rows[name, at]["requests_per_second"]["median"])
+        served = {name: rates[name, at].median for name in names}
+        ranked = sorted(names, key=lambda name: -served[name])
         best, last = ranked[0], ranked[-1]
-        rates = {name: rows[name, at]["requests_per_second"]["median"] for name in ranked}
-        list_of = ", ".join(f"{name} {rates[name]:,.0f}" for name in ranked)
-        ratio = rates[best] / rates[last] if rates[last] else float("inf")
-        reason = why(found, rows[last, at], last, at)
+        list_of = ", ".join(f"{name} {served[name]:,.0f}" for name in ranked)
+        ratio = served[best] / served[last] if served[last] else float("inf")
+        variant = next(one for one in variants if one["name"] == last)
+        reason = why(variant, served[last], rows[last, at].threads, at, wait_s)
         sentences.append(f"At {at} concurrent (req/s): {list_of}; {best} serves {ratio:.1f} × {last}{reason}.")
     lost = [
-        f"{name} lost {row['failed']:,} of {row['requests']:,} at {c}"
+        f"{name} lost {row.failed:,} of {row.requests:,} at {c}"
         for c in ladder
         for name in names
-        if (row := rows[name, c])["failed"]
+        if (row := rows[name, c]).failed
     ]
     if lost:
         sentences.append(f"Failed requests: {'; '.join(lost)}.")
     elif whole:
         sentences.append("No request failed.")
-    missing = [f"{name} at {c}" for c in ladder for name in names if not rows[name, c]["requests_per_second"]]
+    missing = [f"{name} at {c}" for c in ladder for name in names if (name, c) not in rates]
     if missing:
         sentences.append(f"Not measured: {', '.join(missing)}; the table has the reasons.")
     if not whole:
@@ -219,24 +283,27 @@ def verdict(found: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
-def alike(spreads: Iterable[Mapping[str, float]]) -> bool:
+def alike(spreads: Sequence[Spread]) -> bool:
     """Return whether medians differ by no more than the rounds of one variant, or only slightly."""
-    found = list(spreads)
-    medians = [one["median"] for one in found]
+    medians = [one.median for one in spreads]
     if max(medians) - min(medians) <= _ALIKE * max(medians):
         return True
-    return max(one["min"] for one in found) <= min(one["max"] for one in found)
+    return max(one.min for one in spreads) <= min(one.max for one in spreads)
 
 
-def why(found: Mapping[str, Any], row: Mapping[str, Any], name: str, concurrency: int) -> str:
-    """Return the reason why a variant serves less than the others, if the figures show one."""
-    variant = next(one for one in found["variants"] if one["name"] == name)
+def why(variant: Mapping[str, Any], rate: float, threads: Spread | None, concurrency: int, wait_s: float | None) -> str:
+    """Return the reason why a variant serves less than the others, if the figures show one.
+
+    Args:
+        variant: its name, mode, cores and processes.
+        rate: its requests per second.
+        threads: the threads of its workers.
+        concurrency: requests in flight.
+        wait_s: the endpoint's wait in seconds; None if unknown.
+    """
     slots = variant["cores"] * variant["processes"]
-    wait = found.get("wait_s")
-    rate = row["requests_per_second"]["median"]
-    if wait and slots < concurrency and rate >= _NEAR * slots / wait:
+    if wait_s and slots < concurrency and rate >= _NEAR * slots / wait_s:
         return f", whose {slots:,} {'threads' if variant['mode'] == 'threads' else 'greenlets'} are all busy"
-    threads = (row["threads"] or {}).get("median")
-    if variant["mode"] == "threads" and threads and threads > concurrency:
-        return f", each of whose {threads:,.0f} threads the kernel has to consider for every connection"
+    if variant["mode"] == "threads" and threads and threads.median > concurrency:
+        return f", each of whose {threads.median:,.0f} threads the kernel has to consider for every connection"
     return ""

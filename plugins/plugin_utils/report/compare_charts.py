@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import charts, compare
+from .compare import Entry
 
 Drawn = list[dict[str, str]]
 
@@ -54,15 +55,15 @@ def _names(document: Mapping[str, Any]) -> list[str]:
     return [one["name"] for one in document["variants"]]
 
 
-def _entries(document: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    return [entry for entry in document["summary"] if entry["variant"] == name]
+def _entries(document: Mapping[str, Any], name: str) -> list[Entry]:
+    return [entry for one in document["summary"] if (entry := Entry.read(one)).variant == name]
 
 
 def _throughput(document: Mapping[str, Any]) -> Drawn:
     series = {}
     for name in _names(document):
-        rates = {entry["concurrency"]: entry["requests_per_second"] for entry in _entries(document, name)}
-        points = [(c, rate["median"], rate["min"], rate["max"]) for c, rate in rates.items() if rate]
+        rates = {entry.concurrency: entry.requests_per_second for entry in _entries(document, name)}
+        points = [(c, rate.median, rate.min, rate.max) for c, rate in rates.items() if rate]
         if points:
             series[name] = points
     if not series:
@@ -96,14 +97,14 @@ def _latency(document: Mapping[str, Any]) -> Drawn:
 
 
 def _failures(document: Mapping[str, Any]) -> Drawn:
-    failed = {name: sum(entry["failed"] for entry in _entries(document, name)) for name in _names(document)}
+    failed = {name: sum(entry.failed for entry in _entries(document, name)) for name in _names(document)}
     return _bars(failed, "", "Failed requests, all runs") if any(failed.values()) else []
 
 
 def _footprint(document: Mapping[str, Any], figure: str, unit: str, caption: str) -> Drawn:
     found = {}
     for name in _names(document):
-        values = [entry[figure]["max"] for entry in _entries(document, name) if entry[figure]]
+        values = [spread.max for entry in _entries(document, name) if (spread := getattr(entry, figure))]
         if values:
             found[name] = max(values)
     return _bars(found, unit, caption) if found else []

@@ -7,29 +7,33 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import compare
+from .compare import Entry, Spread
 from .table import Table
 
 _HEAD = ("variant", "c", "requests", "failed", "req/s", "spread", "p50", "p99", "max", "MB", "threads")
 _TABLE = Table(_HEAD, right=_HEAD[1:])
 
 
-def row(entry: Mapping[str, Any]) -> dict[str, str]:
+def row(entry: Entry) -> dict[str, str]:
     """Return one line of the summary as texts by column; latencies are in milliseconds, ``spread`` in req/s."""
-    rate = entry["requests_per_second"]
-    texts = {
-        "variant": entry["variant"],
-        "c": f"{entry['concurrency']:,}",
-        "requests": f"{entry['requests']:,}",
-        "failed": f"{entry['failed']:,}",
+    rate = entry.requests_per_second
+    return {
+        "variant": entry.variant,
+        "c": f"{entry.concurrency:,}",
+        "requests": f"{entry.requests:,}",
+        "failed": f"{entry.failed:,}",
         "req/s": _median(rate),
-        "spread": f"{rate['min']:,.0f}–{rate['max']:,.0f}" if rate else "–",
+        "spread": f"{rate.min:,.0f}–{rate.max:,.0f}" if rate else "–",
+        "p50": _median(entry.p50_ms),
+        "p99": _median(entry.p99_ms),
+        "max": _median(entry.max_ms),
+        "MB": _median(entry.rss_mb),
+        "threads": _median(entry.threads),
     }
-    names = {"p50": "p50_ms", "p99": "p99_ms", "max": "max_ms", "MB": "rss_mb", "threads": "threads"}
-    return texts | {column: _median(entry[name]) for column, name in names.items()}
 
 
-def _median(figure: Mapping[str, float] | None) -> str:
-    return f"{figure['median']:,.0f}" if figure else "–"
+def _median(figure: Spread | None) -> str:
+    return f"{figure.median:,.0f}" if figure else "–"
 
 
 def summary(document: Mapping[str, Any], where: str, width: int = 96) -> str:
@@ -40,15 +44,12 @@ def summary(document: Mapping[str, Any], where: str, width: int = 96) -> str:
         where: the folder of the report.
         width: columns that the sentences may take.
     """
-    rows = [row(entry) for entry in document["summary"]]
+    entries = [Entry.read(one) for one in document["summary"]]
+    rows = [row(entry) for entry in entries]
     texts = [_HEAD, *([one[name] for name in _HEAD] for one in rows)] if rows else []
     sizes = _TABLE.sizes(texts)
     lines = [_TABLE.line(one, sizes) for one in texts]
-    said = [
-        f"{entry['variant']} at {entry['concurrency']}: {reason}"
-        for entry in document["summary"]
-        for reason in entry["reasons"]
-    ]
+    said = [f"{entry.variant} at {entry.concurrency}: {reason}" for entry in entries for reason in entry.reasons]
     if document.get("incomplete"):
         said.append(f"INCOMPLETE: {document['incomplete']}")
     for text in ["", *said, *document["verdict"], f"The page: {where}/index.html"]:
@@ -85,7 +86,7 @@ def page(document: Mapping[str, Any], clients: Mapping[str, Any] | None = None) 
 
     page: dict[str, Any] = {"clients": {}}
     if document:
-        rows = [row(entry) for entry in document["summary"]]
+        rows = [row(Entry.read(one)) for one in document["summary"]]
         page |= {**document, "columns": list(_HEAD), "rows": rows, "charts": compare_charts.served(document)}
     if clients:
         drawn = compare_charts.clients(clients["summary"])

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from ...module_utils.traffic.status import Status
 
 Relation = Literal["==", "<=", ">="]
 _CONTRARY: dict[Relation, str] = {"==": "!=", "<=": ">", ">=": "<"}
@@ -21,22 +23,68 @@ _UNFIT = re.compile(r"[^A-Za-z0-9._-]")
 # The article's run, whose numbers are at the top level of a report.
 ARTICLE = "article"
 
-_TOP_LEVEL = (
-    "requests",
-    "concurrency",
-    "complete",
-    "failed",
-    "non_2xx",
-    "requests_per_second",
-    "p50_ms",
-    "p95_ms",
-    "p99_ms",
-    "max_ms",
-    "duration_s",
-    "engine",
-    "ab_version",
-    "started_at",
-)
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """What a run measured; the article's numbers are at the top level of a report. Null if it measured nothing.
+
+    Args:
+        requests: requests that should be sent.
+        concurrency: requests that should be in flight.
+        complete: requests that ended, successfully or not.
+        failed: failures as the load generator counts them.
+        non_2xx: responses with another status.
+        requests_per_second: complete requests by seconds.
+        p50_ms: milliseconds within which half of the requests were served.
+        p95_ms: likewise, for 95 %.
+        p99_ms: likewise, for 99 %.
+        max_ms: milliseconds of the longest request.
+        duration_s: seconds that the run took.
+        engine: name and version of the load generator.
+        ab_version: version of ``ab``.
+        started_at: when the run began.
+    """
+
+    requests: int | None = None
+    concurrency: int | None = None
+    complete: int | None = None
+    failed: int | None = None
+    non_2xx: int | None = None
+    requests_per_second: float | None = None
+    p50_ms: int | None = None
+    p95_ms: int | None = None
+    p99_ms: int | None = None
+    max_ms: int | None = None
+    duration_s: float | None = None
+    engine: str | None = None
+    ab_version: str | None = None
+    started_at: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Numbers):
+    """The record of one run.
+
+    Args:
+        name: its name: ``article``, ``crowd``.
+        outcome: ``measured``, ``failed``, ``skipped`` or ``unsent``, for a host that did not respond.
+        reason: why it did not measure.
+        curve_ms: milliseconds at each percent of the requests, from 0 on.
+        files: the kept raw output, relative to the report.
+        rest: what else the load generator returned.
+    """
+
+    name: str
+    outcome: str = "measured"
+    reason: str = ""
+    curve_ms: list[float] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    rest: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as plain data."""
+        own = {name: value for name, value in vars(self).items() if name != "rest"}
+        return {**own, **self.rest}
 
 
 @dataclass(frozen=True)
@@ -116,45 +164,31 @@ def _show(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def run_record(name: str, requests: int, concurrency: int, result: Mapping[str, Any]) -> dict[str, Any]:
-    """Create the record of one run from the result of the module ``flaskops.uwsgi.ab``, or ``wrk``, returned.
+def run_record(name: str, requests: int, concurrency: int, result: Mapping[str, Any]) -> Run:
+    """Create the record of one run from what the module ``flaskops.uwsgi.ab``, or ``wrk``, returned.
 
     Args:
         name: the run's name: ``article``, ``crowd``.
         requests: the requested number of requests.
         concurrency: the requested number of requests in flight.
         result: the task's registered result; empty or ``skipped`` if the task did not run.
-
-    Returns:
-        The module's numbers, with ``name``, ``outcome`` (``measured``, ``failed``, ``skipped`` or
-        ``unsent``, for a host that did not respond) and the ``reason`` of all but the first.
     """
-    record: dict[str, Any] = {
-        **dict.fromkeys(_TOP_LEVEL),
-        "name": name,
-        "requests": requests,
-        "concurrency": concurrency,
-        "outcome": "measured",
-        "reason": "",
-        "curve_ms": [],
-        "files": {},
-    }
+    run = Run(name=name, requests=requests, concurrency=concurrency)
     measured = result.get("ab") or result.get("wrk")
     if isinstance(measured, Mapping):
-        record.update(measured)
+        known = {key: value for key, value in measured.items() if key in Run.__dataclass_fields__}
         # Relative to the report, which may be moved elsewhere.
-        record["files"] = {key: f"raw/{Path(path).name}" for key, path in measured.get("files", {}).items()}
-        if measured.get("outcome") == "failed":
-            record["reason"] = result.get("msg") or measured.get("reason")
-    elif result.get("failed"):
-        record.update(outcome="failed", reason=_one_line(result.get("msg", "")))
-    else:
-        record.update(outcome="unsent", reason="no load was sent because the host did not answer")
-    return record
+        files = {key: f"raw/{Path(path).name}" for key, path in measured.get("files", {}).items()}
+        rest = {key: value for key, value in measured.items() if key not in known}
+        run = replace(run, **known | {"files": files, "rest": rest})
+        return replace(run, reason=result.get("msg") or run.reason) if run.outcome == "failed" else run
+    if result.get("failed"):
+        return replace(run, outcome="failed", reason=_one_line(result.get("msg", "")))
+    return replace(run, outcome="unsent", reason="no load was sent because the host did not answer")
 
 
 def check_run(
-    record: Mapping[str, Any],
+    run: Run,
     p99_ms_max: int,
     requests_per_second_min: float,
     body_bytes: int | None = None,
@@ -162,7 +196,7 @@ def check_run(
     """Compare one run with its thresholds.
 
     Args:
-        record: the run, from :func:`run_record`.
+        run: the run.
         p99_ms_max: milliseconds within which 99 % of the requests must have been served.
         requests_per_second_min: requests per second that must be reached.
         body_bytes: length of the correct body; None if unknown. ``ab`` compares each body's length
@@ -172,98 +206,66 @@ def check_run(
         The checks; one with the reason for a run that failed; none for a run that was skipped or never sent, in the
         latter case because a check of the answer already reports it.
     """
-    name = str(record["name"])
-    if record["outcome"] in ("skipped", "unsent"):
+    name = run.name
+    if run.outcome in ("skipped", "unsent"):
         return []
-    if record["outcome"] == "failed":
-        return [_failure(name, "run", str(record["reason"]))]
-    kinds = ", ".join(f"{count} {kind}" for kind, count in (record.get("failures") or {}).items() if count)
+    if run.outcome == "failed":
+        return [_failure(name, "run", run.reason)]
+    kinds = ", ".join(f"{count} {kind}" for kind, count in (run.rest.get("failures") or {}).items() if count)
+    slowest, least = f"loadtest_{name}_p99_ms_max", f"loadtest_{name}_requests_per_second_min"
     checks = [
-        Check(name, "complete", record["complete"], "==", record["requests"]),
-        Check(name, "failed", record["failed"], "==", 0, detail=kinds),
-        Check(name, "non_2xx", record["non_2xx"], "==", 0),
-        Check(name, "p99_ms", record["p99_ms"], "<=", p99_ms_max, f"loadtest_{name}_p99_ms_max"),
-        Check(
-            name,
-            "requests_per_second",
-            record["requests_per_second"],
-            ">=",
-            requests_per_second_min,
-            f"loadtest_{name}_requests_per_second_min",
-        ),
+        Check(name, "complete", run.complete, "==", run.requests),
+        Check(name, "failed", run.failed, "==", 0, detail=kinds),
+        Check(name, "non_2xx", run.non_2xx, "==", 0),
+        Check(name, "p99_ms", run.p99_ms, "<=", p99_ms_max, slowest),
+        Check(name, "requests_per_second", run.requests_per_second, ">=", requests_per_second_min, least),
     ]
     # wrk does not report the length of the responses.
-    if body_bytes is not None and "document_length_bytes" in record:
-        checks.append(Check(name, "body_bytes", record["document_length_bytes"], "==", body_bytes))
+    if body_bytes is not None and "document_length_bytes" in run.rest:
+        checks.append(Check(name, "body_bytes", run.rest["document_length_bytes"], "==", body_bytes))
     return checks
 
 
-def check_service(status: Mapping[str, Any], mode: str, gevent_threads_max: int) -> list[Check]:
+def check_service(status: Status, mode: str, gevent_threads_max: int) -> list[Check]:
     """Compare the process model with the configuration.
 
     Args:
-        status: what the module ``flaskops.uwsgi.status`` returned as ``status``.
+        status: what serves.
         mode: ``gevent`` or ``threads``; empty for the configured mode.
         gevent_threads_max: operating-system threads that a worker may have in gevent mode.
 
     Returns:
         The checks: state, mode, workers, cores, threads, pidfile.
     """
-    configured = status.get("configured") or {}
-    cores = configured.get("cores")
-    wanted_mode = mode or configured.get("mode")
-    running_mode = status.get("mode")
-    checks = [Check("service", "state", status.get("state"), "==", "active")]
+    checks = [Check("service", "state", status.state, "==", "active")]
     if not checks[0].holds:
         # If a service does not run, all other values are missing, which would only hide the cause.
         return checks
+    configured, observed, running = status.configured, status.observed, status.mode
+    workers, cores, threads = (
+        (observed.workers, observed.cores_per_worker, observed.threads_per_worker) if observed else (None, None, None)
+    )
+    cores_variable = f"flask_uwsgi_{running}" if running else ""
     checks += [
-        Check("service", "mode", running_mode, "==", wanted_mode, "mode" if mode else ""),
-        Check(
-            "service",
-            "workers",
-            status.get("workers"),
-            "==",
-            configured.get("processes"),
-            "flask_uwsgi_processes",
-        ),
-        Check(
-            "service",
-            "cores_per_worker",
-            status.get("cores_per_worker"),
-            "==",
-            cores,
-            f"flask_uwsgi_{running_mode}" if running_mode else "",
-        ),
+        Check("service", "mode", running, "==", mode or configured.mode, "mode" if mode else ""),
+        Check("service", "workers", workers, "==", configured.processes, "flask_uwsgi_processes"),
+        Check("service", "cores_per_worker", cores, "==", configured.cores, cores_variable),
     ]
-    threads = status.get("threads_per_worker")
-    if running_mode == "gevent":
+    if running == "gevent":
         # The stats show a core per greenlet as well as per thread: only the kernel's thread count distinguishes a
         # gevent loop from a thread pool.
-        checks.append(
-            Check(
-                "service",
-                "threads_per_worker",
-                threads,
-                "<=",
-                gevent_threads_max,
-                "loadtest_gevent_threads_max",
-            )
-        )
-    elif running_mode == "threads":
-        checks.append(Check("service", "threads_per_worker", threads, ">=", cores, "flask_uwsgi_threads"))
-    pidfile = str(status.get("pidfile", "the pidfile"))
-    if status.get("pidfile_true"):
-        checks.append(Check("service", "pidfile_pid", status.get("pidfile_pid"), "==", status.get("main_pid")))
+        limit = "loadtest_gevent_threads_max"
+        checks.append(Check("service", "threads_per_worker", threads, "<=", gevent_threads_max, limit))
+    elif running == "threads":
+        checks.append(Check("service", "threads_per_worker", threads, ">=", configured.cores, "flask_uwsgi_threads"))
+    if status.pidfile_true:
+        checks.append(Check("service", "pidfile_pid", status.pidfile_pid, "==", status.main_pid))
     else:
-        checks.append(
-            _failure(
-                "service",
-                "pidfile_pid",
-                f"{pidfile} names process {_show(status.get('pidfile_pid'))}, "
-                f"the serving master is {_show(status.get('main_pid'))}",
-            )
+        reason = (
+            f"{status.pidfile} names process {_show(status.pidfile_pid)}, "
+            f"the serving master is {_show(status.main_pid)}"
         )
+        checks.append(_failure("service", "pidfile_pid", reason))
     return checks
 
 
@@ -356,12 +358,13 @@ def report(measured: Mapping[str, Any]) -> dict[str, Any]:
         ``skipped``.
     """
     service: Mapping[str, Any] = measured["service"]
-    status: Mapping[str, Any] = service.get("status") or {}
+    status = Status.read(service["status"]) if service.get("status") else None
     answer: Mapping[str, Any] = measured["answer"]
     health: Mapping[str, Any] = measured["health"]
     said = health.get("json")
     page: Mapping[str, Any] = said if isinstance(said, Mapping) else {}
     mode = str(measured["mode"])
+    running, serving, release = (status.mode, status.generation, status.release) if status else (None, None, None)
 
     checks: list[Check] = []
     if measured["unexpected"]:
@@ -379,49 +382,50 @@ def report(measured: Mapping[str, Any]) -> dict[str, Any]:
         if expected and all(check.holds for check in checks if check.subject == "answer"):
             body_bytes = len(str(answer.get("content", "")).encode())
     if _ran(health):
-        checks += check_health(health, mode or str(status.get("mode") or ""), status.get("generation"))
+        checks += check_health(health, mode or running or "", serving)
 
     results = {result["item"]["name"]: result for result in measured["results"]}
     runs = []
     warnings = []
-    for run in measured["runs"]:
-        result = results.get(run["name"], {})
-        record = run_record(run["name"], run["requests"], run["concurrency"], result)
-        runs.append(record)
-        checks += check_run(record, run["p99_ms_max"], run["requests_per_second_min"], body_bytes)
-        if record["outcome"] == "skipped":
-            warnings.append(f"{run['name']} skipped: {record['reason']}")
-        warnings += [f"{run['name']}: {text}" for text in (record.get("senders") and record["warnings"]) or ()]
+    for plan in measured["runs"]:
+        run = run_record(plan["name"], plan["requests"], plan["concurrency"], results.get(plan["name"], {}))
+        runs.append(run)
+        checks += check_run(run, plan["p99_ms_max"], plan["requests_per_second_min"], body_bytes)
+        if run.outcome == "skipped":
+            warnings.append(f"{run.name} skipped: {run.reason}")
+        # ab's own warnings are about its statistics.
+        if run.rest.get("senders"):
+            warnings += [f"{run.name}: {text}" for text in run.rest["warnings"]]
     keepalive = measured["keepalive"].get("keepalive") or {}
     if keepalive:
         checks += check_keepalive(keepalive)
     elif measured["keepalive"].get("failed"):
         checks.append(_failure("keepalive", "run", _one_line(measured["keepalive"].get("msg", ""))))
 
-    top = next((record for record in runs if record["name"] == ARTICLE), dict.fromkeys(_TOP_LEVEL))
+    top = next((run for run in runs if run.name == ARTICLE), Numbers())
     misses = [check.miss for check in checks if not check.holds]
     return {
         "host": measured["host"],
         "file": measured["file"],
         "app": measured["app"],
         "url": measured["url"],
-        "mode": status.get("mode") or page.get("mode") or mode or None,
-        "generation": status.get("generation") or page.get("generation"),
-        **{name: top[name] for name in _TOP_LEVEL},
-        "started_at": top["started_at"] or measured["started_at"],
+        "mode": running or page.get("mode") or mode or None,
+        "generation": serving or page.get("generation"),
+        **{name: getattr(top, name) for name in Numbers.__dataclass_fields__},
+        "started_at": top.started_at or measured["started_at"],
         "verdict": "skipped" if measured["check_mode"] else _verdict(misses, checks),
         "misses": [] if measured["check_mode"] else misses,
         "warnings": [] if measured["check_mode"] else warnings,
         "thresholds": {
-            f"loadtest_{run['name']}_{limit}": run[limit]
-            for run in measured["runs"]
+            f"loadtest_{plan['name']}_{limit}": plan[limit]
+            for plan in measured["runs"]
             for limit in ("p99_ms_max", "requests_per_second_min")
         },
         "checks": [] if measured["check_mode"] else [check.to_dict() for check in checks],
-        "runs": runs,
+        "runs": [run.to_dict() for run in runs],
         "keepalive": dict(keepalive),
-        "gevent": _of_release(measured.get("gevent") or {}, status.get("release")),
-        "service": dict(status),
+        "gevent": _of_release(measured.get("gevent") or {}, release),
+        "service": dict(service.get("status") or {}),
     }
 
 
@@ -457,7 +461,7 @@ def missing_report(host: str, reason: str) -> dict[str, Any]:
         earlier run might show success.
     """
     return {
-        **dict.fromkeys(_TOP_LEVEL),
+        **asdict(Numbers()),
         "host": host,
         "file": f"{_UNFIT.sub('_', host)}.json",
         "app": None,

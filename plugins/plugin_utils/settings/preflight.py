@@ -152,19 +152,19 @@ def pool_threads(environment: Mapping[str, Any]) -> int:
     return sum(int(size[0]) - 1 for size in sizes if size)
 
 
-def most_threads(processes: int, host: dict[str, Any]) -> int:
+def most_threads(processes: int, host: Mapping[str, int]) -> int:
     """Return the threads that each worker may have on a host.
 
     Args:
         processes: the workers.
-        host: ``host`` of the module ``host_state``.
+        host: the limits ``tasks``, ``nofile`` and ``file_max`` of the module ``host_state``.
     """
     by_tasks = (host["tasks"] - _SPARE_TASKS) // processes - _WORKER_TASKS
     by_files = (min(host["nofile"], host["file_max"] // processes) - _SPARE_FILES) // _FILES_PER_CORE["threads"]
-    return int(max(1, min(by_tasks, by_files)))
+    return max(1, min(by_tasks, by_files))
 
 
-def value_problems(s: dict[str, Any]) -> Iterator[str]:
+def value_problems(s: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the settings alone.
 
     Args:
@@ -247,7 +247,7 @@ def _dictionary(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def source_problems(s: dict[str, Any]) -> Iterator[str]:
+def source_problems(s: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the application's files on the controller.
 
     What is in a git repository is judged when it is checked out.
@@ -291,7 +291,7 @@ def source_problems(s: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def package_problems(s: dict[str, Any]) -> Iterator[str]:
+def package_problems(s: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is no package of Debian, by its name alone (Debian Policy, 5.6.1).
 
     Args:
@@ -306,12 +306,12 @@ def package_problems(s: dict[str, Any]) -> Iterator[str]:
                 yield f"flask_uwsgi_{name} has {str(package)!r}, which is no name of a Debian package: correct it"
 
 
-def settings_problems(s: dict[str, Any]) -> list[str]:
+def settings_problems(s: Mapping[str, Any]) -> list[str]:
     """Return every problem that can be told without asking a host."""
     return [*value_problems(s), *package_problems(s), *source_problems(s)]
 
 
-def host_problems(s: dict[str, Any], host: dict[str, Any], app: dict[str, Any]) -> Iterator[str]:
+def host_problems(s: Mapping[str, Any], host: Mapping[str, Any], app: Mapping[str, Any]) -> Iterator[str]:
     """Yield what this host cannot give.
 
     Args:
@@ -382,7 +382,7 @@ def host_problems(s: dict[str, Any], host: dict[str, Any], app: dict[str, Any]) 
         )
 
 
-def preflight_problems(state: dict[str, Any], s: dict[str, Any]) -> list[str]:
+def preflight_problems(state: Mapping[str, Any], s: Mapping[str, Any]) -> list[str]:
     """Return every problem of a host.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,7 +130,7 @@ def _text(value: Any) -> str:
     return "off" if value is False else str(value)
 
 
-_TYPES: dict[str, Any] = {
+_TYPES: dict[str, Callable[[Any], Any]] = {
     "str": _text,
     "path": _text,
     "int": lambda value: int(str(value)),

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,7 @@ def test_a_gevent_check_bears_whatever_the_application_wrote(
     catalogue = yaml.safe_load(CATALOGUE.read_text())
     for failure in (None, "hangs", "memory", "ended"):
         evidence = judge.Evidence(loaded=loaded, told=told, installed=installed, failure=failure)
-        json.dumps(judge.judge(evidence, catalogue))
+        json.dumps(asdict(judge.judge(evidence, catalogue)))
 
 
 @contextmanager

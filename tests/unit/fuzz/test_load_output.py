@@ -72,14 +72,18 @@ WRK = st.fixed_dictionaries(
 @example(document={"duration_us": 0, "requests": 0}, returncode=0)
 def test_wrk_is_parsed_whatever_it_prints(document: Any, returncode: int) -> None:
     result = wrk.parse(f"Running 1s test\nFLASKOPS {json.dumps(document)}\n", "", returncode)
-    json.dumps(result, allow_nan=False)
-    assert result["error"] is None or result["error"]["message"]
+    if isinstance(result, engine.LoadError):
+        assert result.message
+    else:
+        json.dumps(result.to_dict(), allow_nan=False)
 
 
 @pytest.mark.parametrize("line", ["", "{", "[" * 60_000, '{"latency_us":', "\x00", '{"requests": 1' + "0" * 5000 + "}"])
 def test_wrk_is_parsed_where_its_line_is_none(line: str, within: Any) -> None:
     with within(BOUND_S):
-        assert wrk.parse(f"FLASKOPS {line}\n", "", 0)["error"]["kind"] == "unparsable"
+        error = wrk.parse(f"FLASKOPS {line}\n", "", 0)
+    assert isinstance(error, engine.LoadError)
+    assert error.kind == "unparsable"
 
 
 @given(st.text(max_size=40).map("wrk{}".format) | st.text(max_size=40))
@@ -101,4 +105,4 @@ def test_long_output_is_parsed_within_its_bound(what: str, within: Any) -> None:
 @given(st.dictionaries(st.floats(0, 10**6), st.integers(1, 10**6), max_size=20))
 def test_percentiles_are_of_the_histogram(histogram: dict[float, int]) -> None:
     told = load.figures(histogram)
-    assert set(told["curve_ms"]) <= set(histogram)
+    assert set(told.curve_ms) <= set(histogram)

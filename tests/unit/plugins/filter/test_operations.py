@@ -4,51 +4,16 @@ import pytest
 from ansible_collections.flaskops.uwsgi.plugins.filter.operations import (
     FilterModule,
     logs_page,
+    plan_rollback,
     rollback_summary,
     serving_summary,
     status_report,
     status_table,
 )
 
-# As the module `status` returns it from a real host.
-SERVING: dict[str, Any] = {
-    "generation": "031ea839e33a",
-    "state": "active",
-    "since": "Tue 2026-11-24 09:23:52 UTC",
-    "restarts": 1,
-    "main_pid": 779,
-    "pidfile": "/run/aiops_flask/aiops_flask.pid",
-    "pidfile_pid": 779,
-    "pidfile_true": True,
-    "configured": {"mode": "gevent", "processes": 4, "cores": 3000},
-    "kept": ["031ea839e33a", "dcf077cdf43b"],
-    "secrets": {"names": [], "encrypted": None},
-    "mode": "gevent",
-    "workers": 4,
-    "workers_busy": 2,
-    "busy": 300,
-    "cores_per_worker": 3000,
-    "threads_per_worker": 1,
-    "requests": 1234567,
-    "exceptions": 0,
-    "listen_queue": 17,
-    "backlog": 16384,
-    "capacity": 28384,
-    "rss_mb": 195.8,
-    "sampled_at": "2026-11-24T09:29:51Z",
-    "drift": [],
-}
-OBSERVED = (
-    "workers", "workers_busy", "busy", "cores_per_worker", "threads_per_worker", "requests", "exceptions",
-    "listen_queue", "backlog", "capacity", "rss_mb", "sampled_at",
-)  # fmt: skip
+from tests.support.status import SERVING, unobserved
+
 SILENT = "uWSGI's stats do not respond: Connection refused (/run/aiops_flask/031ea839e33a.stats)"
-
-
-def unobserved(**more: Any) -> dict[str, Any]:
-    return {name: value for name, value in SERVING.items() if name not in OBSERVED} | {"mode": None, **more}
-
-
 NOTHING = unobserved(generation=None, state="inactive", since="", kept=[], drift=["no generation serves"])
 STOPPED = unobserved(state="failed", drift=["aiops_flask@031ea839e33a.service is failed"])
 MUTE = unobserved(stats_error=SILENT, drift=[SILENT], pidfile_true=False)
@@ -181,6 +146,16 @@ def test_what_a_start_a_stop_or_a_restart_came_to_is_told_with_its_times() -> No
     done = {"changed": True, "generation": "g1", "steps": {"restart": 1.25, "stop_old": 0.5}}
     assert serving_summary(done, "restarted") == "generation g1 restarted [restart 1.2 s, stop old 0.5 s]"
     assert serving_summary({"changed": False, "generation": "g1"}, "stopped") == "generation g1 was already stopped"
+
+
+def test_a_host_that_is_not_known_has_no_say_in_a_rollback() -> None:
+    assert plan_rollback({"web1": SERVING, "web2": {}}, "web1", "previous") == {
+        "to": "dcf077cdf43b",
+        "before": "031ea839e33a",
+        "settled": False,
+        "problems": [],
+        "text": ("031ea839e33a -> dcf077cdf43b; traffic moves once it is proven; also kept: 031ea839e33a (-e to=…)"),
+    }
 
 
 def test_what_a_rollback_came_to_is_told_with_the_way_forth() -> None:

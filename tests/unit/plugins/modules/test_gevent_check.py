@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.filter.deploy import gevent_refusal
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.probe import Measured
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.probe import Answer, Measured
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation
 from ansible_collections.flaskops.uwsgi.plugins.modules import gevent_check
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.choice import threads_instead
@@ -66,7 +66,7 @@ def instance(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> FakeIn
         yield found
 
     def measure(*_: Any, when_late: Callable[[], None], **__: Any) -> Measured:
-        alone = [{"status": 200, "seconds": 0.2, "said": "", "location": ""}] * 4
+        alone = [Answer(200, 0.2, "")] * 4
         return Measured("/healthz", 10, 200, alone, 200.0, 220.0, 0.98, 0.1, 0.1, {"200": 10})
 
     monkeypatch.setattr(gevent_check, "running", running)
@@ -172,22 +172,22 @@ def test_a_load_that_does_not_end_need_not_be_gevent_s_doing(
 @pytest.mark.parametrize(
     ("answer", "path", "common"),
     [
-        ({"status": 404, "said": "<title>Not Found</title>", "location": ""}, "/healthz", "404 instead of 200: Not Fo"),
-        ({"status": 302, "said": "", "location": "/login"}, "/healthz", "requires a login"),
-        ({"status": 500, "said": "broken", "location": ""}, "/healthz", ""),
-        ({"status": 0, "said": "timed out", "location": ""}, "/healthz", ""),
-        ({"status": 404, "said": "", "location": ""}, "/report", ""),
+        (Answer(404, 0.1, "<title>Not Found</title>"), "/healthz", "404 instead of 200: Not Fo"),
+        (Answer(302, 0.1, "", "/login"), "/healthz", "requires a login"),
+        (Answer(500, 0.1, "broken"), "/healthz", ""),
+        (Answer(0, 0.1, "timed out"), "/healthz", ""),
+        (Answer(404, 0.1, ""), "/report", ""),
     ],
 )
 def test_an_answer_that_is_no_matter_of_gevent_is_one_of_either_mode(
     call_module: Call,
     instance: FakeInstance,
     monkeypatch: pytest.MonkeyPatch,
-    answer: dict[str, Any],
+    answer: Answer,
     path: str,
     common: str,
 ) -> None:
-    found = Measured(path, 10, 200, [{"seconds": 0.1, **answer}])
+    found = Measured(path, 10, 200, [answer])
     monkeypatch.setattr(gevent_check, "measure", lambda *_, **__: found)
     check = call_module(gevent_check, generation="g", path=path, catalogue=CATALOGUE)["check"]
     assert (check["common"], check["verdict"]) == (bool(common), "warning")
@@ -197,7 +197,7 @@ def test_an_answer_that_is_no_matter_of_gevent_is_one_of_either_mode(
 def test_a_request_s_error_of_either_mode_is_told_with_its_cause(
     call_module: Call, instance: FakeInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = Measured("/healthz", 10, 200, [{"status": 500, "seconds": 0.1, "said": "", "location": ""}])
+    found = Measured("/healthz", 10, 200, [Answer(500, 0.1, "")])
     log = ["WSGI app 0 (mountpoint='') ready in 1 seconds", *TRACE.splitlines()[:-1]]
     told = [line.format(code="open('x')", raised="OSError: [Errno 30] Read-only file system: 'x/y'") for line in log]
     monkeypatch.setattr(instance, "log", lambda: told)
@@ -211,7 +211,7 @@ def test_a_worker_that_is_replaced_meanwhile_has_died(
 ) -> None:
     def measure(*_: Any, **__: Any) -> Measured:
         instance.worker = 8
-        return Measured("/", 10, 200, [{"status": 0, "seconds": 0.1, "said": "closed", "location": ""}])
+        return Measured("/", 10, 200, [Answer(0, 0.1, "closed")])
 
     monkeypatch.setattr(gevent_check, "measure", measure)
     result = call_module(gevent_check, generation="g", catalogue=CATALOGUE)

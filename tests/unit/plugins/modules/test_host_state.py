@@ -18,8 +18,10 @@ RunModule = Callable[..., dict[str, Any]]
 def test_the_application_s_own_socket_is_no_stranger(
     layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_module, "port_holders", lambda bind, port: [{"pid": 1, "name": f"who has {bind}:{port}"}])
-    others = [{"pid": 1, "name": "who has 0.0.0.0:8040"}]
+    monkeypatch.setattr(
+        host_module, "port_holders", lambda bind, port: [host_module.Process(1, f"who has {bind}:{port}")]
+    )
+    others = [host_module.Process(1, "who has 0.0.0.0:8040")]
     assert host_state.strangers(layout, "0.0.0.0", 8040) == others
     host.serve("g1")
     assert host_state.strangers(layout, "0.0.0.0", 8040) == []

@@ -1,16 +1,21 @@
 """The verdict: what was seen goes in, a verdict comes out."""
 
+import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.judge import (
+    Check,
+    Compiled,
     Evidence,
+    Verdict,
     installed,
     judge,
     numbers,
     worst,
 )
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.probe import Measured
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.probe import Answer, Measured
 
 RELEASE = "/opt/shop/releases/r1/"
 PSYCOPG2 = {
@@ -32,7 +37,7 @@ def measured(**more: Any) -> Measured:
     """Return a probe of ten requests that overlapped."""
     seconds = (more.get("single_ms") or 200.0) / 1000
     values: dict[str, Any] = {
-        "alone": [{"status": 200, "seconds": seconds, "said": "", "location": ""}] * 4,
+        "alone": [Answer(200, seconds, "")] * 4,
         "single_ms": 200.0,
         "burst_ms": 230.0,
         "overlap": 0.98,
@@ -47,7 +52,8 @@ def measured(**more: Any) -> Measured:
 def found(check: str, **evidence: Any) -> tuple[str, list[dict[str, Any]]]:
     """Judge, and return one check's verdict and findings."""
     evidence.setdefault("measured", measured())
-    document = judge(Evidence(roots=(RELEASE,), **evidence), CATALOGUE)
+    # As it is written.
+    document = json.loads(json.dumps(asdict(judge(Evidence(roots=(RELEASE,), **evidence), CATALOGUE))))
     result = document["checks"][check]
     assert document["verdict"] == worst(one["verdict"] for one in document["checks"].values())
     assert all(one["remedy"] for one in result["findings"] if one["level"] == "blocks")
@@ -67,10 +73,7 @@ def one(check: str, **evidence: Any) -> dict[str, Any]:
 
 def test_where_nothing_was_found_all_is_ok() -> None:
     document = judge(Evidence(measured=measured()), CATALOGUE)
-    assert document == {
-        "verdict": "ok",
-        "checks": {name: {"verdict": "ok", "findings": []} for name in ("imports", "libraries", "cooperation")},
-    }
+    assert document == Verdict("ok", dict.fromkeys(("imports", "libraries", "cooperation"), Check("ok", [])))
 
 
 def test_the_worst_level_counts_and_a_note_worsens_nothing() -> None:
@@ -194,7 +197,7 @@ def test_a_measured_overlap_is_not_contradicted_by_a_suspicion() -> None:
     loaded = {"modules": ["psycopg2"]}
     assert one("libraries", loaded=loaded, installed={"psycopg2": "2.9"}, measured=measured())["level"] == "warning"
     # The path does not wait: the host was busy most of the times that it was asked.
-    times = [{"status": 200, "seconds": seconds, "said": "", "location": ""} for seconds in (0.3, 0.009, 0.002, 0.008)]
+    times = [Answer(200, seconds, "") for seconds in (0.3, 0.009, 0.002, 0.008)]
     noisy = measured(single_ms=8.0, burst_ms=20.0, alone=times)
     assert one("libraries", loaded=loaded, installed={"psycopg2": "2.9"}, measured=noisy)["level"] == "blocks"
     assert "too fast for a result (2.0 ms)" in one("cooperation", measured=noisy, chosen=True)["what"]
@@ -217,7 +220,7 @@ def test_versions_are_compared_by_their_numbers() -> None:
 
 
 def test_a_compiled_module_that_is_not_known_is_named_and_worsens_nothing() -> None:
-    network = [{"module": "_wire.core", "why": ["calls recv()"]}, {"module": "_good", "why": ["calls recv()"]}]
+    network = [Compiled("_wire.core", ["calls recv()"]), Compiled("_good", ["calls recv()"])]
     finding = one("libraries", network=network)
     assert finding["level"] == "note" and "unknown: _wire.core" in finding["what"]
     assert finding["evidence"] == ["calls recv()"]
@@ -261,7 +264,7 @@ def test_requests_that_compute_are_told_as_such_and_threads_would_not_help(singl
 
 
 def test_a_worker_that_died_blocks_with_the_stack_of_its_crash() -> None:
-    alone = measured(single_ms=None, alone=[{"status": 0, "seconds": 0.1, "said": "closed", "location": ""}])
+    alone = measured(single_ms=None, alone=[Answer(0, 0.1, "closed")])
     finding = one("cooperation", measured=alone, died=True, trace=[RELEASE + "run.py:9 index"])
     assert (finding["level"], finding["evidence"]) == ("blocks", ["run.py:9 index"])
 
@@ -294,20 +297,20 @@ def test_errors_that_come_only_at_once_block_and_show_the_body() -> None:
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        ({"status": 500, "said": "broken", "location": ""}, "answers 500 instead of 200, even alone"),
-        ({"status": 302, "said": "", "location": "/login"}, "answers 302 and redirects to /login"),
-        ({"status": 0, "said": "no answer: timed out", "location": ""}, "got no answer, even alone"),
+        (Answer(500, 1.0, "broken"), "answers 500 instead of 200, even alone"),
+        (Answer(302, 1.0, "", "/login"), "answers 302 and redirects to /login"),
+        (Answer(0, 1.0, "no answer: timed out"), "got no answer, even alone"),
     ],
 )
-def test_a_probe_that_fails_alone_tells_nothing_and_never_blocks(answer: dict[str, Any], told: str) -> None:
-    alone = measured(single_ms=None, alone=[{"seconds": 1.0, **answer}])
+def test_a_probe_that_fails_alone_tells_nothing_and_never_blocks(answer: Answer, told: str) -> None:
+    alone = measured(single_ms=None, alone=[answer])
     finding = one("cooperation", measured=alone)
     assert finding["level"] == "warning" and finding["what"].startswith("no result: ")
     assert told in finding["what"] and finding["remedy"]
 
 
 def test_an_answer_that_threads_mode_would_give_as_well_is_told_with_its_cause() -> None:
-    alone = measured(single_ms=None, alone=[{"status": 404, "seconds": 0.1, "said": "no", "location": ""}])
+    alone = measured(single_ms=None, alone=[Answer(404, 0.1, "no")])
     finding = one("cooperation", measured=alone, common=True, cause="GET /probe answered 404 instead of 200: no")
     assert (finding["level"], finding["what"]) == (
         "warning",
@@ -317,7 +320,7 @@ def test_an_answer_that_threads_mode_would_give_as_well_is_told_with_its_cause()
 
 def test_a_request_that_waits_for_a_thread_that_no_worker_has_blocks() -> None:
     stack = ["/usr/lib/python3.11/threading.py:320 wait", RELEASE + "run.py:9 index"]
-    alone = measured(single_ms=None, alone=[{"status": 0, "seconds": 5.0, "said": "timed out", "location": ""}])
+    alone = measured(single_ms=None, alone=[Answer(0, 5.0, "timed out")])
     finding = one("cooperation", measured=alone, told={"waiting": [{"stack": stack, "count": 1}]})
     assert (finding["level"], finding["evidence"][1]) == ("blocks", "run.py:9 index")
 

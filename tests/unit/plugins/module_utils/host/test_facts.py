@@ -31,7 +31,7 @@ def listen() -> Iterator[Listen]:
 
 
 def holders(bind: str, port: int) -> list[int]:
-    return [holder["pid"] for holder in host.port_holders(bind, port)]
+    return [holder.pid for holder in host.port_holders(bind, port)]
 
 
 def test_this_machine_is_described(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_who_listens_on_all_addresses_is_in_everybody_s_way(listen: Listen, bind
     port = listen("0.0.0.0")
     assert os.getpid() in holders(bind, port)
     name = Path("/proc/self/comm").read_text().strip()
-    assert {"pid": os.getpid(), "name": name} in host.port_holders(bind, port)
+    assert host.Process(os.getpid(), name) in host.port_holders(bind, port)
 
 
 @pytest.mark.parametrize("bind", ["0.0.0.0", "127.0.0.1"])
@@ -111,7 +111,7 @@ def test_a_connection_is_no_listener() -> None:
 def test_a_holder_that_may_not_be_seen_is_a_holder(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
     port = listen("127.0.0.1")
     monkeypatch.setattr(host, "_holder", lambda process, inodes: None)
-    assert host.port_holders("127.0.0.1", port) == [{"pid": 0, "name": "a hidden process"}]
+    assert host.port_holders("127.0.0.1", port) == [host.Process(0, "a hidden process")]
 
 
 ipv6 = pytest.mark.skipif(not Path("/proc/net/if_inet6").is_file(), reason="this machine has no IPv6")

@@ -509,5 +509,5 @@ def test_only_processes_outside_the_application_s_units_count(tmp_path: Path, mo
         (folder / "comm").write_bytes(b"name\xff\n")
     (tmp_path / "6").mkdir()
     monkeypatch.setattr(accounts, "_PROC", tmp_path)
-    assert [entry["pid"] for entry in accounts.processes("shop", 998)] == [3, 4, 5]
+    assert [entry.pid for entry in accounts.processes("shop", 998)] == [3, 4, 5]
     assert accounts.processes("shop", 99) == []

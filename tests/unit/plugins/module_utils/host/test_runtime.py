@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import kinds, runtime, trees
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import service
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import service, status
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap
 
 from tests.support.fake_host import FakeHost, TemporaryLayout, write_generation
@@ -211,6 +211,6 @@ def test_a_pipe_in_the_place_of_a_pidfile_is_not_waited_for(layout: TemporaryLay
     for name in ("a.pid", "shop.pid"):
         trees.remove(layout.runtime / name)
         os.mkfifo(layout.runtime / name)
-        assert service.status(layout)["pidfile_pid"] is None
+        assert status.of(layout).pidfile_pid is None
         assert point_to(layout, "a") is True
         assert runtime.pidfile_pid(layout) == host.active["shop@a.service"]

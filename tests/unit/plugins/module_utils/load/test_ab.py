@@ -94,10 +94,10 @@ def test_tls_and_kept_connections_are_read() -> None:
 
 
 def test_warnings_of_ab_are_whole_sentences() -> None:
-    assert parsed("httpd-2.2-write-errors").warnings == (
+    assert parsed("httpd-2.2-write-errors").warnings == [
         "WARNING: The median and mean for the initial connection time are not within a normal deviation "
         "These results are probably not that reliable.",
-    )
+    ]
     assert parsed("2.3-tls-keepalive").warnings[0].endswith("These results are NOT reliable.")
 
 

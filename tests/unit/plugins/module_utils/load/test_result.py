@@ -93,9 +93,9 @@ def test_a_run_that_was_skipped_everywhere_is_skipped() -> None:
 def test_shares_add_up_and_are_never_more_at_a_time_than_in_all() -> None:
     for requests, concurrency in ((10, 9), (11, 10), (1000, 1000), (7, 1)):
         found = load.shares(["a", "b", "c"], requests, concurrency, 5)
-        assert sum(one["concurrency"] for one in found) == concurrency
-        assert all(one["requests"] >= one["concurrency"] >= 1 for one in found)
-    assert [one["host"] for one in load.shares(["a", "b"], 10, 1, 0)] == ["a"]
+        assert sum(one.concurrency for one in found) == concurrency
+        assert all(one.requests >= one.concurrency >= 1 for one in found)
+    assert [one.host for one in load.shares(["a", "b"], 10, 1, 0)] == ["a"]
 
 
 def test_what_became_of_an_order_is_known_of_every_host() -> None:

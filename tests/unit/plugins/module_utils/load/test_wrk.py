@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import wrk
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.engine import LoadError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.wrk import WrkResult
 
 from tests.support.load_target import LOGIN, Server
 
@@ -22,17 +24,21 @@ TOLD = (
 
 
 def test_numbers_have_the_names_and_units_of_ab() -> None:
-    found = wrk.parse(f"Running 2s test\n{TOLD}", "", 0)
-    assert found["error"] is None
+    parsed = wrk.parse(f"Running 2s test\n{TOLD}", "", 0)
+    assert isinstance(parsed, WrkResult)
+    assert parsed.histogram_ms == {1.0: 1, 2.0: 2, 90.0: 1}
+    found = parsed.to_dict()
+    assert "histogram_ms" not in found
     assert (found["complete"], found["non_2xx"], found["duration_s"], found["requests_per_second"]) == (4, 3, 2.0, 2.0)
     assert (found["failed"], found["failures"]) == (4, {"connect": 1, "read": 2, "write": 0, "timeout": 1})
     assert (found["p50_ms"], found["p99_ms"], found["max_ms"]) == (2, 90, 90)
-    assert found["histogram_ms"] == {1.0: 1, 2.0: 2, 90.0: 1}
 
 
 def test_a_run_without_an_answer_has_no_latency() -> None:
     text = TOLD.replace('"requests":4', '"requests":0').replace('"1000":1,"2000":2,"90040":1', "")
-    found = wrk.parse(text, "", 0)
+    parsed = wrk.parse(text, "", 0)
+    assert isinstance(parsed, WrkResult)
+    found = parsed.to_dict()
     assert (found["complete"], found["p50_ms"], found["curve_ms"]) == (0, None, [])
 
 
@@ -48,8 +54,9 @@ def test_a_run_without_an_answer_has_no_latency() -> None:
     ],
 )
 def test_what_is_no_result_is_told(stdout: str, stderr: str, status: int, kind: str, words: str) -> None:
-    error = wrk.parse(stdout, stderr, status)["error"]
-    assert error["kind"] == kind and words in error["message"]
+    error = wrk.parse(stdout, stderr, status)
+    assert isinstance(error, LoadError)
+    assert error.kind == kind and words in error.message
 
 
 @needs_wrk
@@ -102,8 +109,9 @@ def test_answers_that_take_seconds_are_told_as_fast_as_others(tmp_path: Path) ->
     began = time.monotonic()
     found = wrk.parse(asyncio.run(run(script)).decode(), "", 0)
     assert time.monotonic() - began < 2 * 8
-    assert found["complete"] == sum(found["histogram_ms"].values()) > 1500
-    assert found["max_ms"] > 4000
+    assert isinstance(found, WrkResult)
+    assert found.complete == sum(found.histogram_ms.values()) > 1500
+    assert found.to_dict()["max_ms"] > 4000
 
 
 @needs_wrk

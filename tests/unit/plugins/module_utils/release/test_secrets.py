@@ -1,11 +1,11 @@
 """What secrets may be, and what is said of them: no message shows a value."""
 
-import json
 import time
 from typing import Any
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import checksums
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.manifest import Secrets
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.secrets import identity, problems, texts, unknown
 
 VALUE = "s3cr3t-v4lue"
@@ -92,19 +92,19 @@ def test_the_fingerprint_changes_with_every_name_and_value() -> None:
         identity(given, "shop")
         for given in ({"A": "1"}, {"A": "2"}, {"B": "1"}, {"A": "1\n"}, {"A": "1", "B": "1"}, {"A": "1B1"})
     ] + [identity({"A": "1"}, "store")]
-    assert len({entry["fingerprint"] for entry in found}) == len(found)
+    assert len({entry.fingerprint for entry in found}) == len(found)
 
 
 def test_the_fingerprint_depends_neither_on_order_nor_on_the_type_of_a_number() -> None:
     assert identity({"B": 2, "A": 1}, "shop") == identity({"A": "1", "B": "2"}, "shop")
     # Change this on purpose only: every host with secrets deploys anew.
-    assert identity({"A": 1}, "shop") == {"names": ["A"], "fingerprint": "2ff46d7b1725b5946ac86ecd0531dcf4"}
+    assert identity({"A": 1}, "shop") == Secrets(("A",), "2ff46d7b1725b5946ac86ecd0531dcf4")
 
 
 def test_an_identity_has_no_value_and_a_guess_is_slow() -> None:
     checksums.slow.cache_clear()
     started = time.process_time()
-    found = json.dumps(identity({"TOKEN": VALUE}, "shop"))
+    found = str(identity({"TOKEN": VALUE}, "shop"))
     # A plain hash takes a microsecond.
     assert time.process_time() - started > 0.005
     assert VALUE not in found and "TOKEN" in found

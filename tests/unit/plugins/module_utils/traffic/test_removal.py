@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import accounts, marks, systemd, trees
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.accounts import Account, AccountError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.facts import Process
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.marks import Mark
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.systemd import SystemdError
@@ -437,7 +438,7 @@ def test_an_account_that_another_application_or_a_process_needs_stays(
 ) -> None:
     other = replace(layout, app="books")
     marks.write(other, Mark("books", str(layout.base), Account("shop", UID), Account("shop", GID)))
-    monkeypatch.setattr(accounts, "processes", lambda app, uid: [{"pid": 7, "name": "redis"}])
+    monkeypatch.setattr(accounts, "processes", lambda app, uid: [Process(7, "redis")])
     monkeypatch.setattr(accounts, "members", lambda group: ["shop", "nginx"])
     result = call_module(removal, data=True)
     assert len(people) == 2 and marks.read(other)

@@ -1,18 +1,13 @@
 import json
 import os
-import socket
 import subprocess
-import threading
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import systemd
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.systemd import SystemdError
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.uwsgi import parse_stats
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation, service
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import service
 
 from tests.support.fake_host import ADDRESS, FakeHost, TemporaryLayout
 
@@ -38,14 +33,9 @@ def test_a_generation_that_serves_as_it_was_deployed_does_not_drift(layout: Temp
     assert service.drift(layout) == []
 
 
-def test_a_secret_that_somebody_spoils_is_drift_and_its_values_are_told_nowhere(
-    layout: TemporaryLayout, host: FakeHost
-) -> None:
-    assert service.status(layout)["secrets"] == {"names": [], "encrypted": None}
+def test_a_secret_that_somebody_spoils_is_drift(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("g1", secrets={"TOKEN": "s3cr3t"})
     assert service.drift(layout) == []
-    told = service.status(layout)["secrets"]
-    assert told == {"names": ["TOKEN"], "encrypted": gen.credentials.encrypted(layout.generations / "g1")}
     (layout.generations / "g1" / "credentials" / "TOKEN").unlink()
     assert service.drift(layout) == ["credentials/TOKEN was changed by hand"]
 
@@ -219,173 +209,6 @@ def test_the_open_units_are_named_the_sockets_first(layout: TemporaryLayout, hos
     # systemd still remembers what the service names.
     assert systemd.sockets(layout) == {ADDRESS: "inactive"}
     assert service.open_units(layout) == ["shop@g1.service"]
-
-
-# Status.
-
-
-def stats(pid: int, workers: int, cores: int) -> dict[str, Any]:
-    """Return what uWSGI's stats server tells, less what nobody reads."""
-    return {
-        "listen_queue": 3,
-        "sockets": [{"name": ":8040", "max_queue": 0}, {"name": "/run/x.sock", "max_queue": 4096}],
-        "workers": [
-            {
-                "pid": pid,
-                "requests": 10,
-                "exceptions": 1,
-                "respawn_count": 1,
-                "cores": [{"in_request": int(core == 0)} for core in range(cores)],
-            }
-            for _ in range(workers)
-        ],
-    }
-
-
-def observe(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch, document: dict[str, Any]) -> dict[str, Any]:
-    asked: list[Path] = []
-    monkeypatch.setattr(service, "read_stats", lambda path: asked.append(path) or parse_stats(document))
-    found = service.status(layout)
-    assert asked == [layout.runtime / "g1" / "g1.stats"]
-    return found
-
-
-def test_the_status_is_what_systemd_the_stats_and_the_kernel_tell(
-    layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = observe(layout, monkeypatch, stats(os.getpid(), workers=2, cores=500))
-    pid = serving.active["shop@g1.service"]
-    wanted = {
-        "generation": "g1",
-        "state": "active",
-        "restarts": 0,
-        "main_pid": pid,
-        "pidfile_pid": pid,
-        "pidfile_true": True,
-        "configured": {"mode": "gevent", "processes": 4, "cores": 3000},
-        "since": "Tue 2026-11-24 06:40:46 UTC",
-        "kept": ["g1"],
-        "rollback": None,
-        "secrets": {"names": [], "encrypted": None},
-        "lock": None,
-        "mode": "gevent",
-        "workers": 2,
-        "workers_busy": 2,
-        "busy": 2,
-        "cores_per_worker": 500,
-        "requests": 20,
-        "exceptions": 2,
-        "listen_queue": 3,
-        "backlog": 4096,
-        "capacity": 5096,
-    }
-    assert {name: found[name] for name in wanted} == wanted
-    assert found["threads_per_worker"] >= 1
-    assert found["rss_mb"] > 1
-
-
-@pytest.mark.parametrize(("threads", "mode"), [(8, "threads"), (11, "threads"), (7, "gevent"), (1, "gevent")])
-def test_as_many_threads_as_cores_are_threads_mode(
-    layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch, threads: int, mode: str
-) -> None:
-    monkeypatch.setattr(service, "_threads", lambda pid: threads)
-    found = observe(layout, monkeypatch, stats(os.getpid(), workers=1, cores=8))
-    assert (found["mode"], found["threads_per_worker"]) == (mode, threads)
-
-
-def test_a_worker_that_just_ended_is_no_error(
-    layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    assert observe(layout, monkeypatch, stats(gone.pid, workers=1, cores=8))["rss_mb"] == 0
-
-
-def test_a_service_that_is_down_is_told_without_asking_it(
-    layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    serving.systemctl("stop", "shop@g1.service")
-    monkeypatch.setattr(service, "read_stats", lambda path: pytest.fail("nobody is there to be asked"))
-    found = service.status(layout)
-    assert (found["state"], found["mode"], found["main_pid"], found["pidfile_pid"]) == ("inactive", None, 0, None)
-    assert found["pidfile_true"]
-
-
-def test_before_the_first_deploy_there_is_a_status_too(layout: TemporaryLayout, host: FakeHost) -> None:
-    found = service.status(layout)
-    assert (found["generation"], found["state"], found["kept"]) == (None, "inactive", [])
-    assert (found["rollback"], found["lock"]) == (None, None)
-
-
-def test_the_status_tells_who_changes_it_and_where_a_rollback_would_go(
-    layout: TemporaryLayout, serving: FakeHost
-) -> None:
-    run = {"who": "root@controller", "home": "controller", "pid": 7, "start": "1", "since": "now", "what": "deploy"}
-    serving.serve("g2")
-    serving.systemctl("stop", SOCKET, "shop@g2.service")
-    reservation.reserve(layout, run)
-    found = service.status(layout)
-    assert (found["rollback"], found["lock"], found["kept"]) == ("g1", reservation.held(layout), ["g2", "g1"])
-    assert found["lock"] == run | {"renewed": found["lock"]["renewed"], "idle_s": found["lock"]["idle_s"]}
-
-
-def test_a_worker_with_a_request_is_busy_however_many_it_has(
-    layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    document = stats(os.getpid(), workers=3, cores=4)
-    for core in document["workers"][0]["cores"]:
-        core["in_request"] = 1
-    for core in document["workers"][1]["cores"]:
-        core["in_request"] = 0
-    found = observe(layout, monkeypatch, document)
-    assert (found["workers_busy"], found["busy"]) == (2, 5)
-
-
-# Stats that do not answer.
-
-
-def test_stats_that_nobody_serves_do_not_hide_what_systemd_tells(layout: TemporaryLayout, serving: FakeHost) -> None:
-    found = service.status(layout)
-    assert (found["state"], found["main_pid"]) == ("active", serving.active["shop@g1.service"])
-    assert (found["mode"], "workers" in found) == (None, False)
-    assert found["configured"]["mode"] == "gevent"
-    # The fake's socket has nobody behind it.
-    path = layout.runtime / "g1" / "g1.stats"
-    assert found["stats_error"] == f"uWSGI's stats do not respond: Connection refused ({path})"
-
-
-def test_stats_that_are_silent_are_not_waited_for_for_ever(
-    layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch, short_path: Path
-) -> None:
-    with socket.socket(socket.AF_UNIX) as silent:
-        silent.bind(str(short_path / "g1.stats"))
-        silent.listen()
-        read = service.read_stats
-        monkeypatch.setattr(service, "read_stats", lambda path: read(short_path / path.name, timeout=0.1))
-        found = service.status(layout)
-    assert found["state"] == "active"
-    assert found["stats_error"].startswith("uWSGI's stats do not respond: timed out after 0.1 s (")
-
-
-def test_stats_that_end_halfway_are_told(
-    layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch, short_path: Path
-) -> None:
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(short_path / "g1.stats"))
-        server.listen()
-
-        def answer() -> None:
-            connection, _ = server.accept()
-            with connection:
-                connection.sendall(b'{"workers": [')
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        read = service.read_stats
-        monkeypatch.setattr(service, "read_stats", lambda path: read(short_path / path.name, timeout=5))
-        found = service.status(layout)
-        thread.join()
-    assert found["stats_error"].startswith("uWSGI's stats do not respond: not JSON: Expecting value")
 
 
 # systemd's command line.

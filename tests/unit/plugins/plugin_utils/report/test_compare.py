@@ -3,8 +3,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import compare
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.compare import Entry, Spread
 
 from tests.support.comparison import VARIANTS, ab
+from tests.support.status import SERVING, unobserved
 
 Made = Callable[..., dict[str, Any]]
 SETTINGS = {
@@ -70,6 +72,13 @@ def test_what_was_lost_is_no_answer(said: dict[str, int], answered: int) -> None
     assert compare.run(TURN, {"ab": ab(49.0, **said)}, {})["answered"] == answered
 
 
+def test_a_run_has_what_the_host_said_after_it() -> None:
+    record = compare.run(TURN, {"ab": ab(49.0)}, {**SERVING, "threads_per_worker": 3})
+    assert (record["threads"], record["rss_mb"], record["generation"]) == (12, 195.8, "031ea839e33a")
+    record = compare.run(TURN, {"ab": ab(49.0)}, unobserved())
+    assert (record["threads"], record["rss_mb"], record["generation"]) == (None, None, "031ea839e33a")
+
+
 def test_a_run_without_a_good_answer_has_measured_nothing() -> None:
     record = compare.run(TURN, {"ab": ab(49.0, non_2xx=1000)}, {})
     assert record["outcome"] == "failed"
@@ -102,7 +111,7 @@ def test_figures_are_medians_with_their_spread(made: Made) -> None:
     ],
 )
 def test_medians_that_the_spread_of_rounds_covers_are_alike(one: Any, other: Any, same: bool) -> None:
-    spreads = [{"min": low, "median": middle, "max": high} for low, middle, high in (one, other)]
+    spreads = [Spread(median=middle, min=low, max=high) for low, middle, high in (one, other)]
     assert compare.alike(spreads) is same
 
 
@@ -136,8 +145,8 @@ def test_what_was_not_measured_is_told(made: Made) -> None:
 
 def test_lost_requests_are_told_with_their_number(made: Made) -> None:
     found = made({"gevent": {10: [49.0]}})
-    row = found["summary"][0] | {"failed": 7}
-    assert "gevent lost 7 of 1,000 at 10" in " ".join(compare.verdict(found | {"summary": [row]}))
+    row = Entry.read(found["summary"][0] | {"failed": 7})
+    assert "gevent lost 7 of 1,000 at 10" in " ".join(compare.verdict(found["variants"], [row], None))
 
 
 def test_a_comparison_that_was_cut_off_at_once_is_a_document_too() -> None:

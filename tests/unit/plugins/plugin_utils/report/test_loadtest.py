@@ -4,18 +4,15 @@ import pytest
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import loadtest
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.loadtest import Check
 
-STATUS: dict[str, Any] = {
+from tests.support.status import SERVING
+
+STATUS = {
+    **SERVING,
     "generation": "0123456789ab",
-    "mode": "gevent",
-    "state": "active",
     "main_pid": 100,
     "pidfile": "/run/app/app.pid",
     "pidfile_pid": 100,
-    "pidfile_true": True,
-    "workers": 4,
-    "cores_per_worker": 3000,
     "threads_per_worker": 3,
-    "configured": {"mode": "gevent", "processes": 4, "cores": 3000},
 }
 RUN: dict[str, Any] = {
     "outcome": "measured",

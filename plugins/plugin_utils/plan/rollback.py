@@ -1,0 +1,77 @@
+"""Decides the target of a rollback for each of several hosts, on the controller, before any host is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...module_utils.traffic.status import Status
+
+PREVIOUS = "previous"
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """The plan of a rollback on one host.
+
+    Args:
+        to: the generation that will serve; None if there is none.
+        before: the generation that serves now.
+        settled: whether there is nothing to do.
+        problems: why it is not possible, each with its remedy.
+        text: the plan for people.
+    """
+
+    to: str | None
+    before: str | None
+    settled: bool
+    problems: list[str]
+    text: str
+
+
+def target(status: Status, to: str) -> str | None:
+    """Return the generation that a host should serve, or None if there is none.
+
+    Args:
+        status: what serves on the host.
+        to: a generation, or ``previous``.
+    """
+    if to == PREVIOUS:
+        return status.rollback
+    return to if to in status.kept else None
+
+
+def plan(statuses: Mapping[str, Status], host: str, to: str) -> Rollback:
+    """Plan the rollback of one host.
+
+    Args:
+        statuses: the status of each host of the play, as far as it is known.
+        host: the host to plan.
+        to: a generation, or ``previous``.
+    """
+    status = statuses[host]
+    wanted, current = target(status, to), status.generation
+    kept = ", ".join(status.kept) or "none"
+    problems = []
+    if current is None:
+        problems.append("nothing is deployed on this host: deploy first")
+    elif wanted is None and to == PREVIOUS:
+        problems.append(f"flask_uwsgi_rollback_to={to}: no generation served here before {current}; kept are: {kept}")
+    elif wanted is None:
+        problems.append(f"flask_uwsgi_rollback_to={to} is not on this host: set it to one of those kept: {kept}")
+    targets = {name: target(other, to) for name, other in statuses.items()}
+    if len(set(targets.values())) > 1:
+        where = ", ".join(f"{name}: {goal or 'none'}" for name, goal in targets.items())
+        problems.append(f"flask_uwsgi_rollback_to={to} is not the same on every host ({where}): name one (-e to=…)")
+    settled = wanted == current and not status.drift
+    return Rollback(wanted, current, settled, problems, _text(status, wanted, settled))
+
+
+def _text(status: Status, wanted: str | None, settled: bool) -> str:
+    others = [name for name in status.kept if name != wanted]
+    further = f"; also kept: {', '.join(others)} (-e to=…)" if others else ""
+    if settled:
+        return f"nothing to do: generation {wanted} already serves{further}"
+    if wanted == status.generation:
+        return f"repair of generation {wanted}: {'; '.join(status.drift)}"
+    return f"{status.generation} -> {wanted}; traffic moves once it is proven{further}"
