@@ -172,7 +172,7 @@ def still(names: str) -> str:
     )
 
 
-def test_a_host_that_is_lost_before_the_plan_refuses_the_deploy(deploy: Callable[..., Deploy]) -> None:
+def test_a_host_lost_before_the_plan_refuses_the_deploy(deploy: Callable[..., Deploy]) -> None:
     done = deploy("Plan", "bd")
     assert (
         "b, d: ansible_host=127.0.0.1 cannot be reached over SSH" in done.said and "Nothing was changed." in done.said
@@ -200,7 +200,7 @@ def test_what_an_ended_run_has_left_on_a_lost_host_ends_the_deploy(deploy: Calla
         ("Run the commands of the deploy: pre", "a", "100%"),
     ],
 )
-def test_a_host_that_is_lost_before_the_first_swap_takes_the_release_from_all(
+def test_a_host_lost_before_the_first_swap_removes_the_release_from_all(
     deploy: Callable[..., Deploy], task: str, lost: str, serial: str
 ) -> None:
     done = deploy(task, lost, serial=serial, flask_uwsgi_pre_activate=["true"])
