@@ -34,13 +34,11 @@ def test_a_host_without_a_deploy_serves_nothing(layout: TemporaryLayout, host: F
     assert service.drift(layout) == ["no generation serves"]
 
 
-def test_a_generation_that_serves_as_it_was_deployed_does_not_drift(layout: TemporaryLayout, serving: FakeHost) -> None:
+def test_a_generation_that_serves_as_deployed_does_not_drift(layout: TemporaryLayout, serving: FakeHost) -> None:
     assert service.drift(layout) == []
 
 
-def test_a_secret_that_somebody_spoils_is_drift_and_its_values_are_told_nowhere(
-    layout: TemporaryLayout, host: FakeHost
-) -> None:
+def test_a_damaged_secret_is_drift_and_its_values_are_never_shown(layout: TemporaryLayout, host: FakeHost) -> None:
     assert service.status(layout)["secrets"] == {"names": [], "encrypted": None}
     host.serve("g1", secrets={"TOKEN": "s3cr3t"})
     assert service.drift(layout) == []
@@ -181,7 +179,7 @@ def no_pidfile(layout: TemporaryLayout, host: FakeHost) -> None:
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_whatever_differs_from_the_deploy_is_told(
+def test_every_difference_from_the_deploy_is_reported(
     layout: TemporaryLayout, serving: FakeHost, spoil: Callable[[TemporaryLayout, FakeHost], None], words: str
 ) -> None:
     spoil(layout, serving)
@@ -189,7 +187,7 @@ def test_whatever_differs_from_the_deploy_is_told(
     assert len(found) == 1 and found[0].endswith(words.format(runtime=layout.runtime)), found
 
 
-def test_a_socket_on_another_address_is_told(layout: TemporaryLayout, serving: FakeHost) -> None:
+def test_a_socket_on_another_address_is_reported(layout: TemporaryLayout, serving: FakeHost) -> None:
     manifest = layout.generations / "g1" / "manifest.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "listen": OTHER}))
     assert service.drift(layout) == [
@@ -198,7 +196,7 @@ def test_a_socket_on_another_address_is_told(layout: TemporaryLayout, serving: F
     ]
 
 
-def test_a_socket_whose_unit_file_is_gone_is_absent(layout: TemporaryLayout, serving: FakeHost) -> None:
+def test_a_socket_without_its_unit_file_is_absent(layout: TemporaryLayout, serving: FakeHost) -> None:
     serving.systemctl("stop", SOCKET)
     serving.systemctl("disable", SOCKET)
     (layout.units / "shop@.socket").unlink()
@@ -206,7 +204,7 @@ def test_a_socket_whose_unit_file_is_gone_is_absent(layout: TemporaryLayout, ser
     assert f"{SOCKET} is inactive and absent" in service.drift(layout)
 
 
-def test_the_open_units_are_named_the_sockets_first(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_the_open_units_are_listed_sockets_first(layout: TemporaryLayout, host: FakeHost) -> None:
     assert service.open_units(layout) == []
     host.serve("g1")
     host.systemctl("start", "shop-relief@g1.service")
@@ -216,7 +214,7 @@ def test_the_open_units_are_named_the_sockets_first(layout: TemporaryLayout, hos
         SOCKET, f"shop@{OTHER}.socket", "shop@g1.service", "shop-relief@g1.service",
     ]  # fmt: skip
     host.systemctl("stop", "shop@*.socket", "shop-relief@g1.service")
-    # systemd still remembers what the service names.
+    # systemd still has the units that the service names in memory.
     assert systemd.sockets(layout) == {ADDRESS: "inactive"}
     assert service.open_units(layout) == ["shop@g1.service"]
 
@@ -225,7 +223,7 @@ def test_the_open_units_are_named_the_sockets_first(layout: TemporaryLayout, hos
 
 
 def stats(pid: int, workers: int, cores: int) -> dict[str, Any]:
-    """Return what uWSGI's stats server tells, less what nobody reads."""
+    """Return the answer of uWSGI's stats server, without unused fields."""
     return {
         "listen_queue": 3,
         "sockets": [{"name": ":8040", "max_queue": 0}, {"name": "/run/x.sock", "max_queue": 4096}],
@@ -250,7 +248,7 @@ def observe(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch, document: 
     return found
 
 
-def test_the_status_is_what_systemd_the_stats_and_the_kernel_tell(
+def test_the_status_agrees_with_systemd_the_stats_and_the_kernel(
     layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = observe(layout, monkeypatch, stats(os.getpid(), workers=2, cores=500))
@@ -285,7 +283,7 @@ def test_the_status_is_what_systemd_the_stats_and_the_kernel_tell(
 
 
 @pytest.mark.parametrize(("threads", "mode"), [(8, "threads"), (11, "threads"), (7, "gevent"), (1, "gevent")])
-def test_as_many_threads_as_cores_are_threads_mode(
+def test_as_many_threads_as_cores_is_threads_mode(
     layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch, threads: int, mode: str
 ) -> None:
     monkeypatch.setattr(service, "_threads", lambda pid: threads)
@@ -293,7 +291,7 @@ def test_as_many_threads_as_cores_are_threads_mode(
     assert (found["mode"], found["threads_per_worker"]) == (mode, threads)
 
 
-def test_a_worker_that_just_ended_is_no_error(
+def test_a_worker_that_has_just_ended_is_no_error(
     layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = subprocess.Popen(["true"])
@@ -301,7 +299,7 @@ def test_a_worker_that_just_ended_is_no_error(
     assert observe(layout, monkeypatch, stats(gone.pid, workers=1, cores=8))["rss_mb"] == 0
 
 
-def test_a_service_that_is_down_is_told_without_asking_it(
+def test_a_service_that_is_down_is_reported_without_a_request_to_it(
     layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serving.systemctl("stop", "shop@g1.service")
@@ -311,15 +309,13 @@ def test_a_service_that_is_down_is_told_without_asking_it(
     assert found["pidfile_true"]
 
 
-def test_before_the_first_deploy_there_is_a_status_too(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_there_is_a_status_before_the_first_deploy(layout: TemporaryLayout, host: FakeHost) -> None:
     found = service.status(layout)
     assert (found["generation"], found["state"], found["kept"]) == (None, "inactive", [])
     assert (found["rollback"], found["lock"]) == (None, None)
 
 
-def test_the_status_tells_who_changes_it_and_where_a_rollback_would_go(
-    layout: TemporaryLayout, serving: FakeHost
-) -> None:
+def test_the_status_shows_the_current_run_and_the_rollback_target(layout: TemporaryLayout, serving: FakeHost) -> None:
     run = {"who": "root@controller", "home": "controller", "pid": 7, "start": "1", "since": "now", "what": "deploy"}
     serving.serve("g2")
     serving.systemctl("stop", SOCKET, "shop@g2.service")
@@ -329,7 +325,7 @@ def test_the_status_tells_who_changes_it_and_where_a_rollback_would_go(
     assert found["lock"] == run | {"renewed": found["lock"]["renewed"], "idle_s": found["lock"]["idle_s"]}
 
 
-def test_a_worker_with_a_request_is_busy_however_many_it_has(
+def test_a_worker_with_any_number_of_requests_is_busy(
     layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = stats(os.getpid(), workers=3, cores=4)
@@ -344,17 +340,17 @@ def test_a_worker_with_a_request_is_busy_however_many_it_has(
 # Stats that do not answer.
 
 
-def test_stats_that_nobody_serves_do_not_hide_what_systemd_tells(layout: TemporaryLayout, serving: FakeHost) -> None:
+def test_stats_without_a_server_do_not_hide_the_data_from_systemd(layout: TemporaryLayout, serving: FakeHost) -> None:
     found = service.status(layout)
     assert (found["state"], found["main_pid"]) == ("active", serving.active["shop@g1.service"])
     assert (found["mode"], "workers" in found) == (None, False)
     assert found["configured"]["mode"] == "gevent"
-    # The fake's socket has nobody behind it.
+    # The fake's socket has no server.
     path = layout.runtime / "g1" / "g1.stats"
     assert found["stats_error"] == f"uWSGI's stats do not respond: Connection refused ({path})"
 
 
-def test_stats_that_are_silent_are_not_waited_for_for_ever(
+def test_stats_without_an_answer_do_not_block_forever(
     layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch, short_path: Path
 ) -> None:
     with socket.socket(socket.AF_UNIX) as silent:
@@ -367,7 +363,7 @@ def test_stats_that_are_silent_are_not_waited_for_for_ever(
     assert found["stats_error"].startswith("uWSGI's stats do not respond: timed out after 0.1 s (")
 
 
-def test_stats_that_end_halfway_are_told(
+def test_truncated_stats_are_reported(
     layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch, short_path: Path
 ) -> None:
     with socket.socket(socket.AF_UNIX) as server:
@@ -391,7 +387,7 @@ def test_stats_that_end_halfway_are_told(
 # systemd's command line.
 
 
-def test_a_refusal_of_systemctl_is_told_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_systemctl_is_reported_with_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         systemd,
         "capture",
@@ -401,7 +397,7 @@ def test_a_refusal_of_systemctl_is_told_with_its_words(monkeypatch: pytest.Monke
         systemd.systemctl("start", "x")
 
 
-def test_a_systemctl_that_takes_too_long_is_told() -> None:
+def test_a_systemctl_that_takes_too_long_is_reported() -> None:
     with pytest.raises(SystemdError, match=r"`sleep 5` did not end within 0 s"):
         systemd._run("sleep", "5", timeout=0.05)
 
