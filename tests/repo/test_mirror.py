@@ -32,7 +32,7 @@ def subjects(test: Path) -> list[Path]:
 @pytest.mark.parametrize("test", TESTS, ids=str)
 def test_the_subject_of_a_unit_test_exists(test: Path) -> None:
     if test.parts[0] not in APART and str(test) not in TOGETHER:
-        assert subjects(test), f"there is nothing that tests/unit/{test} would test"
+        assert subjects(test), f"tests/unit/{test} has no subject"
 
 
 def test_the_exceptions_are_needed() -> None:

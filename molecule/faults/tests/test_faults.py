@@ -295,7 +295,7 @@ def test_a_killed_worker_loses_only_its_requests_in_flight(site: Site, fault: Fa
         site.run(f"kill -9 {workers[0]}")
         scene.mends(lambda: site.replaced(workers[:1]), "a new worker")
     fault.in_flight_lost(scene, "journal: " + site.logged(cursor, "worker .* died"))
-    assert set(workers[1:]) < set(site.workers()), "the others went on"
+    assert set(workers[1:]) < set(site.workers()), "the other processes continued"
 
 
 @both
@@ -330,8 +330,8 @@ def test_a_worker_that_loops_forever_is_replaced(site: Site, fault: Faults, serv
         looping = site.stuck(pool, "/fault/cpu")
         scene.mends(lambda: looping.done() and site.workers() != workers and len(site.workers()) == 4, "a new worker")
     report = fault.in_flight_lost(scene, "journal: " + site.logged(cursor, "guard: .* is killed"))
-    assert report.longest_gap_s < 1, "the other workers go on"
-    assert len(set(workers) & set(site.workers())) == 3, "and live"
+    assert report.longest_gap_s < 1, "the other workers continue"
+    assert len(set(workers) & set(site.workers())) == 3, "and are alive"
 
 
 @threads
@@ -361,8 +361,8 @@ def test_blocked_threads_lose_their_requests_and_a_worker_is_replaced_when_all_i
                 over.set()
     assert sum(bool(one.result()) for one in blocked) == THREADS
     report = fault.in_flight_lost(scene, "journal: " + site.logged(cursor, "guard: .* is killed"))
-    assert report.longest_gap_s < 1, "the other workers go on"
-    assert set(workers) - {victim} < set(site.workers()), "and live"
+    assert report.longest_gap_s < 1, "the other workers continue"
+    assert set(workers) - {victim} < set(site.workers()), "and are alive"
 
 
 @both
@@ -385,7 +385,7 @@ def test_a_worker_that_grows_within_a_request_is_killed(site: Site, fault: Fault
         growing = site.stuck(pool, "/fault/grow")
         scene.mends(lambda: growing.done() and site.workers() != workers and len(site.workers()) == 4, "a new worker")
     fault.in_flight_lost(scene, "journal: " + site.logged(cursor, r"guard: .* uses \d+ MB"))
-    assert len(set(workers) & set(site.workers())) == 3, "the others went on"
+    assert len(set(workers) & set(site.workers())) == 3, "the other processes continued"
 
 
 # The service and its host.
@@ -405,7 +405,7 @@ def test_a_crash_loop_ends_when_its_cause_is_removed(site: Site, fault: Faults, 
             wait(lambda: int(site.show(site.unit, "NRestarts")) > restarts + 6, "a crash loop")
             late = [pool.submit(site.answer) for _ in range(20)]
             drift = site.drift()
-            assert not any(one.done() for one in late), "they wait"
+            assert not any(one.done() for one in late), "connections wait"
         finally:
             site.run(f"mv {NEEDED}.away {NEEDED}")
         scene.begins()
@@ -415,7 +415,7 @@ def test_a_crash_loop_ends_when_its_cause_is_removed(site: Site, fault: Faults, 
                for text in drift), drift  # fmt: skip
     report = fault.in_flight_lost(scene, f"status.yml: {drift[0]}; journal: {site.logged(cursor, 'FileNotFoundError')}")
     lost = [one.begun for one in scene.samples() if one.failure]
-    assert all(begun < killed for begun in lost), "nobody who came later"
+    assert all(begun < killed for begun in lost), "only requests from before the kill"
     assert report.answered
 
 
@@ -431,7 +431,7 @@ def test_a_rebooted_host_serves_the_same_generation(site: Site, fault: Faults, s
             early = [pool.submit(site.answer) for _ in range(20)]
             connected = "ss -Htn state established sport = :8040 | wc -l"
             wait(lambda: int(site.run(connected)) >= len(early), "clients that wait")
-            assert not any(one.done() for one in early), "they wait"
+            assert not any(one.done() for one in early), "connections wait"
         finally:
             site.run(f"mv {NEEDED} {NEEDED}.pipe && mv {NEEDED}.away {NEEDED} && : <>{NEEDED}.pipe && rm {NEEDED}.pipe")
         assert all(one.result().json()["generation"] == generation for one in early)

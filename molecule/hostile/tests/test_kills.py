@@ -194,7 +194,7 @@ def test_deploys_killed_at_random_moments_lose_no_request_and_the_next_one_needs
             site.whole()
         report = window.report()
         print(f"{number}: {what} killed after {after:.1f} of {usual:.1f} s at {task!r}; {report.describe()}")
-        assert report.answered, "somebody was answered"
+        assert report.answered, "no request was answered"
         now = site.generation
         assert now != before and {name.split()[0] for name in report.answered} <= {before, now}
         if way is kill_host:

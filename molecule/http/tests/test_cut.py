@@ -34,7 +34,7 @@ def test_a_swap_reports_the_streams_that_it_cut(
             problem = str(error)
     said = " ".join(done.stdout.split())
     assert done.returncode == 0, said
-    assert problem, "the end of the stream looked like a good one"
+    assert problem, "the stream seemed to end normally"
     assert b"data: 1" in received and b"data: all" not in received
     cut = f"1 request was cut {STOP_S} s after the stop began: set flask_uwsgi_stop_timeout above the longest"
     assert said.count(cut) == 1, said[-2000:]

@@ -131,7 +131,7 @@ def test_rollbacks(service: Any, unnoticed: Any, play: Any) -> None:
     newest, previous, *_, older = service.status["kept"]
     assert unnoticed("rollback to the previous", "rollback") == previous
     again = play("rollback")
-    assert "changed=0" in again.stdout and service.generation == previous, "repeated, it goes no further"
+    assert "changed=0" in again.stdout and service.generation == previous, "a repeated rollback changes nothing"
     assert unnoticed("rollback of a rollback", "rollback", "-e", f"to={newest}") == newest
     assert unnoticed("rollback to a named one", "rollback", "-e", f"to={older}") == older
 

@@ -23,7 +23,7 @@ __all__ = ["clients", "document", "made"]
 def browser() -> Iterator[Browser]:
     """Start the system's Chromium, which `make test` installs."""
     found = shutil.which("chromium") or shutil.which("google-chrome")
-    assert found, "there is no browser: apt install chromium"
+    assert found, "no browser is installed: apt install chromium"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield browser

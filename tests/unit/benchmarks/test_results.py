@@ -78,8 +78,8 @@ def test_the_committed_results_have_the_current_format() -> None:
 
 def test_the_readme_has_the_committed_ratios() -> None:
     document = json.loads((results.ROOT / "benchmarks" / "results.json").read_text())
-    told = re.findall(r"^\| [^|]+ \| (\d\.\d\d) \|$", (results.ROOT / "README.md").read_text(), flags=re.M)
+    ratios = re.findall(r"^\| [^|]+ \| (\d\.\d\d) \|$", (results.ROOT / "README.md").read_text(), flags=re.M)
     ranked = sorted((one["ratio"] for one in document["servers"].values()), reverse=True)
-    assert told == [f"{ratio:.2f}" for ratio in ranked]
+    assert ratios == [f"{ratio:.2f}" for ratio in ranked]
     seconds = {kind: document["deploys"][kind]["1"]["seconds"]["median"] for kind in ("nothing to do", "ten tasks")}
     assert seconds["ten tasks"] / seconds["nothing to do"] == pytest.approx(2.5, abs=0.3)

@@ -18,7 +18,7 @@ from tests.support.load_target import Server
 ROLE = ROOT / "roles" / "loadtest"
 pytestmark = [
     pytest.mark.playbook,
-    pytest.mark.skipif(shutil.which("ab") is None, reason="ab is not here: apt install apache2-utils"),
+    pytest.mark.skipif(shutil.which("ab") is None, reason="ab is not installed: apt install apache2-utils"),
 ]
 
 SMALL = {
@@ -194,7 +194,7 @@ def test_defaults_and_argument_specs_agree() -> None:
             assert option["default"] == defaults[name], name
 
 
-@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not here: apt install wrk")
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed: apt install wrk")
 def test_wrk_is_judged_and_shown_like_ab(server: Server, verify: Verify) -> None:
     done = verify({"good": {"loadtest_port": server.port}}, loadtest_engine="wrk", loadtest_wrk_duration_s=1)
     assert done.returncode == 0, done.output

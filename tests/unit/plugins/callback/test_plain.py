@@ -161,7 +161,7 @@ def test_check_mode_and_success_look_as_by_default(play: Play, tmp_path: Path) -
     tasks = [
         {"name": "Write", "ansible.builtin.copy": {"dest": str(tmp_path / "x"), "content": "new\n", "mode": "0644"}},
         {"name": "Skip", "ansible.builtin.debug": {"msg": "never"}, "when": False},
-        {"name": "Tell", "ansible.builtin.debug": {"msg": "fine"}},
+        {"name": "Show", "ansible.builtin.debug": {"msg": "fine"}},
     ]
     own = play(tasks, "--check", "--diff")
     default = play(tasks, "--check", "--diff", settings={"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"})

@@ -10,7 +10,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.result import 
 from tests.support.load_target import LOGIN, Server
 
 RunModule = Callable[..., dict[str, Any]]
-needs_ab = pytest.mark.skipif(shutil.which("ab") is None, reason="ab is not here: apt install apache2-utils")
+needs_ab = pytest.mark.skipif(shutil.which("ab") is None, reason="ab is not installed: apt install apache2-utils")
 
 
 @needs_ab

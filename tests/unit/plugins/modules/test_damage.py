@@ -371,7 +371,7 @@ def test_a_kill_between_the_mark_and_the_link_is_repaired_by_the_next_run(
     three.sick["bad"] = "GET /healthz answered 500 instead of 200: no"
     with pytest.raises(SwapError):
         Swap(layout, "bad").run()
-    assert (layout.generations / "g4").is_dir() and (layout.releases / "r-g4").is_dir(), "it is still at work"
+    assert (layout.generations / "g4").is_dir() and (layout.releases / "r-g4").is_dir(), "it is still running"
     Swap(layout, "g4").run()
     assert three.answering() == {"g4"}
     assert gen.kept(layout)[:2] == ["g4", "g3"]

@@ -125,7 +125,7 @@ def test_commands_of_the_deployed_generation_are_not_interrupted(layout: Tempora
     own, other = (leave(layout, serves, kinds.POST, name) for name in ("current", "killed"))
     Swap(layout, "current").run()
     assert own in serves.active and other not in serves.active
-    assert list(layout.units.glob("shop-post@*")), "what runs keeps its files"
+    assert list(layout.units.glob("shop-post@*")), "running commands keep their files"
 
 
 @pytest.mark.parametrize("then", ["failed", "ended"])

@@ -53,7 +53,7 @@ for word in sys.argv:
 
 def real_pip() -> Path:
     """Return the pip bundled with Python, or skip the test."""
-    ensurepip = pytest.importorskip("ensurepip", reason="this Python has no ensurepip to take pip from")
+    ensurepip = pytest.importorskip("ensurepip", reason="this Python has no ensurepip")
     folders = [Path(ensurepip.__file__).parent / "_bundled", Path("/usr/share/python-wheels")]
     found = [path for folder in folders for path in folder.glob("pip-*.whl")]
     if not found:

@@ -79,7 +79,7 @@ def test_a_module_and_a_factory_are_found(source: Path, module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "told"),
+    ("module", "message"),
     [
         ("web:nowhere", "flask_uwsgi_module=web:nowhere: it has no nowhere. Name one that it has"),
         ("web:make()", "flask_uwsgi_module=web:make(): it has no make. Name one that it has"),
@@ -93,12 +93,14 @@ def test_a_module_and_a_factory_are_found(source: Path, module: str) -> None:
         ),
     ],
 )
-def test_a_wrong_application_is_reported_with_variable_value_and_remedy(source: Path, module: str, told: str) -> None:
+def test_a_wrong_application_is_reported_with_variable_value_and_remedy(
+    source: Path, module: str, message: str
+) -> None:
     (source / "web.py").write_text(APP)
     with pytest.raises(Exception, match="flask_uwsgi_module") as raised:
         load(module)
     assert type(raised.value).__name__ == "EntryError"
-    assert str(raised.value).startswith(told)
+    assert str(raised.value).startswith(message)
 
 
 SERVERS = """
@@ -151,7 +153,7 @@ def test_dotted_names_and_factories_with_literals_are_found(source: Path, expres
 
 
 @pytest.mark.parametrize(
-    ("expression", "told"),
+    ("expression", "message"),
     [
         ("app.nothing", ": Dash has no nothing. Name one that it has"),
         ("app", " is Dash, which cannot be called. Name the WSGI application"),
@@ -161,12 +163,12 @@ def test_dotted_names_and_factories_with_literals_are_found(source: Path, expres
     ],
 )
 def test_an_object_that_is_almost_an_application_is_reported_with_the_name_to_set(
-    source: Path, expression: str, told: str
+    source: Path, expression: str, message: str
 ) -> None:
     (source / "run.py").write_text(SERVERS)
     with pytest.raises(Exception, match="flask_uwsgi_callable") as raised:
         load(callable_name=expression)
-    assert str(raised.value).startswith(f"flask_uwsgi_callable={expression} of flask_uwsgi_wsgi_file=run.py{told}")
+    assert str(raised.value).startswith(f"flask_uwsgi_callable={expression} of flask_uwsgi_wsgi_file=run.py{message}")
 
 
 ASGI = """
@@ -227,15 +229,15 @@ def test_an_error_inside_a_factory_is_not_replaced(source: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "told"), [("'no key'", "sys.exit('no key')"), ("3", "sys.exit(3)"), ("", "sys.exit()")]
+    ("code", "message"), [("'no key'", "sys.exit('no key')"), ("3", "sys.exit(3)"), ("", "sys.exit()")]
 )
-def test_an_application_that_exits_is_refused_instead(source: Path, code: str, told: str) -> None:
+def test_an_application_that_exits_is_refused_instead(source: Path, code: str, message: str) -> None:
     for name in ("run.py", "web.py"):
         (source / name).write_text(f"import sys\nsys.exit({code})\n")
     with pytest.raises(Exception, match="flask_uwsgi_") as raised:
         load()
     assert type(raised.value).__name__ == "EntryError"
-    assert str(raised.value) == f"flask_uwsgi_wsgi_file=run.py ended itself with {told} while it was loaded"
+    assert str(raised.value) == f"flask_uwsgi_wsgi_file=run.py ended itself with {message} while it was loaded"
     with pytest.raises(Exception, match=r"^flask_uwsgi_module=web:app ended itself with sys\.exit"):
         load("web:app")
 

@@ -128,9 +128,9 @@ def test_a_blocked_hub_is_still_reported_with_what_blocks_it(
     monkeypatch.setattr(hook.time, "monotonic", lambda: now[0])
     watch.blocked.add((("run.py:2 wait",),))
     (tmp_path / "tell").touch()
-    for now[0], told in ((100.0, False), (100.4, False), (100.6, True)):
+    for now[0], written in ((100.0, False), (100.4, False), (100.6, True)):
         watch._tell_when_asked(Hub())
-        assert (tmp_path / "told.json").exists() is told
+        assert (tmp_path / "told.json").exists() is written
     document = json.loads((tmp_path / "told.json").read_text())
     assert (document["blocked"][0]["stack"], document["waiting"]) == (["run.py:2 wait"], [])
 
@@ -168,5 +168,5 @@ def test_a_greenlet_that_blocks_the_hub_later_is_found_too(tmp_path: Path) -> No
         capture_output=True, text=True, check=False, env={"RUNTIME_DIRECTORY": str(tmp_path)}, timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    told = json.loads((tmp_path / "told.json").read_text())
-    assert told["blocked"][0]["stack"][0].endswith(" wait_in_c"), told["blocked"]
+    document = json.loads((tmp_path / "told.json").read_text())
+    assert document["blocked"][0]["stack"][0].endswith(" wait_in_c"), document["blocked"]

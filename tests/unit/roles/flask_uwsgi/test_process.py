@@ -104,13 +104,13 @@ os._exit(0)
     done = run(tmp_path, mode, code)
     assert time.monotonic() - began < 15
     assert (done.returncode, done.stdout) == (0, "bye\n")
-    told = done.stderr.splitlines()
-    assert len(told) == 2, done.stderr
-    assert told[0].startswith("[uwsgi-stop] worker 3 (pid: ")
-    assert f"refresher (app.py:{line(code, 'def forever')})" in told[0]
-    assert "ThreadPoolExecutor-0_0" in told[0]
-    assert "daemon (" not in told[0]
-    assert f"an exit function: it is at app.py:{line(code, 'time.sleep(30)')}" in told[1]
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2, done.stderr
+    assert lines[0].startswith("[uwsgi-stop] worker 3 (pid: ")
+    assert f"refresher (app.py:{line(code, 'def forever')})" in lines[0]
+    assert "ThreadPoolExecutor-0_0" in lines[0]
+    assert "daemon (" not in lines[0]
+    assert f"an exit function: it is at app.py:{line(code, 'time.sleep(30)')}" in lines[1]
 
 
 @MODES

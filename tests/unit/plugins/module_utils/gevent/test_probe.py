@@ -74,7 +74,7 @@ def test_concurrent_requests_overlap(serve: Serve) -> None:
     assert found.single_ms and found.single_ms >= 200
     assert found.overlap and found.overlap > 0.5
     assert (found.statuses, found.unfinished) == ({"200": 5}, 0)
-    assert "good" not in str(found.document()), "what a good answer says is not kept"
+    assert "good" not in str(found.document()), "the body of a good answer is not kept"
 
 
 def test_a_short_request_is_repeated_until_one_was_undisturbed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

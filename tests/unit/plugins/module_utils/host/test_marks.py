@@ -153,7 +153,7 @@ def test_other_applications_of_the_host_are_found_with_and_without_a_mark(layout
     assert set(marks.applications(old)) == {replace(layout), elsewhere}
 
 
-# What is somebody else's.
+# Foreign files.
 
 
 def test_on_an_empty_host_nothing_is_foreign(empty: TemporaryLayout) -> None:

@@ -13,7 +13,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import wrk
 from tests.support.load_target import LOGIN, Server
 
 RunModule = Callable[..., dict[str, Any]]
-needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not here: apt install wrk")
+needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed: apt install wrk")
 
 TOLD = (
     'FLASKOPS {"duration_us":2000000,"requests":4,"bytes":400,"connect":1,"read":2,"write":0,"status":3,"timeout":1,'

@@ -303,7 +303,7 @@ def test_a_service_that_is_down_is_reported_without_a_request_to_it(
     layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serving.systemctl("stop", "shop@g1.service")
-    monkeypatch.setattr(service, "read_stats", lambda path: pytest.fail("nobody is there to be asked"))
+    monkeypatch.setattr(service, "read_stats", lambda path: pytest.fail("there is no server to ask"))
     found = service.status(layout)
     assert (found["state"], found["mode"], found["main_pid"], found["pidfile_pid"]) == ("inactive", None, 0, None)
     assert found["pidfile_true"]

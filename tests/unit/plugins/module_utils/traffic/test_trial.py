@@ -119,7 +119,7 @@ def test_an_instance_accepts_connections_at_every_moment_of_a_trial(layout: Temp
 def test_the_original_generation_can_be_tried_like_others(layout: TemporaryLayout, tried: FakeHost) -> None:
     Swap(layout, "found", trial=True).run()
     assert tried.answering() == {"found"} and layout.current_generation() == "found"
-    assert layout.trial.exists(), "the trial goes on"
+    assert layout.trial.exists(), "the trial continues"
     Swap(layout, "tried", trial=True).run()
     assert tried.answering() == {"tried"}
     trial.end(layout, ME)
@@ -152,7 +152,7 @@ def test_an_expired_trial_is_ended_without_its_owner(layout: TemporaryLayout, tr
     assert 60 <= tried.clock.now < 62
     assert tried.answering() == {"found"}
     assert not (layout.generations / "tried").exists()
-    assert reservation.owner(layout) is None, "and nobody has to break his lock"
+    assert reservation.owner(layout) is None, "and its reservation needs no breaking"
 
 
 def test_an_extended_trial_continues(layout: TemporaryLayout, tried: FakeHost) -> None:

@@ -70,7 +70,7 @@ def read_by_systemd(file: Path) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-@pytest.mark.skipif(LIBRARY is None, reason="systemd 252 or 257 is not on this machine")
+@pytest.mark.skipif(LIBRARY is None, reason="this machine has neither systemd 252 nor 257")
 def test_every_value_is_read_by_systemd_unchanged(tmp_path: Path) -> None:
     file = tmp_path / "environment"
     file.write_text(environment_file(VALUES))
