@@ -3,7 +3,7 @@ SHELL := /bin/bash
 MODE ?= gevent
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# By name: where everybody can write to the checkout, as on many CI runners, Ansible reads no ansible.cfg of its folder.
+# By name, because Ansible ignores the ansible.cfg of a world-writable checkout, as on many CI runners.
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 HOSTS := app1:bookworm build1:bookworm:build
@@ -20,7 +20,7 @@ deploy: sandbox ## set up, start the sandbox host, deploy (MODE=gevent or thread
 	@printf '\n  %s serves in %s mode (Swagger UI at /, health at /healthz).\n' '$(URL)' '$(MODE)'
 	@printf '  What the load test measured: %s\n\n' reports/verify/index.html
 
-verify: setup ## load-test what serves, and leave the evidence in reports/verify
+verify: setup ## load-test the deployed application; the results are in reports/verify
 	@ansible-playbook playbooks/verify.yml
 
 compare: sandbox ## gevent, threads and threads = 3000 side by side on the sandbox host (about twenty minutes)

@@ -1,6 +1,6 @@
-"""Keeps the figures of comparisons that the documentation quotes, and a picture: ``python -m benchmarks.comparison``.
+"""Copies the figures of comparisons that the documentation quotes, and a chart: ``python -m benchmarks.comparison``.
 
-Without the single runs, which stay in reports/.
+Leaves out the single runs, which stay in reports/.
 """
 
 from __future__ import annotations
@@ -9,27 +9,27 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.results import COMPARISON, ROOT, middle, told
+from benchmarks.results import COMPARISON, ROOT, middle, shown
 
 PICTURE = ROOT / "docs" / "comparison.svg"
 CONCURRENCY = 1000
 
 
 def rows(document: Mapping[str, Any]) -> list[str]:
-    """Return the lines of the documentation's table at 1,000 concurrent."""
+    """Return the rows of the documentation's table at 1,000 concurrent requests."""
     found = []
     for entry in document["summary"]:
         if entry["concurrency"] == CONCURRENCY:
             variant = next(one for one in document["variants"] if one["name"] == entry["variant"])
             name = f"`{variant['mode']}`, {variant['processes']} × {variant['cores']:,}"
-            cells = [name, told(entry["requests_per_second"]), middle(entry["p50_ms"]), middle(entry["p99_ms"])]
+            cells = [name, shown(entry["requests_per_second"]), middle(entry["p50_ms"]), middle(entry["p99_ms"])]
             found.append(f"| {' | '.join(cells)} | {entry['failed']:,} |")
     return found
 
 
 def picture(document: Mapping[str, Any]) -> str:
-    """Return the chart of the throughput as a file of its own, with the colours that it has on the page."""
-    # Here, since benchmarks.results makes the collection known.
+    """Return the throughput chart as a separate file, in the colours of the page."""
+    # Imported here, because benchmarks.results makes the collection importable.
     from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import compare_charts
 
     svg = compare_charts.served({**document, "runs": []})["throughput"][0]["svg"]
@@ -39,7 +39,7 @@ def picture(document: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """Keep the figures and the picture, and print the lines.
+    """Write the figures and the chart, and print the rows.
 
     Raises:
         SystemExit: there is no comparison; with the remedy.

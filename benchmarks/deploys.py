@@ -1,6 +1,6 @@
 """Measures what a deploy costs on 1, 2, 4 and 8 sandbox hosts: ``python -m benchmarks.deploys`` writes deploys.json.
 
-Each number of hosts begins with hosts that have nothing. Every deploy is a process of its own, as an operator's; its
+Each number of hosts starts with empty hosts. Every deploy is a process of its own, like an operator's; its
 round trips are counted by the ssh that Ansible calls.
 """
 
@@ -23,7 +23,7 @@ from tools.round_trips import counted
 ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / "reports" / "bench"
 COUNTS = (1, 2, 4, 8)
-# How often each kind is measured: a host is new once.
+# How often each kind is measured: a host is only new once.
 NEW_CODE, NOTHING, TEN_TASKS = 2, 5, 3
 BUILD = "bench-build:bookworm:build"
 
@@ -35,7 +35,7 @@ def sandbox(*words: str) -> None:
 
 @contextmanager
 def hosts(count: int, inventory: Path) -> Iterator[list[str]]:
-    """Have so many hosts that have nothing yet, and their inventory; remove them afterwards."""
+    """Start so many empty hosts, yield their inventory, and remove them afterwards."""
     names = [f"bench-{number}" for number in range(1, count + 1)]
     sandbox("up", *(f"{name}:bookworm" for name in names), BUILD, "--inventory", str(inventory))
     try:
@@ -70,7 +70,7 @@ def measure(count: int, inventory: Path, source: Path) -> list[dict[str, Any]]:
     Args:
         count: hosts.
         inventory: theirs.
-        source: a copy of the application, which is changed.
+        source: a copy of the application, which is modified.
     """
     deploy = ("deploy.yml", inventory, "-e", f"flask_uwsgi_source={source}")
     kinds: list[tuple[str, int, Sequence[Any]]] = [
@@ -95,14 +95,14 @@ def measure(count: int, inventory: Path, source: Path) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measure, and write what was found."""
+    """Measure, and write the results."""
     REPORTS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         source, inventory = Path(folder, "app"), Path(folder, "sandbox.yml")
         shutil.copytree(ROOT / "app", source)
         try:
             with hosts(1, inventory):
-                # The wheels, which are built once and cached.
+                # Build and cache the wheels.
                 timed("deploy.yml", inventory, "-e", f"flask_uwsgi_source={source}")
             runs = [run for count in COUNTS for run in measure(count, inventory, source)]
         finally:

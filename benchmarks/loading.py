@@ -1,7 +1,7 @@
-"""Measures what loading an application in each worker costs: ``python -m benchmarks.loading`` writes loading.json.
+"""Measures the cost of loading an application in each worker: ``python -m benchmarks.loading`` writes loading.json.
 
 An application that takes five seconds of CPU to load serves 20 clients on a sandbox host, in both modes, loaded by each
-worker and loaded once. Meanwhile new code is deployed, and a worker is killed.
+worker or loaded once. Meanwhile new code is deployed, and a worker is killed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ APP, HOST, PORT = "slow_import", "bench-loading", 8070
 IMPORT_S = 5
 CLIENTS = 20
 SWAPS, KILLS = 3, 3
-# A killed worker is replaced after two seconds, and then loads.
+# A killed worker is restarted after two seconds, and then loads.
 RESPAWN_S = 2 + 2 * IMPORT_S
 SETTINGS = {
     "flask_uwsgi_app_name": APP,
@@ -38,7 +38,7 @@ SETTINGS = {
 
 
 class Bench:
-    """The host, and the application on it in one mode and one way to load it."""
+    """The host, with the application in one mode and one way of loading."""
 
     def __init__(self, folder: Path, inventory: Path, mode: str, preload: bool) -> None:
         self.source = folder / f"{mode}-{preload}"
@@ -54,7 +54,7 @@ class Bench:
         """Deploy new code.
 
         Raises:
-            RuntimeError: it failed; with what it printed.
+            RuntimeError: it failed; with its output.
         """
         with (self.source / "run.py").open("a") as code:
             code.write("# another release\n")
@@ -66,14 +66,14 @@ class Bench:
             raise RuntimeError(f"{done.stdout}\n{done.stderr}")
 
     def started_s(self) -> float:
-        """Return the seconds from the start of the process that serves until it was ready."""
+        """Return the seconds from the start of the serving process until it was ready."""
         names = "ExecMainStartTimestampMonotonic", "ActiveEnterTimestampMonotonic"
         shown = self.root(f"systemctl show {self.unit()} --property={','.join(names)}")
         begun, ready = (int(dict(line.split("=") for line in shown.splitlines())[name]) for name in names)
         return (ready - begun) / 1e6
 
     def used(self) -> dict[str, Any]:
-        """Return what the instance uses, as benchmarks/usage.py tells."""
+        """Return the resources that the instance uses, as benchmarks/usage.py reports them."""
         code = (ROOT / "benchmarks" / "usage.py").read_text()
         found: dict[str, Any] = json.loads(self.root(f"python3 - {self.unit()} <<'CODE'\n{code}\nCODE"))
         return found
@@ -88,12 +88,12 @@ class Bench:
         return f"{APP}@{self.root(f'basename $(readlink /opt/{APP}/current)')}.service"
 
     def root(self, command: str) -> str:
-        """Run a command on the host, as root."""
+        """Run a command on the host as root."""
         return root(self.host, command)
 
 
 def measure(bench: Bench) -> dict[str, Any]:
-    """Measure one mode and one way to load."""
+    """Measure one mode and one way of loading."""
     bench.deploy()
     starts, swaps, kills = [], [], []
     with Witness(f"http://{bench.host['ansible_host']}:{PORT}", clients=CLIENTS, path="/", method="GET") as witness:
@@ -116,7 +116,7 @@ def measure(bench: Bench) -> dict[str, Any]:
         "swap_p99_ms": middle([report.during for report in swaps]),
         "respawn_p99_ms": middle([report.after for report in kills]),
         "swaps_failed": failed(swaps),
-        # Requests that the killed worker had.
+        # Requests of the killed worker.
         "kills_failed": failed(kills),
         "requests": sum(report.requests for report in swaps),
     }
@@ -128,12 +128,12 @@ def middle(phases: list[Phase]) -> float:
 
 
 def failed(reports: list[Report]) -> int:
-    """Return how many requests failed."""
+    """Return the number of failed requests."""
     return sum(sum(report.failures.values()) for report in reports)
 
 
 def main() -> None:
-    """Measure, and write what was found."""
+    """Measure, and write the results."""
     REPORTS.mkdir(parents=True, exist_ok=True)
     found = []
     with tempfile.TemporaryDirectory() as folder:

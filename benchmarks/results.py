@@ -1,4 +1,4 @@
-"""Puts together what was measured: results.json, RESULTS.md and a page; ``python -m benchmarks.results``."""
+"""Combines the measurements into results.json, RESULTS.md and a page; ``python -m benchmarks.results``."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import chart
 from benchmarks.targets import targets  # noqa: E402
 
 REPORTS = ROOT / "reports" / "bench"
-# The figures of `make compare`, as benchmarks/comparison.py keeps them.
+# The figures of `make compare`, as benchmarks/comparison.py stores them.
 COMPARISON = ROOT / "benchmarks" / "comparison.json"
-# The one that ratios refer to, and those that one would pick instead.
+# The server that ratios refer to, and those that one would choose instead.
 OURS, CEILING = "uwsgi-gevent", "uwsgi-bare"
 PEERS = ("gunicorn-gevent", "gunicorn-gthread", "granian")
 
@@ -37,7 +37,7 @@ Ansible shared these cores, and other work may have run on the machine: compare 
 
 {requests:,} requests, {concurrency:,} at a time (`ab`), to the endpoint that waits 0.2 s, so {ideal:,.0f} requests per
 second are the ideal; {rounds} rounds, every round begins with another server; {processes} processes each. Medians; in
-brackets the least and the most of the rounds. CPU is that of the server alone; "cores busy" tells how much of all
+brackets the least and the most of the rounds. CPU is that of the server alone; "cores busy" shows how much of all
 cores server, client, kernel and whatever else ran had in use: near 100 % the CPU is the limit.
 """
 COMMANDS = """
@@ -74,7 +74,7 @@ met, and what the limit is: [where a request goes](../docs/HOW_IT_WORKS.md#where
 
 
 def spread(values: Iterable[float]) -> dict[str, float]:
-    """Return median, least and most.
+    """Return the median, the minimum and the maximum.
 
     Raises:
         ValueError: there is no value.
@@ -86,7 +86,7 @@ def spread(values: Iterable[float]) -> dict[str, float]:
 
 
 def servers(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the figures of each server: spreads over the rounds that were measured, and what was lost in all.
+    """Return the figures of each server: spreads over the measured rounds, and the total of failed requests.
 
     Args:
         runs: what benchmarks/servers.yml wrote.
@@ -130,7 +130,7 @@ def deploys(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, 
     """
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for run in runs:
-        # As text, which is what JSON makes of it.
+        # As text, because JSON turns it into text.
         found.setdefault(run["kind"], {}).setdefault(str(run["hosts"]), {})
     for kind, by_hosts in found.items():
         for hosts in by_hosts:
@@ -143,13 +143,13 @@ def deploys(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, 
 
 
 def growth(by_hosts: Mapping[str, Mapping[str, Any]]) -> float:
-    """Return the seconds that each further host costs."""
+    """Return the seconds that each further host adds."""
     medians = [figures["seconds"]["median"] for figures in by_hosts.values()]
     return statistics.linear_regression([int(hosts) for hosts in by_hosts], medians).slope
 
 
-def told(one: Mapping[str, float] | None, digits: int = 0) -> str:
-    """Show a spread."""
+def shown(one: Mapping[str, float] | None, digits: int = 0) -> str:
+    """Format a spread."""
     if not one:
         return "–"
     middle = f"{one['median']:,.{digits}f}"
@@ -157,20 +157,20 @@ def told(one: Mapping[str, float] | None, digits: int = 0) -> str:
 
 
 def middle(one: Mapping[str, float] | None, digits: int = 0) -> str:
-    """Show the median of a spread."""
+    """Format the median of a spread."""
     return f"{one['median']:,.{digits}f}" if one else "–"
 
 
 def server_rows(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Show each server as texts by column, the fastest first."""
+    """Return a row of texts by column for each server, the fastest first."""
     ranked = sorted(found, key=lambda name: -found[name].get("ratio", 0))
     return [
         {
             "server": name,
-            "req/s": told(one.get("requests_per_second")),
+            "req/s": shown(one.get("requests_per_second")),
             f"× {OURS}": f"{one['ratio']:.2f}" if one.get("ratio") else "–",
             "p50 ms": middle(one.get("p50_ms")),
-            "p99 ms": told(one.get("p99_ms")),
+            "p99 ms": shown(one.get("p99_ms")),
             "CPU ms/request": middle(one.get("cpu_ms"), 2),
             "cores busy": f"{100 * one['busy']['median']:.0f} %" if one.get("busy") else "–",
             "MB": middle(one.get("memory_mb")),
@@ -182,17 +182,17 @@ def server_rows(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
 
 
 def trips(number: float) -> str:
-    """Show a number of round trips."""
+    """Format a number of round trips."""
     return f"{number:,.0f} trip{'' if number == 1 else 's'}"
 
 
 def deploy_rows(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[dict[str, str]]:
-    """Show each number of hosts as texts by column."""
+    """Return a row of texts by column for each number of hosts."""
     counts = sorted({hosts for by_hosts in found.values() for hosts in by_hosts}, key=int)
     return [
         {"hosts": hosts}
         | {
-            kind: f"{told(by_hosts[hosts]['seconds'], 1)} s, {trips(by_hosts[hosts]['round_trips']['median'])}"
+            kind: f"{shown(by_hosts[hosts]['seconds'], 1)} s, {trips(by_hosts[hosts]['round_trips']['median'])}"
             for kind, by_hosts in found.items()
         }
         for hosts in counts
@@ -200,7 +200,7 @@ def deploy_rows(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[di
 
 
 def fleet_rows(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Show each number of recorded hosts as texts by column.
+    """Return a row of texts by column for each number of recorded hosts.
 
     Args:
         runs: what benchmarks/fleet wrote.
@@ -219,13 +219,13 @@ def fleet_rows(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
 
 
 def target_rows(document: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Show each target beside what was measured as texts by column."""
+    """Return a row of texts by column for each target and its measurement."""
     comparison = json.loads(COMPARISON.read_text()) if COMPARISON.is_file() else {}
     return [target.row() for target in targets(document, comparison, PEERS)]
 
 
 def verdict(found: Mapping[str, Mapping[str, Any]], ideal: float) -> list[str]:
-    """Say in sentences what the servers' figures mean."""
+    """Return sentences that interpret the servers' figures."""
     rates = {name: one["requests_per_second"]["median"] for name, one in found.items() if "requests_per_second" in one}
     if OURS not in rates:
         return [f"{OURS} was not measured: there is nothing to compare with."]
@@ -239,14 +239,14 @@ def verdict(found: Mapping[str, Mapping[str, Any]], ideal: float) -> list[str]:
 
 
 def markdown(rows: Sequence[Mapping[str, str]]) -> str:
-    """Return rows of texts as a table; all but the first column are aligned to the right."""
+    """Return rows of texts as a table; all but the first column are right-aligned."""
     head = list(rows[0])
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *([row[name] for name in head] for row in rows)]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def page(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the template of the page shows: the document, the tables' rows, and charts by subject."""
+    """Return the data for the page's template: the document, the tables' rows, and charts by subject."""
     by_server, by_kind = document["servers"], document["deploys"]
     rates = {name: one["requests_per_second"]["median"] for name, one in by_server.items() if "ratio" in one}
     rates = dict(sorted(rates.items(), key=lambda item: -item[1]))
@@ -296,10 +296,10 @@ def found(name: str) -> dict[str, Any]:
     """Return what one of the measurements wrote.
 
     Args:
-        name: of the file.
+        name: the file's name.
 
     Raises:
-        SystemExit: it is not there, or holds no run; with the remedy.
+        SystemExit: the file is missing, or contains no run; with the remedy.
     """
     path = REPORTS / name
     document: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
@@ -309,7 +309,7 @@ def found(name: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write everything that follows from what was measured."""
+    """Write everything that is derived from the measurements."""
     measured, deployed = found("servers.json"), found("deploys.json")
     runs = measured["runs"]
     document = {

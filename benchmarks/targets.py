@@ -1,4 +1,4 @@
-"""What this project holds itself to, beside what was measured."""
+"""This project's targets, and what was measured."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ CORES = 2
 
 @dataclass(frozen=True)
 class Target:
-    """One goal.
+    """One target.
 
     Args:
-        goal: in words, with its figure.
+        goal: the target in words, with its figure.
         limit: the figure.
-        measured: what was measured, in the same unit; None where it was not.
-        least: whether the limit is the least that will do, and not the most.
+        measured: the measurement, in the same unit; None if it was not measured.
+        least: whether the limit is a minimum rather than a maximum.
         unit: of the figure, shown after it.
     """
 
@@ -32,13 +32,13 @@ class Target:
 
     @property
     def met(self) -> bool | None:
-        """Whether it is met; None where it was not measured."""
+        """Whether it is met; None if it was not measured."""
         if self.measured is None:
             return None
         return self.measured >= self.limit if self.least else self.measured <= self.limit
 
     def row(self) -> dict[str, str]:
-        """Show it as texts by column."""
+        """Return it as texts by column."""
         if self.measured is None:
             return {"target": self.goal, "measured": "–", "met": "not measured"}
         digits = 0 if self.unit in ("", " %") else 2
@@ -50,12 +50,12 @@ class Target:
 
 
 def targets(results: Mapping[str, Any], comparison: Mapping[str, Any], peers: tuple[str, ...]) -> list[Target]:
-    """Return every goal.
+    """Return all targets.
 
     Args:
-        results: what benchmarks/results.py keeps.
-        comparison: what benchmarks/comparison.py keeps; empty where there is none.
-        peers: the servers that are not ours.
+        results: the document of benchmarks/results.py.
+        comparison: the document of benchmarks/comparison.py; empty if there is none.
+        peers: the other servers.
     """
     rates = {
         name: one["requests_per_second"]["median"]
@@ -97,10 +97,10 @@ def targets(results: Mapping[str, Any], comparison: Mapping[str, Any], peers: tu
 
 
 def fleet(runs: Sequence[Mapping[str, Any]]) -> list[Target]:
-    """Return the goals for many hosts with nothing to do.
+    """Return the targets for many hosts with nothing to do.
 
     Args:
-        runs: what benchmarks/fleet measured; empty where it did not.
+        runs: the measurements of benchmarks/fleet; empty if there are none.
     """
     seconds = {run["hosts"]: run["seconds"] for run in runs}
     _, many, most = FLEET

@@ -1,4 +1,4 @@
-"""What the tests of every scenario share. They trust nothing of the role: they ask systemd, uWSGI and the kernel."""
+"""Shared by the tests of every scenario. They do not trust the role: they ask systemd, uWSGI and the kernel."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from tests.support.service import APP, Service
 
 
 class Deployed(Service):
-    """The sample application, and what the product says of it."""
+    """The sample application, and what the product reports about it."""
 
     @property
     def status(self) -> dict[str, Any]:
-        """What nobody else knows, such as the order of the generations."""
+        """Return what only the product knows, such as the order of the generations."""
         result = self.host.ansible("flaskops.uwsgi.status", f"app_name={APP}", check=False, become=True)
         document: dict[str, Any] = result["status"]
         return document
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what only `make test-full` has the time for."""
+    """Skip the tests that only `make test-full` runs."""
     if os.environ.get("FLASKOPS_FULL"):
         return
     left_out = {"full", "once"} if os.environ.get("MOLECULE_SCENARIO_NAME") == "threads" else {"full"}
@@ -44,14 +44,14 @@ def service(host: Any) -> Deployed:
 
 @pytest.fixture(scope="session")
 def mode() -> str:
-    """The mode the scenario deploys: two scenarios are named after it."""
+    """The mode that the scenario deploys: two scenarios are named after it."""
     name = os.environ["MOLECULE_SCENARIO_NAME"]
     return name if name in ("gevent", "threads") else os.environ.get("FLASKOPS_MODE", "gevent")
 
 
 @pytest.fixture(scope="session")
 def play() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a playbook of the product against the scenario's hosts, as an operator would."""
+    """Run a playbook of the product against the scenario's hosts, as an operator does."""
 
     def run(playbook: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         path = playbook if playbook.endswith(".yml") else f"playbooks/{playbook}.yml"
@@ -69,7 +69,7 @@ def play() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture(scope="module")
 def publish(host: Any) -> Callable[..., None]:
-    """Write what was measured on the host to where docs/operations.py looks for it."""
+    """Write the host's measurements to where docs/operations.py looks for them."""
     version = host.check_output(". /etc/os-release && echo $VERSION_ID")
 
     def write(name: str, **measured: Any) -> None:
@@ -83,7 +83,7 @@ def publish(host: Any) -> Callable[..., None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Show the service's journal with every failure."""
+    """Show the service's journal with every failed test."""
     report = yield
     host = getattr(item, "funcargs", {}).get("host")
     if report.failed and host is not None:

@@ -1,4 +1,4 @@
-"""Runs the project's checks stage by stage: one line each while they run, and the output only of what failed.
+"""Runs the project's checks stage by stage, with one line for each, and shows the output only of failed ones.
 
 ``python -m tools.check quick`` is `make test-quick`; with ``hosts`` it is `make test`. With ``matrix`` as well, and
 FLASKOPS_FULL=1 for the cases that the scenarios otherwise skip, it is `make test-full`.

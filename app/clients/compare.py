@@ -173,7 +173,7 @@ def run_client(client: str, options: common.Options) -> dict[str, Any]:
 
 
 def summarize(results: Sequence[dict[str, Any]]) -> dict[str, Summary]:
-    """Sum up the rounds of each client that has any."""
+    """Summarize the rounds of each client that has any."""
     summary = {}
     for client in CLIENTS:
         rounds = [result for result in results if result["client"] == client]
@@ -254,8 +254,8 @@ def _judge(summary: dict[str, Summary], name: str, digits: int) -> tuple[str | N
     difference = max(medians.values()) - min(medians.values())
     spread = max(figure["max"] - figure["min"] for figure in ranges.values())
     winner = min(medians, key=medians.__getitem__) if difference > spread else None
-    told = " and ".join(f"{client} {median:.{digits}f}" for client, median in medians.items())
-    return winner, told, f"{difference:.{digits}f}", f"{spread:.{digits}f}"
+    compared = " and ".join(f"{client} {median:.{digits}f}" for client, median in medians.items())
+    return winner, compared, f"{difference:.{digits}f}", f"{spread:.{digits}f}"
 
 
 def _range(values: Sequence[float | None]) -> dict[str, float] | None:

@@ -22,7 +22,7 @@ def test_swagger_documents_the_login(client: FlaskClient) -> None:
     assert login["post"]["responses"] == {"200": {"description": "Logged in"}}
 
 
-def test_unknown_path_answers_json(client: FlaskClient) -> None:
+def test_an_unknown_path_answers_json(client: FlaskClient) -> None:
     answer = client.get("/nowhere")
 
     assert answer.status_code == 404

@@ -1,4 +1,4 @@
-"""Both clients, and their comparison, as processes against a server that can do everything wrong."""
+"""Both clients, and their comparison, as processes against a server that can fail in every way."""
 
 import itertools
 import json
@@ -22,7 +22,7 @@ from clients import common
 APP = Path(__file__).parents[1]
 CLIENTS = ("gevent", "asyncio")
 LIBRARIES = {"gevent": ["gevent", "requests"], "asyncio": ["aiohttp"]}
-# One form for both clients, whatever happened.
+# The same format for both clients, whatever happens.
 FIELDS = [
     *("client", "libraries", "python", "lines", "started_at", "url", "requests", "concurrency", "ok", "failed"),
     *("failures", "examples", "duration_s", "requests_per_second", "p50_ms", "p99_ms", "max_ms", "cpu_s"),
@@ -34,7 +34,7 @@ CROWD = 120
 
 
 class Server(ThreadingHTTPServer):
-    """What it does depends on the path: `/upsets` answers each request in another way, `/together` all at once."""
+    """Behaves by the path: `/upsets` answers each request differently, `/together` answers all at the same time."""
 
     request_queue_size = 512
 
@@ -70,13 +70,13 @@ class Handler(BaseHTTPRequestHandler):
             upset = next(server.upsets) if self.path == "/upsets" else "none"
         if self.path.startswith("/together"):
             server.together.wait(30)
-        # Before the answer: behind it the client may send the next one at once.
+        # Before the answer, after which the client may send the next request immediately.
         with server.lock:
             server.inside -= 1
         getattr(self, f"do_{upset}")()
 
     def do_GET(self) -> None:
-        # Whoever follows a redirect asks in this way.
+        # A client that follows a redirect sends a GET.
         self.answer(200)
 
     def do_none(self) -> None:
@@ -110,7 +110,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_drip(self) -> None:
         self.answer(200, length=10_000)
-        # Until the client has gone, which breaks the pipe.
+        # Until the client disconnects, which breaks the pipe.
         while not self.server.released.wait(0.05):
             self.wfile.write(b" ")
 
@@ -137,7 +137,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def refusing() -> Iterator[str]:
-    # Bound, so that nobody else takes the port, and not listening.
+    # Bound, so that no other program takes the port, and not listening.
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"
@@ -172,9 +172,9 @@ def run(module: str, *arguments: str, **environment: str) -> Ended:
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_every_request_is_the_articles_and_is_measured(client: str, server: Server) -> None:
-    # A proxy of the environment, which would refuse, is not asked.
+    # A proxy in the environment, which would refuse, is not used.
     proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
-    # The port is free to ask for the article's endpoint; what is not given is as in the article.
+    # The address alone means the article's endpoint; missing arguments are as in the article.
     ended = run(f"{client}_client", server.url, no_proxy="", NO_PROXY="", **proxies)
 
     assert ended.status == 0, ended.said
@@ -196,13 +196,13 @@ def test_every_request_is_the_articles_and_is_measured(client: str, server: Serv
     assert 0 < result["cpu_s"] < 30
     assert ended.said.startswith(f"{client}: 300 of 300 requests answered with 200 in ")
     assert len(ended.said.splitlines()) == 1
-    # Nobody finds them in a report.
+    # They must not appear in a report.
     assert "made-up" not in ended.output + ended.said
 
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_no_library_caps_the_connections(client: str, server: Server) -> None:
-    # Nobody is answered before all are there. Then all are idle at once, to be used again.
+    # No request is answered before all have arrived. Then all connections are idle together, ready for reuse.
     ended = run(f"{client}_client", f"{server.url}/together", f"--requests={2 * CROWD}", f"--concurrency={CROWD}")
 
     assert ended.status == 0, ended.said
@@ -211,9 +211,9 @@ def test_no_library_caps_the_connections(client: str, server: Server) -> None:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_what_is_sent_and_how_can_be_chosen(client: str, server: Server) -> None:
+def test_the_request_can_be_configured(client: str, server: Server) -> None:
     said = ("--token=Bearer a", "--user-id=-7", '--password=é"', "--expires-time=60")
-    # None is answered before as many as may be are there: a busy machine changes nothing.
+    # No request is answered before as many as permitted have arrived, so a busy machine changes nothing.
     server.together = threading.Barrier(12)
     ended = run(f"{client}_client", f"{server.url}/together?a=1", "--requests=36", "--concurrency=12", *said)
 
@@ -231,7 +231,7 @@ def test_each_failure_is_counted_by_its_kind(client: str, server: Server) -> Non
 
     assert ended.status == 1
     result = ended.result
-    # A redirect is not followed, and an answer that trickles in is over its time as well as one that hangs.
+    # A redirect is not followed, and an answer that arrives byte by byte exceeds its time like one that hangs.
     assert result["failures"] == {"refused": 0, "reset": 3, "timeout": 2, "status": 2, "other": 1}, result["examples"]
     assert (result["ok"], result["failed"]) == (1, 8)
     assert 0 < result["p50_ms"] == result["max_ms"] < 1000
@@ -255,7 +255,7 @@ def test_without_an_answer_there_are_no_numbers(client: str, refusing: str) -> N
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the parent's memory is not counted")
-def test_the_memory_is_the_clients_own_and_not_that_of_who_started_it(server: Server) -> None:
+def test_the_memory_is_the_clients_own_without_the_parents(server: Server) -> None:
     ballast = b"x" * 200_000_000
     ended = run("asyncio_client", server.url, "--requests", "1")
 
@@ -302,7 +302,7 @@ def test_the_clients_are_compared_in_turns(server: Server, tmp_path: Path) -> No
     ended = run("compare", server.url, "--requests", "6", "--concurrency", "3", "--rounds", "1", f"--output={folder}")
 
     assert ended.status == 0, ended.said
-    # The warm-up and the round of each.
+    # The warm-up and one round of each.
     assert len(server.seen) == 2 * 2 * 6
     document = json.loads((folder / "clients.json").read_text())
     assert (document["format"], document["error"]) == (1, None)
@@ -322,7 +322,7 @@ def test_the_clients_are_compared_in_turns(server: Server, tmp_path: Path) -> No
     assert "warm-up: asyncio ... " in ended.said
 
 
-def test_a_comparison_with_nobody_there_ends_and_says_so(refusing: str, tmp_path: Path) -> None:
+def test_a_comparison_without_a_server_ends_and_says_so(refusing: str, tmp_path: Path) -> None:
     ended = run("compare", refusing, "--requests", "2", f"--output={tmp_path}")
 
     assert ended.status == 1

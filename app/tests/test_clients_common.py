@@ -15,7 +15,7 @@ def read(*arguments: str) -> common.Options:
     return common.read(parser, parser.parse_args(arguments))
 
 
-def test_defaults_are_the_articles_and_all_at_once() -> None:
+def test_defaults_are_the_articles_with_all_requests_concurrent() -> None:
     options = read(HOST)
 
     assert (options.requests, options.concurrency) == (300, 300)
@@ -31,7 +31,7 @@ def test_defaults_are_the_articles_and_all_at_once() -> None:
         ("http://bücher.example/x", "http://bücher.example/x"),
     ],
 )
-def test_a_host_stands_for_its_login(url: str, asked: str) -> None:
+def test_a_host_alone_means_its_login(url: str, asked: str) -> None:
     assert read(url).url == asked
 
 
@@ -70,7 +70,7 @@ def test_options_survive_a_command_line() -> None:
         ([HOST, "--expires-time", "0"], "'0' is not a whole number"),
     ],
 )
-def test_bad_input_is_told_and_exits_with_2(
+def test_bad_input_is_reported_and_exits_with_2(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -111,7 +111,7 @@ def test_the_limit_of_open_files_is_raised_as_needed(
     assert limit.now == (raised, hard)
 
 
-def test_a_hard_limit_too_low_is_told_with_its_remedy(
+def test_a_hard_limit_too_low_is_reported_with_its_remedy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Limit(monkeypatch, 100, 363)
@@ -142,14 +142,14 @@ def test_a_hard_limit_too_low_is_told_with_its_remedy(
         ("x = 1 + \\\n    2\n", 2),
     ],
 )
-def test_lines_of_counts_code_alone(source: str, lines: int, tmp_path: Path) -> None:
+def test_lines_of_counts_code_only(source: str, lines: int, tmp_path: Path) -> None:
     file = tmp_path / "source.py"
     file.write_text(source, encoding="utf-8")
 
     assert common.lines_of(file) == lines
 
 
-def test_lines_of_counts_the_clients_as_a_reader_would() -> None:
+def test_lines_of_counts_the_clients_like_a_reader() -> None:
     clients = Path(common.__file__).parent
 
     assert 0 < common.lines_of(clients / "asyncio_client.py") < 40
@@ -159,11 +159,11 @@ def test_lines_of_counts_the_clients_as_a_reader_would() -> None:
 @pytest.mark.parametrize(
     ("percent", "value"), [(50, 50.0), (99, 99.0), (100, 100.0), (1, 1.0)], ids=["p50", "p99", "max", "least"]
 )
-def test_percentiles_are_values_that_were_measured(percent: int, value: float) -> None:
+def test_percentiles_are_measured_values(percent: int, value: float) -> None:
     assert common.percentile([float(number) for number in range(1, 101)], percent) == value
 
 
-def test_one_value_is_every_percentile_and_none_is_none() -> None:
+def test_one_value_is_every_percentile_and_without_values_there_is_none() -> None:
     assert [common.percentile([7.0], percent) for percent in (50, 99, 100)] == [7.0] * 3
     assert common.percentile([], 50) is None
 
@@ -191,26 +191,26 @@ def chained(*errors: Exception) -> Exception:
         (ValueError("no"), "other"),
     ],
 )
-def test_the_kind_of_a_failure_is_the_first_that_is_known(error: Exception, kind: str) -> None:
+def test_the_first_known_error_of_a_chain_is_the_kind_of_failure(error: Exception, kind: str) -> None:
     found, text = common.failure(error, 2.0)
 
     assert found == kind
     assert text == "no complete response within 2 s" if kind == "timeout" else "no" in text
 
 
-def test_a_circle_of_errors_ends() -> None:
+def test_a_cycle_of_errors_ends() -> None:
     first, second = ValueError("first"), ValueError("second")
     first.__cause__, second.__cause__ = second, first
 
     assert common.failure(first, 1.0) == ("other", "first")
 
 
-def test_an_error_is_told_in_one_line() -> None:
+def test_an_error_is_reported_in_one_line() -> None:
     assert common.failure(ValueError("one\n  two"), 1.0) == ("other", "one two")
     assert common.failure(ValueError(), 1.0) == ("other", "ValueError")
 
 
-def test_a_request_that_saw_no_status_is_a_failure() -> None:
+def test_a_request_without_a_status_is_a_failure() -> None:
     load = common.Load(read(HOST))
     with load.request():
         pass
@@ -218,7 +218,7 @@ def test_a_request_that_saw_no_status_is_a_failure() -> None:
     assert (load.latencies_s, load.failures["status"]) == ([], 1)
 
 
-def test_what_is_no_failure_of_a_request_is_not_swallowed() -> None:
+def test_errors_outside_a_request_are_not_swallowed() -> None:
     load = common.Load(read(HOST))
     with pytest.raises(KeyboardInterrupt), load.request():
         raise KeyboardInterrupt

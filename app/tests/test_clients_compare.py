@@ -11,7 +11,7 @@ URL = "http://127.0.0.1:8040"
 
 
 def result(client: str, duration_s: float, **other: Any) -> dict[str, Any]:
-    """What a client would have measured."""
+    """Return the result of a client."""
     return {
         "client": client,
         "libraries": {"library": "1.0"},
@@ -56,7 +56,7 @@ def rounds(figure: str = "duration_s", **values: list[float]) -> dict[str, compa
     )
 
 
-def test_the_summary_has_median_least_and_most() -> None:
+def test_the_summary_has_median_minimum_and_maximum() -> None:
     summary = rounds(gevent=[0.5, 0.9, 0.6], asyncio=[0.4, 0.4, 0.7])
 
     assert summary["gevent"].figures["duration_s"] == {"median": 0.6, "min": 0.5, "max": 0.9}
@@ -64,7 +64,7 @@ def test_the_summary_has_median_least_and_most() -> None:
     assert (summary["gevent"].requests, summary["gevent"].failed, summary["gevent"].lines) == (900, 0, 20)
 
 
-def test_the_summary_invents_nothing() -> None:
+def test_the_summary_leaves_out_what_was_not_measured() -> None:
     summary = compare.summarize([failed("gevent", 0), failed("gevent", 0)])
 
     assert list(summary) == ["gevent"]
@@ -140,7 +140,7 @@ def compared(monkeypatch: pytest.MonkeyPatch, folder: Path, run: Run, *flags: st
     return status, document
 
 
-def test_each_client_is_first_in_every_other_round(
+def test_the_clients_take_turns_at_being_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ran = []
@@ -154,14 +154,14 @@ def test_each_client_is_first_in_every_other_round(
     assert status == 0
     first, second = ["gevent", "asyncio"], ["asyncio", "gevent"]
     assert ran == second + first + second + first
-    # The warm-up is not among them.
+    # Without the warm-up.
     assert [r["duration_s"] for r in document["rounds"]] == [0.5] * 6
     assert document["settings"] == {"rounds": 3, "requests": 300, "concurrency": 300, "timeout_s": 30.0}
     assert document["verdict"].startswith("Indistinguishable in time")
     assert capsys.readouterr().err.splitlines()[:2] == ["warm-up: asyncio ... 9.00 s", "warm-up: gevent ... 9.00 s"]
 
 
-def test_some_failures_are_told_to_the_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_failures_are_reported_at_the_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def run(client: str, options: common.Options) -> dict[str, Any]:
         return failed(client, 299) if client == "gevent" else result(client, 0.5)
 
@@ -191,7 +191,7 @@ def test_a_round_without_an_answer_ends_the_comparison(monkeypatch: pytest.Monke
     assert document["verdict"] == "No verdict: asyncio (round 2 of 5) had no answer: 300 failed: reset 300 (gone)."
 
 
-def test_what_was_measured_before_ctrl_c_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_results_from_before_ctrl_c_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ran = []
 
     def run(client: str, options: common.Options) -> dict[str, Any]:
@@ -205,7 +205,7 @@ def test_what_was_measured_before_ctrl_c_is_kept(monkeypatch: pytest.MonkeyPatch
     assert (status, document["verdict"], len(document["rounds"])) == (1, "No verdict: stopped by Ctrl-C.", 1)
 
 
-def test_a_client_that_crashes_is_named_with_what_it_said(
+def test_a_client_that_crashes_is_named_with_its_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(compare, "CLIENTS", ("missing",))
@@ -226,7 +226,7 @@ def test_a_client_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, t
     parser = common.make_parser("", "")
     options = common.read(parser, parser.parse_args([URL, "--timeout", "0.1", "--requests", "4", "--concurrency", "3"]))
 
-    # Four requests, three at a time, are two turns.
+    # Four requests, three at a time, need two rounds.
     with pytest.raises(compare.ClientError, match=r"did not end within 0\.3 s"):
         compare.run_client("endless", options)
 
@@ -239,7 +239,7 @@ def test_a_client_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, t
         (["--output", "{file}/folder"], "Not a directory"),
     ],
 )
-def test_bad_input_is_told_before_anything_runs(
+def test_bad_input_is_reported_before_anything_runs(
     flags: list[str],
     said: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -256,7 +256,7 @@ def test_bad_input_is_told_before_anything_runs(
     assert said in capsys.readouterr().err
 
 
-def test_a_folder_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("os.access", lambda *_: False)
 
     assert compare.make_folder(tmp_path) == "no permission"

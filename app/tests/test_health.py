@@ -57,7 +57,7 @@ def test_healthz_does_not_wait(app: Flask, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(("path", "status"), [("/healthz", 200), ("/user_manage/user/login", 405), ("/nowhere", 404)])
-def test_every_answer_is_signed(app: Flask, monkeypatch: pytest.MonkeyPatch, path: str, status: int) -> None:
+def test_every_answer_has_the_headers(app: Flask, monkeypatch: pytest.MonkeyPatch, path: str, status: int) -> None:
     monkeypatch.setitem(app.config, "GENERATION", "4f1c09")
     serve(monkeypatch, loop=b"gevent", patched={"socket", "threading"})
 
@@ -67,8 +67,8 @@ def test_every_answer_is_signed(app: Flask, monkeypatch: pytest.MonkeyPatch, pat
     assert (answer.headers["X-Generation"], answer.headers["X-Mode"]) == ("4f1c09", "gevent")
 
 
-def test_an_answer_to_a_fault_is_signed(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    # No number of seconds: the login fails.
+def test_an_error_answer_has_the_headers(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Not a number of seconds: the login fails.
     monkeypatch.setitem(app.config, "WAIT_SECONDS", None)
     monkeypatch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
 
@@ -91,7 +91,7 @@ def test_healthz_names_uwsgis_version(client: FlaskClient, monkeypatch: pytest.M
     assert client.get("/healthz").get_json()["versions"]["uwsgi"] == "2.0.31"
 
 
-def test_versions_are_none_for_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_are_none_for_packages_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     def not_installed(distribution: str) -> str:
         raise PackageNotFoundError(distribution)
 
@@ -110,7 +110,9 @@ def test_versions_are_none_for_what_is_not_installed(monkeypatch: pytest.MonkeyP
         (None, {"socket", "threading"}, "threads, patched"),
     ],
 )
-def test_mode_is_what_serves(monkeypatch: pytest.MonkeyPatch, loop: bytes | None, patched: set[str], mode: str) -> None:
+def test_mode_is_the_observed_one(
+    monkeypatch: pytest.MonkeyPatch, loop: bytes | None, patched: set[str], mode: str
+) -> None:
     serve(monkeypatch, loop, patched)
 
     assert health.mode() == mode

@@ -45,7 +45,7 @@ def test_extra_fields_are_kept(lines: Lines) -> None:
     assert line["buyer"] == str(object)
 
 
-def test_the_level_is_honoured(lines: Lines) -> None:
+def test_the_level_is_applied(lines: Lines) -> None:
     logging.getLogger("shop").debug("unseen")
 
     assert lines() == []

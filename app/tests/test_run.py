@@ -31,7 +31,7 @@ def output_of(process: subprocess.Popen[str]) -> str:
     return out
 
 
-def test_importing_leaves_gevent_and_threads_alone() -> None:
+def test_importing_loads_no_gevent_and_starts_no_threads() -> None:
     script = """
 import sys, threading, run
 assert callable(run.app)
@@ -43,7 +43,7 @@ assert not [name for name in sys.modules if name.split(".")[0] == "gevent"]
     output_of(python("-c", script))
 
 
-def test_a_bad_setting_stops_the_start_with_its_name() -> None:
+def test_a_bad_setting_stops_the_start_and_is_named() -> None:
     process = python("run.py", APP_WAIT_SECONDS="soon")
     _, err = process.communicate(timeout=30)
 

@@ -39,17 +39,17 @@ def test_login_waits_as_long_as_set(app: Flask, monkeypatch: pytest.MonkeyPatch)
         (b"", None),
     ],
 )
-def test_the_empty_parser_lets_every_body_pass(client: FlaskClient, body: bytes, content_type: str | None) -> None:
+def test_the_empty_parser_accepts_every_body(client: FlaskClient, body: bytes, content_type: str | None) -> None:
     assert client.post(LOGIN, data=body, content_type=content_type).status_code == 200
 
 
 @pytest.mark.parametrize("accept", ["*/*", "text/html", "application/xml"])
-def test_login_answers_json_whatever_is_accepted(client: FlaskClient, accept: str) -> None:
+def test_login_answers_json_whatever_the_client_accepts(client: FlaskClient, accept: str) -> None:
     assert client.post(LOGIN, json={}, headers={"Accept": accept}).mimetype == "application/json"
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_login_is_for_post_only(client: FlaskClient, method: str) -> None:
+def test_login_accepts_post_only(client: FlaskClient, method: str) -> None:
     answer = client.open(LOGIN, method=method)
 
     assert answer.status_code == 405

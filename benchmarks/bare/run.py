@@ -1,4 +1,4 @@
-"""The ceiling: a WSGI function that waits as the application's endpoint does, and nothing else."""
+"""The ceiling: a WSGI function that waits like the application's endpoint, and does nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WAIT_S = float(os.environ.get("APP_WAIT_SECONDS", "0.2"))
 
 
 def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer anything, a POST after the wait."""
+    """Answer any request, a POST after the wait."""
     if environ["REQUEST_METHOD"] == "POST":
         time.sleep(WAIT_S)
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "3")])

@@ -1,1 +1,1 @@
-"""Many hosts without hosts: what a deploy with nothing to do costs the controller."""
+"""A fleet without hosts: what a deploy with nothing to do costs the controller."""

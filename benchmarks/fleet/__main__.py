@@ -1,6 +1,6 @@
 """Measures deploys with nothing to do on 10, 100 and 1,000 recorded hosts: ``python -m benchmarks.fleet``.
 
-The hosts answer at once, from a recording (see ``benchmarks.fleet.record``). What the controller does is real:
+The hosts answer immediately, from a recording (see ``benchmarks.fleet.record``). The controller's work is real:
 inventory, templates, plugins, a process for each task and host, the module's archive, results, output. SSH and the
 hosts' Python are left out.
 """
@@ -23,7 +23,7 @@ from benchmarks.fleet import recording, usage
 from benchmarks.results import REPORTS, ROOT, fleet_rows
 from benchmarks.targets import CORES, FLEET, fleet
 
-# Here, since benchmarks.results makes the collection known.
+# Imported here, because benchmarks.results makes the collection importable.
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.table import Table  # isort: skip
 
 HERE = Path(__file__).parent
@@ -31,13 +31,13 @@ FOLDER = REPORTS / "fleet"
 
 
 def environment() -> dict[str, str]:
-    """Return variables with which Ansible reaches recorded hosts."""
+    """Return the environment variables with which Ansible reaches recorded hosts."""
     return {
         **os.environ,
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_CONNECTION_PLUGINS": str(HERE / "connection"),
         "ANSIBLE_NOCOLOR": "1",
-        # For the connection plugin.
+        # Read by the connection plugin.
         "PYTHONPATH": str(ROOT),
         # Otherwise every process may compile the collection again.
         "PYTHONDONTWRITEBYTECODE": "",
@@ -49,7 +49,7 @@ class Fleet:
     """Hosts that answer from a recording.
 
     Args:
-        folder: for the inventory, the output and the notes of the runs.
+        folder: for the inventory, the output and the measurements of the runs.
         forks: how many hosts Ansible asks at the same time; 0 for what ansible.cfg says.
     """
 
@@ -60,7 +60,7 @@ class Fleet:
         """Return an inventory.
 
         Args:
-            hosts: their number.
+            hosts: the number of hosts.
             values: the generation that they serve.
         """
         first = ipaddress.IPv4Address("10.0.0.1")
@@ -78,16 +78,16 @@ class Fleet:
         }
 
     def play(self, playbook: Path, hosts: int, values: Mapping[str, str], *words: str) -> usage.Usage:
-        """Run a playbook on so many hosts, each of which must have been asked.
+        """Run a playbook on so many hosts; each of them must be asked.
 
         Args:
             playbook: its file.
-            hosts: their number.
+            hosts: the number of hosts.
             values: the generation that they serve.
-            words: further words of the command line.
+            words: further arguments of the command line.
 
         Raises:
-            RuntimeError: it failed, or left a host out; with what it printed last.
+            RuntimeError: it failed, or left a host out; with the end of its output.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         inventory, output, calls = (self.folder / name for name in ("hosts.json", "output", "calls"))
@@ -104,7 +104,7 @@ class Fleet:
         return used
 
     def named(self) -> dict[str, str]:
-        """Return the generation that the controller would deploy, by the placeholders of a recording."""
+        """Return the generation that the controller would deploy, as values for a recording's placeholders."""
         file = self.folder / "named.json"
         nothing = {"generation": "0" * 12, "digest": "0" * 64}
         self.play(HERE / "name.yml", 1, nothing, "-e", f"fleet_named={file}")
@@ -112,12 +112,12 @@ class Fleet:
         return found
 
     def measure(self, hosts: int, values: Mapping[str, str]) -> dict[str, Any]:
-        """Deploy to so many hosts and return what it cost.
+        """Deploy to so many hosts and return the cost.
 
         Args:
-            hosts: their number.
-            values: the generation that they serve. If it is not the controller's, the deploy fails, since what it would
-                change is not recorded.
+            hosts: the number of hosts.
+            values: the generation that they serve. If it is not the controller's, the deploy fails, because its
+                changes are not recorded.
         """
         used = self.play(ROOT / "deploy.yml", hosts, values)
         return {"hosts": hosts, **{name: round(value, 2) for name, value in asdict(used).items()}}
@@ -133,12 +133,12 @@ def shown(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def main() -> int:
-    """Measure, write what was found, and return 1 if a target is not met."""
+    """Measure, write the results, and return 1 if a target is not met."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__.partition("\n")[0])
     parser.add_argument("--hosts", nargs="+", type=int, default=FLEET, metavar="N", help="numbers of hosts")
     parser.add_argument("--forks", type=int, default=0, metavar="N", help="as in ansible.cfg by default")
     arguments = parser.parse_args()
-    # The targets are for so many cores, however many there are.
+    # The targets are defined for this number of cores, however many the machine has.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     file = REPORTS / "fleet.json"
     file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Records what a sandbox host answers in a deploy with nothing to do: ``python -m benchmarks.fleet.record``."""
+"""Records a sandbox host's answers in a deploy with nothing to do: ``python -m benchmarks.fleet.record``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.deploys import BUILD, ROOT, hosts, sandbox
 from benchmarks.fleet import recording
 
-# An ssh that keeps a copy of what goes in and of what comes out.
+# An ssh that keeps a copy of its input and of its output.
 _SSH = """\
 #!/bin/sh
 case "$*" in
@@ -29,25 +29,25 @@ def deploy(inventory: Path, *words: str) -> None:
 
 
 def answers(folder: Path) -> dict[str, Any]:
-    """Return the answers that an ssh has kept, by the name of the module.
+    """Return the answers that the ssh has kept, by module name.
 
     Args:
-        folder: its own.
+        folder: the folder of the ssh.
 
     Raises:
-        RecordingError: something that is no module was run.
+        RecordingError: something other than a module was run.
         ValueError: a module did not answer with JSON.
     """
     found: dict[str, Any] = {}
     for program in sorted(folder.glob("*.in")):
-        # After become's word for its success.
+        # After the message with which become confirms its success.
         text = program.with_suffix(".out").read_text()
         found[recording.module(program.read_bytes())] = json.loads(text[text.index("{") :])
     return found
 
 
 def main() -> None:
-    """Deploy to a new host twice, and record the second time."""
+    """Deploy to a new host twice, and record the second deploy."""
     with tempfile.TemporaryDirectory() as name:
         folder, inventory = Path(name, "ssh"), Path(name, "sandbox.yml")
         folder.mkdir()

@@ -10,9 +10,9 @@ from string import Template
 from typing import Any
 
 ANSWERS = Path(__file__).with_name("answers.json")
-# The question that every deploy begins with.
+# The module that every deploy runs first.
 STATE = "flaskops.uwsgi.host_state"
-# What Ansible sends to a host's Python is a program that contains the module and its full name.
+# Ansible sends the host's Python a program that contains the module and its full name.
 _NAME = re.compile(rb"^module_fqn='([\w.]+)',$", re.MULTILINE)
 
 
@@ -39,12 +39,12 @@ def module(program: bytes) -> str:
 
 
 def answer(answers: Mapping[str, Any], name: str, values: Mapping[str, str]) -> str:
-    """Return what a host answers, as JSON.
+    """Return a host's answer, as JSON.
 
     Args:
-        answers: the recorded answers by the name of the module.
-        name: the module's.
-        values: what stands for each placeholder.
+        answers: the recorded answers by module name.
+        name: the module's name.
+        values: the value of each placeholder.
 
     Raises:
         RecordingError: the module was not recorded, or a placeholder has no value.
@@ -62,10 +62,10 @@ def answer(answers: Mapping[str, Any], name: str, values: Mapping[str, str]) -> 
 
 
 def scrubbed(answers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return answers with a placeholder for whatever names the host or the generation that it serves.
+    """Return answers with placeholders for the names of the host and of the generation that it serves.
 
     Args:
-        answers: those of one host, by the name of the module; that of ``STATE`` is one of them.
+        answers: the answers of one host, by module name; that of ``STATE`` is one of them.
     """
     state = answers[STATE]
     machine, node = state["host"]["machine"].split()

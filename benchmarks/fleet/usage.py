@@ -1,4 +1,4 @@
-"""What a command and all processes that it starts use."""
+"""The resources that a command and its child processes use."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# Looking at the memory may take this part of one core, so a look that takes longer comes less often.
+# Measuring memory may use this part of one core: the longer a measurement takes, the rarer it is.
 _SHARE = 0.03
 _PAUSE_S = 0.2
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What was used.
+    """The resources that were used.
 
     Args:
         seconds: from start to end.
         cpu_s: CPU seconds, user and system, of all processes.
-        main_mb: the most memory of the command itself, in MB.
-        tree_mb: the most memory of all processes together; what they share counts once. It is looked at a few times a
+        main_mb: the peak memory of the command itself, in MB.
+        tree_mb: the peak memory of all processes together, with shared pages counted once. It is sampled a few times a
             second at most, so a short peak is missed.
     """
 
@@ -35,7 +35,7 @@ class Usage:
 
 
 class _Memory(threading.Thread):
-    """Looks at a process and its descendants until the process has ended."""
+    """Samples a process and its descendants until the process has ended."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -57,13 +57,13 @@ class _Memory(threading.Thread):
 
 
 def run(command: Sequence[str], folder: Path, environment: Mapping[str, str], output: Path) -> tuple[int, Usage]:
-    """Run a command and return its exit status and what it used.
+    """Run a command and return its exit status and the resources that it used.
 
     Args:
-        command: its words.
-        folder: where it runs.
-        environment: all of its variables.
-        output: the file that gets what it prints.
+        command: the program and its arguments.
+        folder: the working directory.
+        environment: all environment variables.
+        output: the file for its output.
     """
     with output.open("wb") as file:
         started = time.monotonic()
@@ -80,7 +80,7 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str], ou
 
 def _family(pid: int) -> Iterator[int]:
     yield pid
-    # Processes end while they are looked at.
+    # Processes can end at any time.
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
             for child in (task / "children").read_text().split():

@@ -9,6 +9,6 @@ while time.process_time() < float(os.environ["IMPORT_S"]):
 
 
 def app(environ: dict[str, object], start_response: Callable[[str, list[tuple[str, str]]], object]) -> list[bytes]:
-    """Answer at once."""
+    """Answer immediately."""
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"ok"]

@@ -1,4 +1,4 @@
-"""What all tests of the sandbox share."""
+"""Shared by all tests of the sandbox."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    """Directories of its own."""
+    """Separate directories for each test."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return Layout()

@@ -26,7 +26,7 @@ def test_a_taken_port_is_named_with_its_holder(taken: str) -> None:
         assert f"(process {os.getpid()})" in str(caught.value)
 
 
-def test_a_free_port_is_fine(taken: str) -> None:
+def test_a_free_port_passes(taken: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     checks.port_is_free(f"127.0.0.1:{port}:80")
@@ -41,7 +41,7 @@ def test_a_running_host_keeps_the_port_that_it_publishes(layout: Layout, taken: 
         checks.before_up([spec], {}, layout)
 
 
-def test_too_little_disk_is_told_in_figures(tmp_path: Path) -> None:
+def test_too_little_disk_is_reported_in_figures(tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match=r"GiB free, building images needs 1048576.0 GiB\n.*XDG_STATE_HOME"):
         checks.disk(tmp_path, checks.GIB << 20, "building images")
 

@@ -13,7 +13,7 @@ def run_cli(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     return cli.main()
 
 
-def test_without_root_and_sudo_it_says_what_to_do(
+def test_without_root_and_sudo_it_gives_the_remedy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
@@ -34,7 +34,7 @@ def test_without_root_it_starts_again_under_sudo(monkeypatch: pytest.MonkeyPatch
     assert started[0][2:] == [sys.executable, "-m", "sandbox", "up", "app1"]
 
 
-def test_missing_packages_are_one_line_for_apt(
+def test_missing_packages_are_named_in_one_apt_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(checks, "missing_packages", lambda: ["crun", "podman"])
@@ -44,7 +44,7 @@ def test_missing_packages_are_one_line_for_apt(
     assert "podman missing\n" in capsys.readouterr().out
 
 
-def test_a_failing_program_is_told_by_its_last_lines_only() -> None:
+def test_a_failing_program_is_reported_with_its_last_lines_only() -> None:
     script = "for i in $(seq 30); do echo line $i; done; exit 3"
     with pytest.raises(SandboxError, match=r"counting failed \(exit status 3\)") as caught:
         process.run(["sh", "-c", script], "counting")
@@ -60,7 +60,7 @@ def test_a_step_is_one_line_with_its_duration(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err == "sandbox: building ... 0.0 s\nsandbox: breaking ... failed\n"
 
 
-def test_a_host_that_is_not_there_is_told_with_the_way_to_make_it(
+def test_a_missing_host_is_reported_with_the_command_to_create_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], layout: object
 ) -> None:
     assert run_cli(monkeypatch, "ssh", "nobody") == 1

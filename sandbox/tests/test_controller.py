@@ -19,17 +19,17 @@ def test_hosts_use_the_controllers_mirror_for_any_suite() -> None:
     ]
 
 
-def test_a_mirror_without_security_updates_is_taken_as_it_is() -> None:
+def test_a_mirror_without_security_updates_is_used_unchanged() -> None:
     lines = mirror_lines("bookworm", DEBIAN, "http://mirror.test/debian/ bookworm\n")
     assert [line.split()[2] for line in lines] == ["bookworm", "bookworm-updates"]
 
 
-def test_a_controller_that_is_no_debian_leaves_the_mirror_to_mmdebstrap() -> None:
+def test_mmdebstrap_chooses_the_mirror_on_a_controller_that_is_not_debian() -> None:
     assert mirror_lines("bookworm", "ID=ubuntu\nVERSION_CODENAME=noble\n", "http://u.test/ubuntu noble\n") == []
     assert mirror_lines("bookworm", DEBIAN, "") == []
 
 
-def test_of_pips_settings_only_those_that_work_elsewhere_are_kept(tmp_path: Path) -> None:
+def test_only_pip_settings_that_work_elsewhere_are_kept(tmp_path: Path) -> None:
     weak, strong = tmp_path / "weak.conf", tmp_path / "strong.conf"
     weak.write_text("[global]\nindex-url = https://weak.test/simple\ntimeout = 9\nfind-links = /opt/wheels\n")
     strong.write_text(
@@ -46,7 +46,7 @@ def test_of_pips_settings_only_those_that_work_elsewhere_are_kept(tmp_path: Path
     }
 
 
-def test_pips_environment_variables_win_and_an_index_on_disk_is_dropped(tmp_path: Path) -> None:
+def test_pips_environment_variables_take_precedence_and_an_index_on_disk_is_dropped(tmp_path: Path) -> None:
     file = tmp_path / "pip.conf"
     file.write_text("[global]\ncert = /etc/weak.crt\nindex-url = file:///opt/simple\n")
     environment = {"PIP_CERT": "/etc/strong.crt", "PIP_FIND_LINKS": "/opt/wheels", "PIP_DEFAULT_TIMEOUT": "180"}

@@ -16,17 +16,17 @@ from sandbox.paths import Layout
         ("app1::build", Spec("app1", "bookworm", "build")),
     ],
 )
-def test_a_host_is_written_as_name_suite_group(text: str, spec: Spec) -> None:
+def test_a_host_is_specified_as_name_suite_group(text: str, spec: Spec) -> None:
     assert parse_spec(text) == spec
 
 
 @pytest.mark.parametrize("text", ["", "App", "-a", "a:bookworm:a-b", "a:bookworm:b:c", "a:bookworm:", "a b", "../a"])
-def test_what_is_no_host_is_refused_with_an_example(text: str) -> None:
+def test_an_invalid_host_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(SandboxError, match="app1:bookworm:flask"):
         parse_spec(text)
 
 
-def test_an_unknown_suite_is_answered_with_the_known_ones() -> None:
+def test_an_unknown_suite_is_refused_with_the_known_ones() -> None:
     with pytest.raises(SandboxError, match=r"no suite 'sarge'\n.*bookworm, trixie"):
         parse_spec("app1:sarge")
 
@@ -36,12 +36,12 @@ def test_a_published_port_names_address_and_both_ports() -> None:
 
 
 @pytest.mark.parametrize("text", ["8040", "8040:80", "localhost:1:2", "127.0.0.1:0:80", "127.0.0.1:80:70000"])
-def test_what_is_no_published_port_is_refused_with_an_example(text: str) -> None:
+def test_an_invalid_published_port_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(SandboxError, match=r"127\.0\.0\.1:8040:8040"):
         parse_publish(text)
 
 
-def test_a_running_host_satisfies_what_asks_for_no_more_than_it_has() -> None:
+def test_a_running_host_satisfies_a_specification_that_asks_for_no_more() -> None:
     record = Record("app1", publish=("127.0.0.1:8040:80",), address="10.213.40.11", image="i")
     assert record.satisfies(Spec("app1"), "i")
     assert record.satisfies(Spec("app1", group="build"), "i")
@@ -59,7 +59,7 @@ def test_records_are_read_back(layout: Layout) -> None:
     assert records(layout)["app1"].inventory is None
 
 
-def test_a_damaged_record_is_as_good_as_none(layout: Layout) -> None:
+def test_a_damaged_record_counts_as_missing(layout: Layout) -> None:
     for name, text in {"empty": "", "foreign": '{"name": "foreign", "colour": "red"}'}.items():
         (layout.hosts / name).mkdir(parents=True)
         (layout.hosts / name / "host.json").write_text(text)

@@ -20,7 +20,7 @@ def test_another_recipe_has_another_name() -> None:
 
 
 @pytest.mark.parametrize("package", ["gcc", "python3-venv", "python3-pip", "uwsgi"])
-def test_the_image_is_a_plain_server_without_what_roles_install(package: str) -> None:
+def test_the_image_is_a_plain_server_without_the_packages_that_roles_install(package: str) -> None:
     included = next(part for part in recipe("bookworm") if part.startswith("--include="))
     assert package not in included.removeprefix("--include=").split(",")
 

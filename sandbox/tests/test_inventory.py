@@ -27,7 +27,7 @@ def test_the_static_inventory_has_the_hosts_in_their_groups(layout: Layout) -> N
     assert children["build"]["hosts"]["build1"]["ansible_host"] == "10.213.40.12"
 
 
-def test_both_inventories_say_the_same(layout: Layout) -> None:
+def test_both_inventories_agree(layout: Layout) -> None:
     script = json.loads(as_script_output(HOSTS, layout))
     static = yaml.safe_load(as_yaml(HOSTS, layout))["all"]["children"]
     assert script["_meta"]["hostvars"] == {n: v for group in static.values() for n, v in group["hosts"].items()}
@@ -41,7 +41,7 @@ def test_host_keys_are_pinned(layout: Layout) -> None:
 
 
 @pytest.mark.parametrize("python", ["/usr/bin/python3", sys.executable])
-def test_the_script_without_hosts_is_empty_and_says_what_to_do(layout: Layout, python: str) -> None:
+def test_the_script_without_hosts_is_empty_and_gives_the_remedy(layout: Layout, python: str) -> None:
     done = subprocess.run([python, SCRIPT, "--list"], capture_output=True, text=True, check=True, cwd="/")
     assert json.loads(done.stdout) == {"_meta": {"hostvars": {}}}
     assert done.stderr.strip() == HINT

@@ -13,16 +13,16 @@ def test_a_subnet_is_kept_while_it_is_free() -> None:
 
 
 @pytest.mark.parametrize("route", ["10.213.40.0/24", "10.213.40.7", "10.213.40.0/23", "10.213.40.128/25"])
-def test_a_subnet_that_collides_with_a_route_is_left(route: str) -> None:
+def test_a_subnet_that_overlaps_a_route_is_replaced(route: str) -> None:
     assert not free_subnet([route], CANDIDATES[0]).overlaps(IPv4Network(route))
 
 
-def test_when_all_subnets_are_taken_it_says_so() -> None:
+def test_an_error_is_raised_when_all_subnets_are_taken() -> None:
     with pytest.raises(SandboxError, match="ip route"):
         free_subnet(["10.0.0.0/8"], CANDIDATES[0])
 
 
-def test_addresses_stay_and_are_unique(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_addresses_are_stable_and_unique(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     network = Network(layout)
     monkeypatch.setattr(network, "ensure", lambda: IPv4Network("10.213.41.0/24"))
     assert network.address(None, []) == "10.213.41.11"
@@ -30,17 +30,17 @@ def test_addresses_stay_and_are_unique(layout: Layout, monkeypatch: pytest.Monke
     assert network.address("10.213.40.12", ["10.213.40.12"]) == "10.213.41.12"
 
 
-def test_an_address_that_has_just_become_free_is_given_last(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recently_released_address_is_assigned_last(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     network = Network(layout)
     monkeypatch.setattr(network, "ensure", lambda: IPv4Network("10.213.41.0/28"))
     assert [network.address(None, []) for _ in range(5)] == [f"10.213.41.{last}" for last in (11, 12, 13, 14, 11)]
     assert network.address(None, ["10.213.41.12"]) == "10.213.41.13"
-    # Of another sandbox that was here before, or of none.
+    # An address of an earlier sandbox, or none.
     (layout.networks / f"{network.name}.last").write_text("192.0.2.1")
     assert network.address(None, []) == "10.213.41.11"
 
 
-def test_the_hardware_address_follows_from_the_address() -> None:
+def test_the_hardware_address_is_derived_from_the_address() -> None:
     assert mac_address("10.213.40.11") == "02:00:0a:d5:28:0b"
 
 

@@ -1,4 +1,4 @@
-"""Real hosts, in a state directory of their own; only the image cache is shared."""
+"""Real hosts, in a separate state directory; only the image cache is shared."""
 
 import json
 import os
@@ -84,7 +84,7 @@ def host(request: pytest.FixtureRequest, state: Layout) -> str:
     return HOSTS[request.param]
 
 
-def test_systemd_is_fully_up(host: str) -> None:
+def test_systemd_has_booted_completely(host: str) -> None:
     assert sandbox("exec", host, "--", "systemctl", "is-system-running", "--wait").stdout.strip() == "running"
 
 
@@ -122,23 +122,23 @@ def test_stopping_a_unit_does_not_reach_other_hosts(state: Layout) -> None:
     ssh(one, "sudo systemctl start systemd-logind")
 
 
-def test_network_settings_are_the_hosts_own(host: str) -> None:
+def test_network_settings_belong_to_the_host(host: str) -> None:
     before = SOMAXCONN.read_text()
     assert ssh(host, "sudo sysctl -w net.core.somaxconn=8192 && cat /proc/sys/net/core/somaxconn")[-4:] == "8192"
     assert SOMAXCONN.read_text() == before
 
 
-def test_settings_of_the_controllers_kernel_are_out_of_reach(host: str) -> None:
+def test_a_host_cannot_change_settings_of_the_controllers_kernel(host: str) -> None:
     done = sandbox("exec", host, "--", "sysctl", "-w", "vm.swappiness=61", check=False)
     assert "permission denied" in done.stderr.lower() or "read-only" in done.stderr.lower()
 
 
-def test_no_probe_of_the_controller_shows_in_the_journal(host: str) -> None:
+def test_probes_of_the_controller_leave_no_trace_in_the_journal(host: str) -> None:
     sandbox("list")
     assert "-- No entries --" in ssh(host, "sudo journalctl --boot --priority err --unit ssh")
 
 
-def test_a_reboot_keeps_files_and_address_and_is_seen_as_one(host: str) -> None:
+def test_a_reboot_keeps_files_and_address_and_is_recorded(host: str) -> None:
     boot_id, address = ssh(host, "touch kept; cat /proc/sys/kernel/random/boot_id"), hosts()[host][2]
     sandbox("exec", host, "--", "systemctl", "reboot", check=False)
     deadline = time.monotonic() + 40
@@ -152,7 +152,7 @@ def test_a_reboot_keeps_files_and_address_and_is_seen_as_one(host: str) -> None:
     assert seen not in ssh(host, "cat /proc/sys/kernel/random/boot_id")
 
 
-def test_a_reset_warns_nobody_and_keeps_files(host: str) -> None:
+def test_a_reset_gives_no_warning_and_keeps_files(host: str) -> None:
     unit = "[Service]\nUser=ansible\nWorkingDirectory=~\nExecStart=/bin/sleep infinity\nExecStop=/bin/touch warned\n"
     sandbox("exec", host, "--", "tee", "/run/systemd/system/stopping.service", stdin=unit)
     boot_id = ssh(host, "touch stays; sudo systemctl start stopping; cat /proc/sys/kernel/random/boot_id")
@@ -179,7 +179,7 @@ def test_a_host_stays_off_until_it_is_switched_on_and_keeps_its_files(host: str)
     assert ssh(host, "ls stays") == "stays"
 
 
-def test_up_leaves_a_running_host_alone_and_is_quick(host: str) -> None:
+def test_up_does_not_change_a_running_host_and_is_quick(host: str) -> None:
     boot_id = ssh(host, "cat /proc/sys/kernel/random/boot_id")
     start = time.monotonic()
     done = sandbox("up", f"{host}:{hosts()[host][0]}")
@@ -188,7 +188,7 @@ def test_up_leaves_a_running_host_alone_and_is_quick(host: str) -> None:
     assert ssh(host, "cat /proc/sys/kernel/random/boot_id") == boot_id
 
 
-def test_a_host_whose_processes_were_killed_is_made_afresh(state: Layout) -> None:
+def test_a_host_whose_processes_were_killed_is_recreated(state: Layout) -> None:
     sandbox("up", "test-killed")
     address = hosts()["test-killed"][2]
     init = init_process(address)
@@ -207,7 +207,7 @@ def test_a_host_whose_processes_were_killed_is_made_afresh(state: Layout) -> Non
     assert "test-killed" not in hosts()
 
 
-def test_a_published_port_answers_and_a_taken_one_is_told(state: Layout) -> None:
+def test_a_published_port_answers_and_a_taken_one_is_reported(state: Layout) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         publish = f"127.0.0.1:{port}:22"
@@ -221,7 +221,7 @@ def test_a_published_port_answers_and_a_taken_one_is_told(state: Layout) -> None
     sandbox("down", "test-port")
 
 
-def test_two_commands_at_a_time_wait_for_each_other(state: Layout) -> None:
+def test_two_commands_wait_for_each_other(state: Layout) -> None:
     names = ("test-one", "test-two")
     commands = [[sys.executable, "-m", "sandbox", "up", name] for name in names]
     running = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for command in commands]
@@ -247,7 +247,7 @@ def test_an_inventory_file_has_its_hosts_and_the_script_has_the_others(state: La
     assert set(listed["flask"]["hosts"]) == set(HOSTS.values())
 
 
-def test_a_host_gets_packages_as_the_controller_does(host: str) -> None:
+def test_a_host_installs_packages_as_the_controller_does(host: str) -> None:
     ssh(host, "sudo apt-get update -qq && sudo apt-get install -qq --no-install-recommends python3-venv")
     fetched = ssh(host, "python3 -m venv v && v/bin/pip download --quiet --no-deps flask && ls flask-*.whl")
     assert fetched.startswith("flask-")

@@ -24,7 +24,7 @@ WITHOUT_SYS_RESOURCE = "000001fffeffffff"
         ("", None, ALL_CAPABILITIES, True),
     ],
 )
-def test_the_fallback_is_chosen_by_what_the_machine_is(
+def test_the_fallback_is_chosen_by_the_kind_of_machine(
     tmp_path: Path, mounts: str, controllers: str | None, capabilities: str, expected: bool
 ) -> None:
     process, cgroups = tmp_path / "proc/self", tmp_path / "sys/fs/cgroup"

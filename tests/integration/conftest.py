@@ -1,4 +1,4 @@
-"""What tests share that run Ansible as a whole, or a browser."""
+"""Shared by tests that run Ansible as a whole, or a browser."""
 
 from tests.support.load_target import server
 

@@ -1,4 +1,4 @@
-"""What the tests of the whole repository share: the files it consists of, and a copy of them as a collection."""
+"""Shared by the tests of the whole repository: its files, and a copy of them as an installed collection."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Ansible = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder that knows nothing of the repository: a stranger's project."""
+    """Return an empty folder outside the repository, like another project."""
     folder = tmp_path_factory.mktemp("elsewhere")
-    # Empty, so that no configuration further up or in the home directory counts.
+    # Empty, so that no configuration in a parent or home directory counts.
     (folder / "ansible.cfg").touch()
     return folder
 
 
 @pytest.fixture(scope="session")
 def ansible(elsewhere: Path) -> Ansible:
-    """Run a program of Ansible in the stranger's project."""
+    """Run a program of Ansible in the other project."""
 
     def run(*command: str | Path, status: int = 0) -> subprocess.CompletedProcess[str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
@@ -52,7 +52,7 @@ def ansible(elsewhere: Path) -> Ansible:
 
 @pytest.fixture(scope="session")
 def artefact(elsewhere: Path, ansible: Ansible) -> Path:
-    """Build the collection from what git would commit, and from nothing else that lies around."""
+    """Build the collection from what git would commit, without other files."""
     repository = elsewhere / "repository"
     copy(repository)
     ansible("ansible-galaxy", "collection", "build", repository, "--output-path", elsewhere)
@@ -62,7 +62,7 @@ def artefact(elsewhere: Path, ansible: Ansible) -> Path:
 
 @pytest.fixture(scope="session")
 def installed(elsewhere: Path, ansible: Ansible, artefact: Path) -> Path:
-    """Install the collection into the stranger's project, without a network."""
+    """Install the collection into the other project, without a network."""
     target = elsewhere / "collections"
     ansible("ansible-galaxy", "collection", "install", artefact, "-p", target, "--offline")
     return target / "ansible_collections" / "flaskops" / "uwsgi"

@@ -1,6 +1,6 @@
-"""A checkout that everybody can write to, as on many CI runners, deploys by the steps that are documented.
+"""A world-writable checkout, as on many CI runners, deploys by the documented steps.
 
-Ansible reads no ansible.cfg of such a folder unless it is named, and finds neither the roles nor the callback then.
+Ansible ignores the ansible.cfg of such a folder unless it is named, and then finds neither the roles nor the callback.
 """
 
 import os
@@ -31,8 +31,8 @@ def output(checkout: Path, command: str) -> str:
 
 
 @pytest.mark.playbook
-def test_the_role_is_found_there_by_the_documented_line(checkout: Path) -> None:
-    # A setting that is refused on the controller: no host is asked.
+def test_the_documented_line_finds_the_role(checkout: Path) -> None:
+    # A setting that the controller refuses, so that no host is contacted.
     (checkout / "hosts.yml").write_text("flask: {hosts: {shop: }}\n")
     deploy = "ansible-playbook -i hosts.yml deploy.yml -e mode=gevent -e flask_uwsgi_processes=many"
     (documented,) = re.findall(r"^\$ (export ANSIBLE_CONFIG=.*)$", (ROOT / "docs/OWN_APP.md").read_text(), re.M)

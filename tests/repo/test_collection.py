@@ -14,7 +14,7 @@ PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml") if p
 LOOKUPS = sorted(path.stem for path in (ROOT / "plugins" / "lookup").glob("*.py"))
 
 
-def test_the_artefact_holds_what_hosts_and_controllers_need_and_nothing_of_the_workshop(artefact: Path) -> None:
+def test_the_artefact_contains_what_hosts_and_controllers_need_and_no_development_files(artefact: Path) -> None:
     with tarfile.open(artefact) as tar:
         names = {member.name for member in tar}
     for needed in ("plugins/module_utils/traffic/swap.py", "roles/flask_uwsgi/tasks/main.yml", "app/run.py"):
@@ -31,18 +31,18 @@ def test_the_artefact_has_its_readme_and_licence(artefact: Path) -> None:
     assert "LICENSE" in names
 
 
-def test_a_stranger_s_playbook_finds_the_role(elsewhere: Path, ansible: Ansible, installed: Path) -> None:
+def test_another_projects_playbook_finds_the_role(elsewhere: Path, ansible: Ansible, installed: Path) -> None:
     assert (installed / "MANIFEST.json").is_file()
     playbook = elsewhere / "site.yml"
     playbook.write_text("- hosts: all\n  roles:\n    - flaskops.uwsgi.flask_uwsgi\n")
     ansible("ansible-playbook", "-i", "localhost,", "--syntax-check", playbook)
 
 
-def test_the_installed_role_judges_settings_and_asks_for_the_application(
+def test_the_installed_role_checks_settings_and_asks_for_the_application(
     elsewhere: Path, ansible: Ansible, installed: Path
 ) -> None:
     playbook = elsewhere / "refused.yml"
-    # Refused before the host is asked anything.
+    # Refused before the host is contacted.
     playbook.write_text(
         "- hosts: all\n"
         "  connection: local\n"
@@ -74,7 +74,7 @@ def test_there_is_a_playbook_for_every_operation() -> None:
 
 @pytest.mark.playbook
 @pytest.mark.parametrize("name", PLAYBOOKS)
-def test_a_stranger_can_run_the_collection_s_playbooks(ansible: Ansible, installed: Path, name: str) -> None:
+def test_another_project_can_run_the_collections_playbooks(ansible: Ansible, installed: Path, name: str) -> None:
     ansible("ansible-playbook", "-i", "localhost,", "--syntax-check", f"flaskops.uwsgi.{name}")
 
 

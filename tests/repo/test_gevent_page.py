@@ -34,7 +34,7 @@ CATALOGUE = {
 
 @pytest.fixture
 def generator() -> ModuleType:
-    """Load the generator, which is a script and no package."""
+    """Load the generator, which is a script and not a package."""
     spec = importlib.util.spec_from_file_location("gevent_libraries", ROOT / "docs" / "gevent_libraries.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -54,7 +54,7 @@ def test_the_table_has_every_library_once(generator: ModuleType) -> None:
     assert all(f"| [{entry['name']}]({entry['reference']})" in text for entry in entries)
 
 
-def test_what_breaks_comes_first_with_its_versions_and_what_mends_it(generator: ModuleType) -> None:
+def test_libraries_that_fail_come_first_with_their_versions_and_the_remedy(generator: ModuleType) -> None:
     lines = [line for line in generator.table(CATALOGUE).splitlines() if line.startswith("| [")]
     assert lines == [
         "| [slow](https://y.example) from 1.0 before 2.0 | blocks | it waits | Install quick. With quick it is ok. |",
@@ -62,7 +62,7 @@ def test_what_breaks_comes_first_with_its_versions_and_what_mends_it(generator: 
     ]
 
 
-def test_a_stale_page_is_told(generator: ModuleType) -> None:
+def test_a_stale_page_is_reported(generator: ModuleType) -> None:
     page = "# X\n\n<!-- begin -->\nold\n<!-- end -->\nrest\n"
     written = generator.page(page, CATALOGUE)
     assert "old" not in written and written.endswith("<!-- end -->\nrest\n")

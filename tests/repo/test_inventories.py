@@ -1,4 +1,4 @@
-"""The examples of inventories are ones that Ansible reads, and describe applications that preflight accepts."""
+"""Ansible can read the example inventories, and preflight accepts their applications."""
 
 import json
 import subprocess
@@ -42,7 +42,7 @@ def test_an_example_describes_applications_that_are_accepted(example: str) -> No
         assert list(value_problems(settings)) == [], name
 
 
-def test_several_applications_are_each_on_chosen_servers_with_a_port_of_its_own() -> None:
+def test_the_applications_of_the_several_example_have_chosen_hosts_and_different_ports() -> None:
     assert set(inventory("several.example")["flask"]["children"]) == {"shop", "httpbin"}
     found = hosts("several.example")
     assert set(found) == {"shop@web1.example.org", "shop@web2.example.org", "httpbin@web2.example.org"}

@@ -8,13 +8,13 @@ ROLES = ROOT / "roles"
 PATCHES = ROLES / "artifact" / "files" / "patches"
 
 
-def test_the_server_that_is_installed_is_the_one_that_is_patched() -> None:
+def test_the_installed_server_is_the_patched_one() -> None:
     pins = re.findall(r"^([\w-]+)==(\S+)", (ROLES / "artifact" / "files" / "server.in").read_text(), re.M)
     patched = {path.name for path in PATCHES.iterdir() if path.is_dir()}
     assert patched == {f"{name}-{version}" for name, version in pins if name == "uwsgi"}
 
 
-def test_each_patch_has_a_number_of_its_own_and_says_what_it_is_for() -> None:
+def test_each_patch_has_a_unique_number_and_a_purpose() -> None:
     for folder in (path for path in PATCHES.iterdir() if path.is_dir()):
         patches = sorted(folder.glob("*.patch"))
         assert [path.name[:3] for path in patches] == [f"{number:02}-" for number in range(1, len(patches) + 1)]
@@ -34,7 +34,7 @@ def test_options_of_the_patches_are_set() -> None:
         assert re.search(rf"^{option} = ", ini, re.M), option
 
 
-def test_the_request_log_holds_no_query_unless_an_operator_wants_it() -> None:
+def test_the_request_log_contains_no_query_by_default() -> None:
     defaults = yaml.safe_load((ROLES / "flask_uwsgi" / "defaults" / "main.yml").read_text())
     assert set(re.findall(r"%\((\w+)\)", defaults["flask_uwsgi_log_format"])) == {
         *("addr", "method", "path", "proto", "status", "rsize", "msecs", "wid")

@@ -1,4 +1,4 @@
-"""The playbooks reach the application hosts and nobody else, and a run without any is refused."""
+"""The playbooks reach the application hosts and no others, and a run without any is refused."""
 
 import re
 import subprocess
@@ -66,7 +66,7 @@ def test_a_playbook_first_checks_that_there_are_application_hosts(playbook: Path
         pytest.param(HOSTS, ["-e", "target=web1"], "target=web1 is not read: use --limit web1", id="target"),
     ],
 )
-def test_a_run_without_application_hosts_is_refused_before_any_host_is_asked(
+def test_a_run_without_application_hosts_is_refused_before_any_host_is_contacted(
     tmp_path: Path, inventory: object, arguments: list[str], said: str
 ) -> None:
     done = run(tmp_path, inventory, ROOT / "deploy.yml", *arguments)

@@ -1,4 +1,4 @@
-"""The catalogue of real applications is sound, and so is the page that is made of what the scenario found."""
+"""The catalogue of real applications is consistent, and so is the page generated from the scenario's results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def generator() -> ModuleType:
     return module
 
 
-def test_each_application_has_a_name_and_a_port_of_its_own() -> None:
+def test_each_application_has_a_unique_name_and_port() -> None:
     assert len(APPLICATIONS) == 12
     assert len({app.name for app in APPLICATIONS}) == len({app.port for app in APPLICATIONS}) == 12
     assert sum(app.everyday for app in APPLICATIONS) == 3
@@ -34,7 +34,7 @@ def test_every_folder_of_an_application_is_deployed() -> None:
 
 
 @pytest.mark.parametrize("app", APPLICATIONS, ids=lambda app: app.name)
-def test_every_variable_exists_and_what_is_left_out_is_set(app: Application) -> None:
+def test_every_variable_exists_and_a_variable_that_is_left_out_is_set(app: Application) -> None:
     known = set(yaml.safe_load(SPECS.read_text())["argument_specs"]["main"]["options"])
     for mode in ("gevent", "threads"):
         settings = set(app.settings(mode))

@@ -35,7 +35,7 @@ def options(role: Path) -> dict[str, Any]:
 
 
 def tasks(role: Path) -> Iterator[dict[str, Any]]:
-    """Yield every task of a role, those in blocks too."""
+    """Yield every task of a role, including those in blocks."""
     waiting = [task for file in sorted(role.glob("*s/*.yml")) if isinstance(load(file), list) for task in load(file)]
     while waiting:
         task = waiting.pop()
@@ -55,7 +55,7 @@ def test_defaults_and_argument_specs_name_the_same_variables(role: Path) -> None
 
 
 @every_role
-def test_a_variable_that_is_required_has_no_default(role: Path) -> None:
+def test_a_required_variable_has_no_default(role: Path) -> None:
     required = {name for name, spec in options(role).items() if spec.get("required")}
     assert not required & defaults(role).keys()
 
@@ -72,13 +72,13 @@ def test_every_entry_point_and_every_option_is_described(role: Path) -> None:
 
 
 @every_role
-def test_every_entry_point_that_is_described_is_there(role: Path) -> None:
+def test_every_described_entry_point_exists(role: Path) -> None:
     for name in specs(role):
         assert (role / "tasks" / f"{name}.yml").is_file(), name
 
 
 def entry_points(node: Any) -> Iterator[tuple[str, str]]:
-    """Yield the role and the entry point of each use of a role of the collection, wherever it stands in a file."""
+    """Yield the role and the entry point of each use of a role of the collection in a file."""
     if isinstance(node, list):
         for inner in node:
             yield from entry_points(inner)
@@ -90,15 +90,15 @@ def entry_points(node: Any) -> Iterator[tuple[str, str]]:
             yield from entry_points(inner)
 
 
-# The parts of a deploy, which the role's own entry point and the playbooks share. They have no options of their own,
-# and one that is described costs every host the check of its arguments.
+# The phases of a deploy, which the role's own entry point and the playbooks share. They have no options of their own,
+# and a described entry point costs every host the check of its arguments.
 PARTS = {
     ("flask_uwsgi", part)
     for part in ("plan", "look", "ready", "reserve", "prepare", "activate", "report", "take_back", "rollback_plan")
 }
 
 
-def test_every_entry_point_that_is_used_is_described() -> None:
+def test_every_used_entry_point_is_described() -> None:
     files = [*ROOT.glob("playbooks/**/*.yml"), *ROOT.glob("roles/*/tasks/*.yml")]
     used = {use for file in files for use in entry_points(load(file)) if "{{" not in use[1]}
     assert ("flask_uwsgi", "status") in used
@@ -107,13 +107,13 @@ def test_every_entry_point_that_is_used_is_described() -> None:
 
 
 @every_role
-def test_a_default_that_the_specs_repeat_is_the_real_one(role: Path) -> None:
+def test_a_default_in_the_specs_is_the_real_one(role: Path) -> None:
     repeated = {name: spec["default"] for name, spec in options(role).items() if "default" in spec}
     assert repeated == {name: defaults(role)[name] for name in repeated}
 
 
 @every_role
-def test_what_is_chosen_from_a_few_values_has_choices(role: Path) -> None:
+def test_an_option_with_few_values_has_choices(role: Path) -> None:
     for name, spec in options(role).items():
         if re.search(r"_(mode|scheme|state|format_name)$", name):
             assert spec.get("choices"), name
@@ -122,7 +122,7 @@ def test_what_is_chosen_from_a_few_values_has_choices(role: Path) -> None:
 
 
 @every_role
-def test_every_variable_begins_with_the_role_s_name(role: Path) -> None:
+def test_every_variable_begins_with_the_roles_name(role: Path) -> None:
     own = re.compile(rf"(__)?{role.name}_\w+")
     names = {*defaults(role), *(load(role / "vars" / "main.yml") or {}), *options(role)}
     for task in tasks(role):
@@ -143,7 +143,7 @@ def test_every_default_has_a_comment_above_it_or_above_its_group(role: Path) -> 
     for paragraph in paragraphs:
         lines = paragraph.strip().splitlines()
         variables = [line.partition(":")[0] for line in lines if re.match(r"\w+:", line)]
-        # A heading explains the paragraph right below it.
+        # A heading explains the paragraph below it.
         if variables and not (lines[0].startswith("#") or explained):
             bare += variables
         explained = not variables and lines[-1].startswith("## ")
@@ -151,7 +151,7 @@ def test_every_default_has_a_comment_above_it_or_above_its_group(role: Path) -> 
 
 
 def uses(role: Path) -> str:
-    """Return all of a role's text in which a variable can be used, without comments and without definitions."""
+    """Return all of a role's text in which a variable can be used, without comments and definitions."""
     folders = ("defaults", "vars", "tasks", "handlers", "templates", "files")
     text = ""
     for path in sorted(path for folder in folders for path in (role / folder).rglob("*") if path.is_file()):
@@ -178,7 +178,7 @@ def test_every_variable_is_used(role: Path) -> None:
 
 
 def python() -> str:
-    """Return the code of the action plugins and of what they need."""
+    """Return the code of the action plugins and of what they import."""
     rooms = [ROOT / "plugins" / folder for folder in ("action", "plugin_utils/plan", "plugin_utils/settings")]
     return "".join(path.read_text() for folder in rooms for path in folder.glob("*.py"))
 
@@ -190,7 +190,7 @@ def test_no_code_reads_a_private_name_of_a_role() -> None:
 
 
 @every_role
-def test_every_variable_of_the_role_that_is_used_is_defined(role: Path) -> None:
+def test_every_used_variable_of_the_role_is_defined(role: Path) -> None:
     known = {*options(role), *(load(role / "vars" / "main.yml") or {})}
     for task in tasks(role):
         known |= {str(task["register"])} if "register" in task else set()
@@ -203,6 +203,6 @@ def test_every_variable_of_the_role_that_is_used_is_defined(role: Path) -> None:
 
 
 def filters() -> set[str]:
-    """Return the names of the collection's plug-ins, some of which begin like a role."""
+    """Return the names of the collection's plugins, some of which begin like a role."""
     text = "".join(path.read_text() for path in (ROOT / "plugins" / "filter").glob("*.py"))
     return set(re.findall(r'"(\w+)": ', text))

@@ -1,4 +1,4 @@
-"""The rooms of plugins/module_utils and plugins/plugin_utils: what may import what."""
+"""The rooms of plugins/module_utils and plugins/plugin_utils: which may import which."""
 
 import ast
 from collections.abc import Iterator
@@ -39,22 +39,22 @@ for file, needs in NEEDS.items():
         ROOMS.setdefault(room(file.parts), set()).update(set(map(room, needs)) - {room(file.parts)})
 
 
-def test_no_module_stands_in_the_corridor() -> None:
+def test_every_module_is_in_a_room() -> None:
     assert {str(file) for file in FILES if len(file.parts) == 2 and file.parts[0].endswith("_utils")} == set()
 
 
 @pytest.mark.parametrize("name", [name for name in ROOMS if name.startswith("module_utils/")])
-def test_what_runs_on_hosts_needs_nothing_of_the_controller(name: str) -> None:
+def test_code_for_hosts_imports_nothing_of_the_controllers(name: str) -> None:
     assert {need for need in ROOMS[name] if not need.startswith("module_utils/")} == set()
 
 
-def test_modules_need_nothing_of_the_controller() -> None:
+def test_modules_import_nothing_of_the_controllers() -> None:
     for file, needs in NEEDS.items():
         if file.parts[0] == "modules":
             assert not [parts for parts in needs if parts[0] == "plugin_utils"], file
 
 
-def test_rooms_do_not_need_each_other_in_a_circle() -> None:
+def test_rooms_do_not_import_each_other_in_a_circle() -> None:
     TopologicalSorter(ROOMS).prepare()
 
 

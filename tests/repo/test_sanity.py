@@ -24,7 +24,7 @@ def sanity(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str
     return subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=100, check=False)
 
 
-def test_an_option_that_is_documented_otherwise_than_it_is_read_fails(repository: Path) -> None:
+def test_a_wrongly_documented_option_fails(repository: Path) -> None:
     arguments = "--test", "validate-modules", MODULE
     whole = sanity(repository, *arguments)
     assert whole.returncode == 0, whole.stdout + whole.stderr
@@ -37,7 +37,7 @@ def test_an_option_that_is_documented_otherwise_than_it_is_read_fails(repository
     assert f"ERROR: {MODULE}:0:0: doc-type-does-not-match-spec" in failed.stdout + failed.stderr
 
 
-def test_a_module_that_needs_a_package_which_hosts_need_not_have_fails(repository: Path) -> None:
+def test_a_module_that_imports_an_optional_package_fails(repository: Path) -> None:
     with (repository / MODULE).open("a") as module:
         module.write("import requests\n")
     failed = sanity(repository, "--test", "import", MODULE)

@@ -1,4 +1,4 @@
-"""The scenarios of molecule: none repeats what another one has, or what all share."""
+"""The molecule scenarios repeat neither each other nor the shared configuration."""
 
 import ast
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ WORTH = 150
 
 
 def repeated(shared: Any, own: Any, where: str = "") -> Iterator[str]:
-    """Yield the settings of a scenario that are those of every scenario."""
+    """Yield the settings of a scenario that every scenario has already."""
     if isinstance(shared, dict) and isinstance(own, dict):
         for name in shared.keys() & own.keys():
             yield from repeated(shared[name], own[name], f"{where}.{name}")
@@ -27,12 +27,12 @@ def repeated(shared: Any, own: Any, where: str = "") -> Iterator[str]:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.parent.name)
-def test_a_scenario_sets_what_differs(scenario: Path) -> None:
+def test_a_scenario_sets_only_what_differs(scenario: Path) -> None:
     assert list(repeated(SHARED, yaml.safe_load(scenario.read_text()))) == []
 
 
 def helpers(source: str) -> Iterator[tuple[str, str]]:
-    """Yield the name and the code of each function, method and constant of a file that nobody should write twice."""
+    """Yield the name and the code of each function, method and constant of a file that should exist only once."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef):
             body = node.body[1:] if ast.get_docstring(node) else node.body

@@ -66,7 +66,7 @@ def test_the_search_finds_what_it_should(line: str, forbidden: bool) -> None:
     assert bool(FORBIDDEN.search(line)) is forbidden
 
 
-def test_every_text_ends_with_a_line_end_and_holds_no_carriage_return() -> None:
+def test_every_text_ends_with_a_newline_and_contains_no_carriage_return() -> None:
     fixtures = [file for file in texts() if "fixtures" in file.parts]
     for file, text in texts().items():
         # Kept byte for byte as a program printed them, or as the article has them.
@@ -87,14 +87,14 @@ def test_no_symbolic_link_leads_out_of_the_repository() -> None:
 LOCKS = sorted(file for file in tracked_files() if (ROOT / file).with_suffix(".in").is_file())
 
 
-def test_every_lock_is_there() -> None:
+def test_every_lock_exists() -> None:
     inputs = {file for file in tracked_files() if file.suffix == ".in"}
     assert {file.with_suffix(".txt") for file in inputs} <= set(LOCKS)
     assert len(LOCKS) >= 4
 
 
 @pytest.mark.parametrize("lock", [file for file in LOCKS if file.suffix == ".txt"], ids=str)
-def test_a_lock_pins_and_hashes_everything_and_leaves_the_index_to_pip_s_configuration(lock: Path) -> None:
+def test_a_lock_pins_and_hashes_everything_and_names_no_index(lock: Path) -> None:
     text = (ROOT / lock).read_text()
     assert "://" not in text
     entries = re.sub(r"\\\n", " ", text).splitlines()
@@ -106,7 +106,7 @@ def test_a_lock_pins_and_hashes_everything_and_leaves_the_index_to_pip_s_configu
 
 
 @pytest.mark.parametrize("lock", [file for file in LOCKS if file.suffix == ".txt"], ids=str)
-def test_a_lock_holds_what_its_input_asks_for(lock: Path) -> None:
+def test_a_lock_contains_what_its_input_asks_for(lock: Path) -> None:
     locked = {canonicalize_name(name) for name in re.findall(r"^([\w.-]+)==", text(lock), re.M)}
     wanted = re.findall(r"^([A-Za-z][\w.-]*)", text(lock.with_suffix(".in")), re.M)
     assert {canonicalize_name(name) for name in wanted} <= locked

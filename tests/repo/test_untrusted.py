@@ -1,4 +1,4 @@
-"""Root reads what the service's account can write in one module, with its bounds, and nowhere else."""
+"""Only one module reads, with limits and as root, what the service's account can write."""
 
 import ast
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ TOUCHES = {
     "is_file", "is_dir", "is_socket", "exists", "stat", "chmod", "chown", "unlink", "symlink_to", "mkdir", "rename",
     "replace", "glob", "rglob",
 }  # fmt: skip
-# One knows the directory that is root's own, one how to read the others, one removes them all.
+# One knows root's own directory, one reads the others safely, one removes them all.
 HELPERS = {"module_utils/host/runtime.py", "module_utils/host/untrusted.py", "module_utils/traffic/removal.py"}
 
 
@@ -27,13 +27,13 @@ def tainted(node: ast.AST, names: set[str]) -> bool:
 
 
 def by_helper(node: ast.Call) -> bool:
-    """Tell whether a call is one of the helpers' own."""
+    """Return whether a call is one of the helpers' own."""
     owner = node.func.value if isinstance(node.func, ast.Attribute) else None
     return isinstance(owner, ast.Name) and owner.id in {"untrusted", "runtime", "trees"}
 
 
 def touching(source: str) -> Iterator[int]:
-    """Yield the lines that touch a path of a runtime directory themselves."""
+    """Yield the lines that access a path of a runtime directory directly."""
     for function in ast.walk(ast.parse(source)):
         if not isinstance(function, ast.FunctionDef):
             continue
@@ -63,16 +63,16 @@ def modules() -> list[str]:
 
 
 @pytest.mark.parametrize("name", [name for name in modules() if name not in HELPERS])
-def test_nothing_else_touches_what_the_account_can_write(name: str) -> None:
+def test_nothing_else_accesses_what_the_account_can_write(name: str) -> None:
     source = (PLUGINS / name).read_text()
     lines = sorted({*touching(source), *asking(source)})
-    # The gevent check takes away the answer before, and asks with an empty file that it makes anew.
+    # The gevent check removes the answer before, and asks with an empty file that it creates.
     known = {"module_utils/gevent/instance.py": 2}.get(name, 0)
     assert len(lines) == known, f"plugins/{name}: read these with untrusted.py: lines {lines}"
 
 
-def test_directories_are_removed_by_the_helper_alone() -> None:
-    # Python's own gives up at a depth of a thousand, and where somebody goes on filling them.
+def test_only_the_helper_removes_directories() -> None:
+    # Python's own fails at a depth of a thousand, and while another process keeps filling them.
     users = {name for name in modules() if "rmtree" in (PLUGINS / name).read_text()}
     assert users == {"module_utils/host/trees.py", "module_utils/wheelhouse/sandbox.py"}
 
@@ -88,11 +88,11 @@ def test_directories_are_removed_by_the_helper_alone() -> None:
         "return json.loads((layout.runtime_of(kinds.RELIEF) / 'x').read_bytes())",
     ],
 )
-def test_what_would_is_found(body: str) -> None:
+def test_direct_access_is_found(body: str) -> None:
     assert list(touching(f"def read(layout, unit):\n    {body}\n"))
 
 
-def test_what_the_helpers_do_is_not() -> None:
+def test_access_by_the_helpers_is_not_reported() -> None:
     assert not list(touching("def read(layout):\n    return untrusted.read(layout.pidfile)\n"))
     assert list(asking("import socket\nsocket.socket(socket.AF_UNIX)\n")) == [2]
     assert list(asking("from socket import AF_UNIX\n")) == [1]

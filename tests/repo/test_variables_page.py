@@ -13,7 +13,7 @@ from tests.support import ROOT
 
 @pytest.fixture
 def variables() -> ModuleType:
-    """Load the generator, which is a script and no package."""
+    """Load the generator, which is a script and not a package."""
     spec = importlib.util.spec_from_file_location("docs_variables", ROOT / "docs" / "variables.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -29,7 +29,7 @@ def test_the_page_of_variables_is_current() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_stale_page_is_told_with_the_remedy_and_then_written(
+def test_a_stale_page_is_reported_with_the_remedy_and_then_written(
     variables: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(variables, "PAGE", tmp_path / "VARIABLES.md")
@@ -74,7 +74,7 @@ def test_every_row_has_four_cells(variables: ModuleType) -> None:
         ("a `quoted` b", "`` a `quoted` b ``"),
     ],
 )
-def test_a_default_is_shown_as_one_would_write_it(variables: ModuleType, default: object, shown: str) -> None:
+def test_a_default_is_shown_as_in_an_inventory(variables: ModuleType, default: object, shown: str) -> None:
     assert variables.value(default) == shown
 
 
@@ -96,7 +96,7 @@ def test_a_description_becomes_markdown(variables: ModuleType) -> None:
         ("a PC(1) and ABC(2)", "a PC(1) and ABC(2)"),
     ],
 )
-def test_nested_brackets_stay_whole(variables: ModuleType, text: str, shown: str | None) -> None:
+def test_nested_brackets_are_kept_together(variables: ModuleType, text: str, shown: str | None) -> None:
     if shown is None:
         with pytest.raises(ValueError, match="a bracket is not closed"):
             variables.meaning(text)
@@ -104,6 +104,6 @@ def test_nested_brackets_stay_whole(variables: ModuleType, text: str, shown: str
         assert variables.meaning(text) == shown
 
 
-def test_a_default_of_nested_brackets_stays_whole(variables: ModuleType) -> None:
+def test_a_default_with_nested_brackets_is_kept_together(variables: ModuleType) -> None:
     assert variables.value({"a": {"b": [[1], [{"c": "{{ d }}"}]]}}) == "`{a: {b: [[1], [{c: '{{ d }}'}]]}}`"
     assert variables.value("{{ {'a': [[1]]} | combine(b) }}") == "`{{ {'a': [[1]]} | combine(b) }}`"

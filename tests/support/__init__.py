@@ -1,4 +1,4 @@
-"""What tests of several scenarios and folders share."""
+"""Shared by tests of several scenarios and folders."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""An application that was deployed, as its clients and the administrator of its host see it."""
+"""A deployed application, as its clients and the administrator of its host see it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Application(Service):
     Args:
         host: testinfra's host.
         name: its name.
-        address: where it answers.
+        address: the address on which it answers.
         mode: its mode.
         source: its source on the controller.
-        variables: the role's variables that it was deployed with beside these.
+        variables: the role's other variables with which it was deployed.
     """
 
     def __init__(
@@ -34,12 +34,12 @@ class Application(Service):
 
     @property
     def url(self) -> str:
-        """Where the application answers."""
+        """The URL of the application."""
         return f"http://{self.address[0]}:{self.address[1]}"
 
     @property
     def extra_vars(self) -> list[str]:
-        """Arguments of ansible-playbook for a run about this application."""
+        """Arguments of ansible-playbook for a run on this application."""
         chosen = {
             "mode": self.mode,
             "flask_uwsgi_app_name": self.name,
@@ -58,7 +58,7 @@ class Application(Service):
         return ask_slowly(self.address, data, piece=piece)
 
     def get(self, path: str, *headers: str) -> Answer:
-        """Ask for a path as it is."""
+        """Request a path, unnormalized."""
         return self.ask(request(*headers, line=f"GET {path} HTTP/1.1"))
 
     def journal(self, since: float) -> str:
@@ -66,16 +66,16 @@ class Application(Service):
         return self.run(f"journalctl --no-pager --unit '{self.name}@*' --since @{since:.6f}")
 
     def busy(self) -> int:
-        """Return how many requests are in the hands of the application."""
+        """Return the number of requests that the application is handling."""
         return sum(core["in_request"] for worker in self.stats["workers"] for core in worker["cores"])
 
     def wait_until(self, true: Callable[[], bool], what: str, within: float = 20) -> None:
-        """Wait until something holds.
+        """Wait until a condition holds.
 
         Args:
-            true: tells whether it does.
-            what: its name, for the message if it never does.
-            within: seconds.
+            true: returns whether it holds.
+            what: its name, for the error message.
+            within: the timeout in seconds.
         """
         wait(true, what, within)
 

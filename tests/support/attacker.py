@@ -1,7 +1,7 @@
-"""Runs on a host under attack, as an account that is not root: what it may do to harm those who come after.
+"""Attacks a host as an account that is not root, to harm operations that follow.
 
-``python3 attacker.py KIND [ARGUMENT ...]``. The kinds that plant something go on until SIGTERM, unless ``--once`` is
-given: a directory that appears meanwhile is attacked as well. It needs nothing but the standard library.
+``python3 attacker.py KIND [ARGUMENT ...]``. The kinds that plant files continue until SIGTERM, unless ``--once`` is
+given: directories that appear meanwhile are attacked as well. It only needs the standard library.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# How often what was planted is looked after, and how fast a drip is.
+# How often planted files are checked, and the pause between the bytes of a drip.
 STEP_S = 0.02
 DRIP_S = 1.0
 
 
 def folders() -> Iterator[Path]:
-    """Return the directories below /run that this account owns, its login's own apart."""
+    """Return the directories below /run that this account owns, except its login's."""
     uid = os.geteuid()
     for folder, names, _ in os.walk("/run"):
         names[:] = [name for name in names if name not in ("systemd", "user", "udev", "log", "lock")]
@@ -36,7 +36,7 @@ def folders() -> Iterator[Path]:
 
 
 def names(folder: Path, app: str) -> set[str]:
-    """Return the names that an instance or the product uses in such a directory, and their temporary ones."""
+    """Return the names that an instance or the product uses in such a directory, with their temporary names."""
     generations = {path.name for path in Path(f"/opt/{app}/generations").glob("[!.]*")}
     generations |= {path.stem for path in folder.iterdir() if path.suffix in (".pid", ".sock", ".stats")}
     generations |= {folder.name} if folder.parent.name == app else set()
@@ -45,7 +45,7 @@ def names(folder: Path, app: str) -> set[str]:
 
 
 def clear(path: Path) -> None:
-    """Remove whatever is there."""
+    """Remove whatever has this name."""
     with contextlib.suppress(FileNotFoundError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -54,23 +54,23 @@ def clear(path: Path) -> None:
 
 
 def fifo(path: Path) -> None:
-    """A pipe that nobody writes to."""
+    """Create a FIFO without a writer."""
     os.mkfifo(path)
 
 
 def directory(path: Path) -> None:
-    """A directory that is not empty."""
+    """Create a directory that is not empty."""
     path.mkdir()
     (path / "in the way").touch()
 
 
 def link_to(target: str) -> Callable[[Path], None]:
-    """Return what makes a link to a file of somebody else."""
+    """Return a function that creates a link to another account's file."""
     return lambda path: path.symlink_to(target)
 
 
 def text(content: bytes) -> Callable[[Path], None]:
-    """Return what writes a file."""
+    """Return a function that writes a file."""
 
     def write(path: Path) -> None:
         path.write_bytes(content)
@@ -79,7 +79,7 @@ def text(content: bytes) -> Callable[[Path], None]:
 
 
 def serve(answer: Callable[[socket.socket], None]) -> Callable[[Path], None]:
-    """Return what listens on a UNIX socket and answers everybody who connects."""
+    """Return a function that listens on a UNIX socket and answers every client."""
 
     def listen(path: Path) -> None:
         server = socket.socket(socket.AF_UNIX)
@@ -101,28 +101,28 @@ def serve(answer: Callable[[socket.socket], None]) -> Callable[[Path], None]:
 
 
 def drip(client: socket.socket) -> None:
-    """Send a byte of a good answer now and then, for ever."""
+    """Send the bytes of a good answer one by one, with pauses, forever."""
     for byte in b"HTTP/1.1 200 OK\r\nX-Drip: " + b"x" * 100_000:
         client.sendall(bytes((byte,)))
         time.sleep(DRIP_S)
 
 
 def silent(client: socket.socket) -> None:
-    """Say nothing, for ever."""
+    """Send nothing, forever."""
     time.sleep(3600)
 
 
 def in_turn(answers: tuple[bytes, ...]) -> Callable[[socket.socket], None]:
-    """Return what gives each client the next of several answers."""
+    """Return a function that gives each client the next of several answers."""
     turns = itertools.cycle(answers)
     return lambda client: client.sendall(next(turns))
 
 
-EVERYWHERE = ("",)  # Every name ends so.
+EVERYWHERE = ("",)  # The end of every name.
 SOCKETS = (".stats", ".sock")
 STATS = (".stats",)
 PIDS = (".pid",)
-# What is no answer of a stats server, or one of a server gone mad.
+# Answers that a stats server would never give, or only a broken one.
 NONSENSE = (
     b'{"workers": 1}',
     b"",
@@ -135,7 +135,7 @@ NONSENSE = (
     b'{"workers": [' + b"1," * (50 << 20),
 )
 
-# Kind → at which names, and what to make there.
+# Kind → the names at which to plant, and what to plant.
 PLANTS: dict[str, tuple[tuple[str, ...], Callable[[Path], None]]] = {
     "fifo": (EVERYWHERE, fifo),
     "directory": (EVERYWHERE, directory),
@@ -150,12 +150,12 @@ PLANTS: dict[str, tuple[tuple[str, ...], Callable[[Path], None]]] = {
 
 
 def plant(kind: str, app: str, once: bool) -> None:
-    """Put something in the way at every name, and look after it until SIGTERM."""
+    """Plant something at every name, and restore it until SIGTERM."""
     suffixes, make = PLANTS[kind]
     mine: dict[Path, int] = {}
     while True:
         for folder in folders():
-            # What appears or vanishes meanwhile is for the next round.
+            # What appears or vanishes meanwhile is handled in the next round.
             with contextlib.suppress(OSError):
                 for name in names(folder, app):
                     path = folder / name
@@ -175,7 +175,7 @@ def plant(kind: str, app: str, once: bool) -> None:
 
 
 def inode(path: Path) -> int:
-    """Return what tells one file from another, 0 for none."""
+    """Return the identity of a file, 0 if it is missing."""
     try:
         return path.lstat().st_ino
     except OSError:
@@ -183,7 +183,7 @@ def inode(path: Path) -> int:
 
 
 def hold(path: str) -> None:
-    """Hold a shared lock of a file, for which one must be able to read it."""
+    """Hold a shared lock on a file, which only needs read access."""
     with open(path) as file:  # noqa: PTH123
         fcntl.flock(file, fcntl.LOCK_SH)
         print("held", flush=True)
@@ -191,7 +191,7 @@ def hold(path: str) -> None:
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the attack that the command line names."""
     parser = argparse.ArgumentParser()
     parser.add_argument("kind", choices=(*PLANTS, "hold"))
     parser.add_argument("argument")

@@ -1,4 +1,4 @@
-"""What the tests of the comparison share: a comparison that was made."""
+"""Comparisons for the tests of the comparison."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ THREADS = {"gevent": 2, "threads": 161}
 
 
 def ab(rate: float, requests: int = 1000, **more: Any) -> dict[str, Any]:
-    """Return what the module ab returns of a run."""
+    """Return the result of the module ab for a run."""
     return {
         "outcome": "measured", "reason": "", "complete": requests, "failed": 0, "failures": {}, "non_2xx": 0,
         "duration_s": requests / rate, "requests_per_second": rate, "p50_ms": 210, "p95_ms": 300, "p99_ms": 400,
@@ -39,7 +39,7 @@ def ab(rate: float, requests: int = 1000, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def made() -> Callable[..., dict[str, Any]]:
-    """Make a comparison of rates by variant and concurrency; a string is the reason why nothing was measured."""
+    """Create a comparison from rates by variant and concurrency; a string is the reason why nothing was measured."""
 
     def make(rates: dict[str, dict[int, list[float | str]]], **facts: Any) -> dict[str, Any]:
         runs = []
@@ -63,7 +63,7 @@ def _of_client(seconds: float, lines: int) -> dict[str, Any]:
 
 @pytest.fixture
 def clients() -> dict[str, Any]:
-    """Return what the package ``clients`` of the sample application writes."""
+    """Return the document that the sample application's package ``clients`` writes."""
     return {
         "format": 1,
         "started_at": "2026-11-24T14:00:00+00:00",

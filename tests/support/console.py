@@ -1,4 +1,4 @@
-"""The console of a sandbox host: root without SSH, also when SSH is what a test takes away."""
+"""The console of a sandbox host: root access without SSH, for tests in which SSH fails."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import sys
 from tests.support import ROOT
 
 SANDBOX = [sys.executable, "-m", "sandbox"]
-# With its sessions: a connection that is there survives its listener. The service goes on.
+# With its sessions, because established connections survive the listener. The service is not affected.
 STOP_SSH = "systemctl stop ssh; pkill -KILL ^sshd; true"
 START_SSH = "systemctl start ssh"
 
 
 def words(host: str, command: str) -> list[str]:
-    """Return the words that run a shell command on a host as root, from the repository."""
+    """Return the arguments that run a shell command on a host as root, from the repository."""
     return [*SANDBOX, "exec", host, "--", "sh", "-c", command]
 
 
 def run(host: str, command: str) -> str:
-    """Run a shell command on a host as root, which has to succeed, and return its output."""
+    """Run a shell command on a host as root and return its output; it must succeed."""
     done = subprocess.run(words(host, command), cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     return done.stdout

@@ -1,8 +1,8 @@
-"""One sequence of calls for any systemd, the fake one and a real one, and what each of them says and does.
+"""One sequence of calls for the fake systemd and a real one, to compare their answers and effects.
 
-The fake host is as good as its answers are systemd's. ``follow`` takes a systemd through the sequence and returns what
-was seen, step by step, without what differs between any two runs. The fake goes through it in the test's own process,
-a real systemd where this file is run as a program, as root: it prints what it saw.
+The fake host is only as good as its agreement with systemd. ``follow`` takes a systemd through the sequence and returns
+what was seen, step by step, without what differs between any two runs. The fake runs in the test's own process; for
+a real systemd this file runs as a program, as root, and prints what it saw.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ APP = "contract"
 GENERATIONS = ("g1", "g2", "g3")
 ADDRESS = "127.0.0.1:8990"
 OTHER = "127.0.0.1:8991"
-# How a service behaves: it looks for these files, named after it, when it starts.
+# A service changes its behaviour by these files, which have its name; it reads them when it starts.
 BEHAVIOUR = Path("/run/behaviour-of-contract")
 PROPERTIES = (
     "ActiveState",
@@ -36,12 +36,12 @@ PROPERTIES = (
     "NeedDaemonReload",
     "StateChangeTimestamp",
 )
-# What is asked of services alone.
+# Properties of services only.
 OF_SERVICES = ("ExecMainCode", "ExecMainStatus", "TasksMax", "MemoryMax", "LimitNOFILE")
 
 TIME = re.compile(r"\w{3} \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+")
 
-# What a service is: it says when it is ready, and takes every connection until it is stopped.
+# The service: it reports that it is ready, and accepts every connection until it is stopped.
 PROGRAM = """
 import os, select, signal, socket, sys
 unit, behaviour = sys.argv[1], sys.argv[2]
@@ -84,34 +84,34 @@ WantedBy=sockets.target
 
 
 class World(Protocol):
-    """A systemd, and whoever can make its services fail and its sockets busy."""
+    """A systemd, and ways to make its services fail and its addresses busy."""
 
     layout: Layout
 
     def refuse(self, unit: str) -> None:
-        """Have a service exit with status 22 when it is started from now on."""
+        """Make a service exit with status 22 when it is started from now on."""
 
     def hang(self, unit: str) -> None:
-        """Have a service ignore that it is to stop, once it has been started again."""
+        """Make a service ignore its stop signal after its next start."""
 
     def crash(self, unit: str) -> None:
         """Kill the main process of a service."""
 
     def connect(self, address: str) -> None:
-        """Connect to an address, and wait for what that starts."""
+        """Connect to an address, and wait for the effect."""
 
     def occupy(self, address: str) -> None:
-        """Listen on an address without sharing it, as another program does."""
+        """Listen on an address without sharing it, like another program."""
 
     def listening(self, address: str) -> int:
         """Return how many sockets listen on an address."""
 
     def inherited(self, unit: str) -> int:
-        """Return how many listening sockets a service has."""
+        """Return how many listening sockets a service has inherited."""
 
 
 class Journey:
-    """A sequence of calls, and what was seen of them."""
+    """A sequence of calls, and what was seen after them."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -120,7 +120,7 @@ class Journey:
         self._pids: dict[str, list[str]] = {}
 
     def write(self, name: str, text: str) -> None:
-        """Write a unit file or a file of settings; systemd does not learn of it here."""
+        """Write a unit file or a file of settings, without a daemon-reload."""
         path = self.layout.units / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
@@ -130,13 +130,13 @@ class Journey:
         (self.layout.units / name).unlink()
 
     def ask(self, *words: str) -> dict[str, Any]:
-        """Call systemctl; return its exit status and what it complained of."""
+        """Call systemctl; return its exit status and its error message."""
         done = systemd._run("systemctl", *words, timeout=60)
-        # What it says of what it did is nobody's business.
+        # Its messages about success are not part of the contract.
         return {"status": done.returncode, "complaint": _kind(done.stderr.splitlines()) if done.returncode else []}
 
     def seen(self, after: str | None) -> dict[str, Any]:
-        """Return what systemd and the kernel say of every unit, and what was logged since a place of the journal."""
+        """Return what systemd and the kernel report of every unit, and the log since a cursor of the journal."""
         return {
             "listed": systemd._states(f"{APP}*"),
             "units": {unit: self._unit(unit, after) for unit in self.units},
@@ -150,9 +150,9 @@ class Journey:
         is_service = unit.endswith(".service")
         found: dict[str, Any] = dict(systemd.show(unit, *PROPERTIES, *(OF_SERVICES if is_service else ())))
         if not found["UnitFileState"]:
-            # The limits are systemd's own, and each host has others.
+            # systemd's default limits, which differ between hosts.
             found = {name: value for name, value in found.items() if name in PROPERTIES}
-        # Which process it is differs; whether it is the same one does not.
+        # The process ids differ; whether it is still the same process does not.
         pids = self._pids.setdefault(unit, ["0"])
         if pid := found.get("MainPID"):
             if pid not in pids:
@@ -162,7 +162,7 @@ class Journey:
         logged = systemd.logged(unit, 50, after)
         found["systemd says"] = _kind(one.text for one in logged if one.pid == "1")
         if is_service:
-            # Apart: each logs at its own pace.
+            # By unit: each logs at its own pace.
             found["it says"] = [one.text for one in logged if one.pid != "1"]
             found |= {"inherited": self.world.inherited(unit), "runtime directory": self._runtime(unit).is_dir()}
         return found
@@ -172,7 +172,7 @@ class Journey:
         return folder / unit.partition("@")[2].partition(".")[0] if folder == self.layout.runtime else folder
 
 
-# What differs between kernels, processes and versions of systemd (252 and 257), and what is left of it.
+# Differences between kernels, processes and versions of systemd (252 and 257), with their replacements.
 KINDS = {
     re.compile(r"Failed to (?:create|receive) (listening socket .*): .*"): r"Failed to create \1",
     re.compile(r"(Failed to listen on sockets): .*"): r"\1",
@@ -183,7 +183,7 @@ KINDS = {
 
 
 def _kind(said: Iterable[str]) -> list[str]:
-    """Return lines without what is nobody's promise."""
+    """Return lines without the parts that are not part of the contract."""
     text = "\n".join(said)
     for pattern, left in KINDS.items():
         text = pattern.sub(left, text)
@@ -312,7 +312,7 @@ def steps(journey: Journey) -> Iterator[tuple[Any, ...]]:
 
 
 class Host:
-    """The host that this runs on."""
+    """The host on which this program runs."""
 
     def __init__(self) -> None:
         self.layout = Layout(APP)
@@ -353,7 +353,7 @@ class Host:
 
 
 def clear() -> None:
-    """Leave nothing of it on the host."""
+    """Remove everything that the sequence creates on the host."""
     layout = Layout(APP)
     patterns = (f"{APP}*.socket", f"{APP}*.service")
     systemd.systemctl("stop", *patterns)
@@ -364,7 +364,7 @@ def clear() -> None:
 
 
 if __name__ == "__main__":
-    # Of a run that was cut off.
+    # From a run that was interrupted.
     clear()
     try:
         print(json.dumps(follow(Host())))

@@ -1,8 +1,8 @@
-"""Runs as root on a host under attack: notes every file below a folder that is executed by root.
+"""Runs as root on a host under attack: records every file below a folder that root executes.
 
 ``python3 exec_watch.py REPORT FOLDER``, until SIGTERM. The kernel (fanotify(7), FAN_OPEN_EXEC_PERM) holds each
-execution until this program has read who asks, so that not even the shortest process is missed. It needs
-CAP_SYS_ADMIN and knows nothing of the product: standard library only, no module of the collection.
+execution until this program has read its account, so that not even the shortest process is missed. It needs
+CAP_SYS_ADMIN and is independent of the product: standard library only, no module of the collection.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ RESPONSE = struct.Struct("=iI")
 
 
 def main() -> None:
-    """Write a line to the report for each execution by root, and answer the kernel at once."""
+    """Write a line to the report for each execution by root, and answer the kernel immediately."""
     report, folder = Path(sys.argv[1]), sys.argv[2].rstrip("/") + "/"
     libc = ctypes.CDLL(None, use_errno=True)
     watch = libc.fanotify_init(FAN_CLOEXEC | FAN_CLASS_CONTENT, os.O_RDONLY)
-    # The whole file system, since units see it through mounts of their own.
+    # The whole file system, because units see it through their own mounts.
     flags, mask = FAN_MARK_ADD | FAN_MARK_FILESYSTEM, ctypes.c_uint64(FAN_OPEN_EXEC_PERM)
     if watch < 0 or libc.fanotify_mark(watch, flags, mask, AT_FDCWD, b"/") < 0:
         sys.exit(f"fanotify: {os.strerror(ctypes.get_errno())}")

@@ -1,15 +1,15 @@
-"""A host that runs in memory: systemd, its journal, the kernel's sockets and uWSGI's health, as a swap sees them.
+"""A host in memory: systemd, its journal, the kernel's sockets and uWSGI's health, as a swap sees them.
 
-It answers the command lines that ``module_utils.host.systemd`` runs, and does what systemd does. ``contract`` says in
-which calls, and a test of the scenario life holds it to that:
+It answers the command lines that ``module_utils.host.systemd`` runs, and behaves like systemd. ``contract`` defines
+for which calls, and a test of the scenario life compares it with a real systemd:
 
 - a unit in memory is as it was when it was loaded, or at the last daemon-reload; any other is read when it is needed;
 - a socket opens a descriptor of its own beside others of the same address, if all of them have ReusePort;
 - a socket refuses to start while the service that it names runs;
 - a service inherits, when it starts, the descriptor of every socket that it names (``Sockets=``) or that names it;
-- where nobody accepts, a connection starts the service that the socket names, also right after that one was stopped;
-- a service with ``Restart=always`` that cannot start is tried again for ever;
-- in memory is what runs, has failed or waits to be started again, and what such a unit names, although it never ran;
+- a connection that no process accepts starts the service that the socket names, also right after a stop of that one;
+- a service with ``Restart=always`` that cannot start is restarted forever;
+- units that run, have failed or wait for a restart are in memory, and so are the units that they name;
 - ``disable`` fails where there is neither a unit file nor a link, ``stop`` for a name that no unit file has,
   ``reset-failed`` for one that is not in memory; none of them fails for a pattern.
 """
@@ -43,9 +43,9 @@ ADDRESS = "0.0.0.0:8040"
 # Two runs, as a reservation names them.
 US = {"who": "us@controller", "home": "controller", "pid": 6, "start": "1", "since": "now", "what": "deploy"}
 THEM = {"who": "them@controller", "home": "controller", "pid": 7, "start": "2", "since": "then", "what": "deploy"}
-# What makes a word of systemctl's a pattern.
+# The characters that make an argument of systemctl a pattern.
 PATTERN = re.compile(r"[*?[]")
-# A systemd-creds that encrypts, and only decrypts under the same name, as long as it has a key.
+# A systemd-creds that encrypts, and decrypts only under the same name, while it has a key.
 CREDS = """#!/bin/sh
 test -f "$0.key" || { echo "no key" >&2; exit 1; }
 case $1 in
@@ -64,7 +64,7 @@ class TemporaryLayout(Layout):
 
     @classmethod
     def below(cls, top: Path, app: str) -> TemporaryLayout:
-        """Return the layout, with the directories that the role makes before a swap."""
+        """Return the layout, with the directories that the role creates before a swap."""
         layout = cls(app, top / "opt", top)
         for folder in (layout.releases, layout.venvs, layout.generations, layout.units, layout.sysctl.parent):
             folder.mkdir(parents=True)
@@ -114,7 +114,7 @@ class TemporaryLayout(Layout):
 
 
 class Event(NamedTuple):
-    """One thing that was asked of systemd or uWSGI, and what the pointers named at that moment."""
+    """A request to systemd or uWSGI, and what the pointers named at that moment."""
 
     what: str
     current: str | None
@@ -122,7 +122,7 @@ class Event(NamedTuple):
 
 
 class Descriptor:
-    """A listening socket of the kernel's; whoever inherits it accepts from the same queue."""
+    """A listening socket of the kernel; every process that inherits it accepts from the same queue."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -130,10 +130,10 @@ class Descriptor:
 
 @dataclass
 class Record:
-    """What systemd knows of the last run of a unit in its memory.
+    """What systemd records about the last run of a unit in memory.
 
     Args:
-        result: systemd's word for how it ended.
+        result: systemd's name for how it ended.
         code: SIGCHLD's code of the main process's end, 0 for none.
         status: its exit status, or the signal that killed it.
         restarts: how often systemd has started it by itself.
@@ -147,12 +147,12 @@ class Record:
     changed: bool = False
 
     def end(self, result: str = "success", code: int = 0, status: int = 0) -> None:
-        """Note how a run ended, or with nothing that one begins."""
+        """Record how a run ended; without arguments, that one begins."""
         self.result, self.code, self.status, self.changed = result, code, status, True
 
 
 class Clock:
-    """Time that passes only while somebody sleeps."""
+    """Time that passes only during a sleep."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -172,19 +172,19 @@ class FakeHost:
 
     Args:
         layout: the application's paths.
-        monkeypatch: puts the fake in place of the real thing.
+        monkeypatch: replaces the real functions with the fake.
     """
 
     def __init__(self, layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> None:
         self.layout = layout
         self.clock = Clock()
         self.events: list[Event] = []
-        # Units that run, with their main process; a socket has none.
+        # Running units, with their main process; a socket has none.
         self.active: dict[str, int] = {}
         self.failed: set[str] = set()
-        # Services that wait to be started once more.
+        # Services that wait for a restart.
         self.crashing: set[str] = set()
-        # Services that systemd kills when they are stopped, and what each service says while it is stopped.
+        # Services that systemd kills when they are stopped, and what each service logs while it is stopped.
         self.timed_out: set[str] = set()
         self.farewell: dict[str, list[str]] = {}
         # Units that systemd cannot start, and instances that answer their health check with a problem: `new`,
@@ -192,14 +192,14 @@ class FakeHost:
         self.refused: set[str] = set()
         self.sick: dict[str, str] = {}
         self.log: dict[str, list[str]] = {}
-        # How often each instance had to start a worker, by the path of its stats.
+        # How often each instance had to restart a worker, by the path of its stats.
         self.respawned: dict[Path, int] = {}
         # What systemd holds open, by unit, and what each service inherited.
         self.open: dict[str, Descriptor] = {}
-        # Addresses that another program listens on and does not share.
+        # Addresses on which another program listens without sharing.
         self.taken: set[str] = set()
         self.inherited: dict[str, list[Descriptor]] = {}
-        # Addresses on which a client connects after everything that happens, and when nobody was there to accept it.
+        # Addresses to which a client connects after every event, and when no process accepted the connection.
         self.clients: set[str] = set()
         self.waited: list[str] = []
         # By unit, process and text.
@@ -214,15 +214,15 @@ class FakeHost:
         monkeypatch.setattr(swap, "time", self.clock)
         monkeypatch.setattr(sockets, "listening", lambda address: bool(self.listeners(address)))
 
-    # What a test asks.
+    # What a test reads.
 
     @property
     def actions(self) -> list[str]:
-        """Everything that was asked for, in order, less what only looks."""
+        """Everything that was requested, in order, without read-only calls."""
         return [event.what for event in self.events]
 
     def event(self, what: str) -> Event:
-        """Return the first event of that name."""
+        """Return the first event with that name."""
         return next(event for event in self.events if event.what == what)
 
     def descriptors(self, address: str = ADDRESS) -> set[Descriptor]:
@@ -231,7 +231,7 @@ class FakeHost:
         return {descriptor for descriptor in held if descriptor.address == address}
 
     def listeners(self, address: str) -> int:
-        """Return how many sockets listen on an address, also those of another program."""
+        """Return how many sockets listen on an address, including those of another program."""
         return len(self.descriptors(address)) + (address in self.taken)
 
     def answering(self, address: str = ADDRESS) -> set[str]:
@@ -243,7 +243,7 @@ class FakeHost:
         }
 
     def running(self) -> set[str]:
-        """Return the generations that run, canaries and reliefs apart."""
+        """Return the generations that run, without canaries and reliefs."""
         return {self._instance(unit) for unit in self.active if fnmatch.fnmatch(unit, self.layout.service("*"))}
 
     def sockets(self) -> set[str]:
@@ -259,11 +259,11 @@ class FakeHost:
         return {str(path.relative_to(self.layout.top)): text for path, text in self._files().items()}
 
     def pidfile_pid(self) -> int | None:
-        """Return the process id that somebody reads through the application's pidfile."""
+        """Return the process id in the application's pidfile."""
         return int(self.layout.pidfile.read_text()) if self.layout.pidfile.exists() else None
 
     def everything(self) -> tuple[Any, ...]:
-        """Return all that a failure must leave as it was."""
+        """Return everything that a failure must leave unchanged."""
         inherited = {unit: tuple(descriptors) for unit, descriptors in self.inherited.items()}
         state = (dict(self.active), set(self.crashing), dict(self.open), inherited)
         return (self.unit_files(), self.enabled(), *state, self.pidfile_pid(), self.layout.current_generation())
@@ -271,17 +271,17 @@ class FakeHost:
     # What a test arranges.
 
     def serve(self, name: str, **more: Any) -> None:
-        """Write a generation and swap to it, off the record."""
+        """Write a generation and swap to it, without recording events."""
         write_generation(self.layout, name, **more)
         swap.Swap(self.layout, name).run()
         self.events.clear()
 
     def systemctl(self, *arguments: str) -> str:
-        """Do what somebody does by hand."""
+        """Run systemctl as an operator does by hand."""
         return self._systemctl(*arguments)
 
     def crash(self, unit: str) -> None:
-        """End a service as a kill -9 of its master would, and as if it could not be started again so far."""
+        """End a service like a kill -9 of its master, before it is restarted."""
         self._killed(unit, "signal")
         self._clear(unit)
         (self.crashing if self._always(unit) else self.failed).add(unit)
@@ -291,22 +291,22 @@ class FakeHost:
         self._print(unit, self.active.get(unit, self._pid), {unit: [line]})
 
     def meet(self, address: str) -> None:
-        """Connect to an address, as a client does."""
+        """Connect to an address, like a client."""
         self.clients.add(address)
         self._connect("a client came")
         self.clients.discard(address)
 
     def lose_descriptor(self, address: str = ADDRESS) -> None:
-        """Close a socket's descriptor behind systemd's back; the service that was started since is deaf."""
+        """Close a socket's descriptor behind systemd's back, so that the service started since cannot accept."""
         lost = self.open.pop(self.layout.socket(address))
         for inherited in self.inherited.values():
             if lost in inherited:
                 inherited.remove(lost)
 
-    # What the code under test sees.
+    # What the code under test calls.
 
     def _await_health(self, path: Path, target: str, *_: Any) -> str | None:
-        # In the directory of its generation, or in one of the kind of its unit.
+        # In the directory of its generation, or in that of its unit kind.
         kind = self.layout.app if path.parent.name == path.stem else path.parent.name
         instance = f"{kind}/{path.stem}"
         self._note(f"health {instance}")
@@ -353,7 +353,7 @@ class FakeHost:
 
     def _systemctl(self, *arguments: str) -> str:
         verb, *words = (word for word in arguments if not word.startswith("--"))
-        # A test can have ended what ran.
+        # A test can have ended a running unit.
         self._collect()
         if verb == "show":
             known = self._properties(words[0])
@@ -423,7 +423,7 @@ class FakeHost:
         return found
 
     def _collect(self) -> None:
-        """Load what has come into memory, and forget what nothing needs any more."""
+        """Load the units that have come into memory, and forget those that are no longer needed."""
         units = self._in_memory()
         self._loaded = {unit: self._text(unit) for unit in units}
         self._records = {unit: record for unit, record in self._records.items() if unit in units}
@@ -485,7 +485,7 @@ class FakeHost:
 
     def _run_service(self, unit: str) -> None:
         for socket in self._named_sockets(unit):
-            # It only wants them: without, it starts deaf.
+            # It only wants the sockets: without them it starts, but cannot accept.
             with contextlib.suppress(RefusedError):
                 self._start(socket)
         record = self._record(unit)
@@ -532,7 +532,7 @@ class FakeHost:
         if self._text(unit) is None:
             raise RefusedError(f"Failed to restart {unit}: Unit {unit} not found.", 5)
         self._end(unit)
-        # No connection starts what has a job already.
+        # No connection starts a unit that already has a job.
         self._connect(f"restart {unit}, halfway", busy=unit)
         self._start(unit)
 
@@ -573,7 +573,7 @@ class FakeHost:
         self._say(unit, f"{unit}: Failed with result '{result}'.")
 
     def _clear(self, unit: str) -> None:
-        """Take away what belongs to a unit that runs."""
+        """Remove what belongs to a running unit."""
         self.active.pop(unit, None)
         self.crashing.discard(unit)
         self.inherited.pop(unit, None)
@@ -613,7 +613,7 @@ class FakeHost:
         if unit in self.active:
             return
         self._note(f"a connection starts {unit}")
-        # What came of it is in the journal.
+        # The result is in the journal.
         with contextlib.suppress(RefusedError):
             self._start(unit)
 
@@ -641,17 +641,17 @@ class FakeHost:
         return self.layout.units / re.sub(r"@.*\.(service|socket)$", r"@.\1", unit)
 
     def _sources(self, unit: str) -> Iterator[Path]:
-        # The unit file of an instance's own name comes before the template's, wherever they are.
+        # The unit file of an instance's own name takes precedence over the template's, wherever they are.
         own = self.layout.volatile_units / unit
         yield own if own.is_file() else self._unit_file(unit)
-        # Settings go by their names; those in /etc hide those of the same name in /run.
+        # Drop-ins are sorted by name; those in /etc hide those of the same name in /run.
         for name in ("credentials", "generation", "listen", "trial"):
             folders = (self.layout.units, self.layout.volatile_units)
             paths = (folder / f"{unit}.d" / f"{name}.conf" for folder in folders)
             yield from [path for path in paths if path.is_file()][:1]
 
     def _text(self, unit: str) -> str | None:
-        """Return a unit's settings as systemd has them, or would read them."""
+        """Return a unit's settings as systemd has loaded them, or would load them."""
         return self._loaded[unit] if unit in self._loaded else self._stored(unit)
 
     def _stored(self, unit: str) -> str | None:
@@ -662,7 +662,7 @@ class FakeHost:
         return re.findall(r"^Sockets=(.*)$", self._text(unit) or "", re.M)
 
     def _starts(self, unit: str) -> str:
-        """Return the service that a socket starts; of what is no socket nothing."""
+        """Return the service that a socket starts; empty for other units."""
         if not unit.endswith(".socket"):
             return ""
         named = re.findall(r"^Service=(.*)$", self._text(unit) or "", re.M)
@@ -673,7 +673,7 @@ class FakeHost:
         return folder / self._instance(unit) if folder == self.layout.runtime else folder
 
     def _pidfile(self, unit: str) -> Path | None:
-        """Return the pidfile that root writes of a unit; a canary and a check have none."""
+        """Return the pidfile that root writes for a unit; a canary and a check have none."""
         generation = self._instance(unit)
         names = {self.layout.service(generation): f"{generation}.pid"}
         names |= {self.layout.relief(generation): f"{generation}.relief.pid"}
@@ -700,10 +700,10 @@ class FakeHost:
 
 
 class RefusedError(Exception):
-    """systemd says no.
+    """systemd refuses.
 
     Args:
-        complaint: what systemctl says.
+        complaint: systemctl's message.
         status: its exit status.
     """
 
@@ -713,7 +713,7 @@ class RefusedError(Exception):
 
 
 def unit_file(layout: Layout, name: str, restart: str, install: str = "") -> str:
-    """Return a service's unit file as a generation wants it."""
+    """Return a service's unit file as a generation requires it."""
     return f"[Service]\n# {layout.app} as {name} wants it\nRestart={restart}\nSyslogIdentifier={layout.app}\n{install}"
 
 

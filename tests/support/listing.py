@@ -1,6 +1,6 @@
 """A full listing of a host, to see what an operation or an attack has changed.
 
-:data:`SCAN` runs on the host as root, by its Python, and prints one JSON object. :func:`changes` compares two.
+:data:`SCAN` runs on the host as root, in its Python, and prints one JSON object. :func:`changes` compares two.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
-# Paths below /, of the root file system and of /run: type, owner, group, mode; where a link leads; below /etc the
-# content of small files. Nothing is followed.
+# Paths below /, of the root file system and of /run: type, owner, group, mode; the target of a link; below /etc the
+# content of small files. Links and mounts are not followed.
 SCAN = r"""
 import hashlib, json, os, stat, sys
 kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link", stat.S_IFIFO: "FIFO",
@@ -26,16 +26,16 @@ while folders:
         continue
     for entry in entries:
         try:
-            told = os.lstat(entry.path)
-            if told.st_dev not in devices:
+            info = os.lstat(entry.path)
+            if info.st_dev not in devices:
                 continue
-            line = "%s %d:%d %o" % (kinds[stat.S_IFMT(told.st_mode)], told.st_uid, told.st_gid, told.st_mode & 0o7777)
-            if stat.S_ISLNK(told.st_mode):
+            line = "%s %d:%d %o" % (kinds[stat.S_IFMT(info.st_mode)], info.st_uid, info.st_gid, info.st_mode & 0o7777)
+            if stat.S_ISLNK(info.st_mode):
                 line += " -> " + os.readlink(entry.path)
-            elif stat.S_ISREG(told.st_mode) and entry.path.startswith("/etc/") and told.st_size < 1 << 18:
+            elif stat.S_ISREG(info.st_mode) and entry.path.startswith("/etc/") and info.st_size < 1 << 18:
                 with open(entry.path, "rb") as file:
                     line += " sha256 " + hashlib.sha256(file.read()).hexdigest()
-            elif stat.S_ISDIR(told.st_mode):
+            elif stat.S_ISDIR(info.st_mode):
                 folders.append(entry.path)
             found[entry.path.encode(errors="replace").decode()] = line
         except OSError:
@@ -43,7 +43,7 @@ while folders:
 json.dump(found, sys.stdout)
 """
 
-# What an idle host changes by itself, and what every login and every run of Ansible leaves.
+# What an idle host changes by itself, and what every login and every run of Ansible leaves behind.
 ITSELF = (
     "/run/log/journal/.*",
     "/run/systemd/(journal|sessions|users|seats|inaccessible|propagate|netif|transient|unit-root)(/.*)?",
@@ -58,7 +58,7 @@ ITSELF = (
     "/var/log/journal/.*",
     # Debian's dpkg-db-backup, at midnight.
     "/var/backups/.*",
-    # Python of the distribution keeps what it compiled.
+    # The distribution's Python stores compiled files.
     "/usr/lib/python3(.[0-9]+)?/.*/?__pycache__(/.*)?",
 )
 
@@ -70,12 +70,12 @@ def read(text: str) -> dict[str, str]:
 
 
 def changes(before: dict[str, str], after: dict[str, str], allowed: Iterable[str] = ()) -> list[str]:
-    """Return each path that appeared, vanished or changed, with what it was and what it is.
+    """Return each path that appeared, vanished or changed, with its state before and after.
 
     Args:
         before: a listing.
         after: a later one.
-        allowed: regular expressions of whole paths that may change, beside those of :data:`ITSELF`.
+        allowed: regular expressions of whole paths that may change, in addition to :data:`ITSELF`.
     """
     expected = re.compile("|".join((*ITSELF, *allowed)), re.DOTALL)
     return [
@@ -86,7 +86,7 @@ def changes(before: dict[str, str], after: dict[str, str], allowed: Iterable[str
 
 
 def own(app: str, others: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the expressions for what belongs to an application: its files, its units, its account's place in /run.
+    """Return the expressions for what belongs to an application: its files, its units, its account's directory in /run.
 
     Args:
         app: the application's name.

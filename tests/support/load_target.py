@@ -1,6 +1,6 @@
-"""A small HTTP server for the load tests: it answers well, or badly in one chosen way.
+"""A small HTTP server for the load tests: it answers correctly, or fails in one chosen way.
 
-Run by hand it serves until it is interrupted: ``python tests/support/load_target.py 8049``.
+Started by hand, it serves until it is interrupted: ``python tests/support/load_target.py 8049``.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ LOGIN = "/user_manage/user/login"
 
 
 class Server:
-    """An HTTP server on the loopback address, in a thread of its own.
+    """An HTTP server on the loopback address, in its own thread.
 
     Paths: the login path and ``/healthz`` answer as the sample app does; ``/500`` an error; ``/growing`` a
     body that is longer each time; ``/slower`` 20 ms later each time; ``/hang`` nothing; ``/reset`` the first
     ``reset_after`` requests, then a reset; ``/half-keepalive`` speaks HTTP/1.1 for one request and then closes
-    without a word.
+    without an answer.
 
     Args:
         port: the TCP port, 0 for a free one.
@@ -46,7 +46,7 @@ class Server:
         self.reset_after = reset_after
         self.health = health or {"status": "ok", "mode": "gevent", "generation": "0123456789ab"}
         self.seen = 0
-        # Bound here and not in the thread: the port is known, and a fault raises, before anybody connects.
+        # Bound here and not in the thread: the port is known, and an error is raised, before any client connects.
         self.socket = socket.create_server(("127.0.0.1", port), backlog=4096)
         self.port: int = self.socket.getsockname()[1]
         self._loop = asyncio.new_event_loop()
@@ -57,11 +57,11 @@ class Server:
 
     @property
     def url(self) -> str:
-        """The address without a path."""
+        """The URL without a path."""
         return f"http://127.0.0.1:{self.port}"
 
     def close(self) -> None:
-        """Stop answering, and drop the connections that are open."""
+        """Stop answering, and close open connections."""
         if not self._thread.is_alive():
             return
         self._loop.call_soon_threadsafe(self._loop.stop)

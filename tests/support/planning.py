@@ -1,4 +1,4 @@
-"""Settings, artifacts and hosts to plan with: the role's own defaults, and what a test sets in their place."""
+"""Settings, artifacts and hosts for plans: the role's defaults, with a test's values in their place."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def values(**own: Any) -> dict[str, Any]:
 
 
 def settings(**own: Any) -> Settings:
-    """Return the same with their types."""
+    """Return the same, typed."""
     return typed(values(**own))
 
 
@@ -54,7 +54,7 @@ def artifact(**own: Any) -> Artifact:
 
 
 def state(host: dict[str, Any] | None = None, app: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return what the module ``host_state`` says of a host on which nothing was deployed."""
+    """Return the answer of the module ``host_state`` on a host without any deploy."""
     return {
         "host": {
             "distribution": "debian",

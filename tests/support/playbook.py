@@ -1,4 +1,4 @@
-"""A playbook that runs while a test goes on, and can be killed."""
+"""A playbook that runs in the background of a test and can be killed."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from typing import Any, ClassVar, Self
 
 from tests.support import ROOT
 
-# Output to read, whatever the terminal: every task with its result.
+# Readable output, whatever the terminal: every task with its result.
 PLAIN = {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_STDOUT_CALLBACK": "flaskops.uwsgi.plain"}
 
 
 def inventories() -> list[str]:
-    """Return the words of a command line that name the scenario's variables and hosts."""
+    """Return the arguments that name the scenario's variables and hosts."""
     folder = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
     return ["--inventory", str(folder), "--inventory", os.environ["SANDBOX_INVENTORY"]]
 
 
 def variables(**values: Any) -> list[str]:
-    """Return the words of a command line that set variables."""
+    """Return the arguments that set variables."""
     return ["--extra-vars", json.dumps(values)]
 
 
 class Playbook:
-    """A playbook that runs meanwhile against a host of the scenario.
+    """A playbook that runs in the background against a host of the scenario.
 
     Args:
         playbook: its name.
-        arguments: further words of the command line.
+        arguments: further arguments of the command line.
     """
 
     host: ClassVar[str]
@@ -54,10 +54,10 @@ class Playbook:
             env={
                 **os.environ,
                 **PLAIN,
-                # Otherwise a task is named when it has ended.
+                # Otherwise a task is printed when it has ended.
                 "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "1",
             },
-            # A group of its own, to be killed whole.
+            # A process group of its own, which can be killed as a whole.
             start_new_session=True,
         )
         self._workers: list[int] = []
@@ -70,31 +70,31 @@ class Playbook:
 
     @property
     def output(self) -> str:
-        """What it has said so far."""
+        """The output so far."""
         return "".join(self.lines)
 
     @property
     def said(self) -> str:
-        """The output on one line."""
+        """The output as one line."""
         return " ".join(self.output.split())
 
     @property
     def task(self) -> str:
-        """The name of the task that has begun last."""
+        """The name of the task that began last."""
         return next(iter(re.findall(r"^TASK \[(?:.* : )?(.*)\]", self.output, re.M)[-1:]), "")
 
     @property
     def tasks(self) -> int:
-        """How many tasks have begun."""
+        """The number of tasks that have begun."""
         return len(re.findall(r"^TASK \[", self.output, re.M))
 
     def reached(self, task: str) -> bool:
-        """Tell whether a task has begun."""
+        """Return whether a task has begun."""
         assert self.process.poll() is None, self.output
         return re.search(rf"^TASK \[(.* : )?{task}\]", self.output, re.M) is not None
 
     def kill(self) -> None:
-        """Kill it as its terminal would; a worker of Ansible, in a session of its own, ends its task all the same."""
+        """Kill it like its terminal would; a worker of Ansible, in its own session, still completes its task."""
         with contextlib.suppress(FileNotFoundError):
             children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
             self._workers = [int(pid) for pid in children.read_text().split()]
@@ -103,7 +103,7 @@ class Playbook:
         self.process.wait()
 
     def bury(self) -> None:
-        """End the workers, which can wait for ever for somebody to read what they found."""
+        """End the workers, which could wait forever for their results to be read."""
         for pid in self._workers:
             with contextlib.suppress(OSError):
                 if f"--limit={self.host}" in Path(f"/proc/{pid}/cmdline").read_text():
@@ -113,14 +113,14 @@ class Playbook:
         """Wait until it has ended.
 
         Raises:
-            subprocess.TimeoutExpired: it has not within that many seconds.
+            subprocess.TimeoutExpired: it has not ended within that many seconds.
         """
         self.process.wait(seconds)
         self._reader.join()
         return self
 
     def succeeded(self) -> Self:
-        """Wait until it has ended, and hold that it did what it was asked for."""
+        """Wait until it has ended, and assert that it succeeded."""
         self.end()
         assert self.process.returncode == 0, self.output
         return self

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 
 def as_root(host: Mapping[str, str], command: str, data: bytes = b"") -> tuple[int, str]:
-    """Run a command of bash on a host, as root.
+    """Run a bash command on a host, as root.
 
     Args:
         host: the connection variables of the host, as the sandbox writes them into its inventory.
@@ -16,7 +16,7 @@ def as_root(host: Mapping[str, str], command: str, data: bytes = b"") -> tuple[i
         data: its standard input.
 
     Returns:
-        the exit status, and what was said on both streams.
+        the exit status, and the output of both streams.
     """
     done = subprocess.run(
         ["ssh", *shlex.split(host["ansible_ssh_common_args"]), "-i", host["ansible_ssh_private_key_file"],
@@ -27,7 +27,7 @@ def as_root(host: Mapping[str, str], command: str, data: bytes = b"") -> tuple[i
 
 
 def root(host: Mapping[str, str], command: str, data: bytes = b"") -> str:
-    """Run a command as ``as_root`` does, which has to succeed, and return what it said."""
+    """Run a command like ``as_root`` and return its output; it must succeed."""
     status, output = as_root(host, command, data)
     assert status == 0, f"{host['ansible_host']}: {command}\n{output}"
     return output.strip()

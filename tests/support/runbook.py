@@ -225,12 +225,12 @@ def run(
             write(put(step.file, values), text)
         else:
             status, output = shells[step.prompt](text)
-            told = textwrap.indent(output, "    ")
+            shown = textwrap.indent(output, "    ")
             if status in _NOT_RUN or (status != 0) != step.fails:
                 expected = "another status" if step.fails else "0"
                 raise PageError(
-                    step.line, f"`{text}` ended with {status}, the page says {expected}. It printed:\n{told}"
+                    step.line, f"`{text}` ended with {status}, the page says {expected}. It printed:\n{shown}"
                 )
             if lacking := unseen([put(line, values) for line in step.shown], output):
-                raise PageError(step.line, f"`{text}` did not print {lacking!r}. It printed:\n{told}")
+                raise PageError(step.line, f"`{text}` did not print {lacking!r}. It printed:\n{shown}")
         yield step

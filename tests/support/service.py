@@ -1,4 +1,4 @@
-"""A service on a host, asked without the product's help: systemd, uWSGI and the kernel know; and its application."""
+"""A service on a host, examined without the product: through systemd, uWSGI and the kernel; and its application."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tests.support import ROOT
 # The sample application, as the scenarios deploy it.
 APP = "aiops_flask"
 PORT = 8040
-# Each mode, to the other one.
+# The other mode of each mode.
 OTHER = {"gevent": "threads", "threads": "gevent"}
-# All that a deploy writes on a host, and the units that are not just inactive.
+# Everything that a deploy writes on a host, and the units that are not just inactive.
 TRACES = (
     f"find /opt/{APP} -mindepth 1 -maxdepth 2; find /etc/systemd/system /run/{APP}* -path '*/{APP}*';"
     f" systemctl list-units --plain --no-legend '{APP}*' | awk '{{print $1, $3}}'"
 )
-# Prints what the stats server says whose socket it is given.
+# Prints the answer of the stats server on a socket.
 READ_STATS = (
     "import socket,sys;s=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1]);"
     "sys.stdout.buffer.write(b''.join(iter(lambda:s.recv(65536),b'')))"
 )
-# Prints what of an application's directory no generation needs that is kept.
+# Prints what is in an application's directory and needed by no kept generation.
 UNNEEDED = (
     " for name in generations/*; do test -f $name/manifest.json -a -f $name/.served || echo $name; done;"
     " for name in releases/*; do readlink -f generations/*/release | grep -q /$name$ || echo $name; done;"
@@ -34,10 +34,10 @@ UNNEEDED = (
 
 
 class Service:
-    """A service as one sees it from its host and from outside.
+    """A service, as seen from its host and from outside.
 
     Args:
-        host: testinfra's host, asked as root.
+        host: testinfra's host, with root access.
         name: the application's name.
     """
 
@@ -47,11 +47,11 @@ class Service:
 
     @property
     def url(self) -> str:
-        """Where the application answers."""
+        """The URL of the application."""
         return f"http://{self.host.ansible.get_variables()['ansible_host']}:{PORT}"
 
     def run(self, command: str, *arguments: str) -> str:
-        """Run a shell command as root on the host, which has to succeed, and return its output."""
+        """Run a shell command as root on the host and return its output; it must succeed."""
         return str(self.host.check_output(command, *arguments))
 
     @property
@@ -65,17 +65,17 @@ class Service:
         return f"{self.name}@{self.generation}.service"
 
     def show(self, unit: str, name: str) -> str:
-        """Return a property of a unit as systemd tells it."""
+        """Return a property of a unit from systemd."""
         return self.run(f"systemctl show '{unit}' --property={name} --value")
 
     @property
     def master(self) -> int:
-        """The process that systemd takes for the serving master."""
+        """The process id of the serving master, according to systemd."""
         return int(self.show(self.unit, "MainPID"))
 
     @property
     def stats(self) -> dict[str, Any]:
-        """What uWSGI's stats server says."""
+        """The answer of uWSGI's stats server."""
         generation = self.generation
         path = f"/run/{self.name}/{generation}/{generation}.stats"
         document: dict[str, Any] = json.loads(self.run(f'python3 -c "{READ_STATS}" {path}'))
@@ -83,12 +83,12 @@ class Service:
 
 
 def wait(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
-    """Return what a condition returns once that is true.
+    """Return a condition's value once it is true.
 
     Args:
-        condition: asked again and again.
-        what: its name, for the message if it never is.
-        seconds: how long to wait.
+        condition: evaluated repeatedly.
+        what: its name, for the error message.
+        seconds: the timeout.
     """
     deadline = time.monotonic() + seconds
     while not (found := condition()):
@@ -102,7 +102,7 @@ def sample_application(folder: Path, code: str = "") -> Path:
 
     Args:
         folder: where to; the copy is a folder in it.
-        code: what is added to its code.
+        code: added to its code.
 
     Returns:
         the copy.

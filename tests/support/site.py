@@ -1,4 +1,4 @@
-"""The host under attack: its operator, who works within bounds, and the accounts that attack it."""
+"""The host under attack: its operator, whose operations have time limits, and the accounts that attack it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tests.support.service import APP, Service, sample_application
 HOST = "mol-hostile"
 # What makes a release of the sample application hostile.
 RELEASE = ROOT / "molecule" / "hostile" / "tests"
-# Where the attackers' tools are on the host, and what root alone may read.
+# The path of the attackers' tools on the host, and what only root may read.
 TOOLS = "/var/tmp/hostile"
 CANARY = "/etc/hostile-canary"
 SECRET = "what only root may read"
-# What no operator ever gets to see: Python's own words, and control characters beside line breaks and tabs.
+# What an operator must never see: Python's tracebacks, and control characters other than line breaks and tabs.
 NEVER_SAID = re.compile(
     r"Traceback \(most recent|MODULE FAILURE|MODULE_STDERR|unexpected exception|KeyError|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
@@ -37,7 +37,7 @@ NEVER_SAID = re.compile(
 
 @dataclass
 class Operation:
-    """A playbook that has ended, well or not."""
+    """A playbook that has ended, successfully or not."""
 
     playbook: str
     status: int
@@ -46,16 +46,16 @@ class Operation:
 
     @property
     def said(self) -> str:
-        """The output on one line."""
+        """The output as one line."""
         return " ".join(self.output.split())
 
     def succeeded(self) -> Operation:
-        """Hold that it did what it was asked for."""
+        """Assert that it succeeded."""
         assert self.status == 0, self.output[-8000:]
         return self
 
     def refused(self, *reasons: str) -> Operation:
-        """Hold that it failed, and said why."""
+        """Assert that it failed with these reasons."""
         assert self.status != 0, self.output[-8000:]
         for reason in reasons:
             assert re.search(reason, self.said), f"{reason!r} is not in: {self.output[-8000:]}"
@@ -81,17 +81,17 @@ class Site(Service):
         copy = sample_application(self.folder / str(number), code)
         for name in ("app_hostile.py", "app_ran.py"):
             shutil.copy(RELEASE / name, copy)
-        # Whoever starts a Python that has the release on its path runs it.
+        # Run by every Python that has the release on its path.
         shutil.copy(RELEASE / "app_ran.py", copy / "sitecustomize.py")
         return str(copy)
 
     def operate(self, playbook: str, *arguments: str, within: float, **values: Any) -> Operation:
-        """Run a playbook, and hold that it ends within its bound and says nothing that it must not.
+        """Run a playbook, and assert that it ends within its limit and prints nothing that it must not.
 
         Args:
             playbook: its name.
-            arguments: further words of the command line.
-            within: seconds.
+            arguments: further arguments of the command line.
+            within: the limit in seconds.
             values: variables.
         """
         chosen = {
@@ -114,7 +114,7 @@ class Site(Service):
             stderr=subprocess.STDOUT,
             errors="surrogateescape",
             env={**os.environ, **PLAIN},
-            # A group of its own, to be killed whole.
+            # A process group of its own, which can be killed as a whole.
             start_new_session=True,
         ) as process:
             try:
@@ -134,7 +134,7 @@ class Site(Service):
         return self.operate("deploy", *arguments, within=within, **values)
 
     def drift(self) -> list[str]:
-        """Return what the status playbook reports."""
+        """Return the drift that the status playbook reports."""
         folder = self.folder / "status"
         settings = {"flask_uwsgi_status_output": "json", "flask_uwsgi_status_dir": str(folder)}
         self.operate("status", within=60, **settings).succeeded()
@@ -142,7 +142,7 @@ class Site(Service):
         return found
 
     def kill_modules(self) -> str:
-        """End the modules on the host that an operator's Ansible has left behind, and return what they were."""
+        """End the modules that an operator's Ansible left behind on the host, and return their names."""
         return self.run(
             # With pipelining a module has no file, and its process no other name.
             "for pid in $(cd /proc; ls -d [0-9]*); do"
@@ -153,13 +153,13 @@ class Site(Service):
     # The host.
 
     def serving(self) -> list[str]:
-        """Return the units of the application that are not just at rest, its socket apart."""
+        """Return the units of the application that are active or failed, without its socket."""
         units = self.run(f"systemctl list-units --plain --no-legend '{APP}*.service' | awk '{{print $1, $3}}'")
-        # A stop that ran out of time leaves its unit failed, and nothing of it runs.
+        # A stop that timed out leaves its unit failed, with no process.
         return [unit for unit in units.splitlines() if not unit.endswith(" failed")]
 
     def alone(self) -> None:
-        """Hold that the current generation serves, and nothing beside it."""
+        """Assert that the current generation serves, and that nothing else is active."""
         assert self.serving() == [f"{APP}@{self.generation}.service active"]
 
     def listing(self) -> dict[str, str]:
@@ -169,12 +169,12 @@ class Site(Service):
     # The attackers.
 
     def inside(self, code: str) -> str:
-        """Run Python within the service, and return what it printed."""
+        """Run Python within the service, and return its output."""
         return requests.post(f"{self.url}/hostile/run", data=code, timeout=60).text
 
     @contextlib.contextmanager
     def attack(self, *command: str, account: str = APP) -> Iterator[str]:
-        """Let an account of the host attack meanwhile, in a process outside the service's unit.
+        """Let an account of the host attack in the background, in a process outside the service's unit.
 
         Yields:
             the unit of the attack.
@@ -189,8 +189,8 @@ class Site(Service):
 
     @contextlib.contextmanager
     def planted(self, kind: str, *options: str) -> Iterator[None]:
-        """Let the service's account put something in the way in its runtime directories (see tests/support)."""
+        """Let the service's account plant something in its runtime directories (see tests/support)."""
         with self.attack("/usr/bin/python3", f"{TOOLS}/attacker.py", kind, APP, *options):
-            # The first round is over long before.
+            # Long enough for the first round.
             time.sleep(0.5)
             yield

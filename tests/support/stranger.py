@@ -1,4 +1,4 @@
-"""A stranger's project: the collection that is built from this repository, and the README's play."""
+"""A separate project: the collection that is built from this repository, and the README's play."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import requests
 from tests.support import console
 from tests.support.service import sample_application
 
-# As the README's play names it.
+# As in the README's play.
 APP = "shop"
 
 
@@ -23,7 +23,7 @@ class Project:
     """The project, and its two hosts as visitors see them.
 
     Args:
-        folder: where it is.
+        folder: the project's folder.
         hosts: variables of the hosts by name.
     """
 
@@ -39,7 +39,7 @@ class Project:
         sample_application(self.folder, f"\n# {os.urandom(8).hex()}\n{code}\n").rename(self.folder / "shop")
 
     def deploy(self, *arguments: str, status: int = 0) -> str:
-        """Run the play, and return what Ansible printed, on one line."""
+        """Run the play, and return Ansible's output as one line."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
         done = subprocess.run(
             ["ansible-playbook", "--inventory", "hosts.yml", "site.yml", *arguments],
@@ -68,7 +68,7 @@ class Project:
 
     @contextlib.contextmanager
     def unreachable(self, name: str) -> Iterator[None]:
-        """Let nobody log in on a host over SSH, as long as the context lasts; its service goes on."""
+        """Prevent SSH logins on a host during the context; its service is not affected."""
         console.run(name, console.STOP_SSH)
         try:
             yield

@@ -1,4 +1,4 @@
-"""Two hosts of a scenario with the sample application, asked without the product's help."""
+"""Two hosts of a scenario with the sample application, examined without the product."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.service import APP
 INVENTORY = os.environ["SANDBOX_INVENTORY"]
 FIRST, SECOND = yaml.safe_load(Path(INVENTORY).read_text())["all"]["children"]["flask"]["hosts"]
 RESERVATION = f"/run/{APP}.deploy"
-# And the process that serves.
+# And the serving process.
 TRACES = f"{service.TRACES}; cat /run/{APP}/{APP}.pid; readlink /opt/{APP}/current"
 NOBODY = {FIRST: "", SECOND: ""}
 
@@ -39,12 +39,12 @@ class Fleet:
 
     @property
     def traces(self) -> set[str]:
-        """What is where."""
+        """Return what is on each host."""
         return {f"{name}: {line}" for name, found in self.ask(TRACES).items() for line in found.splitlines()}
 
     @property
     def serving(self) -> dict[str, str]:
-        """Which generations answer, as a visitor sees it."""
+        """Return the generations that answer, as visitors see them."""
         return {
             name: str(requests.get(f"{url}/healthz", timeout=10).json()["generation"])
             for name, url in self.urls.items()
@@ -52,7 +52,7 @@ class Fleet:
 
     @property
     def urls(self) -> dict[str, str]:
-        """Where each answers."""
+        """Return the URL of each."""
         return {
             name: f"http://{host.ansible.get_variables()['ansible_host']}:8040" for name, host in self.hosts.items()
         }
@@ -63,10 +63,10 @@ class Fleet:
 
     @property
     def reservations(self) -> dict[str, str]:
-        """Who has reserved the application; empty for nobody."""
+        """Return who has the application reserved; empty if it is not reserved."""
         return self.ask(f"test ! -e {RESERVATION} || cat {RESERVATION}")
 
 
 def variables_of(arguments: list[str]) -> dict[str, Any]:
-    """Return the variables that words of a command line set."""
+    """Return the variables that arguments of a command line set."""
     return dict(word.split("=", 1) for word in arguments if word != "-e")

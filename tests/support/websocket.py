@@ -1,4 +1,4 @@
-"""A WebSocket client that sends what it is told to, right or wrong (RFC 6455)."""
+"""A WebSocket client that sends any frame, valid or not (RFC 6455)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Self
 from tests.support.wire import Address, Answer
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-# What the RFC gives for this key, 1.3.
+# From the RFC's example with this key, section 1.3.
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame of the server."""
+    """One frame from the server."""
 
     opcode: int
     payload: bytes
@@ -27,7 +27,7 @@ class Frame:
 
     @property
     def code(self) -> int:
-        """Why the server closes; 0 if it does not say."""
+        """The status code with which the server closes; 0 if there is none."""
         return int.from_bytes(self.payload[:2], "big") if self.opcode == CLOSE else 0
 
 
@@ -35,8 +35,8 @@ def handshake(path: str, *headers: str, key: str = KEY, version: str = "13") -> 
     """Return a request for a WebSocket.
 
     Args:
-        path: of the request.
-        headers: further ones.
+        path: the request's path.
+        headers: further headers.
         key: ``Sec-WebSocket-Key``; none if empty.
         version: ``Sec-WebSocket-Version``.
     """
@@ -53,14 +53,14 @@ def handshake(path: str, *headers: str, key: str = KEY, version: str = "13") -> 
 
 
 def frame(opcode: int, payload: bytes = b"", *, final: bool = True, masked: bool = True, reserved: int = 0) -> bytes:
-    """Return a frame of a client.
+    """Return a client's frame.
 
     Args:
-        opcode: what kind it is.
+        opcode: its kind.
         payload: its data.
-        final: whether its message ends with it.
-        masked: a client's have to be.
-        reserved: the bits that extensions use.
+        final: whether it is the last one of its message.
+        masked: whether it is masked, as a client's frames must be.
+        reserved: the bits for extensions.
     """
     size = len(payload)
     mask = os.urandom(4) if masked else b""
@@ -77,13 +77,13 @@ def frame(opcode: int, payload: bytes = b"", *, final: bool = True, masked: bool
 
 
 class Client:
-    """One connection, whose handshake is done.
+    """A connection with a completed handshake.
 
     Args:
-        address: of the server.
-        path: to ask for.
-        headers: further ones of the request.
-        timeout: seconds that each read may take.
+        address: the server's address.
+        path: the request's path.
+        headers: further headers of the request.
+        timeout: the timeout of each read in seconds.
     """
 
     def __init__(self, address: Address, path: str, *headers: str, timeout: float = 20) -> None:
@@ -106,7 +106,7 @@ class Client:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Those of the answer, names in lower case."""
+        """The headers of the answer, with names in lower case."""
         pairs = (line.partition(":") for line in self.answer.raw.decode().splitlines()[1:])
         return {name.lower(): value.strip() for name, _, value in pairs}
 
@@ -139,5 +139,5 @@ class Client:
         return data
 
     def ended(self) -> bool:
-        """Wait for the end of the connection; tell whether nothing came before it."""
+        """Wait for the end of the connection; return whether nothing came before it."""
         return self._input.read() == b""

@@ -1,4 +1,4 @@
-"""Clients that send what no library sends: bytes, slowly."""
+"""Clients that send arbitrary bytes, also slowly, as no library does."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back until the server closed the connection."""
+    """Everything that arrived until the server closed the connection."""
 
     raw: bytes
     seconds: float
 
     @property
     def status(self) -> int:
-        """The status, 0 if none came."""
+        """The status, 0 if none arrived."""
         words = self.raw.split(b" ", 2)
         return int(words[1]) if len(words) > 1 and words[0].startswith(b"HTTP/") else 0
 
@@ -34,7 +34,7 @@ class Answer:
 
     @property
     def chunks(self) -> list[bytes]:
-        """The chunks that came whole; the last is empty if the answer was not cut."""
+        """The chunks that arrived completely; the last one is empty if the answer was not cut."""
         found, rest = [], self.raw.partition(b"\r\n\r\n")[2]
         while rest:
             size, _, rest = rest.partition(b"\r\n")
@@ -50,7 +50,7 @@ class Answer:
 
     @property
     def body(self) -> bytes:
-        """What follows the head, without the frames of chunks."""
+        """What follows the head, without chunk framing."""
         return b"".join(self.chunks) if self.is_chunked else self.raw.partition(b"\r\n\r\n")[2]
 
     @property
@@ -61,7 +61,7 @@ class Answer:
 
 
 def request(*headers: str, line: str = "GET /echo HTTP/1.1", body: bytes = b"") -> bytes:
-    """Return a request: its line, the headers beside Host, and what follows."""
+    """Return a request with its line, the headers in addition to Host, and its body."""
     head = "\r\n".join([line, "Host: wire.example", *headers]) + "\r\n\r\n"
     return head.encode("latin-1") + body
 
@@ -70,9 +70,9 @@ def ask(address: Address, data: bytes, *, timeout: float = 30) -> Answer:
     """Send bytes at once, and return the answer.
 
     Args:
-        address: of the server.
-        data: what to send.
-        timeout: seconds that each read may take.
+        address: the server's address.
+        data: the bytes to send.
+        timeout: the timeout of each read in seconds.
     """
     began = time.monotonic()
     with socket.create_connection(address, timeout=timeout) as connection:
@@ -87,10 +87,10 @@ def ask_slowly(address: Address, data: bytes, *, piece: int = 1, timeout: float 
     """Send bytes in pieces, each in a packet of its own, and return the answer.
 
     Args:
-        address: of the server.
-        data: what to send.
-        piece: bytes of each.
-        timeout: seconds that each read may take.
+        address: the server's address.
+        data: the bytes to send.
+        piece: the size of a piece in bytes.
+        timeout: the timeout of each read in seconds.
     """
     began = time.monotonic()
     with socket.create_connection(address, timeout=timeout) as connection:
@@ -107,11 +107,11 @@ def drip(address: Address, head: bytes, *, piece: bytes = b"a", every: float = 0
     """Send a piece every so many seconds, until the server closes the connection.
 
     Args:
-        address: of the server.
-        head: what to send at once.
-        piece: what to send again and again.
-        every: seconds.
-        most: seconds after which to give up.
+        address: the server's address.
+        head: the bytes to send first.
+        piece: the bytes to send repeatedly.
+        every: the pause in seconds.
+        most: the timeout in seconds.
     """
     began = time.monotonic()
     received = b""
@@ -130,19 +130,19 @@ def drip(address: Address, head: bytes, *, piece: bytes = b"a", every: float = 0
 
 
 def take_slowly(address: Address, data: bytes, *, size: int, every: float, most: float) -> Answer:
-    """Send a request, and take so many bytes of the answer every so many seconds.
+    """Send a request, and read so many bytes of the answer every so many seconds.
 
     Args:
-        address: of the server.
+        address: the server's address.
         data: the request.
-        size: bytes.
-        every: seconds.
-        most: seconds after which to give up.
+        size: bytes of each read.
+        every: the pause in seconds.
+        most: the timeout in seconds.
     """
     began = time.monotonic()
     received = b""
     with socket.socket() as connection, contextlib.suppress(ConnectionError):
-        # A large buffer would take the answer at once in the client's place.
+        # A large buffer would receive the answer immediately in the client's place.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, max(4096, size))
         connection.settimeout(30)
         connection.connect(address)
@@ -155,19 +155,19 @@ def take_slowly(address: Address, data: bytes, *, size: int, every: float, most:
 
 @dataclass
 class Crowd:
-    """Slow senders that come back as often as they are sent away, and a few good clients meanwhile."""
+    """Slow senders that reconnect whenever they are disconnected, and a few well-behaved clients meanwhile."""
 
     address: Address
     head: bytes
     slow: int
     good: int = 20
-    # Seconds that each good request took, and what went wrong with others.
+    # The seconds of each good request, and the errors of others.
     seconds: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     came_back: int = 0
 
     def run(self, duration: float) -> Crowd:
-        """Let them ask, the good ones from two seconds after the slow ones on.
+        """Run the clients; the well-behaved ones start two seconds after the slow ones.
 
         Args:
             duration: seconds.
@@ -197,7 +197,7 @@ class Crowd:
                         if not await asyncio.wait_for(reader.read(1000), 0.5):
                             break
                     except TimeoutError:
-                        # Without a head it says nothing at all.
+                        # Without a head it sends nothing at all.
                         writer.write(b"a" if self.head else b"")
             except OSError:
                 await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""What unit tests share: a host in a temporary directory, modules run as programs, a server to send load to."""
+"""Shared by unit tests: a host in a temporary directory, modules run as programs, a server to send load to."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ __all__ = ["clients", "made", "server"]
 
 @pytest.fixture
 def layout(tmp_path: Path) -> TemporaryLayout:
-    """Return the paths of an application named ``shop`` below a directory of the test's own."""
+    """Return the paths of an application named ``shop`` below a temporary directory."""
     return TemporaryLayout.below(tmp_path, "shop")
 
 
 @pytest.fixture
 def host(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
-    """Answer in systemd's and uWSGI's place for an application named ``shop``."""
+    """Answer in place of systemd and uWSGI for an application named ``shop``."""
     return FakeHost(layout, monkeypatch)
 
 
 @pytest.fixture
 def short_path() -> Iterator[Path]:
-    """Return a directory whose path is short enough for UNIX sockets, which end at 108 bytes."""
+    """Return a directory whose path is short enough for UNIX sockets, which are limited to 108 bytes."""
     with tempfile.TemporaryDirectory(prefix="fu-", dir="/tmp") as directory:
         yield Path(directory)
 
 
 class Ended(Exception):
-    """A module's end, with its result."""
+    """The end of a module, with its result."""
 
     def __init__(self, result: dict[str, Any]) -> None:
         self.result = result
@@ -52,7 +52,7 @@ class Ended(Exception):
 
 @pytest.fixture
 def call_module(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """Run a module of the collection in this process, upon the test's own layout."""
+    """Run a module of the collection in this process, on the test's own layout."""
 
     def call(module: ModuleType, check: bool = False, **arguments: Any) -> dict[str, Any]:
         class Module:
@@ -60,7 +60,7 @@ def call_module(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> Cal
 
             def __init__(self, argument_spec: dict[str, Any], supports_check_mode: bool, **conditions: Any) -> None:
                 assert supports_check_mode
-                # As Ansible does: names, types, choices, what is required, and what goes with what.
+                # As Ansible does: names, types, choices, required options, and options that exclude each other.
                 validator = ArgumentSpecValidator(argument_spec, **conditions)
                 found = validator.validate({"app_name": layout.app, **arguments})
                 assert not found.error_messages
@@ -73,7 +73,7 @@ def call_module(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> Cal
                 raise Ended({"failed": True, "changed": False, **result})
 
         monkeypatch.setattr(module, "AnsibleModule", Module)
-        # The module's own where it has one, and the one that modules share.
+        # The module's own, if it has one, and the one that modules share.
         for place in (module, arguments_module):
             monkeypatch.setattr(place, "Layout", lambda app, base=None: layout, raising=place is arguments_module)
         before = os.umask(0o022)
@@ -90,7 +90,7 @@ def call_module(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> Cal
 
 @pytest.fixture
 def umask() -> Iterator[None]:
-    """Give the test an ordinary umask, whatever the one of the shell that runs it."""
+    """Give the test an ordinary umask, whatever that of the shell is."""
     before = os.umask(0o022)
     yield
     os.umask(before)
@@ -98,7 +98,7 @@ def umask() -> Iterator[None]:
 
 @pytest.fixture
 def run_module(tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Run a module of the collection as Ansible does, in a process of its own."""
+    """Run a module of the collection as Ansible does, in a separate process."""
 
     def run(name: str, check: bool = False, limit: str = "", before: str = "", **arguments: Any) -> dict[str, Any]:
         file = tmp_path / "arguments.json"

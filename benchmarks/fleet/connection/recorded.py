@@ -54,7 +54,7 @@ from benchmarks.fleet import recording
 
 
 class Connection(ConnectionBase):  # type: ignore[misc]
-    """Answers in a host's place."""
+    """Answers in place of a host."""
 
     transport = "recorded"
     has_pipelining = True
@@ -64,7 +64,7 @@ class Connection(ConnectionBase):  # type: ignore[misc]
         return self
 
     def exec_command(self, cmd: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
-        """Answer the module that a command is to run.
+        """Return the recorded answer of the module that a command runs.
 
         Raises:
             AnsibleError: there is no answer.
@@ -82,7 +82,7 @@ class Connection(ConnectionBase):  # type: ignore[misc]
             text = recording.answer(answers, name, {**self.get_option("values"), **own})
         except recording.RecordingError as error:
             raise AnsibleError(str(error)) from error
-        # One short write: other hosts are answered at the same time.
+        # One short write, because other hosts are answered at the same time.
         with Path(self.get_option("calls")).open("a") as calls:
             calls.write(f"{name}\n")
         return 0, text.encode(), b""

@@ -1,4 +1,4 @@
-"""A controller with an inventory of its own, from which applications of other people are deployed to one host."""
+"""A controller with its own inventory, which deploys third-party applications to one host."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PRELUDE = "source .venv/bin/activate\nexport ANSIBLE_INVENTORY=inventory/mine"
 
 
 class Site:
-    """The controller, and the host as a visitor and as its administrator see it."""
+    """The controller, and the host as visitors and its administrator see it."""
 
     def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
         self.folder = folder
@@ -34,7 +34,7 @@ class Site:
         clone(self.clone)
         for app in APPS.iterdir():
             shutil.copytree(app, folder / app.name, ignore=shutil.ignore_patterns("__pycache__"))
-        # What the page leaves out: how to log in is in its reader's own SSH configuration, and he has more patience.
+        # The page leaves out how to log in, which readers have in their SSH configuration, and timeouts suit a person.
         given = {name: value for name, value in variables.items() if name.startswith("ansible_ssh")}
         given["flask_uwsgi_canary_seconds"] = "0.5"
         self.write("inventory/mine/group_vars/all/given.yml", yaml.safe_dump(given))
@@ -43,7 +43,7 @@ class Site:
         self.environment = kept | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_VAULT_PASSWORD_FILE": str(folder / "vault")}
 
     def write(self, file: str, text: str) -> None:
-        """Put settings, given as YAML, into a file of the clone."""
+        """Write settings, given as YAML, into a file of the clone."""
         write(self.clone / file, text)
 
     def shell(self, command: str) -> tuple[int, str]:
@@ -58,32 +58,32 @@ class Site:
         return done.returncode, done.stdout
 
     def deploy(self, app: str, **variables: Any) -> tuple[int, str]:
-        """Deploy one application; return the exit status and what was said, in one line."""
+        """Deploy one application; return the exit status and the output as one line."""
         status, output = self.shell(
             f"ansible-playbook deploy.yml --limit {app} -e {shlex.quote(json.dumps(variables))}"
         )
         return status, " ".join(output.split())
 
     def deployed(self, app: str, **variables: Any) -> str:
-        """Deploy one application, which has to succeed."""
+        """Deploy one application, which must succeed."""
         status, output = self.deploy(app, **variables)
         assert status == 0, output[-4000:]
         return output
 
     def root(self, command: str) -> str:
-        """Run a command on the host, as root, that has to succeed."""
+        """Run a command on the host as root; it must succeed."""
         return remote.root(self.variables, command)
 
     def get(self, port: int, path: str, **options: Any) -> requests.Response:
-        """Ask the host for a page, as a visitor does."""
+        """Request a page of the host, as a visitor does."""
         return requests.get(f"http://{self.address}:{port}{path}", timeout=10, **options)
 
     def generation(self, app: str) -> str:
-        """Return what serves of an application."""
+        """Return the generation of an application that serves."""
         return self.root(f"readlink /opt/{app}/current").rpartition("/")[2]
 
     def processes(self, app: str) -> list[str]:
-        """Return the processes of an application, each with the time of its start."""
+        """Return the processes of an application, each with its start time."""
         unit = f"{app}@{self.generation(app)}.service"
         main = self.root(f"systemctl show {unit} --property=MainPID --value")
         return self.root(f"ps -o pid=,lstart= --pid {main} --ppid {main}").splitlines()

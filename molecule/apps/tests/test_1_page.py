@@ -1,4 +1,4 @@
-"""docs/OWN_APP.md, word for word: each command does what the page says, in its order."""
+"""docs/OWN_APP.md, step by step: each command does what the page says, in the page's order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_the_page_does_what_it_says(section: runbook.Section, site: Any) -> None
     assert done == section.steps
 
 
-def test_httpbin_is_whole(site: Any) -> None:
+def test_httpbin_answers_every_endpoint(site: Any) -> None:
     assert site.get(8041, "/get", params={"a": "1"}).json()["args"] == {"a": "1"}
     assert site.get(8041, "/headers", headers={"X-One": "2"}).json()["headers"]["X-One"] == "2"
     assert site.get(8041, "/status/418").status_code == 418
@@ -32,7 +32,7 @@ def test_httpbin_is_whole(site: Any) -> None:
     assert "httpbin.org" in site.get(8041, "/").text
 
 
-def test_the_notes_keep_what_is_written_to_them(site: Any) -> None:
+def test_the_notes_keep_their_data(site: Any) -> None:
     import requests
 
     assert requests.post(f"http://{site.address}:8042/", {"text": "<milk>"}, timeout=10).status_code == 200

@@ -1,4 +1,4 @@
-"""Applications of every kind beside those of the page, and that none of them notices what is done to another."""
+"""Applications of other kinds than the page's; an operation on one never affects another."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.witness import Witness
 
 pytestmark = pytest.mark.timeout(300)
 
-# Waits in C, where gevent cannot see it.
+# Waits in C, where gevent cannot switch.
 BLOCKS = """
 import ctypes
 
@@ -41,7 +41,7 @@ OTHERS = {"httpbin": (8041, "/get"), "notes": (8042, "/")}
 
 @contextmanager
 def undisturbed(site: Any, *apps: str) -> Iterator[None]:
-    """Hold that applications keep their processes and answer every request meanwhile."""
+    """Assert that applications keep their processes and answer every request meanwhile."""
     before = {app: site.processes(app) for app in apps}
     with ExitStack() as stack:
         windows = []
@@ -110,7 +110,7 @@ def test_a_wsgi_function_without_a_page_for_its_health_is_deployed(more: Any) ->
     assert json.loads(more.root("cat /opt/plain/current/manifest.json"))["source"]["commit"] == commit
 
 
-def test_one_is_deployed_anew_and_nobody_else_notices(more: Any) -> None:
+def test_a_deploy_of_one_application_does_not_affect_the_others(more: Any) -> None:
     before = more.generation("greeter")
     with undisturbed(more, "httpbin", "notes"):
         more.deployed("greeter", flask_uwsgi_environment={"COLOUR": "blue"})
@@ -125,8 +125,8 @@ def test_each_application_has_an_account_and_limits_of_its_own(more: Any) -> Non
         assert f"User={app}\n" in f"{shown}\n"
         assert f"RuntimeDirectory={app}/{generation}\n" in f"{shown}\n"
         assert "TasksMax=infinity" not in shown
-        # Nobody reads another's configuration.
-        # What it may not enter find complains of, and that is as it should be.
+        # An account cannot read another application's configuration.
+        # find complains about directories that it may not enter, which is expected.
         readable = f"cd / && runuser -u {app} -- find /opt -name uwsgi.ini -readable 2>/dev/null || true"
         assert {path.split("/")[2] for path in more.root(readable).splitlines()} == {app}
 
@@ -139,18 +139,18 @@ def test_static_files_are_served_without_the_application_and_nothing_beside_them
         "/static/..%2f__init__.py",
         "/static//etc/passwd",
     ):
-        # Not by requests, which would tidy the path up.
+        # Not with requests, which would normalize the path.
         connection = http.client.HTTPConnection(site.address, 8042, timeout=10)
         connection.request("GET", path)
         answer = connection.getresponse()
         body = answer.read().decode()
         connection.close()
-        # Of two slashes werkzeug makes one, with a redirect.
+        # werkzeug turns two slashes into one, with a redirect.
         assert answer.status in (404, 308), (path, body)
         assert "Flask" not in body and "root:" not in body, path
 
 
-def test_a_migration_runs_once_a_deploy_and_not_where_nothing_is_to_be_done(site: Any) -> None:
+def test_a_migration_runs_once_per_deploy_and_not_when_nothing_changes(site: Any) -> None:
     log = "cat /var/lib/notes/migrations.log"
     before = site.root(log).splitlines()
     assert "nothing to do" in site.deployed("notes")
@@ -159,22 +159,22 @@ def test_a_migration_runs_once_a_deploy_and_not_where_nothing_is_to_be_done(site
     assert len(site.root(log).splitlines()) == len(before) + 1
 
 
-def test_auto_is_threads_where_gevent_breaks_it_and_stays_so(site: Any) -> None:
+def test_auto_chooses_threads_where_gevent_fails_and_keeps_the_choice(site: Any) -> None:
     copy = site.folder / "blocks"
     shutil.copytree(site.folder / "notes", copy)
     appended(BLOCKS)(copy / "notes/__init__.py")
     variables = {"flask_uwsgi_source": str(copy), "flask_uwsgi_gevent_check_path": "/slow"}
     with undisturbed(site, "httpbin"):
-        told = site.deployed("notes", **variables)
-    assert "auto is threads, 224 a worker (flask_uwsgi_threads): " in told
-    found = re.findall(r"cooperation.{0,400}", told)
-    assert "notes/__init__.py" in told and "slow" in told, found
+        output = site.deployed("notes", **variables)
+    assert "auto is threads, 224 a worker (flask_uwsgi_threads): " in output
+    found = re.findall(r"cooperation.{0,400}", output)
+    assert "notes/__init__.py" in output and "slow" in output, found
     manifest = json.loads(site.root("cat /opt/notes/current/manifest.json"))
     assert (manifest["mode"], manifest["cores"], manifest["decision"]["mode"]) == ("threads", 224, "threads")
     assert "nothing to do" in site.deployed("notes", **variables)
 
 
-def test_the_check_by_itself_changes_nothing(more: Any) -> None:
+def test_the_check_alone_changes_nothing(more: Any) -> None:
     look = "ls /opt/plain/* /etc/systemd/system | sort"
     before = more.root(look)
     status, output = more.shell("ansible-playbook playbooks/check_gevent.yml --limit plain")
@@ -187,7 +187,7 @@ def test_the_check_by_itself_changes_nothing(more: Any) -> None:
 
 @pytest.fixture
 def refused(site: Any) -> Callable[..., str]:
-    """Return a function that tries a deploy of the notes which must end, and disturb nothing."""
+    """Return a function that tries to deploy the notes; the deploy must fail and affect nothing."""
 
     def attempt(change: Callable[[Path], object] = lambda _: None, **variables: Any) -> str:
         copy = site.folder / "spoiled"
@@ -211,7 +211,7 @@ def appended(code: str) -> Callable[[Path], object]:
 
 
 @pytest.mark.parametrize(
-    ("code", "variables", "told"),
+    ("code", "variables", "message"),
     [
         pytest.param(
             "number = 3",
@@ -273,20 +273,20 @@ def appended(code: str) -> Callable[[Path], object]:
         ),
     ],
 )
-def test_what_cannot_serve_is_refused_in_words_and_disturbs_nothing(
-    refused: Callable[..., str], code: str, variables: dict[str, Any], told: str
+def test_a_release_that_cannot_serve_is_refused_with_its_reason(
+    refused: Callable[..., str], code: str, variables: dict[str, Any], message: str
 ) -> None:
-    assert told in refused(appended(code), **variables)
+    assert message in refused(appended(code), **variables)
 
 
-def test_two_applications_of_one_deploy_that_want_one_port_are_told(more: Any) -> None:
+def test_two_applications_of_one_deploy_with_the_same_port_are_refused(more: Any) -> None:
     status, output = more.deploy("greeter,plain", flask_uwsgi_port=8050)
     assert status != 0
     assert "flask_uwsgi_port=8050 is wanted by greeter and by plain on one host" in output
     assert "Nothing was changed" in output
 
 
-def test_a_command_after_the_swap_that_fails_is_told_and_the_new_generation_serves(site: Any) -> None:
+def test_a_failing_command_after_the_swap_is_reported_and_the_new_generation_serves(site: Any) -> None:
     before = site.generation("plain")
     status, output = site.deploy("plain", flask_uwsgi_post_activate=["echo so far", "false"])
     assert status != 0
@@ -295,7 +295,7 @@ def test_a_command_after_the_swap_that_fails_is_told_and_the_new_generation_serv
     assert site.get(8044, "/x").status_code == 200
 
 
-def test_one_is_removed_and_nobody_else_notices(more: Any) -> None:
+def test_a_removal_of_one_application_does_not_affect_the_others(more: Any) -> None:
     with undisturbed(more, "httpbin", "notes"):
         status, output = more.shell(
             "ansible-playbook playbooks/remove.yml --limit greeter -e flask_uwsgi_remove_data=true"

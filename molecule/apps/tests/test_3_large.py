@@ -1,4 +1,4 @@
-"""A wheel of 150 MB is moved and read in pieces, on the controller and on the host."""
+"""A wheel of 150 MB is copied and read in chunks, on the controller and on the host."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ pytestmark = [pytest.mark.timeout(400), pytest.mark.full]
 
 SIZE_MB = 150
 APP = b'def app(environ, start_response):\n    start_response("200 OK", [])\n    return [b"bulk"]\n'
-# What a module is started as with pipelining; the hosts' processes are seen from here.
+# How a module is started with pipelining; the processes of sandbox hosts are visible from here.
 MODULE = "/usr/bin/python3"
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel whose one large file cannot be compressed."""
+    """A wheel with one large file that cannot be compressed."""
     path = tmp_path_factory.mktemp("bulk") / "bulk-1.0-py3-none-any.whl"
     noise = b"".join(hashlib.sha512(number.to_bytes(4, "big")).digest() for number in range(2**14))
     files = {
@@ -46,7 +46,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextlib.contextmanager
 def peaks(*commands: str) -> Iterator[dict[str, int]]:
-    """Note the most memory (MB) that processes had whose command begins like one of these."""
+    """Record the peak memory (MB) of processes whose command begins with one of these."""
     most = dict.fromkeys(commands, 0)
     done = threading.Event()
 
@@ -69,7 +69,7 @@ def peaks(*commands: str) -> Iterator[dict[str, int]]:
         looking.join()
 
 
-def test_a_large_wheel_costs_no_memory(site: Any, wheel: Path) -> None:
+def test_a_large_wheel_is_not_held_in_memory(site: Any, wheel: Path) -> None:
     settings = {
         "flask_uwsgi_source": str(wheel),
         "flask_uwsgi_module": "bulk:app",

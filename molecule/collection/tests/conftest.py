@@ -1,4 +1,4 @@
-"""What the tests share: an empty project into which the collection is installed."""
+"""Shared by the tests: an empty project into which the collection is installed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["ansible", "artefact", "elsewhere", "installed"]
 
 @pytest.fixture(scope="session")
 def project(elsewhere: Path, installed: Path) -> Project:
-    """Write the README's play and an inventory into an empty project that has the collection."""
+    """Write the README's play and an inventory into an empty project with the collection."""
     found = re.search(r"```yaml\n(# ansible-galaxy collection install .*?)```", (ROOT / "README.md").read_text(), re.S)
     assert found, "the README shows no play"
     (elsewhere / "site.yml").write_text(found[1])

@@ -1,4 +1,4 @@
-"""The README's play in a project of its own. The tests run in this order, and each goes on from the one before."""
+"""The README's play in a project of its own. The tests run in this order and build on each other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def deployed(project: Project) -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_reserved(project: Project) -> None:
-    """Nobody has the application reserved when a test begins."""
+    """Check that the application is not reserved when a test begins."""
     assert {console.run(name, f"cat /run/{APP}.deploy") for name in project.urls} == {""}
 
 
@@ -57,14 +57,14 @@ def test_a_migration_that_fails_on_the_first_host_ends_the_deploy(project: Proje
     assert project.serving == before
 
 
-def test_a_host_that_cannot_be_reached_is_named_and_the_next_run_completes_the_deploy(project: Project) -> None:
+def test_an_unreachable_host_is_named_and_the_next_run_completes_the_deploy(project: Project) -> None:
     before = project.serving
     project.release()
     with project.unreachable(project.second):
         said = project.deploy(status=2)
         assert "cannot be reached over SSH as " in said and "Nothing was changed." in said
         now = project.serving
-        # Its service has not noticed.
+        # Its service was not affected.
         assert now[project.second] == before[project.second]
         assert now[project.first] not in before.values()
     said = project.deploy()

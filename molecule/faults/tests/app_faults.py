@@ -1,4 +1,4 @@
-"""How an application can misbehave, on request. The test adds it to a copy of the sample application."""
+"""Misbehaves on request. The test adds it to a copy of the sample application."""
 
 import os
 import threading
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flask import Blueprint, request
 
-# Without it the application does not start.
+# Without this file the application does not start.
 Path(os.environ["FAULT_NEEDS"]).read_text()
 
 blueprint = Blueprint("app_faults", __name__, url_prefix="/fault")
@@ -16,14 +16,14 @@ hoard = []
 
 @blueprint.get("/cpu")
 def cpu():
-    """Compute for ever."""
+    """Compute forever."""
     while True:
         pass
 
 
 @blueprint.get("/block")
 def block():
-    """Wait for what never happens, if this is the worker that was meant, and tell which one does."""
+    """Block forever if this is the chosen worker, after a note of its process id."""
     own = str(os.getpid())
     if request.args.get("pid", own) == own:
         Path(os.environ["STATE_DIRECTORY"], "blocked").write_text(own)
@@ -40,7 +40,7 @@ def keep():
 
 @blueprint.get("/grow")
 def grow():
-    """Take memory without end; well, up to an end that spares the machine."""
+    """Allocate memory up to a limit that spares the machine."""
     taken = []
     while len(taken) < 60:
         taken.append(b"x" * (50 << 20))
@@ -50,5 +50,5 @@ def grow():
 
 @blueprint.get("/clock")
 def clock():
-    """Tell the time."""
+    """Answer with the time."""
     return {"time": time.time()}

@@ -1,4 +1,4 @@
-"""What the tests of this scenario share that need both hosts."""
+"""Shared by the tests of this scenario that need both hosts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def fleet(host: Any) -> Fleet:
 
 @pytest.fixture
 def unchanged(fleet: Fleet) -> Iterator[None]:
-    """Nothing changes on either host."""
+    """Assert that nothing changes on either host."""
     before = fleet.traces
     yield
     assert fleet.traces ^ before == set()
@@ -41,7 +41,7 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str]
 
 @pytest.fixture
 def run(play: Callable[..., Any]) -> Callable[..., str]:
-    """Run a playbook and return what it says, as one line of single spaces."""
+    """Run a playbook and return its output as one line with single spaces."""
 
     def said(playbook: str, *arguments: str, code: int = 0) -> str:
         done = play(playbook, *arguments)

@@ -1,6 +1,6 @@
-"""Deploys and rollbacks of two hosts: a bad one ends at the first, and what holds for one holds for all.
+"""Deploys and rollbacks of two hosts: a bad release stops at the first, and all hosts are treated alike.
 
-The tests run in this order, and each goes on from where the one before it ended; the last one ends where the first
+The tests run in this order and build on each other; the last one restores the state in which the first one
 began.
 """
 
@@ -33,7 +33,7 @@ ELSEWHERE = {"what": "deploy", "who": "jane@elsewhere", "home": "elsewhere", "pi
 pytestmark = pytest.mark.timeout(180)
 
 
-# Before the first test: which tests run does not matter.
+# Before the first test, so that any selection of tests can run.
 @pytest.fixture(scope="module", autouse=True)
 def found(fleet: Fleet) -> str:
     """The generation that the scenario has deployed on both."""
@@ -43,17 +43,17 @@ def found(fleet: Fleet) -> str:
 
 @pytest.fixture(scope="module")
 def new(application: Any) -> list[str]:
-    """A release that is good and new."""
+    """A new release that works."""
     return list(application("new"))
 
 
 def changes(said: str) -> dict[str, int]:
-    """Return how much changed on each host, from the recap."""
+    """Return the number of changes on each host, from the recap."""
     return {name: int(changed) for name, changed in re.findall(r"(\S+) : ok=\d+ changed=(\d+)", said)}
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_a_bad_release_ends_at_the_canary_host_and_the_other_is_not_touched(
+def test_a_bad_release_stops_at_the_canary_host_and_the_other_is_not_changed(
     fleet: Fleet, run: Any, application: Any
 ) -> None:
     canaries = fleet.ask(CANARIES)
@@ -66,7 +66,7 @@ def test_a_bad_release_ends_at_the_canary_host_and_the_other_is_not_touched(
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_a_host_that_cannot_have_the_release_ends_the_deploy_before_any_is_swapped(
+def test_a_host_that_cannot_get_the_release_ends_the_deploy_before_any_is_swapped(
     fleet: Fleet, run: Any, new: list[str]
 ) -> None:
     canaries = fleet.ask(CANARIES)
@@ -83,19 +83,19 @@ def test_a_host_that_cannot_have_the_release_ends_the_deploy_before_any_is_swapp
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_a_host_that_is_down_is_told_before_any_other_is_changed(run: Any, new: list[str], tmp_path: Path) -> None:
+def test_a_host_that_is_down_is_reported_before_any_other_is_changed(run: Any, new: list[str], tmp_path: Path) -> None:
     inventory = tmp_path / "more.yml"
     inventory.write_text("flask: {hosts: {mol-faults-down: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n")
     said = run("deploy", *new, "--inventory", str(inventory), code=2)
     assert "mol-faults-down: ansible_host=127.0.0.1 cannot be reached over SSH as " in said
-    # The others did answer.
+    # The others answered.
     assert "cannot be examined" not in said and f"{FIRST}: " not in said.partition("PLAY RECAP")[0]
     assert "Nothing was changed." in said
     assert "TASK [flaskops.uwsgi.flask_uwsgi : Reserve the application]" not in said
 
 
 @pytest.mark.full
-def test_a_reservation_on_one_host_refuses_all_until_it_is_broken(
+def test_a_reservation_on_one_host_refuses_a_deploy_until_it_is_broken(
     fleet: Fleet, run: Any, new: list[str], found: str
 ) -> None:
     before = fleet.traces
@@ -143,24 +143,24 @@ def test_a_rollback_to_different_generations_is_refused_until_one_is_named(fleet
     assert fleet.reservations == NOBODY
 
 
-def test_a_reservation_whose_run_or_lease_has_ended_is_taken_over_and_a_rollback_takes_both_back(
+def test_a_reservation_whose_run_or_lease_has_ended_is_taken_over_and_a_rollback_reverts_both(
     fleet: Fleet, run: Any, new: list[str], found: str
 ) -> None:
     before = fleet.serving
     ended = subprocess.Popen(["true"])
     ended.wait()
     fleet.reserve(FIRST, {**ELSEWHERE, **controller.identity(), "pid": ended.pid, "start": "1"})
-    # As a CI runner leaves it that is gone.
+    # As a CI runner leaves it that was shut down.
     fleet.reserve(SECOND, ELSEWHERE | {"lease": 60})
     fleet.hosts[SECOND].check_output(f"touch --date='-61 seconds' {RESERVATION}")
     run("deploy", *new)
     assert len(set(fleet.serving.values())) == 1 and fleet.serving != before
     assert fleet.reservations == NOBODY
-    # A rollback takes both back, and a second one changes nothing.
+    # A rollback reverts both hosts; a second one changes nothing.
     assert changes(run("rollback")) == {FIRST: 1, SECOND: 1}
     assert fleet.serving == before
     assert changes(run("rollback")) == {FIRST: 0, SECOND: 0}
-    # By name, as far back as one likes.
+    # By name, a rollback goes back as far as one likes.
     run("rollback", "-e", f"to={found}")
     assert fleet.serving == {FIRST: found, SECOND: found}
 
@@ -173,10 +173,10 @@ def test_the_status_document_has_both_hosts(fleet: Fleet, run: Any, tmp_path: Pa
     assert [status["drift"] for status in document.values()] == [[], []]
 
 
-def test_what_is_taken_back_is_the_other_application_s_own(
+def test_a_failed_deploy_removes_files_of_its_own_application_only(
     fleet: Fleet, run: Any, application: Any, tmp_path: Path
 ) -> None:
-    # Two applications on one machine: the second waits for its batch when the first one fails.
+    # Two applications on one machine: the second one waits for its batch when the first one fails.
     machine = yaml.safe_load(Path(INVENTORY).read_text())["all"]["children"]["flask"]["hosts"][FIRST]
     inventory = tmp_path / "two.yml"
 
@@ -201,7 +201,7 @@ def test_what_is_taken_back_is_the_other_application_s_own(
         run("remove", "--inventory", str(inventory), "--limit", f"{name}@one", "-e", "flask_uwsgi_remove_data=true")
 
 
-# The role in a play of another project, as the README shows it.
+# The role in a play of another project, as in the README.
 
 
 @pytest.mark.parametrize("serial", [1, "100%"])
@@ -222,9 +222,7 @@ def test_the_role_in_a_play_of_its_own_reaches_all_hosts(
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_no_host_takes_the_place_of_a_first_one_whose_migration_fails(
-    fleet: Fleet, own_play: Any, application: Any
-) -> None:
+def test_no_other_host_becomes_the_leader_when_a_migration_fails(fleet: Fleet, own_play: Any, application: Any) -> None:
     canaries = fleet.ask(CANARIES)
     new = variables_of(application("migration")) | {"flask_uwsgi_pre_activate": ["echo migrating; false"]}
     done = own_play(new)
@@ -233,7 +231,7 @@ def test_no_host_takes_the_place_of_a_first_one_whose_migration_fails(
     assert said.count("flask_uwsgi_pre_activate failed: it exited with status 1") == 1
     assert f"The deploy ends with the failure above, of {FIRST}. What serves was not changed, on any host." in said
     assert fleet.ask(CANARIES) == canaries
-    # They run again the next time.
+    # The commands run again the next time.
     assert fleet.ask(f"test ! -e {RECORD}") == NOBODY
 
 
@@ -241,24 +239,24 @@ def test_no_host_takes_the_place_of_a_first_one_whose_migration_fails(
 
 
 class Migrations:
-    """Commands of a deploy that leave a line on the host that has run them."""
+    """Commands of a deploy that leave a line on the host that ran them."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
 
     def arguments(self, *more: str) -> list[str]:
-        """Return the arguments that have a deploy run them, and then more of them."""
+        """Return the arguments with which a deploy runs them, followed by others."""
         return ["-e", json.dumps({"flask_uwsgi_pre_activate": [f"echo >> {STATE}/migrated", *more]})]
 
     @property
     def done(self) -> dict[str, int]:
-        """How many times each host has run them."""
+        """Return how many times each host has run them."""
         return {name: int(lines) for name, lines in self.fleet.ask(f"cat {STATE}/migrated | wc -l").items()}
 
 
 @pytest.fixture
 def migrations(fleet: Fleet) -> Iterator[Migrations]:
-    """Commands that have not run, and no trace of them afterwards."""
+    """Commands that have not run yet; their traces are removed afterwards."""
     clear = f"rm -f {STATE}/migrated {STATE}/spoiled {STATE}/go {RECORD}"
     fleet.ask(f"{clear}; touch {STATE}/migrated; chown {APP}: {STATE}/migrated")
     yield Migrations(fleet)
@@ -283,11 +281,11 @@ def test_a_deploy_that_is_repeated_after_a_failed_batch_does_not_migrate_again(
     assert migrations.done == {FIRST: 1, SECOND: 0}
 
 
-def test_deploys_that_are_limited_to_one_host_after_the_other_migrate_once(
+def test_deploys_limited_to_one_host_after_the_other_migrate_once(
     fleet: Fleet, run: Any, application: Any, migrations: Migrations
 ) -> None:
     deploy = [*application("limited"), *migrations.arguments()]
-    # The record is on the first host, whichever host runs them.
+    # The record is on the first host, whichever host runs the commands.
     assert f"on {SECOND} (recorded on {FIRST})" in run("deploy", *deploy, "--limit", SECOND)
     assert "does not run again" in run("deploy", *deploy)
     assert len(set(fleet.serving.values())) == 1
@@ -315,7 +313,7 @@ def test_of_two_deploys_at_once_one_migrates_and_the_other_is_refused(
     assert migrations.done == {FIRST: 1, SECOND: 0}
 
 
-def test_batches_of_a_play_of_ones_own_migrate_once(
+def test_batches_of_another_projects_play_migrate_once(
     fleet: Fleet, own_play: Any, application: Any, migrations: Migrations
 ) -> None:
     commands = json.loads(migrations.arguments()[1])
@@ -325,7 +323,7 @@ def test_batches_of_a_play_of_ones_own_migrate_once(
     assert migrations.done == {FIRST: 1, SECOND: 0}
 
 
-def test_without_its_keeper_a_deploy_is_refused_and_another_one_can_be_set(
+def test_without_the_host_that_records_commands_a_deploy_is_refused_and_another_one_can_be_set(
     fleet: Fleet, run: Any, application: Any, migrations: Migrations, tmp_path: Path
 ) -> None:
     inventory = tmp_path / "keeper.yml"
@@ -356,7 +354,7 @@ def test_the_role_twice_in_one_play_deploys_two_applications(
     twins = [requests.get(f"{url[:-4]}8041/healthz", timeout=10).json()["generation"] for url in fleet.urls.values()]
     assert twins[0] == twins[1]
     assert set(fleet.serving.values()).isdisjoint(before.values())
-    # What the role did to the one is not said of the other.
+    # The first application's changes are not reported for the second one.
     done = own_play(variables_of(application("next")), other)
     settled = f"{FIRST}, {SECOND}: nothing to do: generation {twins[0]} (gevent) serves as wanted"
     assert done.returncode == 0 and settled in " ".join(done.stdout.split()), done.stdout

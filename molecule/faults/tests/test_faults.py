@@ -1,6 +1,6 @@
-"""What breaks on a host while clients use the service: what they notice, what the operator sees, how it mends.
+"""Faults on a host while clients use the service: what clients notice, what the operator sees, how it recovers.
 
-A disk that is full is in the scenario must_fail, which has a small one.
+The scenario must_fail tests a full disk, because it has a small one.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from tests.support.witness import Report, Window, Witness
 from tests.support.witness.samples import Sample
 
 HOST = "mol-faults-1"
-# What they lose is measured with as many as in docs/OPERATIONS.md; otherwise other scenarios need the cores.
+# Measured with as many as in docs/OPERATIONS.md; other runs use fewer, because other scenarios need the cores.
 CLIENTS = 100 if os.environ.get("FLASKOPS_FULL") else 40
 HANG_S = 3
 THREADS = 8
 MEMORY_MB = 300
 # Without this file the application does not start.
 NEEDED = f"/etc/{APP}-needed"
-# How a client sees that the process which had its request is gone.
+# What a client sees when the process with its request is gone.
 IN_FLIGHT = {"reset", "empty", "other"}
-# Far above what is measured: it must mend by itself, and soon.
+# Far above what is measured: the service must recover by itself, and soon.
 SOON_S = 60
 
 gevent = pytest.mark.parametrize("served", ["gevent"], indirect=True)
@@ -50,18 +50,18 @@ pytestmark = pytest.mark.timeout(180)
 
 
 def pause(seconds: float) -> None:
-    """Let nothing happen for as long as something could."""
+    """Wait for as long as something could still happen."""
     time.sleep(seconds)
 
 
 class Run(Playbook):
-    """A playbook that runs meanwhile against the host."""
+    """A playbook that runs against the host meanwhile."""
 
     host = HOST
 
 
 class Scene:
-    """Something happens while clients keep asking."""
+    """A fault that happens while clients send requests."""
 
     def __init__(self, fault: str, witness: Witness, window: Window) -> None:
         self.fault = fault
@@ -71,7 +71,7 @@ class Scene:
         self._mended = window.start
 
     def begins(self) -> None:
-        """The fault is now; of one that lasts, the end of its cause, or the begin of its repair."""
+        """Mark the time of the fault; for one that lasts, the end of its cause or the start of its repair."""
         self.since = time.monotonic()
 
     def mends(self, condition: Callable[[], Any], what: str) -> None:
@@ -82,11 +82,11 @@ class Scene:
         return self._window.report()
 
     def samples(self) -> list[Sample]:
-        """Return what became of the requests that ended since the window began."""
+        """Return the results of the requests that ended since the window began."""
         return [one for one in self._witness.samples_before(time.monotonic()) if one.ended > self._window.start]
 
     def recovery_s(self) -> float:
-        """Seconds until all was well: for systemd and uWSGI, and for the clients."""
+        """Return the seconds to recovery: for systemd and uWSGI, and for the clients."""
         samples = self.samples()
         assert self._window.end
         failed = [one.ended for one in samples if one.failure and self.since <= one.ended <= self._window.end + 1]
@@ -115,7 +115,7 @@ class Site(Service):
         return str(copy)
 
     def values(self, **values: Any) -> list[str]:
-        # Most of the clients wait for an answer at any time, and the machine has time left.
+        # Most clients wait for an answer at any time, and the machine is not saturated.
         environment = {"APP_WAIT_SECONDS": 0.5, "FAULT_NEEDS": NEEDED} | values.pop("environment", {})
         chosen = {
             "mode": self.mode,
@@ -142,7 +142,7 @@ class Site(Service):
     # The host.
 
     def workers(self) -> list[int]:
-        """Return the process ids of the workers, sorted; none while nobody tells."""
+        """Return the process ids of the workers, sorted; an empty list while the stats do not answer."""
         try:
             found = self.stats["workers"]
         except AssertionError:
@@ -150,7 +150,7 @@ class Site(Service):
         return sorted(worker["pid"] for worker in found if worker["pid"] > 0)
 
     def replaced(self, pids: list[int], number: int = 4) -> bool:
-        """Tell whether all workers are there, and none of these."""
+        """Return whether all workers run and none of these is left."""
         now = self.workers()
         return len(now) == number and not set(now) & set(pids)
 
@@ -158,7 +158,7 @@ class Site(Service):
         return self.run("journalctl --lines=1 --show-cursor --quiet | tail -n 1").removeprefix("-- cursor: ")
 
     def logged(self, cursor: str, pattern: str) -> str:
-        """Return the first line since then that matches, once it is there."""
+        """Return the first matching log line since then, once it appears."""
 
         def found() -> str | None:
             lines = self.run(f"journalctl --unit='{APP}*' --output=cat --after-cursor='{cursor}'").splitlines()
@@ -170,7 +170,7 @@ class Site(Service):
         return requests.get(self.url + path, timeout=timeout)
 
     def stuck(self, pool: ThreadPoolExecutor, path: str, over: threading.Event | None = None) -> Future[str]:
-        """Ask until a request hangs, and return the failure that ends it; or an empty one when all is over."""
+        """Send requests until one hangs, and return the failure that ends it; empty if none hung."""
 
         def ask() -> str:
             while not (over and over.is_set()):
@@ -183,11 +183,11 @@ class Site(Service):
         return pool.submit(ask)
 
     def reserved(self) -> str:
-        """Return whose the application is."""
+        """Return who has the application reserved."""
         return self.run(f"cat /run/{APP}.deploy")
 
     def left_over(self) -> str:
-        """Return what a deploy must not leave behind."""
+        """Return leftovers that a deploy must not leave behind."""
         return self.run(
             f"cd /opt/{APP};"
             " ls -d */.*.partial */*/.*.partial */.*.wheels 2>/dev/null;"
@@ -200,7 +200,7 @@ class Site(Service):
 
 @pytest.fixture(scope="module")
 def site(host: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The host with an application that misbehaves on request; at the end with what it had."""
+    """The host with an application that misbehaves on request; restored afterwards."""
     site = Site(host, tmp_path_factory.mktemp("faults"))
     before = site.generation
     site.run(f"touch {NEEDED}")
@@ -212,14 +212,14 @@ def site(host: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def witness(site: Site) -> Iterator[Witness]:
-    # Connections wait in the queue however long a repair takes on a busy machine.
+    # Connections wait in the queue however long a recovery takes on a busy machine.
     with Witness(site.url, clients=CLIENTS, timeout_s=60) as witness:
         yield witness
 
 
 @pytest.fixture(scope="module")
 def rows(publish: Any) -> Iterator[list[dict[str, Any]]]:
-    """What became of each fault, written at the end for the documentation."""
+    """The result of each fault, written at the end for the documentation."""
     rows: list[dict[str, Any]] = []
     yield rows
     publish("faults", clients=CLIENTS, faults=rows)
@@ -227,14 +227,14 @@ def rows(publish: Any) -> Iterator[list[dict[str, Any]]]:
 
 @pytest.fixture(scope="module")
 def served(site: Site, request: pytest.FixtureRequest) -> str:
-    """The mode that serves."""
+    """The mode that is deployed."""
     site.mode = request.param
     site.deploy().succeeded()
     return str(request.param)
 
 
 class Faults:
-    """Makes faults happen under load, and keeps what they cost."""
+    """Causes faults under load, and records what they cost."""
 
     def __init__(self, site: Site, witness: Witness, rows: list[dict[str, Any]]) -> None:
         self._site = site
@@ -272,7 +272,7 @@ class Faults:
         return report
 
     def in_flight_lost(self, scene: Scene, operator_sees: str) -> Report:
-        """Hold that those requests failed at the most that the killed process had: one of each client."""
+        """Assert that at most the requests of the killed process failed: one of each client."""
         report = self.note(scene, operator_sees)
         assert set(report.failures) <= IN_FLIGHT, report.examples
         assert sum(report.failures.values()) <= CLIENTS, report.describe()
@@ -289,17 +289,17 @@ def fault(site: Site, witness: Witness, rows: list[dict[str, Any]], served: str)
 
 
 @both
-def test_a_killed_worker_costs_what_it_had_in_flight(site: Site, fault: Faults, served: str) -> None:
+def test_a_killed_worker_loses_only_its_requests_in_flight(site: Site, fault: Faults, served: str) -> None:
     workers, cursor = site.workers(), site.cursor()
     with fault("kill -9 of a worker") as scene:
         site.run(f"kill -9 {workers[0]}")
         scene.mends(lambda: site.replaced(workers[:1]), "a new worker")
     fault.in_flight_lost(scene, "journal: " + site.logged(cursor, "worker .* died"))
-    assert set(workers[1:]) < set(site.workers()), "the others went on"
+    assert set(workers[1:]) < set(site.workers()), "the other processes continued"
 
 
 @both
-def test_a_killed_master_costs_what_was_in_flight(site: Site, fault: Faults, served: str) -> None:
+def test_a_killed_master_loses_only_requests_in_flight(site: Site, fault: Faults, served: str) -> None:
     generation, master, cursor = site.generation, site.master, site.cursor()
     with fault("kill -9 of the master") as scene:
         site.run(f"kill -9 {master}")
@@ -311,7 +311,7 @@ def test_a_killed_master_costs_what_was_in_flight(site: Site, fault: Faults, ser
 
 @pytest.mark.full
 @both
-def test_all_processes_killed_cost_what_was_in_flight(site: Site, fault: Faults, served: str) -> None:
+def test_killing_all_processes_loses_only_requests_in_flight(site: Site, fault: Faults, served: str) -> None:
     master, cursor = site.master, site.cursor()
     with fault("kill -9 of every process") as scene:
         site.run(f"systemctl kill --signal=KILL {site.unit}")
@@ -324,29 +324,29 @@ def test_all_processes_killed_cost_what_was_in_flight(site: Site, fault: Faults,
 
 
 @gevent
-def test_a_worker_that_loops_for_ever_is_replaced(site: Site, fault: Faults, served: str) -> None:
+def test_a_worker_that_loops_forever_is_replaced(site: Site, fault: Faults, served: str) -> None:
     workers, cursor = site.workers(), site.cursor()
     with ThreadPoolExecutor() as pool, fault("endless loop in a request") as scene:
         looping = site.stuck(pool, "/fault/cpu")
         scene.mends(lambda: looping.done() and site.workers() != workers and len(site.workers()) == 4, "a new worker")
     report = fault.in_flight_lost(scene, "journal: " + site.logged(cursor, "guard: .* is killed"))
-    assert report.longest_gap_s < 1, "the other workers go on"
-    assert len(set(workers) & set(site.workers())) == 3, "and live"
+    assert report.longest_gap_s < 1, "the other workers continue"
+    assert len(set(workers) & set(site.workers())) == 3, "and are alive"
 
 
 @threads
-def test_threads_that_block_for_ever_cost_themselves_until_all_of_a_worker_do(
+def test_blocked_threads_lose_their_requests_and_a_worker_is_replaced_when_all_its_threads_block(
     site: Site, fault: Faults, served: str
 ) -> None:
     workers, cursor = site.workers(), site.cursor()
-    over, told = threading.Event(), f"/var/lib/{APP}/blocked"
-    site.run(f"rm -f {told}")
+    over, note = threading.Event(), f"/var/lib/{APP}/blocked"
+    site.run(f"rm -f {note}")
     with ThreadPoolExecutor(32) as pool:
         with fault("a thread that blocks for ever") as scene:
             blocked = [site.stuck(pool, "/fault/block", over)]
             try:
-                victim = int(wait(lambda: site.run(f"cat {told} 2>/dev/null || true"), "a request that hangs"))
-                # Twice as long as a worker may hang.
+                victim = int(wait(lambda: site.run(f"cat {note} 2>/dev/null || true"), "a request that hangs"))
+                # Twice the hang timeout of a worker.
                 pause(2 * HANG_S)
             except BaseException:
                 over.set()
@@ -361,8 +361,8 @@ def test_threads_that_block_for_ever_cost_themselves_until_all_of_a_worker_do(
                 over.set()
     assert sum(bool(one.result()) for one in blocked) == THREADS
     report = fault.in_flight_lost(scene, "journal: " + site.logged(cursor, "guard: .* is killed"))
-    assert report.longest_gap_s < 1, "the other workers go on"
-    assert set(workers) - {victim} < set(site.workers()), "and live"
+    assert report.longest_gap_s < 1, "the other workers continue"
+    assert set(workers) - {victim} < set(site.workers()), "and are alive"
 
 
 @both
@@ -371,7 +371,7 @@ def test_a_worker_that_grows_with_each_request_is_replaced(site: Site, fault: Fa
     workers, cursor = site.workers(), site.cursor()
     with fault("memory grows with each request") as scene:
         seen = set(workers)
-        # Until a worker answers that was not there before. A step is less than a fifth of what a worker may hold.
+        # Until a new worker answers. A step is less than a fifth of a worker's memory limit.
         while len(seen) == len(workers):
             seen.add(site.answer(f"/fault/keep?mb={MEMORY_MB // 8}").json()["pid"])
         scene.mends(lambda: site.workers() != workers and len(site.workers()) == 4, "a new worker")
@@ -385,27 +385,27 @@ def test_a_worker_that_grows_within_a_request_is_killed(site: Site, fault: Fault
         growing = site.stuck(pool, "/fault/grow")
         scene.mends(lambda: growing.done() and site.workers() != workers and len(site.workers()) == 4, "a new worker")
     fault.in_flight_lost(scene, "journal: " + site.logged(cursor, r"guard: .* uses \d+ MB"))
-    assert len(set(workers) & set(site.workers())) == 3, "the others went on"
+    assert len(set(workers) & set(site.workers())) == 3, "the other processes continued"
 
 
 # The service and its host.
 
 
 @gevent
-def test_a_crash_loop_ends_by_itself_when_its_cause_goes(site: Site, fault: Faults, served: str) -> None:
+def test_a_crash_loop_ends_when_its_cause_is_removed(site: Site, fault: Faults, served: str) -> None:
     generation, cursor = site.generation, site.cursor()
     restarts = int(site.show(site.unit, "NRestarts"))
     with ThreadPoolExecutor() as pool, fault("crash loop (mended: after its cause went)") as scene:
         site.run(f"mv {NEEDED} {NEEDED}.away && kill -9 {site.master}")
         try:
             wait(lambda: int(site.show(site.unit, "NRestarts")) > restarts, "a restart")
-            # Workers go on for a moment without their master, until systemd has seen that it is gone.
+            # Workers continue for a moment without their master, until systemd notices.
             killed = time.monotonic()
-            # More than systemd would try by default: 5 starts in 10 s.
+            # More than systemd's default limit of 5 starts in 10 s.
             wait(lambda: int(site.show(site.unit, "NRestarts")) > restarts + 6, "a crash loop")
             late = [pool.submit(site.answer) for _ in range(20)]
             drift = site.drift()
-            assert not any(one.done() for one in late), "they wait"
+            assert not any(one.done() for one in late), "connections wait"
         finally:
             site.run(f"mv {NEEDED}.away {NEEDED}")
         scene.begins()
@@ -415,14 +415,14 @@ def test_a_crash_loop_ends_by_itself_when_its_cause_goes(site: Site, fault: Faul
                for text in drift), drift  # fmt: skip
     report = fault.in_flight_lost(scene, f"status.yml: {drift[0]}; journal: {site.logged(cursor, 'FileNotFoundError')}")
     lost = [one.begun for one in scene.samples() if one.failure]
-    assert all(begun < killed for begun in lost), "nobody who came later"
+    assert all(begun < killed for begun in lost), "only requests from before the kill"
     assert report.answered
 
 
 @gevent
 def test_a_rebooted_host_serves_the_same_generation(site: Site, fault: Faults, served: str) -> None:
     generation, socket = site.generation, f"{APP}@0.0.0.0:8040.socket"
-    # Whoever reads a pipe waits for somebody who writes: the service is not ready before clients wait for it.
+    # Reading a FIFO blocks until it is written to: the service is not ready before clients wait for it.
     site.run(f"mv {NEEDED} {NEEDED}.away && mkfifo -m 644 {NEEDED}")
     with ThreadPoolExecutor() as pool, fault("host reboot") as scene:
         try:
@@ -431,7 +431,7 @@ def test_a_rebooted_host_serves_the_same_generation(site: Site, fault: Faults, s
             early = [pool.submit(site.answer) for _ in range(20)]
             connected = "ss -Htn state established sport = :8040 | wc -l"
             wait(lambda: int(site.run(connected)) >= len(early), "clients that wait")
-            assert not any(one.done() for one in early), "they wait"
+            assert not any(one.done() for one in early), "connections wait"
         finally:
             site.run(f"mv {NEEDED} {NEEDED}.pipe && mv {NEEDED}.away {NEEDED} && : <>{NEEDED}.pipe && rm {NEEDED}.pipe")
         assert all(one.result().json()["generation"] == generation for one in early)
@@ -449,12 +449,12 @@ def test_a_rebooted_host_serves_the_same_generation(site: Site, fault: Faults, s
     assert site.run("ss -Hltn sport = :8040 | awk '{print $3}'") == "16384"
 
 
-# What somebody did by hand.
+# Manual changes.
 
 
 @pytest.mark.full
 @gevent
-def test_a_foreign_pidfile_misleads_nobody(site: Site, fault: Faults, served: str) -> None:
+def test_a_foreign_pidfile_misleads_no_operation(site: Site, fault: Faults, served: str) -> None:
     generation, master = site.generation, site.master
     site.run("systemd-run --unit=innocent sleep infinity")
     innocent = site.show("innocent", "MainPID")
@@ -531,7 +531,9 @@ def test_a_service_stopped_by_hand_is_repaired_by_a_deploy(site: Site, fault: Fa
 
 
 @gevent
-def test_hand_edited_configuration_is_repaired_down_to_the_processes(site: Site, fault: Faults, served: str) -> None:
+def test_hand_edited_configuration_is_repaired_including_the_running_processes(
+    site: Site, fault: Faults, served: str
+) -> None:
     template = f"/etc/systemd/system/{APP}@.service"
     site.run(f"sed -i s/KillMode=mixed/KillMode=process/ {template} && systemctl daemon-reload")
     site.run(f"sed -i 's/^processes = .*/processes = 2/' /opt/{APP}/current/uwsgi.ini")
@@ -550,7 +552,7 @@ def test_hand_edited_configuration_is_repaired_down_to_the_processes(site: Site,
     assert site.drift() == []
 
 
-# Ansible that dies, or meets another.
+# A deploy that is killed, and two at once.
 
 _MODULE = f'for fd in /proc/[0-9]*/fd/*; do test "$(readlink $fd)" = /run/{APP}.deploy && echo $fd; done | cut -d/ -f3'
 
@@ -578,14 +580,14 @@ def test_a_deploy_that_was_killed_is_completed_by_the_next(
     site: Site, fault: Faults, served: str, task: str, unit: str, module_too: bool
 ) -> None:
     before, own = site.generation, site.unit
-    # From now on what the operator wants.
+    # The operator's configuration from now on.
     site.source = site.code()
     where = {"": "", f"{APP}-canary@*": ", canary", f"{APP}@*": ", start"}[unit]
     with fault(f"kill -9 of {'Ansible and its module' if module_too else 'Ansible'} at {task!r}{where}") as scene:
         first = site.deploy()
         wait(lambda: first.reached(task), task)
         if unit:
-            # There and then, on the host: a step can be over before another command gets there.
+            # Polls on the host itself: a step can be over before another command gets there.
             kill = f"kill -9 $({_MODULE})" if module_too else "true"
             found = f"systemctl list-units --plain --no-legend '{unit}.service' | grep -v ^{own}"
             site.run(f'timeout {SOON_S} sh -c "until {found}; do sleep 0.02; done" && {kill}')
@@ -594,7 +596,7 @@ def test_a_deploy_that_was_killed_is_completed_by_the_next(
         after = site.answer().json()["generation"]
         again = site.deploy().succeeded()
         first.bury()
-    report = fault.none_failed(scene, "the next deploy: " + told(again))
+    report = fault.none_failed(scene, "the next deploy: " + plan_of(again))
     new_generation = site.generation
     assert new_generation != before and after in (before, new_generation)
     assert {name.split()[0] for name in report.answered} <= {before, new_generation}
@@ -603,8 +605,8 @@ def test_a_deploy_that_was_killed_is_completed_by_the_next(
     assert site.drift() == []
 
 
-def told(deploy: Run) -> str:
-    """Return what a deploy planned."""
+def plan_of(deploy: Run) -> str:
+    """Return the plan in a deploy's output."""
     found = re.search(r"Show the plan\] \*+ ok: \[\S+\] => msg: (?:\|-? )?(.*?) (?:TASK|PLAY) \[", deploy.said)
     assert found, deploy.output
     return found[1].strip("'")
@@ -612,7 +614,7 @@ def told(deploy: Run) -> str:
 
 @pytest.mark.full
 @gevent
-def test_a_second_deploy_is_refused_and_told_whose_the_first_is(site: Site, fault: Faults, served: str) -> None:
+def test_a_second_deploy_is_refused_and_names_the_owner_of_the_first(site: Site, fault: Faults, served: str) -> None:
     before = site.generation
     with fault("two deploys at the same time") as scene:
         first = site.deploy(flask_uwsgi_canary_seconds=5)
@@ -626,7 +628,7 @@ def test_a_second_deploy_is_refused_and_told_whose_the_first_is(site: Site, faul
                      second.said)  # fmt: skip
     assert second.process.returncode != 0 and said, second.output
     assert int(said[1]) == first.process.pid
-    # 12.8 s were seen on a machine with much to do.
+    # 12.8 s were measured on a busy machine.
     assert took < 60
     fault.none_failed(scene, f"the second deploy: {said[0]}")
     assert site.generation != before and site.left_over() == site.reserved() == ""
@@ -640,7 +642,7 @@ def test_a_second_deploy_is_refused_and_told_whose_the_first_is(site: Site, faul
 def comparison(site: Site, folder: Path) -> list[str]:
     """Return the arguments of a small comparison."""
     chosen: dict[str, Any] = json.loads(site.values()[1])
-    # The variants say these.
+    # The variants set these.
     del chosen["mode"], chosen["flask_uwsgi_threads"]
     small = {
         "compare_variants": [
@@ -660,7 +662,7 @@ def comparison(site: Site, folder: Path) -> list[str]:
 
 @pytest.fixture
 def as_it_was(site: Site, served: str) -> Iterator[None]:
-    """Whatever a test does, the host serves what it served, and its history knows of nothing."""
+    """Assert that the host serves the same generation afterwards, with an unchanged history."""
 
     def seen() -> tuple[str, str]:
         return site.generation, site.run(f"cat /opt/{APP}/generations/*/.served")
@@ -674,9 +676,7 @@ def as_it_was(site: Site, served: str) -> Iterator[None]:
 @pytest.mark.full
 @pytest.mark.usefixtures("as_it_was")
 @gevent
-def test_a_comparison_measures_and_leaves_the_host_as_it_was(
-    site: Site, fault: Faults, served: str, tmp_path: Path
-) -> None:
+def test_a_comparison_measures_and_restores_the_host(site: Site, fault: Faults, served: str, tmp_path: Path) -> None:
     with fault("comparison of ways to serve") as scene:
         Run("compare", *comparison(site, tmp_path)).succeeded()
     fault.none_failed(scene, "playbooks/compare.yml: the figures of each")
@@ -693,9 +693,7 @@ def test_a_comparison_measures_and_leaves_the_host_as_it_was(
 @pytest.mark.timeout(420)
 @pytest.mark.usefixtures("as_it_was")
 @gevent
-def test_a_comparison_that_was_killed_is_ended_by_the_host(
-    site: Site, fault: Faults, served: str, tmp_path: Path
-) -> None:
+def test_the_host_ends_a_comparison_that_was_killed(site: Site, fault: Faults, served: str, tmp_path: Path) -> None:
     found = site.generation
 
     def answers() -> str:
@@ -704,7 +702,7 @@ def test_a_comparison_that_was_killed_is_ended_by_the_host(
     with fault("kill -9 of Ansible in a comparison") as scene:
         run = Run("compare", *comparison(site, tmp_path))
         try:
-            # A trial moves the traffic, and nothing that a reboot would find. Before it there is a whole deploy.
+            # A trial changes the traffic and nothing that survives a reboot. A whole deploy precedes it.
             wait(lambda: answers() != found, "what is compared", 4 * SOON_S)
             scene.begins()
         finally:
@@ -719,21 +717,21 @@ def test_a_comparison_that_was_killed_is_ended_by_the_host(
 
 @pytest.fixture(scope="module")
 def faketime(site: Site) -> str:
-    """The library that lies about the time."""
+    """The library that fakes the time."""
     site.run("dpkg --status faketime >/dev/null 2>&1 || (apt-get update && apt-get install --yes faketime)")
     return site.run("dpkg --listfiles libfaketime | grep /libfaketime.so.1$")
 
 
 @pytest.mark.full
 @gevent
-def test_a_clock_that_jumps_is_not_noticed(site: Site, fault: Faults, served: str, faketime: str) -> None:
+def test_a_clock_that_jumps_has_no_effect(site: Site, fault: Faults, served: str, faketime: str) -> None:
     jump = "/etc/faketime"
     site.run(f"echo +0 > {jump}")
     lying = {
         "LD_PRELOAD": faketime,
         "FAKETIME_TIMESTAMP_FILE": jump,
         "FAKETIME_NO_CACHE": "1",
-        # Setting a clock does not move this one.
+        # Setting the host's clock does not change this one.
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
     site.deploy(environment=lying).succeeded()
@@ -746,7 +744,7 @@ def test_a_clock_that_jumps_is_not_noticed(site: Site, fault: Faults, served: st
         with fault(f"clock jumps to {offset}") as scene:
             site.run(f"echo {offset} > {jump}")
             scene.mends(is_off_by(seconds), "another time")
-            # As long as a worker may hang, and some more.
+            # Somewhat longer than the hang timeout of a worker.
             pause(HANG_S + 1)
         fault.none_failed(scene, "nothing")
     assert site.workers() == workers

@@ -1,8 +1,8 @@
-"""A host is lost in the middle of a deploy of two: whatever the phase, that is a failure like any other.
+"""A host is lost during a deploy of two: in every phase, this is a failure like any other.
 
-The other host is taken back or finished, what can be reached is reserved no longer, and the last message names the
-hosts in each state. Each test deploys a release of its own, and takes over what the one before it has left behind on
-the lost host. The last one ends where the first began.
+The other host is reverted or finished, reservations on hosts that can be reached are released, and the last message
+names the hosts in each state. Each test deploys its own release and takes over what the one before left behind on
+the lost host. The last test restores the state in which the first one began.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ full = pytest.mark.full
 
 RESERVE = "Reserve the application"
 COMMANDS = "Run the commands of the deploy: pre"
-# Once a batch.
+# Once per batch.
 SWAP = "Swap traffic to the generation"
 GIVE_BACK = "Give back the reservation"
 CANARY = f"{APP}-canary@*"
-# With these a connection that hangs is lost after two seconds. One of an earlier run would have other options.
+# With these options a dead connection is detected after two seconds. One of an earlier run would have other options.
 QUICK = "-o ControlMaster=auto -o ControlPersist=20s -o ServerAliveInterval=1 -o ServerAliveCountMax=2"
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A way to lose a host, and to get it back."""
+    """A way to lose a host and to get it back."""
 
     ends: Callable[[str], list[str]]
     returns: Callable[[str], list[str]]
@@ -55,19 +55,19 @@ def power(word: str) -> Callable[[str], list[str]]:
 
 LOSSES = {
     "sshd": Loss(shell(console.STOP_SSH), shell(console.START_SSH)),
-    # Connections stay, and nobody answers.
+    # Connections stay open, and the host does not answer.
     "hangs": Loss(shell("pkill -STOP ^sshd"), shell("pkill -CONT ^sshd")),
     "power": Loss(power("off"), power("on"), serves=False),
 }
 
 
-# How long a host that boots may take to answer.
+# How long a booting host may take to answer.
 SOON_S = 30
 
 
 @pytest.fixture
 def cut(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
-    """Lose a host in the next run of Ansible, while clients use those that serve all the time."""
+    """Lose a host in the next run of Ansible, while clients keep sending requests to the others."""
     folder = tmp_path_factory.getbasetemp() / "cp"
     for name, value in {
         "ANSIBLE_SSH_ARGS": QUICK,
@@ -82,7 +82,7 @@ def cut(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
         way = LOSSES[loss]
         command = shlex.join(way.ends(host))
         if unit:
-            # There and then, on the host, while the task goes on.
+            # On the host itself, while the task runs.
             listed = f"systemctl list-units --plain --no-legend '{unit}.service' | grep -v @{fleet.serving[host]}"
             wait = f'timeout 60 sh -c "until {listed}; do sleep 0.02; done"'
             command = f"({shlex.join(console.words(host, wait))} && {command}) >/dev/null 2>&1 &"
@@ -102,7 +102,7 @@ def cut(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
 
 @contextlib.contextmanager
 def watched(fleet: Fleet, names: list[str]) -> Iterator[None]:
-    """Hold that no request to these hosts fails."""
+    """Assert that no request to these hosts fails."""
     with contextlib.ExitStack() as stack:
         witnesses = [stack.enter_context(Witness(fleet.urls[name], clients=10, timeout_s=60)) for name in names]
         with contextlib.ExitStack() as during:
@@ -115,13 +115,13 @@ def watched(fleet: Fleet, names: list[str]) -> Iterator[None]:
 
 @pytest.fixture
 def new(application: Any) -> list[str]:
-    """A release of the test's own."""
+    """A release for this test."""
     return list(application("lost"))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def found(fleet: Fleet, play: Any) -> Iterator[None]:
-    """The hosts serve in the end what they serve now."""
+    """Assert that the hosts serve the same at the end as at the start."""
     before = fleet.serving
     yield
     assert play("deploy").returncode == 0
@@ -129,7 +129,7 @@ def found(fleet: Fleet, play: Any) -> Iterator[None]:
 
 
 def serving(fleet: Fleet) -> dict[str, str]:
-    """Return which generations answer, once both do."""
+    """Return the generations that answer, once both hosts do."""
     deadline = time.monotonic() + SOON_S
     while True:
         try:
@@ -148,8 +148,8 @@ def ended(lost: str, serve: tuple[str, ...] | None, unknown: bool = False) -> st
 
     Args:
         lost: the host.
-        serve: those that serve the new generation; None before the first swap.
-        unknown: whether the lost host was lost during its swap.
+        serve: the hosts that serve the new generation; None before the first swap.
+        unknown: whether the host was lost during its swap.
     """
     said = [f"The deploy ends with the failure above, of {lost}."]
     if serve is None:
@@ -182,7 +182,7 @@ def case(loss: str, lost: str, task: str, *rest: Any, everyday: bool = False, **
 @full
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("lost", [FIRST, SECOND])
-def test_a_host_that_is_lost_before_the_plan_refuses_the_deploy(
+def test_a_host_lost_before_the_plan_refuses_the_deploy(
     fleet: Fleet, cut: Any, run: Any, new: list[str], loss: str, lost: str
 ) -> None:
     before, reserved = fleet.serving, fleet.reservations
@@ -211,7 +211,7 @@ def test_a_host_that_is_lost_before_the_plan_refuses_the_deploy(
         case("power", FIRST, COMMANDS),
     ],
 )
-def test_a_host_that_is_lost_before_the_first_swap_takes_the_release_from_all(
+def test_a_host_lost_before_the_first_swap_removes_the_release_from_all(
     fleet: Fleet, cut: Any, run: Any, new: list[str], loss: str, lost: str, task: str, how: dict[str, Any]
 ) -> None:
     before, (other,) = fleet.serving, {FIRST, SECOND} - {lost}
@@ -228,7 +228,7 @@ def test_a_host_that_is_lost_before_the_first_swap_takes_the_release_from_all(
 @pytest.mark.parametrize(
     ("loss", "lost", "task", "serve", "how"),
     [
-        # It does not prove: that it is lost is noticed when its turn comes.
+        # It runs no proof: the loss is noticed when its turn comes.
         case("sshd", SECOND, COMMANDS, (FIRST,)),
         case("sshd", FIRST, SWAP, ()),
         case("power", FIRST, SWAP, ()),
@@ -238,7 +238,7 @@ def test_a_host_that_is_lost_before_the_first_swap_takes_the_release_from_all(
         case("power", SECOND, SWAP, (FIRST,), time=2),
     ],
 )
-def test_a_host_that_is_lost_before_its_swap_ends_the_deploy_there(
+def test_a_host_lost_before_its_swap_ends_the_deploy_there(
     fleet: Fleet,
     cut: Any,
     run: Any,
@@ -277,7 +277,7 @@ def test_a_host_that_is_lost_before_its_swap_ends_the_deploy_there(
         ),
     ],
 )
-def test_a_host_that_is_lost_during_its_swap_serves_one_or_the_other_until_the_next_deploy(
+def test_a_host_lost_during_its_swap_serves_one_or_the_other_until_the_next_deploy(
     fleet: Fleet, cut: Any, run: Any, new: list[str], loss: str, lost: str, time: int, unit: str
 ) -> None:
     before, (other,) = fleet.serving, {FIRST, SECOND} - {lost}
@@ -288,7 +288,7 @@ def test_a_host_that_is_lost_during_its_swap_serves_one_or_the_other_until_the_n
     assert fleet.reservations[other] == ""
     now = serving(fleet)
     assert (now[other] != before[other]) == (other in serve)
-    # The module goes on without its connection.
+    # The module continues without its connection.
     with watched(fleet, [FIRST, SECOND]):
         run("deploy", *new)
     (generation,) = set(fleet.serving.values())
@@ -300,7 +300,7 @@ def test_a_host_that_is_lost_during_its_swap_serves_one_or_the_other_until_the_n
     ("loss", "lost", "time"),
     [pytest.param(*given, marks=full) for given in (("sshd", FIRST, 1), ("power", FIRST, 1), ("sshd", SECOND, 2))],
 )
-def test_a_host_that_is_lost_when_it_serves_ends_the_deploy_too(
+def test_a_host_lost_after_its_swap_ends_the_deploy_too(
     fleet: Fleet, cut: Any, run: Any, new: list[str], loss: str, lost: str, time: int
 ) -> None:
     before, (other,) = fleet.serving, {FIRST, SECOND} - {lost}
@@ -319,7 +319,7 @@ def test_a_host_that_is_lost_when_it_serves_ends_the_deploy_too(
 @pytest.mark.parametrize(
     ("lost", "serial"), [(SECOND, "100%"), pytest.param(FIRST, 1, marks=full)], ids=["at once", "serial"]
 )
-def test_a_host_that_is_lost_in_a_play_of_its_own_is_a_failure_too(
+def test_a_host_lost_in_another_projects_play_is_a_failure_too(
     fleet: Fleet, cut: Any, own_play: Any, new: list[str], lost: str, serial: int | str
 ) -> None:
     before, (other,) = fleet.serving, {FIRST, SECOND} - {lost}

@@ -1,6 +1,6 @@
-"""A release that does as it is told: the test adds it to a copy of the sample application.
+"""A hostile release: the test adds it to a copy of the sample application.
 
-It runs the Python that a request brings, as an attacker would who has found a hole in the application.
+It runs the Python code in a request, like an application with a remote code execution hole.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ blueprint = Blueprint("hostile", __name__, url_prefix="/hostile")
 
 @blueprint.post("/run")
 def run():
-    """Run the body, and answer what it printed or raised."""
+    """Run the body, and answer with what it printed or raised."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         try:

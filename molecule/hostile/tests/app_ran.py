@@ -1,4 +1,4 @@
-"""Notes under which account a release was ever imported, where root would leave its trace as well."""
+"""Records the accounts that ever imported a release, so that root would leave its trace as well."""
 
 import contextlib
 import os

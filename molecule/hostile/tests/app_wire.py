@@ -1,4 +1,4 @@
-"""The application of the wire tests: it answers what it was asked, and how."""
+"""The application of the wire tests: it answers with the request as it arrived."""
 
 import json
 import time
@@ -6,7 +6,7 @@ import urllib.parse
 
 
 def app(environ, start_response):
-    """Answer what came of a request, a long answer, or one that takes its time."""
+    """Answer with the request, with a long body, or slowly."""
     path = environ.get("PATH_INFO", "")
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     if path not in ("/healthz", "/echo", "/wait", "/long", "/stream"):
@@ -24,7 +24,7 @@ def app(environ, start_response):
 
 
 def streamed():
-    """Say something every other second, for longer than a client may be late."""
+    """Send something every other second, for longer than a client's timeout."""
     for number in range(6):
         yield b"%d\n" % number
         time.sleep(1.5)

@@ -1,4 +1,4 @@
-"""The attackers, and what their host looks like before and after."""
+"""The attackers, and the state of their host before and after."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def tools() -> dict[str, str]:
 def site(
     host: Any, play: Callable[..., Any], tools: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
-    """The host with a hostile release; at the end with the application that it had."""
+    """The host with a hostile release; its previous application is restored at the end."""
     site = Site(host, tmp_path_factory.mktemp("hostile"))
     site.run(f"rm -rf {TOOLS} && mkdir -p {TOOLS} && umask 077 && echo '{SECRET}' > {CANARY}")
     for name, text in tools.items():
         host.check_output(f"printf %%s %s > {TOOLS}/{name}", text)
-    # Of a run that was cut off.
+    # Left by a run that was interrupted.
     site.run("systemctl stop exec-watch 'attack-*'; systemctl reset-failed")
     site.run(f"systemd-run --quiet --unit=exec-watch python3 {TOOLS}/exec_watch.py {TOOLS}/executed /opt/{APP}")
     site.deploy().succeeded()
@@ -43,14 +43,14 @@ def site(
 
 @pytest.fixture(scope="module")
 def witness(site: Site) -> Iterator[Witness]:
-    """Good clients, below 400 connections a second."""
+    """Well-behaved clients, with fewer than 400 connections a second."""
     with Witness(site.url, clients=CLIENTS, timeout_s=60) as witness:
         yield witness
 
 
 @pytest.fixture
 def good_clients(witness: Witness, request: pytest.FixtureRequest) -> Iterator[None]:
-    """No request of a good client fails while the test runs."""
+    """Assert that no request of a well-behaved client fails during the test."""
     with witness.window(request.node.name, steady=1.0) as window:
         yield
     report = window.report()
@@ -61,7 +61,7 @@ def good_clients(witness: Witness, request: pytest.FixtureRequest) -> Iterator[N
 
 @pytest.fixture
 def nothing_else(site: Site) -> Iterator[None]:
-    """No file outside the application's own changes its type, owner, mode or, below /etc, content."""
+    """Assert that no file outside the application's own changes its type, owner, mode or, below /etc, content."""
     before = site.listing()
     yield
     assert listing.changes(before, site.listing(), listing.own(APP, [f"{TOOLS}.*"])) == []

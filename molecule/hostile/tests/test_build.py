@@ -1,6 +1,6 @@
 """Sdists that attack the build host while they are built: each is contained, and the message names the package.
 
-The module builds them as a distribution of the application's own, which is built as any other sdist is.
+The module builds them as a distribution of the application, like any other sdist.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LIMITS = {"timeout": 300, "memory_mb": 512, "disk_mb": 256, "tasks": 128}
 SETUP = (
     "from setuptools import setup\nsetup(name='evil', version='1.0', packages=['evil'], package_data={'evil': ['*']})\n"
 )
-# What foreign code finds of its host, which goes into its wheel.
+# What foreign code can see of its host; it is written into its wheel.
 PROBES = """
 import json, os, pathlib, socket, subprocess, sys
 def outcome(work):
@@ -92,7 +92,7 @@ def ad_hoc() -> Callable[..., dict[str, Any]]:
         head, arrow, rest = done.stdout.partition(" => {")
         if arrow:
             return {**json.loads("{" + rest), "failed": "FAILED" in head}
-        # Commands are shown as they print.
+        # Commands are printed in the output as they run.
         head, _, rest = done.stdout.partition(" >>\n")
         assert "rc=0" in head, done.stdout + done.stderr
         return {"stdout": rest.strip()}
@@ -135,7 +135,7 @@ def build_lock() -> str:
 def build(
     ad_hoc: Callable[..., dict[str, Any]], shell: Callable[[str], str], build_lock: str, tmp_path: Path
 ) -> Iterator[Callable[..., dict[str, Any]]]:
-    """Build an sdist of a name with a setup.py; afterwards nothing of it is left on the host."""
+    """Build an sdist with the given name and setup.py; afterwards nothing of it is left on the host."""
     before = shell("getent passwd | sort; ls -A /tmp /var/tmp /dev/shm | grep -v payload")
 
     def run(setup: str, name: str = "evil-1.0", files: dict[str, str] | None = None, **limits: int) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def test_a_build_sees_and_changes_nothing_of_its_host(
     assert found["build_folder"] == ["in", "inside.py", "tools", "work"]
     assert not [name for name in found["environment"] if re.search("SUDO|SSH|ANSIBLE|VAULT|TOKEN", name)]
     allowed = {name for name, value in found.items() if isinstance(value, str) and not value.startswith(REFUSED)}
-    # Its own, of 64 MiB, which ends with it.
+    # Its own /tmp of 64 MiB, which is removed with it.
     assert allowed == {"shm"}, {name: found[name] for name in allowed}
 
 
@@ -191,7 +191,7 @@ def test_a_build_that_runs_for_ever_is_stopped(build: Callable[..., dict[str, An
     contained(build("import time\ntime.sleep(600)\n", timeout=45), "timeout")
 
 
-def test_what_a_build_leaves_running_ends_with_it(build: Callable[..., dict[str, Any]]) -> None:
+def test_processes_that_a_build_leaves_running_are_ended(build: Callable[..., dict[str, Any]]) -> None:
     sleeper = (
         "import os, sys\nif os.fork() == 0:\n    os.setsid()\n    open('/proc/self/comm', 'w').write('evil-sleeper')\n"
         "    os.closerange(0, 256)\n    import time; time.sleep(600)\n"
@@ -199,14 +199,14 @@ def test_what_a_build_leaves_running_ends_with_it(build: Callable[..., dict[str,
     assert not build(sleeper + SETUP)["failed"]
 
 
-def test_a_fork_bomb_has_an_end(build: Callable[..., dict[str, Any]]) -> None:
-    # pip waits for whoever holds its pipe, so the bomb's processes end by themselves here, else the timeout ends them.
-    # The limit of the account holds where control groups do not count processes, too.
+def test_a_fork_bomb_is_limited(build: Callable[..., dict[str, Any]]) -> None:
+    # pip waits for every process that holds its pipe: the processes end by themselves, or the timeout ends them.
+    # The limit of the account applies even where control groups do not count processes.
     bomb = "import os, time\nfor _ in range(5000):\n    if os.fork() == 0: time.sleep(15)\n"
     contained(build(bomb), "failed", "BlockingIOError|Resource temporarily unavailable")
 
 
-def test_a_build_that_fills_the_disk_fills_its_own(
+def test_a_build_that_fills_the_disk_fills_only_its_own(
     build: Callable[..., dict[str, Any]], shell: Callable[[str], str]
 ) -> None:
     before = int(shell("du -cxsm /var /tmp /etc | tail -1 | cut -f1"))
@@ -217,11 +217,11 @@ def test_a_build_that_fills_the_disk_fills_its_own(
 
 def test_a_build_that_takes_all_memory_is_stopped(build: Callable[..., dict[str, Any]]) -> None:
     result = build("x = [bytearray(2**24) for _ in range(200)]\n")
-    # The limit of the process holds where control groups do not, and Python says so; else the kernel ends it.
+    # The limit of the process applies where control groups do not, and Python reports it; otherwise the kernel ends it.
     contained(result, *(("memory",) if result["why"] == "memory" else ("failed", "MemoryError")))
 
 
-def test_an_answer_that_does_not_end_is_cut(build: Callable[..., dict[str, Any]]) -> None:
+def test_an_endless_answer_is_cut(build: Callable[..., dict[str, Any]]) -> None:
     flood = (
         "import os\nparent = os.getppid()\n"
         "while True:\n    for fd in os.listdir('/proc/self/fd'):\n"
@@ -239,7 +239,7 @@ def test_an_answer_that_does_not_end_is_cut(build: Callable[..., dict[str, Any]]
         ("(out / 'a').mkdir(); (out / 'a' / 'b.whl').write_text('x')", "left 2 files"),
     ],
 )
-def test_a_build_gives_its_own_wheel_and_nothing_else(
+def test_a_build_returns_its_own_wheel_and_nothing_else(
     build: Callable[..., dict[str, Any]], attack: str, said: str
 ) -> None:
     backend = (

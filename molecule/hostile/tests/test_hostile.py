@@ -1,8 +1,8 @@
-"""The service's account, another account and a stranger on the network attack while an operator works.
+"""The service's account, another account and a client on the network attack while an operator works.
 
-Good clients ask meanwhile. Every operation ends within its bound, whatever is in its way; what the service planted
-before is no obstacle, and what it goes on planting is named. The tests run in this order; each leaves a service
-that serves, and the last one removes it.
+Well-behaved clients send requests meanwhile. Every operation ends within its time limit, whatever blocks it; what the
+service planted before is no obstacle, and what it keeps planting is named. The tests run in this order; each leaves a
+service that serves, and the last one removes it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from tests.support.site import APP, CANARY, Site
 pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("nothing_else")]
 MODE = os.environ.get("FLASKOPS_MODE", "gevent")
 
-# Seconds within which an operation ends, whatever the service does. Undisturbed each takes 3 to 12 s here; the timeouts
-# of the settings (health and stop: 10 s, start: 20 s) come on top, and several times that on a machine with much to do.
+# Seconds within which an operation ends, whatever the service does. Undisturbed, each takes 3 to 12 s; the timeouts
+# of the settings (health and stop: 10 s, start: 20 s) are added, and several times that on a busy machine.
 STATUS_S = 60
 CHANGE_S = 180
 
@@ -30,7 +30,7 @@ def full(*kinds: str) -> list[Any]:
     return [pytest.param(kind, marks=pytest.mark.full) for kind in kinds]
 
 
-# What the service can leave in its runtime directories.
+# Everything that the service can leave in its runtime directories.
 
 
 @pytest.mark.usefixtures("good_clients")
@@ -38,7 +38,7 @@ def full(*kinds: str) -> list[Any]:
     "kind",
     ["fifo", *full("nonsense", "drip", "directory", "link", "dangling", "endless", "silent", "pid 1")],
 )
-def test_what_the_service_left_behind_stops_no_operation(site: Site, kind: str) -> None:
+def test_leftovers_of_the_service_stop_no_operation(site: Site, kind: str) -> None:
     with site.planted(kind, "--once"):
         assert site.operate("status", within=STATUS_S).status == 0
         site.source = site.release()
@@ -65,12 +65,12 @@ def test_a_service_is_stopped_and_started_whatever_it_left(site: Site, kind: str
 
 @pytest.mark.usefixtures("good_clients")
 @pytest.mark.parametrize("kind", ["fifo", *full("directory", "link", "silent", "nonsense")])
-def test_what_the_service_goes_on_planting_delays_operations_within_their_bounds(site: Site, kind: str) -> None:
+def test_files_that_the_service_keeps_planting_delay_operations_within_their_limits(site: Site, kind: str) -> None:
     site.source = site.release()
     before = site.generation
     with site.planted(kind):
         site.operate("status", within=STATUS_S)
-        # It may well fail: the release that runs spoils what the new one needs.
+        # It may fail: the running release destroys what the new one needs.
         done = site.deploy(within=2 * CHANGE_S)
         if done.status != 0:
             assert site.generation == before, done.output[-4000:]
@@ -82,7 +82,7 @@ def test_what_the_service_goes_on_planting_delays_operations_within_their_bounds
     site.alone()
 
 
-def test_an_operator_who_trusts_the_pidfile_hits_the_service(site: Site) -> None:
+def test_a_signal_sent_by_pidfile_reaches_the_service(site: Site) -> None:
     with site.planted("pid 1"):
         found = site.run(f"cat /run/{APP}/{APP}.pid").strip()
         assert found == str(site.master)
@@ -92,7 +92,7 @@ def test_an_operator_who_trusts_the_pidfile_hits_the_service(site: Site) -> None
 
 
 @pytest.mark.full
-def test_a_log_of_bytes_and_of_escapes_neither_fails_a_deploy_nor_reaches_a_terminal(
+def test_binary_and_escape_sequences_in_the_log_neither_fail_a_deploy_nor_reach_a_terminal(
     site: Site, good_clients: None
 ) -> None:
     flood = (
@@ -116,7 +116,7 @@ def test_a_log_of_bytes_and_of_escapes_neither_fails_a_deploy_nor_reaches_a_term
 
 
 def ask_for_bytes(url: str, over: threading.Event) -> None:
-    """Ask for a path that is no text, ten times a second."""
+    """Request a path that is not text, ten times a second."""
     host, _, port = url.removeprefix("http://").partition(":")
     while not over.wait(0.1):
         with socket.create_connection((host, int(port)), timeout=30) as client:
@@ -130,7 +130,7 @@ def ask_for_bytes(url: str, over: threading.Event) -> None:
 
 @pytest.mark.usefixtures("good_clients")
 @pytest.mark.parametrize("account", ["nobody", pytest.param(APP, marks=pytest.mark.full)])
-def test_no_account_holds_the_lock_of_deploys(site: Site, account: str) -> None:
+def test_no_account_can_hold_the_lock_of_deploys(site: Site, account: str) -> None:
     with site.attack("/usr/bin/python3", "/var/tmp/hostile/attacker.py", "hold", f"/run/{APP}.deploy", account=account):
         site.source = site.release()
         site.deploy(within=CHANGE_S).succeeded()
@@ -138,8 +138,8 @@ def test_no_account_holds_the_lock_of_deploys(site: Site, account: str) -> None:
 
 
 @pytest.mark.full
-def test_a_master_that_was_frozen_is_replaced(site: Site) -> None:
-    # Not by its unit: a process of its account somewhere else.
+def test_a_frozen_master_is_replaced(site: Site) -> None:
+    # Frozen by a process of its account outside its unit.
     with site.attack("/bin/kill", "-STOP", str(site.master)):
         site.operate("status", within=STATUS_S)
         site.operate("restart", within=CHANGE_S).succeeded()
@@ -148,7 +148,7 @@ def test_a_master_that_was_frozen_is_replaced(site: Site) -> None:
 
 
 @pytest.mark.usefixtures("good_clients")
-def test_slow_clients_hold_no_deploy_longer_than_it_waits_for_requests(site: Site) -> None:
+def test_slow_clients_delay_a_deploy_no_longer_than_its_stop_timeout(site: Site) -> None:
     host, _, port = site.url.removeprefix("http://").partition(":")
     with ExitStack() as stack:
         slow = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(20)]
@@ -175,7 +175,7 @@ def test_slow_clients_hold_no_deploy_longer_than_it_waits_for_requests(site: Sit
     site.alone()
 
 
-# What the release itself can do where it runs, and its account elsewhere.
+# What the release can do where it runs, and what its account can do elsewhere.
 
 
 ATTEMPTS = {
@@ -196,7 +196,7 @@ ATTEMPTS = {
     "talks to systemd": "import socket; socket.socket(socket.AF_UNIX).connect('/run/systemd/private')",
     "writes beside its data": "open('/var/lib/x', 'w')",
     "moves its runtime directory": f"os.rename('/run/{APP}', '/run/{APP}.away')",
-    # An audit message in the name of others. The kernel answers it, with an error number below zero where it refuses.
+    # A forged audit message. The kernel answers it, with a negative error number if it refuses.
     "writes another's journal": "import socket, struct;"
     " audit = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9); audit.settimeout(5);"
     " audit.send(struct.pack('=LHHLL', 20, 1112, 5, 1, 0) + b'acct');"
@@ -205,10 +205,10 @@ ATTEMPTS = {
 
 
 @pytest.mark.skipif(MODE != "gevent", reason="the same unit in both modes")
-def test_the_sandbox_denies_a_release_what_it_must_not(site: Site) -> None:
+def test_the_sandbox_denies_a_release_what_it_must_not_do(site: Site) -> None:
     succeeded = []
     for what, code in ATTEMPTS.items():
-        # One that ended its process would be no answer, and cost the worker's other requests.
+        # A call that ended its process would give no answer and lose the worker's other requests.
         if "Traceback" not in site.inside(code):
             succeeded.append(what)
     assert succeeded == []
@@ -216,8 +216,8 @@ def test_the_sandbox_denies_a_release_what_it_must_not(site: Site) -> None:
     assert site.run(f"find /opt/{APP} /run/{APP} /var/lib/{APP} -perm /6000") == ""
 
 
-def test_links_planted_among_the_data_lead_root_nowhere(site: Site) -> None:
-    # systemd makes the directory the service's own at each start, and everything in it if its owner differs.
+def test_root_follows_no_links_planted_in_the_data(site: Site) -> None:
+    # At each start systemd gives the directory, and everything in it if its owner differs, to the service's account.
     site.inside(
         "state = os.environ['STATE_DIRECTORY']\n"
         "for number, target in enumerate(('/etc/shadow', '/etc', '/root', '/etc/hostile-canary', '/')):\n"
@@ -232,23 +232,23 @@ def test_links_planted_among_the_data_lead_root_nowhere(site: Site) -> None:
 # At the end.
 
 
-def test_root_ran_no_file_of_the_release(site: Site) -> None:
+def test_root_runs_no_file_of_the_release(site: Site) -> None:
     executed = site.run("cat /var/tmp/hostile/executed").splitlines()
     assert executed == ["watching"]
     imported = {line.split()[0] for line in site.run(f"cat /var/lib/{APP}/ran").splitlines()}
     assert imported == {site.run(f"id --user {APP}")}
 
 
-def test_what_root_installed_is_still_its_own(site: Site) -> None:
+def test_files_that_root_installed_still_belong_to_root(site: Site) -> None:
     assert site.run(f"find /opt/{APP} /etc/systemd/system -path '*{APP}*' ! -user root") == ""
     assert site.run(f"find /opt/{APP} -path '*{APP}*' ! -type l -perm /022") == ""
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("data", ["keep", "remove"])
-def test_a_removal_ends_and_removes_its_own_whatever_is_planted(site: Site, data: str) -> None:
+def test_a_removal_completes_and_removes_only_its_own_files(site: Site, data: str) -> None:
     site.inside("os.makedirs(os.environ['STATE_DIRECTORY'] + '/a/b', exist_ok=True)")
-    # Deeper than Python's own removal goes.
+    # Deeper than Python's own removal supports.
     site.inside(
         f"folder, name = os.open(os.environ['STATE_DIRECTORY'], os.O_RDONLY), 'deep-{data}'\n"
         "for _ in range(1500):\n"
@@ -263,11 +263,11 @@ def test_a_removal_ends_and_removes_its_own_whatever_is_planted(site: Site, data
     with ExitStack() as stack:
         stack.enter_context(site.planted("fifo"))
         stack.enter_context(site.planted("drip"))
-        # A process of the account that is not the unit's, and has its directory open.
+        # A process of the account outside the unit, with an open file in the directory.
         stack.enter_context(site.attack("/bin/sh", "-c", f"cd /var/lib/{APP} && exec sleep 600"))
         first = site.operate("remove", within=CHANGE_S, data=data)
     if first.status:
-        # The account is in use by the attack; the message says so.
+        # The attack still uses the account; the message says so.
         first.refused("process")
     site.operate("remove", within=CHANGE_S, data=data).succeeded()
     assert site.run(f"ls -d /opt/{APP} /run/{APP} /etc/systemd/system/{APP}* 2>/dev/null; true") == ""

@@ -1,4 +1,4 @@
-"""Deploys that are killed at random moments while clients ask: nobody notices, and the next run needs no help."""
+"""Deploys are killed at random moments under load: no request fails, and the next run needs no help."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from tests.support.witness import Witness
 
 SEED = int(os.environ.get("FLASKOPS_SEED", "13"))
 KILLS = 20 if os.environ.get("FLASKOPS_FULL") else 8
-# On a busy machine as many as fit in this, one of each way at least.
+# On a busy machine as many as fit in this time, at least one of each kind.
 BUDGET_S = 3600 if KILLS > 8 else 240
-# A reset host boots, and waits for its service, within this; a module that waits for a dead host ends within this.
+# A host that was reset boots and answers within this time; a module that waits for a dead host ends within this time.
 SOON_S = 120
 
 pytestmark = [pytest.mark.timeout(BUDGET_S + 1200), pytest.mark.full]
 
-# Kills the module that runs, with what it has started; prints what it was. With pipelining a module has no file: it is
-# below the shell that Ansible has let sudo start.
+# Kills the running module and its children, and prints its name. With pipelining a module has no file: it is a child
+# of the shell that Ansible started with sudo.
 KILL_MODULE = """
 import os, pathlib, signal, sys, time
 
@@ -83,7 +83,7 @@ class Host(Service):
         return str(sample_application(self._folder / str(number), f"\n# release {number}\n"))
 
     def deploy(self, source: str, mode: str, **more: Any) -> Playbook:
-        """Begin to deploy a release."""
+        """Start to deploy a release."""
         values = more | {
             "mode": mode,
             "flask_uwsgi_source": source,
@@ -96,7 +96,7 @@ class Host(Service):
         return self.playbook("deploy", "-e", json.dumps(values))
 
     def drift(self) -> list[str]:
-        """Return what the status playbook reports."""
+        """Return the drift that the status playbook reports."""
         folder = self._folder / "status"
         variables = json.dumps({"output": "json", "flask_uwsgi_status_dir": str(folder)})
         self.playbook("status", "-e", variables).succeeded()
@@ -104,16 +104,16 @@ class Host(Service):
         return found
 
     def reservation(self) -> str:
-        """Return who has the application reserved; nobody after a boot."""
+        """Return who has the application reserved; empty after a boot."""
         return self.run(f"cat /run/{APP}.deploy 2>/dev/null || test ! -e /run/{APP}.deploy")
 
     def units(self) -> list[str]:
-        """Return the units of the application that are not at rest."""
+        """Return the units of the application that are active or failed."""
         listed = self.run(f"systemctl list-units --plain --no-legend '{APP}*' | awk '{{print $1, $3}}'")
         return sorted(line for line in listed.splitlines() if not line.startswith("system-"))
 
     def left_on_disk(self) -> str:
-        """Return what no generation that is kept needs."""
+        """Return files that no kept generation needs."""
         return self.run(
             f"cd /opt/{APP};"
             " ls -d .*.partial */.*.partial */*/.*.partial */.*.wheels 2>/dev/null;"
@@ -125,14 +125,14 @@ class Host(Service):
         )
 
     def whole(self) -> None:
-        """Hold that one generation serves, that everything names it, and that nothing else is left."""
+        """Assert that one generation serves, that everything names it, and that nothing else is left."""
         generation = self.generation
         assert self.units() == [
             f"{APP}@{address} active" for address in ("0.0.0.0:8040.socket", f"{generation}.service")
         ]
         assert self.run(f"cat /run/{APP}/{APP}.pid") == str(self.master) != "0"
         assert self.left_on_disk() == ""
-        # Nobody has it reserved.
+        # The application is not reserved.
         assert self.reservation() == ""
         assert self.drift() == []
 
@@ -145,7 +145,7 @@ def site(host: Any, tmp_path_factory: pytest.TempPathFactory) -> Host:
 def kill_module(site: Host, deploy: Playbook) -> str:
     script = base64.b64encode(KILL_MODULE.encode()).decode()
     found = site.run(f"echo {script} | base64 -d > /run/kill-module.py && python3 /run/kill-module.py 10")
-    # Ansible sees that its module is gone, gives back what it can, and fails.
+    # Ansible notices that its module is gone, releases what it can, and fails.
     deploy.end(SOON_S)
     return f"module ({found})"
 
@@ -157,7 +157,7 @@ def kill_controller(site: Host, deploy: Playbook) -> str:
 
 def kill_host(site: Host, deploy: Playbook) -> str:
     subprocess.run([sys.executable, "-m", "sandbox", "reset", site.hostname], cwd=ROOT, check=True, capture_output=True)
-    # It would wait for an answer that nobody sends any more.
+    # Otherwise it would wait for an answer that never comes.
     deploy.kill()
     return "host"
 
@@ -165,14 +165,14 @@ def kill_host(site: Host, deploy: Playbook) -> str:
 WAYS: tuple[Callable[[Host, Playbook], str], ...] = (kill_module, kill_controller, kill_host)
 
 
-def test_deploys_killed_at_random_moments_cost_nothing_and_the_next_one_needs_no_help(
+def test_deploys_killed_at_random_moments_lose_no_request_and_the_next_one_needs_no_help(
     site: Host, witness: Witness
 ) -> None:
     chance = random.Random(SEED)
     print(f"FLASKOPS_SEED={SEED}, {KILLS} kills")
     began = time.monotonic()
     site.deploy(site.release(), "gevent").succeeded()
-    # How long a deploy takes here and now.
+    # How long a deploy takes on this machine.
     usual = time.monotonic() - began
     site.whole()
     for number in range(KILLS):
@@ -194,11 +194,11 @@ def test_deploys_killed_at_random_moments_cost_nothing_and_the_next_one_needs_no
             site.whole()
         report = window.report()
         print(f"{number}: {what} killed after {after:.1f} of {usual:.1f} s at {task!r}; {report.describe()}")
-        assert report.answered, "somebody was answered"
+        assert report.answered, "no request was answered"
         now = site.generation
         assert now != before and {name.split()[0] for name in report.answered} <= {before, now}
         if way is kill_host:
-            # What was under way when the power was cut, and what came before the host listened again.
+            # Requests in flight when the power was cut, and those sent before the host listened again.
             back = booted(site, killed)
             late = [one for one in witness.samples_before(time.monotonic()) if one.failure and one.begun > back]
             assert late == [], late
@@ -217,7 +217,7 @@ if text := path.read_text():
 
 
 def kill_after(deploy: Playbook, tasks: int) -> str:
-    """Kill a deploy, and not its module, when so many of its tasks have begun; return in which one it was."""
+    """Kill a deploy, but not its module, after so many of its tasks have begun; return the task's name."""
     while deploy.process.poll() is None and deploy.tasks < tasks:
         time.sleep(0.02)
     task = deploy.task
@@ -228,7 +228,7 @@ def kill_after(deploy: Playbook, tasks: int) -> str:
 @pytest.mark.parametrize(
     "share", [0.6, 0.9, *(pytest.param(one, marks=pytest.mark.full) for one in (0.4, 0.5, 0.7, 0.8))]
 )
-def test_deploys_of_two_controllers_killed_one_after_the_other_cost_nothing(
+def test_deploys_of_two_controllers_killed_one_after_the_other_lose_no_request(
     site: Host, witness: Witness, share: float
 ) -> None:
     def from_elsewhere() -> None:
@@ -241,7 +241,7 @@ def test_deploys_of_two_controllers_killed_one_after_the_other_cost_nothing(
         tasks = [kill_after(one, int(share * usual))]
         reserved = bool(site.reservation())
         from_elsewhere()
-        # Of a run elsewhere nobody can see that it was killed.
+        # It cannot be known of a run elsewhere that it was killed.
         refused = site.deploy(second, "gevent").end() if reserved else None
         other = site.deploy(second, "gevent", flask_uwsgi_break_lock=True)
         tasks.append(kill_after(other, int(share * usual)))
@@ -259,7 +259,7 @@ def test_deploys_of_two_controllers_killed_one_after_the_other_cost_nothing(
 
 
 def booted(site: Host, killed: float) -> float:
-    """Return when the host's socket was open again after its power was cut, on the clock of this machine."""
+    """Return when the host's socket was open again after its power was cut, by the clock of this machine."""
     opened = int(
         site.run(f"systemctl show '{APP}@0.0.0.0:8040.socket' --property=ActiveEnterTimestampMonotonic --value")
     )

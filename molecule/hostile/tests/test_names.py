@@ -1,4 +1,4 @@
-"""Whatever an application, its account or its directory is called, what is somebody else's stays as it is."""
+"""Whatever an application, its account or its directory is called, foreign files stay as they are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.service import APP
 
 PORT = 8041
 Play = Callable[..., "CompletedProcess[str]"]
-# What a login, a journal or Ansible itself leaves behind.
+# What a login, the journal or Ansible itself leaves behind.
 VOLATILE = re.compile(
     r"/(tmp|var/tmp|var/log|home|root|run/(user|utmp|sudo|log|systemd/(sessions|users|transient|inaccessible|units)))(/|$)"
     rf"|/run/{APP}(/|$)"
@@ -29,7 +29,7 @@ def listing(service: Any) -> dict[str, str]:
 
 
 def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    """Return whose owner or mode changed, wherever it is, and what came or went where things last."""
+    """Return changes of owner or mode anywhere, and files that appeared or vanished where files persist."""
     changed = [
         f"{path}: {before[path]} -> {after[path]}"
         for path in before.keys() & after.keys()
@@ -39,13 +39,13 @@ def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
 
 
 def words(done: CompletedProcess[str]) -> str:
-    """Return what a playbook said, in one line: a terminal of 80 columns breaks it anywhere."""
+    """Return the output of a playbook as one line: a terminal of 80 columns breaks it anywhere."""
     return " ".join((done.stdout + done.stderr).split())
 
 
 @pytest.fixture
 def untouched(service: Any) -> Iterator[None]:
-    """Compare the whole host, and what serves, before and after."""
+    """Compare the whole host, and the generation that serves, before and after."""
     before, serving = listing(service), service.run(f"cat /run/{APP}/{APP}.pid")
     yield
     assert differences(before, listing(service)) == []
@@ -63,7 +63,7 @@ def test_a_name_of_the_system_is_refused(
 
 
 @pytest.mark.parametrize("name", ["dpkg", "systemd", "sudo", "dbus"])
-def test_the_host_itself_refuses_it_too(service: Any, untouched: None, name: str) -> None:
+def test_the_host_itself_refuses_a_name_of_the_system(service: Any, untouched: None, name: str) -> None:
     result = service.host.ansible(
         "flaskops.uwsgi.claim", f"app_name={name} user={name} group={name}", check=False, become=True
     )
@@ -104,7 +104,7 @@ def test_the_host_itself_refuses_it_too(service: Any, untouched: None, name: str
         ("", "", "group=daemon", f"which is {APP}: set flask_uwsgi_group={APP}"),
     ],
 )  # fmt: skip
-def test_what_is_somebody_else_s_or_not_safe_is_refused_in_the_plan(
+def test_a_foreign_or_unsafe_name_is_refused_in_the_plan(
     service: Any, play: Play, prepare: str, clean: str, variables: str, said: str, check: list[str]
 ) -> None:
     service.run(prepare or "true")
@@ -132,7 +132,7 @@ def test_what_is_somebody_else_s_or_not_safe_is_refused_in_the_plan(
         ),
     ],
 )
-def test_a_name_that_is_none_is_refused_everywhere(
+def test_an_invalid_name_is_refused_everywhere(
     service: Any, untouched: None, play: Play, playbook: str, name: str
 ) -> None:
     done = play(playbook, "-e", f"flask_uwsgi_app_name='{name}'")
@@ -151,7 +151,7 @@ def test_a_name_that_is_none_is_refused_everywhere(
         pytest.param("restart", "getty", marks=pytest.mark.full),
     ],
 )
-def test_what_is_no_application_of_ours_is_neither_stopped_nor_removed(
+def test_a_foreign_application_is_neither_stopped_nor_removed(
     service: Any, play: Play, playbook: str, name: str
 ) -> None:
     service.run("mkdir -p /opt/books && echo precious > /opt/books/data")
@@ -167,14 +167,14 @@ def test_what_is_no_application_of_ours_is_neither_stopped_nor_removed(
         service.run("rm -r /opt/books")
 
 
-def test_a_second_application_goes_and_takes_nothing_of_anybody_else(service: Any, untouched: None, play: Play) -> None:
+def test_a_removal_of_a_second_application_removes_nothing_else(service: Any, untouched: None, play: Play) -> None:
     books = ["-e", "flask_uwsgi_app_name=books", "-e", f"flask_uwsgi_port={PORT}"]
     service.run("useradd --system --user-group --shell /usr/sbin/nologin --home-dir /nonexistent books")
     accounts = service.run("cat /etc/passwd /etc/group")
     try:
         done = play("deploy", *books)
         assert done.returncode == 0, done.stdout
-        # Nobody but the service reads its code, its configuration and its manifest.
+        # Only the service can read its code, configuration and manifest.
         for path in (".", "current/manifest.json", "releases", "venvs", "generations"):
             assert service.host.run(f"runuser -u nobody -- ls /opt/books/{path}").rc
             service.run(f"runuser -u books -- ls /opt/books/{path}")
@@ -193,13 +193,13 @@ def test_a_second_application_goes_and_takes_nothing_of_anybody_else(service: An
         service.host.run("rm -rf /etc/systemd/system/books@.service.d; userdel books")
 
 
-def test_an_account_that_a_deploy_made_goes_with_the_data(service: Any, untouched: None, play: Play) -> None:
+def test_an_account_created_by_a_deploy_is_removed_with_the_data(service: Any, untouched: None, play: Play) -> None:
     books = ["-e", "flask_uwsgi_app_name=books", "-e", f"flask_uwsgi_port={PORT}"]
     assert play("deploy", *books).returncode == 0
     done = play("remove", *books)
     assert done.returncode == 0 and service.host.run("getent passwd books").rc == 0
     service.run("ls /var/lib/flaskops/books.json")
-    # Its data are known to be its own.
+    # The mark shows that it created the data.
     assert play("deploy", *books, "--check").returncode == 0
     done = play("remove", *books, "-e", "flask_uwsgi_remove_data=true")
     assert done.returncode == 0 and "stays:" not in done.stdout, done.stdout

@@ -1,4 +1,4 @@
-"""Root's runtime directory on a real host: what the service's account, and a neighbour, cannot do there."""
+"""Root's runtime directory on a real host: what the service's account and other accounts cannot do there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support import ROOT
 from tests.support.service import APP
 
 pytestmark = pytest.mark.timeout(400)
-# Healthy as a canary, sick where it serves, and its log is not UTF-8.
+# Healthy as a canary, broken where it serves, with a log that is not UTF-8.
 SICK = """
 import os
 sick = not os.environ["RUNTIME_DIRECTORY"].endswith("-canary")
@@ -76,7 +76,7 @@ def test_no_account_can_write_there_or_take_the_lock(service: Any, account: str,
 
 
 @pytest.mark.parametrize("how", ["systemctl kill --signal=KILL", "systemctl restart"])
-def test_the_pidfile_is_true_again_after(service: Any, how: str) -> None:
+def test_the_pidfile_is_correct_again_after(service: Any, how: str) -> None:
     before = service.show(service.unit, "MainPID")
     service.run(f"{how} {service.unit}")
     deadline = time.monotonic() + 60
@@ -89,7 +89,9 @@ def test_the_pidfile_is_true_again_after(service: Any, how: str) -> None:
     assert owner(service, f"/run/{APP}") == "root:root 755"
 
 
-def test_what_the_account_plants_beside_its_sockets_stops_nothing(service: Any, play: Callable[..., Any]) -> None:
+def test_files_that_the_account_plants_beside_its_sockets_stop_no_operation(
+    service: Any, play: Callable[..., Any]
+) -> None:
     generation = service.generation
     as_account(
         service, APP,
@@ -106,7 +108,7 @@ def test_what_the_account_plants_beside_its_sockets_stops_nothing(service: Any, 
 
 
 @pytest.mark.full
-def test_a_host_of_the_old_layout_is_taken_back(service: Any, play: Callable[..., Any]) -> None:
+def test_a_host_of_the_old_layout_is_migrated(service: Any, play: Callable[..., Any]) -> None:
     generation = service.generation
     service.run(f"cd /run/{APP} && mv {generation}/* . && rmdir {generation} && chown -R {APP}:{APP} .")
     as_account(service, APP, f"cd /run/{APP} && rm -f {APP}.pid && mkfifo {APP}.pid && mkdir .{APP}.pid.partial")
@@ -120,7 +122,7 @@ def test_a_host_of_the_old_layout_is_taken_back(service: Any, play: Callable[...
     assert sorted(service.run(f"ls -A /run/{APP}").split()) == sorted((generation, f"{generation}.pid", f"{APP}.pid"))
 
 
-def test_a_neighbour_neither_logs_in_the_application_s_name_nor_drowns_its_log(
+def test_another_account_can_neither_log_in_the_application_s_name_nor_flood_its_log(
     service: Any, play: Callable[..., Any]
 ) -> None:
     requests.get(f"{service.url}/what-was-asked-last", timeout=10)
@@ -128,7 +130,7 @@ def test_a_neighbour_neither_logs_in_the_application_s_name_nor_drowns_its_log(
         "import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.connect('/run/systemd/journal/socket');"
         f"s.send('MESSAGE=Traceback forged\\nSYSLOG_IDENTIFIER={APP}\\nUNIT={service.unit}\\n'.encode())"
     )
-    # More lines than anybody asks for.
+    # More lines than any request asks for.
     many = f"yes {APP}: Traceback forged | head -n 2000 | logger -t {APP}"
     as_account(service, "nobody", f'python3 -c "{program}"; {many}; echo Traceback forged | systemd-cat -t {APP}')
     service.run("journalctl --sync")
@@ -138,7 +140,7 @@ def test_a_neighbour_neither_logs_in_the_application_s_name_nor_drowns_its_log(
     assert "GET /what-was-asked-last" in shown
 
 
-def test_a_release_that_is_sick_behind_its_canary_is_taken_back(
+def test_a_release_that_fails_after_its_canary_is_reverted(
     service: Any, play: Callable[..., Any], tmp_path: Path
 ) -> None:
     generation = service.generation

@@ -1,4 +1,4 @@
-"""The scenario begins with a sample application that serves."""
+"""The scenario begins with the sample application."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import requests
 
 
-def test_the_application_serves(service: Any) -> None:
+def test_the_sample_application_serves(service: Any) -> None:
     answer = requests.get(f"{service.url}/healthz", timeout=10).json()
     assert answer["status"] == "ok"
     assert answer["generation"] == service.generation

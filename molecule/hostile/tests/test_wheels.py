@@ -1,4 +1,4 @@
-"""A wheel that puts a program of its own in place of uWSGI: refused on the controller, and never run by root."""
+"""A wheel that replaces uWSGI with its own program: refused on the controller, and never run by root."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ import pytest
 from molecule.conftest import APP
 from tests.support import ROOT
 
-# The first builds all that the application needs.
+# The first deploy builds everything that the application needs.
 pytestmark = pytest.mark.timeout(600)
 Play = Callable[..., subprocess.CompletedProcess[str]]
-# Whoever runs it adds a line to this, if he can write it: root could, and the service can.
+# Whoever runs it adds a line to this file, if permitted: root could, and the service can.
 RAN = f"/var/lib/{APP}/ran"
 SCRIPT = f"#!/bin/sh\necho $(id -u) $0 >> {RAN}\nexit 1\n"
 CODE = f"import os\nwith open({RAN!r}, 'a') as ran:\n    print(os.getuid(), __name__, file=ran)\n"
@@ -65,7 +65,7 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sdist(evil: Path) -> Path:
-    """Write an sdist that builds the wheel: only when it is built does anybody see what it is."""
+    """Write an sdist that builds the wheel: its content is known only after the build."""
     path = evil.with_name("evil-1.0.tar.gz")
     build = "import shutil\ndef build_wheel(folder, *_):\n    return shutil.copy('evil-1.0-py3-none-any.whl', folder)\n"
     contents = {
@@ -85,13 +85,13 @@ def sdist(evil: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of artifacts of its own."""
+    """An empty cache of artifacts."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture
 def arguments(cache: Path) -> Callable[[Path], list[str]]:
-    """Return what deploys a distribution."""
+    """Return the arguments that deploy a distribution."""
 
     def of(source: Path) -> list[str]:
         variables = {
@@ -105,14 +105,14 @@ def arguments(cache: Path) -> Callable[[Path], list[str]]:
 
 @pytest.fixture(autouse=True)
 def before(host: Any) -> Iterator[str]:
-    """See that what serves goes on serving."""
+    """Assert that the running generation continues to serve."""
     current = str(host.run(f"readlink /opt/{APP}/current").stdout)
     yield current
     assert host.run(f"readlink /opt/{APP}/current").stdout == current
 
 
 def refused(host: Any, play: Play, *arguments: str) -> str:
-    """Hold that a deploy is refused for each program by its name and changes nothing; return what it said."""
+    """Assert that a deploy is refused with each program's name and changes nothing; return its output."""
     listing = f"find /opt/{APP} -printf '%p %m %u %s\\n' | sort"
     found = host.run(listing).stdout
     done = play("deploy", *arguments)
@@ -137,7 +137,7 @@ def test_it_is_refused_by_name_before_anything_is_built(
 def test_root_does_not_run_it_even_if_the_controller_lets_it_pass(
     host: Any, play: Play, sdist: Path, cache: Path, arguments: Callable[[Path], list[str]], tmp_path: Path
 ) -> None:
-    """Built from an sdist it is refused later; keep and record the wheelhouse as if it had not been looked at."""
+    """An sdist is refused later, after its build: keep and record the wheelhouse as if it had not been checked."""
     output = refused(host, play, *arguments(sdist))
     assert "no application host was changed" in output
     planned = tmp_path / "digest"
@@ -164,7 +164,7 @@ def test_root_does_not_run_it_even_if_the_controller_lets_it_pass(
     assert "is refused: " in " ".join(done.stdout.split()), done.stdout
     service = host.check_output(f"id -u {APP}")
     ran = host.run(f"cat {RAN}").stdout.splitlines()
-    # The service did run it, in its sandbox: nothing else could tell what uWSGI says of its configuration.
+    # The service ran it in its sandbox: only running uWSGI can check its configuration.
     assert ran and {line.split()[0] for line in ran} == {service}, ran
     left = host.run(f"ls -d /etc/systemd/system/{APP}-validate* /run/{APP}-validate").stdout
     assert left == ""

@@ -1,6 +1,6 @@
-"""A stranger on the network sends what no browser sends, in both modes.
+"""A client on the network sends what no browser sends, in both modes.
 
-What the application gets, and what it does not, is told by an application that answers what it was asked.
+An application that answers with the request shows what reaches it and what does not.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from tests.support.wire import Address, Answer, Crowd, ask, drip, request, take_
 pytestmark = pytest.mark.timeout(400)
 
 PORT = 8040
-# Seconds that a client may be late, and bytes that give it one more.
+# The client timeout in seconds, and the number of bytes that extends it by one.
 TIMEOUT, RATE = 5, 1000
-# What a visitor alone may know.
+# What only a visitor may know.
 SECRET = "s3cr3t-of-a-visitor"
 
 
@@ -45,13 +45,13 @@ class Wire:
         return self.ask(request(line=f"GET {path} HTTP/1.1"))
 
     def journal(self, since: float) -> str:
-        """Return what the service logged since a time of this machine's clock."""
+        """Return the service's log since a time of this machine's clock."""
         return str(self.host.check_output(f"journalctl --no-pager --unit '{APP}@*' --since @{int(since)}"))
 
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A release with a static folder and what must not be served beside it."""
+    """A release with a static folder, beside files that must not be served."""
     folder = tmp_path_factory.mktemp("wire")
     shutil.copy(Path(__file__).with_name("app_wire.py"), folder / "run.py")
     (folder / "requirements.txt").write_text("")
@@ -65,14 +65,14 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=["gevent", pytest.param("threads", marks=pytest.mark.full)])
 def wire(host: Any, play: Callable[..., Any], release: Path, request: pytest.FixtureRequest) -> Iterator[Wire]:
-    """The application, deployed in each mode, with a short patience."""
+    """The application, deployed in each mode, with short timeouts."""
     done = play(
         *("deploy", "-e", f"mode={request.param}", "-e", f"flask_uwsgi_source={release}"),
         *("-e", '{"flask_uwsgi_static": {"/static": "static"}}', "-e", "flask_uwsgi_socket_timeout=60"),
         *("-e", f"flask_uwsgi_request_timeout={TIMEOUT}", "-e", f"flask_uwsgi_request_min_rate={RATE}"),
     )
     assert done.returncode == 0, done.stdout
-    # A folder is packed without links, a package or a git repository may bring some.
+    # The packaging of a folder leaves links out; a package or a git repository may contain some.
     host.check_output(
         f"folder=$(sed -n 's,^static-map = /static=,,p' /opt/{APP}/current/uwsgi.ini) && cd \"${{folder:?}}\""
         " && ln -sfn note.txt in.txt && ln -sfn ../static.env out.txt && ln -sfn ../static_private private"
@@ -82,7 +82,7 @@ def wire(host: Any, play: Callable[..., Any], release: Path, request: pytest.Fix
 
 @pytest.fixture(scope="module", autouse=True)
 def sample_application_afterwards(play: Callable[..., Any]) -> Iterator[None]:
-    """Give the host back as it was."""
+    """Restore the host's application."""
     yield
     assert play("deploy").returncode == 0
 
@@ -142,20 +142,20 @@ def test_a_header_whose_name_is_ambiguous_is_dropped(wire: Wire, header: str) ->
     assert "root" not in heads.values()
 
 
-def test_a_header_with_a_dash_arrives_and_its_twin_adds_nothing(wire: Wire) -> None:
+def test_a_header_with_a_dash_arrives_and_its_underscore_twin_is_dropped(wire: Wire) -> None:
     answer = wire.ask(request("X-Forwarded-User: jane", "X_Forwarded_User: root", "X_FORWARDED_USER: root"))
     assert answer.document["heads"]["HTTP_X_FORWARDED_USER"] == "jane"
 
 
 @pytest.mark.parametrize("header", ["Content_Length: 3", "CONTENT_LENGTH: 3", "Transfer_Encoding: chunked"])
-def test_framing_is_not_spelled_with_an_underscore(wire: Wire, header: str) -> None:
+def test_framing_headers_with_an_underscore_are_ignored(wire: Wire, header: str) -> None:
     answer = wire.ask(request("Content-Length: 2", header, line="POST /echo HTTP/1.1", body=b"ab"))
     assert answer.status == 200, answer.raw
     assert answer.document["received"] == 2
 
 
 @pytest.mark.parametrize("value", ["2", "\t2", " 2 \t", "02"])
-def test_the_length_of_a_body_is_read_through_white_space(wire: Wire, value: str) -> None:
+def test_the_length_of_a_body_is_parsed_with_white_space(wire: Wire, value: str) -> None:
     answer = wire.ask(request(f"Content-Length:{value}", line="POST /echo HTTP/1.1", body=b"ab"))
     assert (answer.status, answer.document["received"]) == (200, 2)
 
@@ -191,7 +191,7 @@ def test_the_length_of_a_body_is_read_through_white_space(wire: Wire, value: str
     ],
     ids=repr,
 )
-def test_a_request_that_two_programs_could_read_differently_is_refused(wire: Wire, headers: list[str]) -> None:
+def test_an_ambiguous_request_is_refused(wire: Wire, headers: list[str]) -> None:
     answer = wire.ask(request(*headers, line="POST /echo HTTP/1.1", body=b"ab"))
     assert answer.status == 400, answer.raw
     assert b"Connection: close" in answer.raw
@@ -212,11 +212,11 @@ def test_a_request_that_two_programs_could_read_differently_is_refused(wire: Wir
         b"POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ],
 )
-def test_what_is_no_request_never_reaches_the_application(wire: Wire, data: bytes) -> None:
+def test_an_invalid_request_never_reaches_the_application(wire: Wire, data: bytes) -> None:
     assert wire.ask(data).status == 400
 
 
-def test_what_clients_send_is_served(wire: Wire) -> None:
+def test_ordinary_requests_are_served(wire: Wire) -> None:
     assert wire.ask(b"GET /echo HTTP/1.0\r\n\r\n").status == 200
     assert wire.get("/echo?a=%20b&c=/?d").status == 200
     assert wire.get("/\xff").status == 404
@@ -231,7 +231,7 @@ SLOW = {
 }
 
 
-def test_a_client_that_drips_is_sent_away(wire: Wire) -> None:
+def test_a_client_that_sends_too_slowly_is_disconnected(wire: Wire) -> None:
     since = time.time()
     with ThreadPoolExecutor() as pool:
         answers = list(pool.map(lambda head: drip(wire.address, head, every=0.3, most=6 * TIMEOUT), SLOW.values()))
@@ -258,7 +258,7 @@ def test_a_stream_that_the_application_sends_slowly_is_not_cut(wire: Wire) -> No
 
 
 @pytest.mark.full
-def test_a_client_that_takes_its_answer_too_slowly_is_cut(wire: Wire) -> None:
+def test_a_client_that_reads_its_answer_too_slowly_is_disconnected(wire: Wire) -> None:
     size = 8_000_000
     with ThreadPoolExecutor() as pool:
         ask_for = request(line=f"GET /long?size={size} HTTP/1.1")
@@ -266,18 +266,18 @@ def test_a_client_that_takes_its_answer_too_slowly_is_cut(wire: Wire) -> None:
         fair = pool.submit(take_slowly, wire.address, ask_for, size=60_000, every=0.05, most=90)
         assert len(fair.result().body) == size
         slow.result()
-    # What the kernel holds still comes; the application's request has ended.
+    # The kernel's buffer still arrives; the application's request has ended.
     assert sum(core["in_request"] for worker in Service(wire.host).stats["workers"] for core in worker["cores"]) == 0
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("kind", ["head", "large body", "nothing"])
-def test_a_crowd_of_slow_senders_is_no_outage(wire: Wire, kind: str) -> None:
-    """More of them than threads mode has cores (4 × 224), and they come back whenever they are sent away."""
+def test_many_slow_senders_cause_no_outage(wire: Wire, kind: str) -> None:
+    """More of them than threads mode has threads (4 × 224); they reconnect whenever they are disconnected."""
     crowd = Crowd(wire.address, SLOW.get(kind, b""), slow=950).run(20)
     print(f"{len(crowd.seconds)} good requests, {crowd.came_back} times a slow one came back")
     assert crowd.failures == []
-    # Alone they would ask 20 / 0.2 s × 18 s = 1,800 times.
+    # Without them there would be 20 / 0.2 s × 18 s = 1,800 requests.
     assert len(crowd.seconds) > 200
     assert statistics.median(crowd.seconds) < 2
     assert max(crowd.seconds) < 12
@@ -292,12 +292,12 @@ def test_no_secret_of_a_visitor_is_logged(wire: Wire, play: Callable[..., Any]) 
         "GET /echo HTTP/1.1",
     ):
         wire.ask(request(f"Authorization: Bearer {SECRET}", f"Cookie: session={SECRET}", line=line))
-    # Headers that do not fit, whichever comes last.
+    # Headers that do not fit, in either order.
     for name in ("Authorization", "Cookie", "X-Api-Key", "Content-Type"):
         for size in (4000, 32_000, 33_000):
             wire.ask(request(f"{name}: {SECRET * (size // len(SECRET))}"))
             wire.ask(request(f"X-Long: {'a' * size}", f"{name}: {SECRET}" + "b" * (33_000 - size)))
-    # Refused, timed out, gone in the middle of the body and of the answer.
+    # Refused, timed out, and disconnected in the middle of the body and of the answer.
     wire.ask(request("Content-Length: 1", f"Content-Length: {SECRET}", f"Cookie: {SECRET}"))
     wire.ask(f"{SECRET}\r\nCookie: {SECRET} x\r\n\r\n".encode())
     wire.get(f"/static/%2e%2e/static.env?token={SECRET}")

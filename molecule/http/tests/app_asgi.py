@@ -1,4 +1,4 @@
-"""An ASGI application that a2wsgi has made a WSGI application; it waits as ASGI applications do."""
+"""An ASGI application wrapped by a2wsgi as a WSGI application; it waits as ASGI applications do."""
 
 import asyncio
 

@@ -9,20 +9,20 @@ settings.configure(SECRET_KEY="none", ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__
 
 
 def health(request):
-    """Say that it serves."""
+    """Report that the application serves."""
     return HttpResponse("ok\n")
 
 
 def form(request):
-    """Answer what a form says."""
+    """Answer with the fields of a form."""
     return JsonResponse({"name": request.POST["name"], "x": len(request.POST["x"])})
 
 
 def echo(request):
-    """Answer what came of the request."""
+    """Answer with the request as it arrived."""
     body = request.read()
     document = {name: value for name, value in request.environ.items() if isinstance(value, str)}
-    # Django has decoded it in place.
+    # Django has already decoded the path in place.
     document["PATH_INFO"] = document["PATH_INFO"].encode().decode("latin-1")
     return JsonResponse({"environ": document, "received": len(body)})
 

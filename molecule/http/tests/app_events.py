@@ -1,4 +1,4 @@
-"""Server-sent events, some of which are long in coming, and a WebSocket that stays open."""
+"""Server-sent events, some after long pauses, and a WebSocket that stays open."""
 
 import time
 
@@ -11,13 +11,13 @@ sock = Sock(app)
 
 @app.get("/healthz")
 def health():
-    """Say that it serves."""
+    """Report that the application serves."""
     return "ok\n"
 
 
 @app.get("/events/<int:number>/<float:pause>")
 def events(number, pause):
-    """Send a number of events with pauses of so many seconds after each."""
+    """Send a number of events, each followed by a pause of so many seconds."""
 
     def stream():
         try:
@@ -40,7 +40,7 @@ def never():
 
 @sock.route("/socket")
 def socket(connection):
-    """Send back what comes; hold up the whole worker if asked to."""
+    """Echo messages; block the whole worker on request."""
     while True:
         message = connection.receive()
         while message == "hold up":

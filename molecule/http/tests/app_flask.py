@@ -8,20 +8,20 @@ METHODS = ["GET", "POST"]
 
 @app.get("/healthz")
 def health():
-    """Say that it serves."""
+    """Report that the application serves."""
     return "ok\n"
 
 
 @app.post("/form")
 def form():
-    """Answer what a form says."""
+    """Answer with the fields of a form."""
     return {"name": request.form["name"], "x": len(request.form["x"])}
 
 
 @app.route("/", defaults={"path": ""}, methods=METHODS)
 @app.route("/<path:path>", methods=METHODS)
 def echo(path):
-    """Answer what came of the request."""
+    """Answer with the request as it arrived."""
     body = request.get_data()
     document = {name: value for name, value in request.environ.items() if isinstance(value, str)}
     return {"environ": document, "received": len(body)}

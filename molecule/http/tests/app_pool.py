@@ -1,4 +1,4 @@
-"""Answers by a pool of processes, at one path."""
+"""Answers from a process pool, at one path."""
 
 import multiprocessing
 

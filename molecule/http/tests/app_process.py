@@ -1,4 +1,4 @@
-"""Does what Python code expects to be able to do in a process, and tells what it was at import."""
+"""Does what Python code expects to be able to do in a process, and reports the state at import."""
 
 import asyncio
 import atexit
@@ -33,7 +33,7 @@ def tick():
         time.sleep(0.2)
 
 
-# Python waits for such a thread when it ends.
+# Python joins such a thread when it ends.
 threading.Thread(target=tick, name="ticker").start()
 
 
@@ -70,7 +70,7 @@ def look(_):
         "role": os.environ["FLASK_UWSGI_ROLE"],
         "blocked": mask.split()[1],
         "sockets": files.count("socket:"),
-        "told_of_fork": os.waitpid(child_pid, 0)[1] == 0,
+        "fork_seen": os.waitpid(child_pid, 0)[1] == 0,
     }
 
 

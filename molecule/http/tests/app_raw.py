@@ -1,4 +1,4 @@
-"""A WSGI application without a framework: it answers what it was asked, or does what the path asks for."""
+"""A WSGI application without a framework: it answers with the request, or does what the path asks for."""
 
 import io
 import json
@@ -9,13 +9,13 @@ import subprocess
 import tempfile
 import time
 
-# Paths of requests whose generator was closed, and how many requests were answered.
+# The paths of requests whose generator was closed, and the number of answered requests.
 closed = []
 asked = []
 
 
 def app(environ, start_response):
-    """Answer what came of a request, or do what the path says."""
+    """Answer with the request as it arrived, or do what the path says."""
     asked.append(environ.get("PATH_INFO"))
     name = (environ.get("PATH_INFO") or "").strip("/").partition("/")[0]
     return ANSWERS.get(name, echo)(environ, start_response)
@@ -28,7 +28,7 @@ def plain(start_response, body, status="200 OK", *headers):
 
 
 def echo(environ, start_response):
-    """Answer what came of the request."""
+    """Answer with the request as it arrived."""
     body = environ["wsgi.input"].read()
     document = {name: value for name, value in environ.items() if isinstance(value, str)}
     shown = json.dumps({"environ": document, "received": len(body), "begins": body[:100].decode("latin-1")})
@@ -36,7 +36,7 @@ def echo(environ, start_response):
 
 
 def reads(environ, start_response):
-    """Read the body in each way in turn."""
+    """Read the body with each method in turn."""
     source = environ["wsgi.input"]
     found = [source.read(0), source.read(2), source.readline(), source.read(1), source.read(-1), source.read()]
     return plain(start_response, json.dumps([part.decode() for part in found]).encode())
@@ -54,7 +54,7 @@ def steps(environ, start_response):
 
 
 def count(environ, start_response):
-    """Read the body in pieces, and answer how long it was, and its sum."""
+    """Read the body in pieces, and answer with its length and checksum."""
     source, length, total = environ["wsgi.input"], 0, 0
     while piece := source.read(65536):
         length += len(piece)
@@ -65,7 +65,7 @@ def count(environ, start_response):
 
 
 class Parts:
-    """Some parts of a body, and whether it was closed."""
+    """Parts of a body that record whether they were closed."""
 
     def __init__(self, path, parts, pause=0.0):
         self.path, self.parts, self.pause = path, iter(parts), pause
@@ -80,12 +80,12 @@ class Parts:
         return part
 
     def close(self):
-        """Remember that it was called."""
+        """Record the call."""
         closed.append(self.path)
 
 
 def body(environ, start_response):
-    """Yield a body whatever the method and the status are."""
+    """Yield a body, whatever the method and the status are."""
     status = environ["QUERY_STRING"] or "200 OK"
     start_response(status.replace("+", " "), [("Content-Type", "text/plain"), ("Content-Length", "10")])
     return Parts(environ["PATH_INFO"], [b"01234", b"56789"])
@@ -100,7 +100,7 @@ def parts(environ, start_response):
 
 
 def written(environ, start_response):
-    """Answer by what start_response returned."""
+    """Answer through the callable that start_response returns."""
     write = start_response("200 OK", [("Content-Type", "text/plain")])
     write(b"one")
     write(b"")
@@ -109,7 +109,7 @@ def written(environ, start_response):
 
 
 def killed(environ, start_response):
-    """Begin an answer, and lose the worker."""
+    """Begin an answer, then kill the worker."""
     start_response("200 OK", [("Content-Type", "text/plain")])
     yield b"before"
     time.sleep(0.3)
@@ -117,13 +117,13 @@ def killed(environ, start_response):
 
 
 def stream(environ, start_response):
-    """Say something ten times a second, for ever."""
+    """Send something ten times a second, forever."""
     start_response("200 OK", [("Content-Type", "text/event-stream")])
     return Parts(environ["PATH_INFO"], (b"data: %d\n\n" % number for number in iter(int, 1)), pause=0.1)
 
 
 def events(environ, start_response):
-    """Say five things, the next as soon as the client has asked for it at /go."""
+    """Send five events, each after the client has asked for it at /go."""
     start_response("200 OK", [("Content-Type", "text/event-stream")])
     for number in range(5):
         yield b"data: %d\n\n" % number
@@ -131,7 +131,7 @@ def events(environ, start_response):
 
 
 def length(environ, start_response):
-    """Promise so many bytes, and yield so many: /length?PROMISED,YIELDED."""
+    """Announce one length and yield another: /length?ANNOUNCED,YIELDED."""
     promised, yielded = map(int, environ["QUERY_STRING"].split(","))
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(promised))])
     for _ in range(yielded):
@@ -143,7 +143,7 @@ LENGTHS = {"length": ["5x"], "negative": ["-5"], "no-length": [""], "lengths": [
 
 
 def fail(environ, start_response):
-    """Fail at a point that the query names."""
+    """Fail at the point that the query names."""
     point = environ["QUERY_STRING"]
     if point == "call":
         raise RuntimeError(point)
@@ -182,7 +182,7 @@ def failing(point):
 
 
 def raised_again(start_response):
-    """Try to answer an error when it is too late."""
+    """Try to answer with an error when it is too late."""
     yield b"first"
     try:
         raise RuntimeError
@@ -191,7 +191,7 @@ def raised_again(start_response):
 
 
 def file(environ, start_response):
-    """Send a file by wsgi.file_wrapper, in the way that the query names."""
+    """Send a file with wsgi.file_wrapper, in the way that the query names."""
     data = bytes(range(256)) * 40
     kind = environ["QUERY_STRING"]
     if kind == "memory":
@@ -206,14 +206,14 @@ def file(environ, start_response):
 
 
 def pipe(environ, start_response):
-    """Send what a program writes, which has no size."""
+    """Send a program's output, which has no known size."""
     program = subprocess.Popen(["echo", "through a pipe"], stdout=subprocess.PIPE)
     start_response("200 OK", [("Content-Type", "text/plain")])
     return environ["wsgi.file_wrapper"](program.stdout)
 
 
 def hop(environ, start_response):
-    """Send headers that concern the connection."""
+    """Send hop-by-hop headers."""
     headers = [("Connection", "keep-alive"), ("Keep-Alive", "timeout=5"), ("Transfer-Encoding", "chunked")]
     return plain(start_response, b"hop", "200 OK", *headers)
 
@@ -224,7 +224,7 @@ def large(environ, start_response):
 
 
 def seen(environ, start_response):
-    """Answer what this worker remembers, and how much memory it has."""
+    """Answer with what this worker has recorded, and with its memory use."""
     status = pathlib.Path("/proc/self/status").read_text()
     peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
     return plain(start_response, json.dumps({"closed": closed, "asked": asked, "peak_kb": peak}).encode())

@@ -1,4 +1,4 @@
-"""Does on demand what applications and their libraries do to the host, and says how that went."""
+"""Does on request what applications and their libraries do to the host, and reports the outcome."""
 
 import ctypes
 import logging

@@ -1,4 +1,4 @@
-"""Tells what it finds of its settings, to a host that it knows; made by a factory that takes arguments."""
+"""Reports its settings, if it knows the request's Host; created by a factory with arguments."""
 
 import json
 import os
@@ -11,7 +11,7 @@ NAMES = ("DEBUG", "ONE", "CONFIG", "DATABASE_URL", "TOKEN_FILE", "FLASK_UWSGI_FI
 class Server:
     def __init__(self, kind, debug):
         self.kind, self.debug = kind, debug
-        # Whoever reads it at import finds it as well.
+        # Code that reads it at import finds it as well.
         self.config = Path(os.environ["CONFIG"]).read_text()
 
     def __call__(self, environ, start_response):

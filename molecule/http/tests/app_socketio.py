@@ -1,4 +1,4 @@
-"""Flask-SocketIO, which chooses by itself how it works."""
+"""Flask-SocketIO, which chooses its async mode by itself."""
 
 from flask import Flask
 from flask_socketio import SocketIO, emit
@@ -9,17 +9,17 @@ events = SocketIO(app)
 
 @app.get("/healthz")
 def health():
-    """Say that it serves."""
+    """Report that the application serves."""
     return "ok\n"
 
 
 @app.get("/mode")
 def mode():
-    """Say what it has chosen."""
+    """Answer with the chosen async mode."""
     return events.async_mode
 
 
 @events.on("ask")
 def ask(word):
-    """Answer who asks."""
+    """Answer a message."""
     emit("answer", word * 2)

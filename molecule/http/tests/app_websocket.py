@@ -1,4 +1,4 @@
-"""WebSockets in three ways: a library that takes the connection, and uWSGI's own functions, waiting and not."""
+"""WebSockets in three ways: a library that takes over the connection, and uWSGI's functions, blocking and not."""
 
 import contextlib
 import time
@@ -13,20 +13,20 @@ sock = Sock(flask)
 
 @sock.route("/library")
 def library(connection):
-    """Send back what comes, until the client leaves."""
+    """Echo messages until the client leaves."""
     while True:
         connection.send(connection.receive())
 
 
 @sock.route("/push")
 def push(connection):
-    """Send more than a socket takes at once, and leave."""
+    """Send more than a socket buffer holds, then leave."""
     connection.send("x" * 3_000_000)
 
 
 @sock.route("/library-ticks")
 def library_ticks(connection):
-    """Send for ever, and read nothing."""
+    """Send forever, and read nothing."""
     while True:
         connection.send("tick")
         time.sleep(0.2)
@@ -34,19 +34,19 @@ def library_ticks(connection):
 
 @flask.get("/healthz")
 def health():
-    """Say that it serves."""
+    """Report that the application serves."""
     return "ok\n"
 
 
 def own():
-    """Send back what comes, until ConnectionError ends the request."""
+    """Echo messages until ConnectionError ends the request."""
     uwsgi.websocket_handshake()
     while True:
         answer(uwsgi.websocket_recv())
 
 
 def polled():
-    """The same for those who look from time to time, as python-engineio does."""
+    """The same by polling, as python-engineio does."""
     uwsgi.websocket_handshake()
     with contextlib.suppress(OSError):
         while True:
@@ -57,7 +57,7 @@ def polled():
 
 
 def ticks():
-    """Send for ever, and read nothing."""
+    """Send forever, and read nothing."""
     uwsgi.websocket_handshake()
     while True:
         uwsgi.websocket_send("tick")
@@ -73,7 +73,7 @@ OWN = {"/own": own, "/polled": polled, "/own-ticks": ticks}
 
 
 def app(environ, start_response):
-    """Choose one."""
+    """Choose a handler by the path."""
     handler = OWN.get(environ["PATH_INFO"])
     if not handler:
         return flask(environ, start_response)

@@ -1,4 +1,4 @@
-"""Applications on one host, each deployed once for all tests that ask for it, in the mode that they ask for."""
+"""Applications on one host, each deployed once for all tests that ask for it, in the mode they ask for."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def address() -> str:
 def deployed(play: Callable[..., subprocess.CompletedProcess[str]], address: str) -> Iterator[Deploy]:
     """Deploy an application, or return the one that was deployed with the same source, mode and variables.
 
-    Each is an application of its own with its own port, so that tests of different releases do not undo each
+    Each set of arguments is an application of its own with its own port: tests of different releases do not undo each
     other's deploys: deployed(SOURCE, MODE, flask_uwsgi_header_size=16384).
     """
     host = testinfra.get_host(f"ansible://{HOST}?ansible_inventory={os.environ['SANDBOX_INVENTORY']}", sudo=True)
@@ -91,7 +91,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the first test that asks for an application the time to deploy it."""
+    """Give the first test that uses an application the time to deploy it."""
     for item in items:
         if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(600))
@@ -99,7 +99,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Show the journal of the application under test with every failure."""
+    """Show the journal of the application under test with every failed test."""
     report = yield
     if report.failed:
         for value in getattr(item, "funcargs", {}).values():

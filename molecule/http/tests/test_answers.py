@@ -1,4 +1,4 @@
-"""Answers arrive as the application gave them, and where they cannot, the client can tell."""
+"""Answers arrive as the application gave them; where they cannot, the client can detect it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DATA = "".join(chr(32 + number % 90) for number in range(10_000))
 
 @pytest.fixture(scope="module")
 def raw(deployed: Deploy, release: Release, mode: str) -> Application:
-    """A WSGI application that answers in each way, right or wrong."""
+    """A WSGI application with correct and faulty answers of every kind."""
     return deployed(
         release("app_raw.py", static__data=DATA, static__empty=""),
         mode,
@@ -32,7 +32,7 @@ def raw(deployed: Deploy, release: Release, mode: str) -> Application:
 
 
 def head(app: Application, path: str, *headers: str) -> Answer:
-    """Ask for a head alone."""
+    """Send a HEAD request."""
     return app.ask(request(*headers, line=f"HEAD {path} HTTP/1.1"))
 
 
@@ -42,7 +42,7 @@ def closed(app: Application) -> list[str]:
     return paths
 
 
-# Without a body.
+# Answers without a body.
 
 
 @pytest.mark.parametrize("path", ["/body", "/body/endless", "/length?5,5", "/file", "/file?memory"])
@@ -99,7 +99,7 @@ def test_an_answer_shorter_than_its_content_length_ends_early(raw: Application) 
         ("/written", [b"one", b"two", b"three", b""]),
     ],
 )
-def test_an_answer_without_a_length_is_sent_in_chunks(raw: Application, path: str, chunks: list[bytes]) -> None:
+def test_an_answer_without_a_length_is_chunked(raw: Application, path: str, chunks: list[bytes]) -> None:
     answer = raw.get(path)
     assert answer.is_chunked
     assert answer.chunks == chunks
@@ -108,7 +108,7 @@ def test_an_answer_without_a_length_is_sent_in_chunks(raw: Application, path: st
     assert older.body == b"".join(chunks)
 
 
-def test_an_answer_of_one_part_has_its_length(raw: Application) -> None:
+def test_a_single_part_answer_gets_its_length(raw: Application) -> None:
     for path, length in (("/parts?list:one", 3), ("/parts?tuple:one", 3), ("/parts?list:,", None)):
         answer = raw.get(path)
         assert answer.is_chunked == (length is None)
@@ -118,7 +118,7 @@ def test_an_answer_of_one_part_has_its_length(raw: Application) -> None:
 @pytest.mark.parametrize(
     "path", ["/parts?iter:one", "/parts?list:one", "/body?204+No+Content", "/body?304+Not+Modified"]
 )
-def test_what_has_no_body_has_no_chunks(raw: Application, path: str) -> None:
+def test_an_answer_without_a_body_has_no_chunks(raw: Application, path: str) -> None:
     answer = head(raw, path)
     assert not answer.is_chunked
     assert answer.body == b""
@@ -140,10 +140,10 @@ def test_a_failure_before_the_head_is_answered_with_500(raw: Application, point:
     assert b"Set-Cookie" not in answer.raw
 
 
-def test_a_failure_after_the_head_is_no_ordinary_end(raw: Application) -> None:
+def test_a_failure_after_the_head_is_detectable(raw: Application) -> None:
     for point in ("later", "again"):
         assert raw.get(f"/fail?{point}").chunks == [b"first"]
-        # HTTP/1.0 knows no chunks.
+        # HTTP/1.0 has no chunks.
         with socket.create_connection(raw.address, timeout=10) as connection:
             connection.sendall(request(line=f"GET /fail?{point} HTTP/1.0"))
             received = b""
@@ -153,7 +153,7 @@ def test_a_failure_after_the_head_is_no_ordinary_end(raw: Application) -> None:
         assert received.endswith(b"\r\n\r\nfirst")
 
 
-def test_a_client_can_tell_that_a_worker_was_killed(raw: Application) -> None:
+def test_a_client_detects_that_a_worker_was_killed(raw: Application) -> None:
     assert raw.get("/killed").chunks == [b"before"]
     raw.wait_until(lambda: raw.get("/healthz").status == 200, "another worker serves")
 
@@ -163,7 +163,7 @@ def test_an_error_may_replace_an_answer_that_was_not_sent(raw: Application) -> N
     assert (answer.status, answer.body) == (503, b"replaced")
 
 
-def test_headers_of_the_connection_are_not_the_applications(raw: Application) -> None:
+def test_the_server_controls_hop_by_hop_headers(raw: Application) -> None:
     answer = raw.get("/hop")
     assert answer.body == b"hop"
     assert b"keep-alive" not in answer.raw.lower()
@@ -181,12 +181,12 @@ def test_events_arrive_one_by_one(raw: Application) -> None:
         while chunk := connection.recv(65536):
             arrived.append((time.monotonic(), chunk.count(b"data: ")))
     assert sum(events for _, events in arrived) == 5
-    # None waits for the next, which comes 0.3 s later.
+    # None waits for the next one, which comes 0.3 s later.
     assert max(events for _, events in arrived) == 1
     assert arrived[-1][0] - arrived[0][0] > 0.8
 
 
-def test_a_client_that_goes_away_ends_its_generator(raw: Application) -> None:
+def test_a_client_that_disconnects_ends_its_generator(raw: Application) -> None:
     path = f"/stream/{time.time()}"
     with socket.create_connection(raw.address, timeout=10) as connection:
         connection.sendall(request(line=f"GET {path} HTTP/1.1"))
@@ -195,14 +195,14 @@ def test_a_client_that_goes_away_ends_its_generator(raw: Application) -> None:
     raw.wait_until(lambda: path in closed(raw), "the generator was closed", within=5)
 
 
-def test_a_large_answer_arrives_whole(raw: Application) -> None:
+def test_a_large_answer_arrives_complete(raw: Application) -> None:
     assert len(raw.get("/large?20000000").body) == 20_000_000
 
 
 # Files.
 
 
-def test_files_of_the_application_are_sent_from_where_they_are(raw: Application) -> None:
+def test_files_that_the_application_sends_arrive_complete(raw: Application) -> None:
     data = bytes(range(256)) * 40
     assert raw.get("/file").body == data
     assert raw.get("/file?memory").body == data
@@ -242,7 +242,7 @@ def test_ranges_of_static_files(raw: Application, asked: str, status: int, sent:
         assert b"Content-Range: bytes */10000\r\n" in answer.raw
 
 
-def test_a_range_is_sent_only_of_the_version_that_the_client_has(raw: Application) -> None:
+def test_a_range_is_sent_only_for_the_version_that_the_client_has(raw: Application) -> None:
     modified = next(
         line[15:].decode() for line in raw.get("/static/data").raw.split(b"\r\n") if line.startswith(b"Last-Modified")
     )
@@ -253,12 +253,12 @@ def test_a_range_is_sent_only_of_the_version_that_the_client_has(raw: Applicatio
         assert answer.body == (DATA[5:10] if status == 206 else DATA).encode()
 
 
-def test_only_the_very_version_of_a_file_is_not_modified(raw: Application) -> None:
+def test_only_the_same_version_of_a_file_is_not_modified(raw: Application) -> None:
     modified = next(
         line[15:].decode() for line in raw.get("/static/data").raw.split(b"\r\n") if line.startswith(b"Last-Modified")
     )
     at = email.utils.parsedate_to_datetime(modified).timestamp()
-    # A client may have a later one, of a release that was taken back.
+    # A client may have a later one, from a release that was rolled back.
     for version, status in ((at, 304), (at + 9, 200), (at - 9, 200)):
         answer = raw.get("/static/data", f"If-Modified-Since: {email.utils.formatdate(version, usegmt=True)}")
         assert (answer.status, answer.body) == (status, b"" if status == 304 else DATA.encode())
@@ -266,7 +266,7 @@ def test_only_the_very_version_of_a_file_is_not_modified(raw: Application) -> No
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS", "get"])
-def test_other_methods_on_a_static_file_are_the_applications(raw: Application, method: str) -> None:
+def test_other_methods_on_a_static_file_go_to_the_application(raw: Application, method: str) -> None:
     answer = raw.ask(request(line=f"{method} /static/data HTTP/1.1"))
     assert answer.document["environ"]["PATH_INFO"] == "/static/data"
 

@@ -1,4 +1,4 @@
-"""Bodies arrive whole and once, within bounds, whatever their framing is."""
+"""Bodies arrive completely and once, within the limits, whatever their framing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TIMEOUT, RATE, LIMIT_MB = 5, 1000, 8
 
 @pytest.fixture(scope="module")
 def raw(deployed: Deploy, release: Release, mode: str) -> Application:
-    """A WSGI application with limits that tests reach."""
+    """A WSGI application with limits that tests can reach."""
     return deployed(
         release("app_raw.py"),
         mode,
@@ -53,15 +53,15 @@ def upload(
     timeout: float = 60,
     half_way: Callable[[], object] = lambda: None,
 ) -> Answer:
-    """Send so many bytes with a length, or in chunks, without keeping them in memory.
+    """Send a body with a length, or in chunks, without keeping it in memory.
 
     Args:
-        app: whom to send it.
-        size: bytes.
+        app: the application to send it to.
+        size: the body's length in bytes.
         chunk: bytes of a chunk; 0 sends a length.
-        path: where to.
+        path: the request's path.
         timeout: seconds that each step may take.
-        half_way: called when half of it has been sent, for what is to be seen meanwhile.
+        half_way: called when half of the body has been sent, to look at the state meanwhile.
     """
     began = time.monotonic()
     framing = "Transfer-Encoding: chunked" if chunk else f"Content-Length: {size}"
@@ -83,13 +83,13 @@ def upload(
 
 @pytest.mark.parametrize("size", [1, 8191, 8192, 8193, 16384, 100_000, 1_000_000])
 @pytest.mark.parametrize("chunk", [0, 1000, 70_000])
-def test_a_body_of_any_size_arrives_whole(raw: Application, size: int, chunk: int) -> None:
+def test_a_body_of_any_size_arrives_complete(raw: Application, size: int, chunk: int) -> None:
     answer = upload(raw, size, chunk=chunk)
     assert answer.status == 200, answer.raw
     assert (answer.document["length"], answer.document["said"]) == (size, str(size))
 
 
-def test_a_chunk_for_each_byte(raw: Application) -> None:
+def test_chunks_of_one_byte(raw: Application) -> None:
     body = bytes(97 + number % 26 for number in range(3000))
     answer = raw.ask(post("Transfer-Encoding: chunked", body=chunks(*(body[at : at + 1] for at in range(len(body))))))
     assert answer.document["received"] == 3000
@@ -97,7 +97,7 @@ def test_a_chunk_for_each_byte(raw: Application) -> None:
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 17", "Transfer-Encoding: chunked"])
-def test_the_input_is_read_in_each_way(raw: Application, framing: str) -> None:
+def test_the_input_supports_every_read_method(raw: Application, framing: str) -> None:
     body = b"ab" + b"line\n" + b"0123456789"
     sent = body if "17" in framing else chunks(body[:5], body[5:])
     found = json.loads(raw.ask(post(framing, body=sent, path="/reads")).body)
@@ -106,7 +106,7 @@ def test_the_input_is_read_in_each_way(raw: Application, framing: str) -> None:
 
 @pytest.mark.parametrize("size", [1, 2000, 5000, 100_000], ids=["short", "memory", "more-than-a-page", "file"])
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
-def test_lines_and_pieces_of_the_input_may_be_mixed(raw: Application, chunked: bool, size: int) -> None:
+def test_read_methods_may_be_mixed(raw: Application, chunked: bool, size: int) -> None:
     lines = [b"ab\n", b"cdefgh\n", b"x" * size + b"\n", b"\n", b"yz\n", b"end"]
     body = b"".join(lines)
     steps = "tell;readline;readline:2;read:1;readline:0;read:0;tell;readline:None;read:3;readline;readlines:2;iter;read"
@@ -132,7 +132,7 @@ def test_the_input_can_be_read_again(raw: Application) -> None:
         assert found == ["ab\n", None, "ab\n", 3, None, "", None, "b\n"]
 
 
-def test_a_body_that_the_application_leaves_unread_is_no_request(raw: Application) -> None:
+def test_an_unread_body_is_not_parsed_as_a_request(raw: Application) -> None:
     hidden = request(line="GET /seen HTTP/1.1")
     for body, framing in ((hidden, f"Content-Length: {len(hidden)}"), (chunks(hidden), "Transfer-Encoding: chunked")):
         for path in ("/healthz", "/steps?read:3"):
@@ -141,7 +141,7 @@ def test_a_body_that_the_application_leaves_unread_is_no_request(raw: Applicatio
             assert answer.body in (b"ok\n", b'["GET"]')
 
 
-def test_a_body_up_to_the_limit_and_no_longer(raw: Application) -> None:
+def test_a_body_longer_than_the_limit_is_refused(raw: Application) -> None:
     limit = LIMIT_MB * 1024 * 1024
     for chunk in (0, 65_536, 60_000):
         assert upload(raw, limit, chunk=chunk).status == 200
@@ -154,13 +154,13 @@ def test_a_client_that_sends_far_too_much_gets_its_answer(raw: Application) -> N
     assert upload(raw, 60_000_000).status == 413
 
 
-def test_100_continue_comes_at_once(raw: Application) -> None:
+def test_100_continue_is_sent_at_once(raw: Application) -> None:
     for framing, body in (("Content-Length: 5", b"hello"), ("Transfer-Encoding: chunked", chunks(b"hello"))):
         with socket.create_connection(raw.address, timeout=10) as connection:
             began = time.monotonic()
             connection.sendall(post("Expect: 100-continue", framing))
             assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
-            # curl sends the body after a second, answer or not.
+            # curl sends the body after a second, with or without an answer.
             assert time.monotonic() - began < 1
             connection.sendall(body)
             received = b""
@@ -170,7 +170,7 @@ def test_100_continue_comes_at_once(raw: Application) -> None:
         assert (answer.status, answer.document["received"]) == (200, 5)
 
 
-def test_100_continue_is_not_said_to_what_is_refused_or_has_come(raw: Application) -> None:
+def test_100_continue_is_not_sent_after_a_refusal_or_the_body(raw: Application) -> None:
     for sent, status in (
         (post("Expect: 100-continue", "Content-Length: 99000000"), 413),
         (post("Expect: 100-continue", "Content-Length: 5", body=b"hello"), 200),
@@ -182,7 +182,7 @@ def test_100_continue_is_not_said_to_what_is_refused_or_has_come(raw: Applicatio
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 5", "Content-Length: 99999", "Transfer-Encoding: chunked"])
-def test_a_body_that_ends_early_never_reaches_the_application(raw: Application, framing: str) -> None:
+def test_an_incomplete_body_never_reaches_the_application(raw: Application, framing: str) -> None:
     with socket.create_connection(raw.address, timeout=10) as connection:
         connection.sendall(post(framing, body=b"2\r\nx"))
         connection.shutdown(socket.SHUT_WR)
@@ -191,14 +191,14 @@ def test_a_body_that_ends_early_never_reaches_the_application(raw: Application, 
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 100000", "Transfer-Encoding: chunked"])
-def test_a_body_that_drips_is_sent_away(raw: Application, framing: str) -> None:
+def test_a_body_that_arrives_too_slowly_is_refused(raw: Application, framing: str) -> None:
     answer = drip(raw.address, post(framing), piece=b"1\r\na\r\n", every=0.3, most=6 * TIMEOUT)
     assert answer.status == 408
     assert TIMEOUT - 1 <= answer.seconds <= 3 * TIMEOUT
 
 
 @pytest.mark.full
-def test_chunks_that_come_slowly_but_fast_enough_are_served(raw: Application) -> None:
+def test_chunks_that_arrive_slowly_but_fast_enough_are_served(raw: Application) -> None:
     stop = threading.Event()
     with socket.create_connection(raw.address, timeout=30) as connection:
         connection.sendall(post("Transfer-Encoding: chunked"))
@@ -212,7 +212,7 @@ def test_chunks_that_come_slowly_but_fast_enough_are_served(raw: Application) ->
 
 @pytest.mark.full
 @pytest.mark.parametrize("chunk", [0, 65_536])
-def test_large_uploads_lie_on_disk_and_memory_is_bounded(
+def test_large_uploads_are_buffered_on_disk_and_memory_is_bounded(
     deployed: Deploy, release: Release, mode: str, chunk: int
 ) -> None:
     app = deployed(release("app_raw.py"), mode, flask_uwsgi_processes=1)
@@ -234,6 +234,6 @@ def test_large_uploads_lie_on_disk_and_memory_is_bounded(
 
 
 def temporary_files(app: Application) -> str:
-    """Return where the worker's open files without a name lie."""
+    """Return the folders of the worker's open files without a name."""
     main = app.run(f"systemctl show --property=MainPID --value {app.unit}").strip()
     return app.run(f"for pid in $(pgrep --parent {main}); do ls -l /proc/$pid/fd | grep -E '/(var/)?tmp/'; done; true")

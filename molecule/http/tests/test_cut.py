@@ -1,4 +1,4 @@
-"""A stream that is longer than the time of a stop is cut by a swap: its client can tell, and so can the operator."""
+"""A swap cuts a stream that outlasts the stop timeout; its client and the operator can detect it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from tests.support.wire import request
 STOP_S = 4
 
 
-def test_a_swap_says_what_it_cut(deployed: Deploy, release: Release, mode: str, play: Callable[..., Any]) -> None:
+def test_a_swap_reports_the_streams_that_it_cut(
+    deployed: Deploy, release: Release, mode: str, play: Callable[..., Any]
+) -> None:
     variables = {"flask_uwsgi_stop_timeout": STOP_S, "flask_uwsgi_processes": 1}
     site = deployed(release("app_events.py", "flask", "flask-sock"), mode, **variables)
     before = site.unit
@@ -25,15 +27,15 @@ def test_a_swap_says_what_it_cut(deployed: Deploy, release: Release, mode: str, 
         while b"data: 0" not in received:
             received += reader.recv(4096)
         done = play("deploy", *site.extra_vars, "-e", changed)
-        told = ""
+        problem = ""
         try:
             while piece := reader.recv(4096):
                 received += piece
         except ConnectionResetError as error:
-            told = str(error)
+            problem = str(error)
     said = " ".join(done.stdout.split())
     assert done.returncode == 0, said
-    assert told, "the end of the stream looked like a good one"
+    assert problem, "the stream seemed to end normally"
     assert b"data: 1" in received and b"data: all" not in received
     # A busy machine may take longer to stop it than the stop may take.
     cut = r"1 request was cut (\d+) s after the stop began: set flask_uwsgi_stop_timeout above the longest"

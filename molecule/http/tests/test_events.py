@@ -1,4 +1,4 @@
-"""Streams of events and open WebSockets: they may last, and what ends them."""
+"""Streams of events and open WebSockets: how long they may last, and what ends them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from tests.support.application import Application, Deploy, Release
 from tests.support.websocket import TEXT, Client
 from tests.support.wire import request
 
-# flask_uwsgi_hang_timeout, after which a worker is replaced that makes no progress.
+# flask_uwsgi_hang_timeout, after which a worker without progress is replaced.
 HANG_S = 5
 
 
 @pytest.fixture(scope="module")
 def site(deployed: Deploy, release: Release, mode: str) -> Application:
-    """An application of one worker, in which a stream is all that there is."""
+    """An application with one worker, so that a stream can be all that it serves."""
     variables = {"flask_uwsgi_hang_timeout": HANG_S, "flask_uwsgi_processes": 1, "flask_uwsgi_request_timeout": 3}
     return deployed(release("app_events.py", "flask", "flask-sock"), mode, **variables)
 
 
 def events(site: Application, path: str) -> Iterator[tuple[str, float]]:
-    """Yield what each event of a stream says, and how many seconds after the request it came."""
+    """Yield the data of each event of a stream, and the seconds since the request."""
     began = time.monotonic()
     with socket.create_connection(site.address, timeout=60) as connection, connection.makefile("rb") as lines:
         connection.sendall(request(line=f"GET {path} HTTP/1.1"))
@@ -45,7 +45,7 @@ def test_each_event_arrives_when_it_is_sent(site: Application) -> None:
         assert number * 0.5 <= seconds < number * 0.5 + 0.45
 
 
-def test_a_client_that_leaves_ends_its_stream(site: Application) -> None:
+def test_a_client_that_disconnects_ends_its_stream(site: Application) -> None:
     began = time.time()
     stream = events(site, "/events/4321/0.2")
     assert next(stream)[0] == "0"
@@ -74,7 +74,7 @@ def test_an_idle_websocket_outlasts_the_hang_timeout(site: Application) -> None:
 
 
 @pytest.mark.full
-def test_a_request_without_an_answer_does_not_hide_behind_a_stream(site: Application) -> None:
+def test_a_stream_does_not_hide_a_request_that_hangs(site: Application) -> None:
     began = time.time()
     with socket.create_connection(site.address, timeout=60) as waits:
         waits.sendall(request(line="GET /never HTTP/1.1"))
@@ -87,7 +87,7 @@ def test_a_request_without_an_answer_does_not_hide_behind_a_stream(site: Applica
 
 
 @pytest.mark.full
-def test_a_websocket_that_holds_up_its_worker_is_found(site: Application, mode: str) -> None:
+def test_a_websocket_that_blocks_its_worker_is_detected(site: Application, mode: str) -> None:
     if mode == "threads":
         pytest.skip("other threads have their turn meanwhile")
     began = time.time()

@@ -1,4 +1,4 @@
-"""A process as Python code expects it: what it loads, starts, forks and ends, in both modes."""
+"""A process behaves as Python code expects: loading, starting, forking and ending, in both modes."""
 
 from __future__ import annotations
 
@@ -52,33 +52,33 @@ def ask(site: Application, path: str) -> Any:
 
 
 def looks(site: Application) -> dict[int, Any]:
-    """Return what each worker tells, by process id."""
+    """Return each worker's report, by process id."""
     found: dict[int, Any] = {}
 
-    def all_told() -> bool:
+    def all_answered() -> bool:
         said = ask(site, "/look")
         found[said["pid"]] = said
         return len(found) == WORKERS
 
-    site.wait_until(all_told, "each worker has answered", 30)
+    site.wait_until(all_answered, "each worker has answered", 30)
     return found
 
 
-def test_a_process_is_what_python_makes_it(site: Application) -> None:
+def test_a_process_behaves_as_under_python(site: Application) -> None:
     for pid, said in looks(site).items():
         assert (said["text"], said["encoding"]) == ("sch\u00f6n", "utf-8")
         assert said["executable"].endswith("/bin/python")
         assert said["child"] == "42\n"
         assert said["role"] == "service"
-        assert said["blocked"] == "0" * 16, "a child must be able to be told to end"
-        assert said["told_of_fork"], "callbacks of os.register_at_fork run in a worker, and in a child"
-        # The pipe of its output aside, a program gets nothing of uWSGI's.
+        assert said["blocked"] == "0" * 16, "a child must accept signals"
+        assert said["fork_seen"], "callbacks of os.register_at_fork run in a worker, and in a child"
+        # A program inherits nothing of uWSGI's except the pipe for its output.
         assert said["sockets"] == 0
         assert said["loaded_by"] == pid
         assert said["ticks"] > 0
 
 
-def test_no_answer_is_another_request_s(site: Application) -> None:
+def test_no_request_gets_the_answer_of_another(site: Application) -> None:
     words = [f"word{number}" for number in range(400)]
     with ThreadPoolExecutor(10) as pool:
         assert list(pool.map(lambda word: ask(site, f"/echo/{word}"), words)) == words
@@ -92,16 +92,16 @@ def test_a_pool_of_processes_works_in_threads(site: Application, mode: str, meth
         assert list(pool.map(lambda _: ask(site, f"/pool/{method}"), range(times))) == [30] * times
 
 
-def test_an_executor_of_processes_works_in_both_modes(site: Application) -> None:
-    # One that is spawned loads the application, whose thread keeps it from ending, as under python.
+def test_a_process_executor_works_in_both_modes(site: Application) -> None:
+    # A spawned process loads the application, whose thread keeps it from ending, as under plain Python.
     assert ask(site, "/executor/fork") == 30
 
 
-def test_a_loop_of_asyncio_runs_in_a_request(site: Application) -> None:
+def test_an_asyncio_loop_runs_in_a_request(site: Application) -> None:
     assert [ask(site, "/loop/") for _ in range(10)] == [[0, 1, 4]] * 10
 
 
-def test_what_goes_on_in_the_background_keeps_neither_client_nor_stop(site: Application) -> None:
+def test_background_work_delays_neither_client_nor_stop(site: Application) -> None:
     began = time.monotonic()
     ask(site, "/background/")
     assert time.monotonic() - began < 10
@@ -109,7 +109,7 @@ def test_what_goes_on_in_the_background_keeps_neither_client_nor_stop(site: Appl
     pids, since = set(looks(site)), time.time()
     began = time.monotonic()
     site.run(f"systemctl restart '{site.unit}'")
-    # Its thread never ends, and gets five seconds.
+    # Its thread never ends, so it gets five seconds.
     assert time.monotonic() - began < 14
     said = site.journal(since)
     assert said.count("[uwsgi-stop] worker") == WORKERS
@@ -133,7 +133,7 @@ def test_a_worker_that_cannot_load_is_tried_again_and_the_others_serve(site: App
     assert second in looks(site)
 
 
-def test_an_instance_of_which_no_worker_can_load_ends_with_the_reason(site: Application) -> None:
+def test_an_instance_ends_with_the_reason_when_no_worker_can_load(site: Application) -> None:
     site.run(f"touch /var/lib/{site.name}/broken")
     since = time.time()
     try:
@@ -141,7 +141,7 @@ def test_an_instance_of_which_no_worker_can_load_ends_with_the_reason(site: Appl
         said = site.journal(since)
         assert ended.rc != 0
         assert "RuntimeError: what it needs is gone" in said
-        # The last try can be under way.
+        # The last attempt can still be running.
         assert said.count("RuntimeError: what it needs is gone") <= said.count("spawned uWSGI worker 1 ")
         assert "spawned uWSGI worker 2 " not in said
     finally:
@@ -166,7 +166,7 @@ def test_preload_refuses_what_workers_cannot_share(
     assert ask(site, "/echo/word") == "word"
 
 
-def test_a_pool_under_gevent_is_named_and_auto_takes_threads(
+def test_a_pool_under_gevent_is_reported_and_auto_chooses_threads(
     release: Release, mode: str, play: Callable[..., subprocess.CompletedProcess[str]], host: Any
 ) -> None:
     if mode == "threads":

@@ -1,4 +1,4 @@
-"""What an application may do on the host: its folders, and how the unit refuses the rest."""
+"""What an application may do on the host: its folders, and how the unit denies the rest."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ Play = Callable[..., subprocess.CompletedProcess[str]]
 def site(deployed: Deploy, release: Release, mode: str) -> Application:
     """An application with folders that outlive its releases."""
     source = release("app_sandbox.py", "flask", instance__config_py="DEBUG = True", data__readme="text")
-    # Of a command before the swap, which has the same folders.
+    # From a command before the swap, which has the same folders.
     command = "test ! -e instance/config_py && echo prepared > instance/prepared && test $STATE_DIRECTORY = $HOME"
     return deployed(source, mode, flask_uwsgi_persistent=FOLDERS, flask_uwsgi_pre_activate=[command])
 
 
 def do(site: Application, what: str) -> dict[str, Any]:
-    """Have the application do something."""
+    """Make the application do something."""
     answer = site.get(f"/{what}")
     assert answer.status == 200, answer.raw
     return answer.document
 
 
 @pytest.mark.parametrize("what", ["nice", "affinity", "group"])
-def test_a_call_that_the_filter_forbids_is_an_error_and_kills_nobody(site: Application, what: str) -> None:
+def test_a_call_that_the_filter_forbids_is_an_error_and_kills_no_process(site: Application, what: str) -> None:
     before = {worker["pid"] for worker in site.stats["workers"]}
     assert do(site, what)["error"].startswith(REFUSED[:-1])
     assert {worker["pid"] for worker in site.stats["workers"]} == before
     assert sum(worker["respawn_count"] for worker in site.stats["workers"]) == len(before)
 
 
-def test_what_no_library_needs_is_refused_and_what_they_need_works(site: Application) -> None:
+def test_calls_that_no_library_needs_are_denied_and_the_others_work(site: Application) -> None:
     assert do(site, "numbers")["said"] == [1, 1, 1]
     assert "lo" in do(site, "interfaces")["said"]
     assert do(site, "memory")["error"] == ""
 
 
-def test_native_libraries_have_one_thread_in_each_worker(site: Application) -> None:
+def test_native_libraries_use_one_thread_in_each_worker(site: Application) -> None:
     environment = do(site, "environment")["said"]
     assert {environment[f"{name}_NUM_THREADS"] for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "BLIS")} == {"1"}
 
 
-def test_data_cache_and_logs_have_folders_of_the_account_s(site: Application) -> None:
+def test_data_cache_and_logs_have_folders_of_the_account(site: Application) -> None:
     for what in ("cache", "log"):
         assert do(site, what)["error"] == ""
     environment = do(site, "environment")["said"]
@@ -64,13 +64,13 @@ def test_data_cache_and_logs_have_folders_of_the_account_s(site: Application) ->
     assert site.run(f"cat /var/log/{site.name}/sandbox.log") == "hello"
 
 
-def test_folders_of_the_source_can_be_written_and_outlive_a_release(site: Application, play: Play) -> None:
+def test_writable_folders_of_the_source_outlive_a_release(site: Application, play: Play) -> None:
     first = do(site, "instance")["said"]
     for what in ("upload", "installed"):
         assert do(site, what)["error"] == ""
     stored = f"/var/lib/{site.name}-persistent"
     assert site.run(f"cat {stored}/instance/prepared {stored}/data-uploads/file").split() == ["prepared", "uploaded"]
-    # The account can exchange none of them for a link, which root would follow.
+    # The account can replace none of them with a link, which root would follow.
     assert site.run(f"stat -c '%U %a' {stored}") == "root 755"
     assert site.run(f"stat -c '%U %a' {stored}/instance {stored}/data-uploads").splitlines() == [f"{site.name} 750"] * 2
     before = site.generation
@@ -92,17 +92,17 @@ def test_the_rest_of_a_release_is_read_only(site: Application, what: str) -> Non
 
 
 @pytest.mark.full
-def test_an_override_lets_through_what_it_names(deployed: Deploy, release: Release, mode: str) -> None:
+def test_an_override_permits_what_it_names(deployed: Deploy, release: Release, mode: str) -> None:
     overrides = {"SystemCallFilter": "@resources @chown", "ProcSubset": "all"}
     site = deployed(release("app_sandbox.py", "flask"), mode, flask_uwsgi_unit_overrides=overrides)
     for what in ("nice", "affinity", "group", "proc"):
         assert do(site, what)["error"] == ""
-    # Nobody named the folders of a source here.
+    # No writable folders of the source are set here.
     assert "Read-only file system" in do(site, "instance")["error"]
 
 
 @pytest.mark.full
-def test_a_removal_takes_the_folders_with_the_data_alone(site: Application, play: Play) -> None:
+def test_a_removal_removes_the_folders_only_with_the_data(site: Application, play: Play) -> None:
     arguments = ["-e", json.dumps({"flask_uwsgi_app_name": site.name})]
     folders = f"ls -d /var/lib/{site.name} /var/lib/{site.name}-persistent /var/cache/{site.name} /var/log/{site.name}"
     assert play("remove", *arguments).returncode == 0

@@ -1,4 +1,4 @@
-"""What an application is given: values, folders and files of the operator's, and a health request by its Host."""
+"""What an application receives: the operator's values, folders and files, and a health request with its Host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONFIG = "[shop]\ncolour = blue  # ä\n"
 
 @pytest.fixture(scope="module")
 def shop(deployed: Deploy, release: Release, mode: str) -> Application:
-    """An application that is deployed only where its health is asked by the Host that it knows."""
+    """An application whose health page answers only to the Host that it knows."""
     return deployed(
         release("app_settings.py"),
         mode,
@@ -30,12 +30,12 @@ def shop(deployed: Deploy, release: Release, mode: str) -> Application:
             "CONFIG": "$FLASK_UWSGI_FILES/conf.d/shop.ini",
             "DATABASE_URL": "sqlite:///${STATE_DIRECTORY}/shop.db",
             "TOKEN_FILE": "$CREDENTIALS_DIRECTORY/token",
-            # Read by Python before anything runs.
+            # Python reads it before anything runs.
             "PYTHONUTF8": 1,
         },
         flask_uwsgi_files={"conf.d/shop.ini": CONFIG},
         flask_uwsgi_secrets={"token": "s3cr3t"},
-        # As Django's collectstatic.
+        # Like Django's collectstatic.
         flask_uwsgi_pre_activate=[
             'mkdir -p "$STATE_DIRECTORY/static"',
             'cp "$CONFIG" "$STATE_DIRECTORY/static/shop.css"',
@@ -44,17 +44,17 @@ def shop(deployed: Deploy, release: Release, mode: str) -> Application:
     )
 
 
-def told(app: Application) -> dict[str, Any]:
-    """Return what the application tells of itself."""
+def report(app: Application) -> dict[str, Any]:
+    """Return the application's report about itself."""
     answer = app.ask(b"GET / HTTP/1.1\r\nHost: shop.example.org\r\nConnection: close\r\n\r\n")
     assert answer.status == 200
     document: dict[str, Any] = json.loads(answer.body)
     return document
 
 
-def test_values_folders_and_files_are_found(shop: Application) -> None:
+def test_values_folders_and_files_reach_the_application(shop: Application) -> None:
     files = f"/opt/{shop.name}/generations/{shop.generation}/files"
-    assert told(shop) == {
+    assert report(shop) == {
         "DEBUG": "false",
         "ONE": "1",
         "CONFIG": f"{files}/conf.d/shop.ini",
@@ -70,18 +70,18 @@ def test_values_folders_and_files_are_found(shop: Application) -> None:
     }
 
 
-def test_files_are_the_generation_s_and_read_only(shop: Application) -> None:
+def test_files_belong_to_the_generation_and_are_read_only(shop: Application) -> None:
     path = f"/opt/{shop.name}/generations/{shop.generation}/files/conf.d/shop.ini"
     assert shop.run(f"stat --format '%A %U %G' {path}") == f"-rw-r----- root {shop.name}"
 
 
-def test_what_a_command_has_made_is_served_as_static_files(shop: Application) -> None:
+def test_files_created_by_a_command_are_served_as_static_files(shop: Application) -> None:
     answer = shop.get("/static/shop.css")
     assert (answer.status, answer.body) == (200, CONFIG.encode())
     assert shop.get("/static/../shop.db").status in (400, 403, 404)
 
 
-def test_a_host_that_it_does_not_know_is_still_refused(shop: Application) -> None:
+def test_an_unknown_host_is_still_refused(shop: Application) -> None:
     assert shop.get("/").status == 400
 
 

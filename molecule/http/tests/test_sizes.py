@@ -1,4 +1,4 @@
-"""A request line and headers of any length arrive whole, or are refused: never does a part of them arrive."""
+"""A request line and headers of any length arrive completely or are refused, never in part."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ from tests.support.wire import Answer, request
 pytestmark = pytest.mark.timeout(600)
 
 LIMIT = 32768
-# Where buffers of the server grow, and what they begin with.
+# Where the server's buffers grow, and their initial size.
 EDGES = [1000, 1024, 2048, 4096, 8192, 16384, LIMIT]
 FULL = bool(os.environ.get("FLASKOPS_FULL"))
 
 
 def lengths(step: int) -> list[int]:
-    """Return lengths from 1 to the limit and 1 kB, in steps, and each around an edge."""
+    """Return lengths from 1 to 1 kB above the limit, in steps, and several around each edge."""
     near = {edge + by for edge in EDGES for by in range(-8, 9)}
     return sorted(near | set(range(1, LIMIT + 1024, step)))
 
 
 @pytest.fixture(scope="module")
 def raw(deployed: Deploy, release: Release, mode: str) -> Application:
-    """A WSGI application that answers what it got."""
+    """A WSGI application that answers with the request as it arrived."""
     return deployed(release("app_raw.py"), mode, flask_uwsgi_processes=1)
 
 
 def head_length(data: bytes) -> int:
-    """Return the bytes of the request line and the headers."""
+    """Return the number of bytes of the request line and the headers."""
     return len(data.partition(b"\r\n\r\n")[0]) + 2
 
 
 def text(length: int) -> str:
-    """Return so many characters, of which no two parts are alike."""
+    """Return so many characters, without a repeated sequence."""
     return "".join(f"{number:x}." for number in range(length // 2 + 1))[:length]
 
 
 def hold(answer: Answer, data: bytes, name: str, value: str, status: int) -> None:
-    """Hold that a value arrived whole if the head was no longer than the limit, and that it was refused otherwise."""
+    """Assert that a value arrived completely if the head was within the limit, and was refused otherwise."""
     length = head_length(data)
     assert answer.status == (200 if length <= LIMIT else status), (length, answer.raw[:200])
     if answer.status == 200:
         assert answer.document["environ"][name] == value, length
 
 
-def test_a_query_arrives_whole(raw: Application) -> None:
+def test_a_query_arrives_complete(raw: Application) -> None:
     for length in lengths(7 if FULL else 97):
         value = text(length)
         data = request(line=f"GET /a?{value} HTTP/1.1")
-        # The line alone is too long only where it fills all the room.
+        # The line alone is too long only if it fills the whole buffer.
         answer = raw.ask(data)
         status = 414 if len(f"GET /a?{value} HTTP/1.1\r\n") > LIMIT + 2 else 431
         hold(answer, data, "QUERY_STRING", value, status)
 
 
-def test_a_path_arrives_whole(raw: Application) -> None:
+def test_a_path_arrives_complete(raw: Application) -> None:
     for length in lengths(13 if FULL else 197):
         value = "/" + text(length)
         data = request(line=f"GET {value} HTTP/1.1")
@@ -68,14 +68,14 @@ def test_a_path_arrives_whole(raw: Application) -> None:
 
 
 @pytest.mark.parametrize("name", ["Cookie", "Authorization"])
-def test_a_header_arrives_whole(raw: Application, name: str) -> None:
+def test_a_header_arrives_complete(raw: Application, name: str) -> None:
     for length in lengths(7 if FULL else 97):
         value = text(length)
         data = request(f"{name}: {value}")
         hold(raw.ask(data), data, f"HTTP_{name.upper()}", value, 431)
 
 
-def test_many_small_headers_arrive_whole(raw: Application) -> None:
+def test_many_small_headers_arrive_complete(raw: Application) -> None:
     for count in [*range(1, 130), *range(130, 1020, 13 if FULL else 127), 998, 999, 1000, 1001, 2000]:
         headers = {f"X-{number:x}": f"{number}" for number in range(count)}
         data = request(*(f"{name}:{value}" for name, value in headers.items()))
@@ -89,7 +89,7 @@ def test_many_small_headers_arrive_whole(raw: Application) -> None:
             }.items() <= found.items()
 
 
-def test_headers_that_grow_most_arrive_whole(raw: Application) -> None:
+def test_headers_that_grow_most_arrive_complete(raw: Application) -> None:
     names = [f"{first}{second}" for first in "abcdefghijklmnopqrstuvwxyz" for second in "abcdefghijklmnopqrstuvwxyz"]
     data = request(*(f"{name}:" for name in names), line=f"GET /{'a' * 20_000}?{'b' * 4000} HTTP/1.1")
     found = raw.ask(data).document["environ"]
@@ -110,13 +110,13 @@ def test_a_body_arrives_behind_a_head_of_any_length(raw: Application) -> None:
                 assert answer.status == 431
 
 
-def test_a_long_head_may_come_in_pieces(raw: Application) -> None:
+def test_a_long_head_may_arrive_in_pieces(raw: Application) -> None:
     value = text(30_000)
     answer = raw.ask_slowly(request(f"Cookie: {value}"), piece=997)
     assert answer.document["environ"]["HTTP_COOKIE"] == value
 
 
-def test_what_is_too_long_is_counted_and_named_without_its_content(raw: Application) -> None:
+def test_a_head_that_is_too_long_is_counted_and_logged_without_its_content(raw: Application) -> None:
     # The log has at most ten such lines a second.
     time.sleep(1.5)
     since = time.time()
@@ -130,6 +130,6 @@ def test_what_is_too_long_is_counted_and_named_without_its_content(raw: Applicat
     assert "ecret" not in raw.journal(since)
 
 
-def test_a_client_that_sends_on_gets_its_answer(raw: Application) -> None:
+def test_a_client_that_continues_to_send_gets_its_answer(raw: Application) -> None:
     answer = raw.ask(request(f"Cookie: {'a' * 2_000_000}"))
     assert answer.status == 431

@@ -1,4 +1,4 @@
-"""Flask-SocketIO as it is, in both modes: by WebSocket and by polling."""
+"""Flask-SocketIO in both modes, by WebSocket and by polling."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ PATH = "/socket.io/?EIO=4&transport="
 
 @pytest.fixture(scope="module")
 def site(deployed: Deploy, release: Release, mode: str) -> Application:
-    """An application whose polling clients all meet one process."""
+    """An application whose polling clients all reach one process."""
     return deployed(release("app_socketio.py", "flask", "flask-socketio"), mode, flask_uwsgi_processes=1)
 
 
-def test_it_chooses_what_the_mode_can(site: Application, mode: str) -> None:
+def test_it_chooses_the_async_mode_of_the_mode(site: Application, mode: str) -> None:
     assert site.get("/mode").body.decode() == {"gevent": "gevent_uwsgi", "threads": "threading"}[mode]
 
 
-def test_by_websocket(site: Application) -> None:
+def test_messages_by_websocket(site: Application) -> None:
     with Client(site.address, PATH + "websocket") as client:
         assert json.loads(client.message().payload[1:])["sid"]
         client.send(TEXT, b"40")
@@ -34,7 +34,7 @@ def test_by_websocket(site: Application) -> None:
         assert client.message().payload == b'42["answer","aa"]'
 
 
-def test_by_polling(site: Application) -> None:
+def test_messages_by_polling(site: Application) -> None:
     session = json.loads(site.get(PATH + "polling").body[1:])["sid"]
     path = f"{PATH}polling&sid={session}"
 

@@ -1,6 +1,6 @@
-"""What an application gets of a request, and what the client gets, case by case.
+"""What an application receives of a request, and what the client gets, case by case.
 
-The table is what docs/HTTP.md says in words.
+docs/HTTP.md describes the same table in words.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ pytestmark = pytest.mark.timeout(400)
 
 @dataclass(frozen=True)
 class Case:
-    """A request, and what comes of it."""
+    """A request and its expected result."""
 
     name: str
     sent: bytes
     status: int
-    # What the application finds in its environ; None says that the variable is not there.
+    # What the application finds in its environ; None says that the variable is missing.
     arrives: dict[str, str | None] = field(default_factory=dict)
-    # How long the body is that the application reads.
+    # The length of the body that the application reads.
     received: int | None = None
-    # What the answer has to match.
+    # A pattern that the answer has to match.
     answer: str = ""
 
 
@@ -190,7 +190,7 @@ TABLE = [
 
 @pytest.fixture(scope="module")
 def raw(deployed: Deploy, release: Release, mode: str) -> Application:
-    """A WSGI application without a framework, with a limit that tests reach."""
+    """A WSGI application without a framework, with a limit that tests can reach."""
     return deployed(release("app_raw.py", static__data=DATA), mode, **VARIABLES)
 
 
@@ -205,7 +205,7 @@ VARIABLES: dict[str, Any] = {
 
 
 def hold(case: Case, answer: Answer) -> None:
-    """Hold that an answer is what the table says."""
+    """Assert that an answer is as the table says."""
     assert answer.status == case.status, answer.raw
     assert re.search(case.answer, answer.raw.decode("latin-1")), answer.raw
     assert len(re.findall(rb"HTTP/1\.\d \d{3} ", answer.raw)) == 1, answer.raw
@@ -224,7 +224,7 @@ def test_the_table(raw: Application, case: Case) -> None:
     hold(case, raw.ask(case.sent))
 
 
-def test_what_is_refused_never_reaches_the_application(raw: Application) -> None:
+def test_a_refused_request_never_reaches_the_application(raw: Application) -> None:
     before = len(json.loads(raw.get("/seen").body)["asked"])
     for case in TABLE:
         if case.status != 200:
@@ -244,7 +244,7 @@ def test_the_table_is_documented() -> None:
 
 
 FRAMEWORKS = {"flask": ("app_flask.py", "flask"), "django": ("app_django.py", "django")}
-# What frameworks get of it is the same in each; HEAD, OPTIONS and the like they answer by themselves.
+# All frameworks receive the same of it; HEAD, OPTIONS and the like they answer by themselves.
 MAIN = [
     case
     for case in TABLE
@@ -256,13 +256,13 @@ MAIN = [
 
 @pytest.fixture(scope="module", params=FRAMEWORKS)
 def framework(deployed: Deploy, release: Release, mode: str, request: pytest.FixtureRequest) -> Application:
-    """The same answers by an application of a framework."""
+    """An application of a framework that gives the same answers."""
     module, requirement = FRAMEWORKS[request.param]
     return deployed(release(module, requirement), mode, flask_uwsgi_body_mb=8, flask_uwsgi_processes=1)
 
 
 @pytest.mark.parametrize("case", MAIN, ids=lambda case: case.name)
-def test_frameworks_get_the_same(framework: Application, case: Case) -> None:
+def test_frameworks_receive_the_same(framework: Application, case: Case) -> None:
     hold(case, framework.ask(case.sent))
 
 

@@ -1,4 +1,4 @@
-"""WebSockets: the handshake, every kind of frame, right and wrong, and what becomes of open ones at a restart."""
+"""WebSockets: the handshake, valid and invalid frames of every kind, and what a restart does to open ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.application import Application, Deploy, Release
 from tests.support.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Client, Frame, frame
 
 WAYS = ["/library", "/own", "/polled"]
-# flask_uwsgi_request_timeout, which an open websocket has nothing to do with.
+# flask_uwsgi_request_timeout, which does not apply to an open websocket.
 REQUEST_S = 3
 STOP_S = 12
 INVALID = {
@@ -48,13 +48,13 @@ def test_handshake(site: Application, path: str) -> None:
     ("wrong", "status"), [({"version": "8"}, 426), ({"key": ""}, 400), ({"key": "short"}, 400)], ids=str
 )
 @pytest.mark.parametrize("path", WAYS)
-def test_a_handshake_that_is_wrong_is_refused(site: Application, path: str, wrong: dict[str, str], status: int) -> None:
+def test_an_invalid_handshake_is_refused(site: Application, path: str, wrong: dict[str, str], status: int) -> None:
     answer = site.ask(websocket.handshake(path, **wrong))
     assert answer.status == status
     assert b"Sec-WebSocket-Version: 13" in answer.raw
 
 
-def test_a_page_that_is_none_answers_as_usual(site: Application) -> None:
+def test_a_page_without_a_websocket_answers_as_usual(site: Application) -> None:
     assert site.ask(websocket.handshake("/nothing")).status == 404
 
 
@@ -77,8 +77,8 @@ def test_messages(site: Application, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/own", "/polled"])
-def test_fragments_of_two_clients_stay_apart(site: Application, path: str) -> None:
-    # As many as there are surely two of in one worker.
+def test_fragments_of_two_clients_are_not_mixed(site: Application, path: str) -> None:
+    # So many that at least two of them share a worker.
     clients = [Client(site.address, path) for _ in range(6)]
     for number, client in enumerate(clients):
         client.send(TEXT, str(number).encode(), final=False)
@@ -91,7 +91,7 @@ def test_fragments_of_two_clients_stay_apart(site: Application, path: str) -> No
 
 @pytest.mark.parametrize("invalid", INVALID)
 @pytest.mark.parametrize("path", WAYS)
-def test_an_invalid_frame_ends_the_connection_and_says_so(site: Application, path: str, invalid: str) -> None:
+def test_an_invalid_frame_closes_the_connection_with_its_code(site: Application, path: str, invalid: str) -> None:
     with Client(site.address, path) as client:
         client.connection.sendall(INVALID[invalid])
         assert client.message().code == 1002
@@ -106,7 +106,7 @@ def test_a_message_that_is_too_long_is_refused(site: Application, path: str) -> 
         assert client.message().code == 1009
 
 
-def test_a_message_longer_than_what_a_socket_takes_arrives_whole(site: Application) -> None:
+def test_a_message_longer_than_a_socket_buffer_arrives_complete(site: Application) -> None:
     with Client(site.address, "/push") as client:
         # Until the server waits for its client.
         time.sleep(1)
@@ -114,7 +114,7 @@ def test_a_message_longer_than_what_a_socket_takes_arrives_whole(site: Applicati
         assert client.message().code == 1000
 
 
-def test_an_idle_one_is_not_cut(site: Application) -> None:
+def test_an_idle_websocket_is_not_cut(site: Application) -> None:
     clients = [Client(site.address, path) for path in WAYS]
     time.sleep(REQUEST_S + 2)
     for client in clients:
@@ -123,7 +123,7 @@ def test_an_idle_one_is_not_cut(site: Application) -> None:
             assert client.message().payload == b"still there"
 
 
-def test_a_restart_says_going_away_at_once(site: Application, play: Callable[..., CompletedProcess[str]]) -> None:
+def test_a_restart_sends_going_away_at_once(site: Application, play: Callable[..., CompletedProcess[str]]) -> None:
     clients = [Client(site.address, path) for path in WAYS]
     for client in clients:
         client.send(TEXT, b"here")
@@ -139,7 +139,7 @@ def test_a_restart_says_going_away_at_once(site: Application, play: Callable[...
     for client in only_send:
         with client:
             assert next(received for received in iter(client.message, None) if received.opcode == CLOSE).code == 1001
-    # Nobody held the stop, and nobody was cut.
+    # The open ones did not delay the stop, and none was cut.
     assert "requests were cut" not in done.stdout
     assert "[uwsgi-stop]" not in site.journal(began)
     with Client(site.address, "/library") as client:
@@ -147,7 +147,7 @@ def test_a_restart_says_going_away_at_once(site: Application, play: Callable[...
         assert client.message().payload == b"again"
 
 
-def test_nothing_of_it_is_an_error_in_the_log(site: Application) -> None:
+def test_websockets_log_no_errors(site: Application) -> None:
     journal = site.journal(0)
     assert "Traceback" not in journal
     assert "start_response" not in journal

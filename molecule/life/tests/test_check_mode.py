@@ -1,4 +1,4 @@
-"""`--check --diff` says what would happen, tells no secret, and does nothing."""
+"""`--check --diff` shows what would happen, without secrets, and changes nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import requests
 from tests.support.service import APP, OTHER, sample_application
 
 SECRET = "oh-so-secret-4711"
-# Every file of the application and of its units with size, time and mode; the state of the units; the kernel's setting.
+# Every file of the application and of its units with size, time and mode; the units' state; the kernel setting.
 TRACES = (
     f"find /opt/{APP} /run/{APP}* /etc/systemd/system /etc/sysctl.d -path '*__pycache__*' -prune"
     " -o -printf '%p %s %T@ %m %u %l\\n' | sort;"
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture(autouse=True)
 def untouched(service: Any) -> Iterator[None]:
-    """Whatever is asked, nothing changes."""
+    """Assert that nothing changes, whatever the test runs."""
     before = set(service.run(TRACES).splitlines())
     yield
     assert set(service.run(TRACES).splitlines()) ^ before == set()
@@ -36,7 +36,7 @@ def untouched(service: Any) -> Iterator[None]:
 
 @pytest.fixture
 def pretend(play: Callable[..., Any]) -> Callable[..., tuple[str, int]]:
-    """Run a playbook in check mode; return what it says, as one line of single spaces, and how much would change."""
+    """Run a playbook in check mode; return its output as one line with single spaces, and how much would change."""
 
     def run(playbook: str, *arguments: str, code: int = 0) -> tuple[str, int]:
         done = play(playbook, "--check", "--diff", *arguments)
@@ -54,7 +54,7 @@ def test_a_deploy_with_nothing_to_do_says_so(pretend: Any, service: Any, mode: s
     assert changed == 0
 
 
-def test_a_deploy_of_another_mode_and_address_tells_both_and_how_the_traffic_moves(
+def test_a_deploy_of_another_mode_and_address_shows_both_and_how_the_traffic_moves(
     pretend: Any, service: Any, mode: str
 ) -> None:
     said, changed = pretend("deploy", "-e", f"mode={OTHER[mode]}", "-e", "flask_uwsgi_port=8041")
@@ -67,7 +67,7 @@ def test_a_deploy_of_another_mode_and_address_tells_both_and_how_the_traffic_mov
     assert changed > 0
 
 
-def test_a_deploy_of_new_code_tells_that_it_would_be_shipped(
+def test_a_deploy_of_new_code_shows_that_it_would_be_copied(
     pretend: Any, service: Any, mode: str, tmp_path: Path
 ) -> None:
     folder = sample_application(tmp_path)
@@ -78,7 +78,7 @@ def test_a_deploy_of_new_code_tells_that_it_would_be_shipped(
     assert changed > 0
 
 
-def test_a_changed_secret_is_told_by_its_name_alone(pretend: Any, mode: str) -> None:
+def test_a_changed_secret_is_shown_only_by_its_name(pretend: Any, mode: str) -> None:
     values = json.dumps({"flask_uwsgi_environment": {"SHOP_TOKEN": SECRET}})
     said, changed = pretend("deploy", "-e", f"mode={mode}", "-e", values, "-vvv")
     assert "environment (values hidden) + SHOP_TOKEN" in said
@@ -100,7 +100,7 @@ def test_a_stop_would_change_something_and_a_start_would_not(pretend: Any, servi
     assert changed == 0
 
 
-def test_a_rollback_tells_why_there_is_nowhere_to_go(pretend: Any, service: Any) -> None:
+def test_a_rollback_says_why_there_is_no_generation_to_go_back_to(pretend: Any, service: Any) -> None:
     generation = service.generation
     said, _ = pretend("rollback", code=2)
     assert f"flask_uwsgi_rollback_to=previous: no generation served here before {generation}" in said

@@ -1,4 +1,4 @@
-"""The fake host of the unit tests, held to the systemd of a real one."""
+"""The fake host of the unit tests, compared with the systemd of a real host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from tests.support import ROOT, contract, remote
 from tests.support.fake_host import FakeHost, TemporaryLayout
 
-# The one room that the journey needs, with the namespaces above it.
+# The only package that the contract needs, with the namespaces above it.
 ROOM = Path("ansible_collections/flaskops/uwsgi/plugins/module_utils/host")
 
 
@@ -45,7 +45,7 @@ def program() -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.write(ROOT / "tests/support/contract.py", "__main__.py")
-        # Python finds namespaces in an archive where it has their folders.
+        # Python finds namespace packages in an archive only if it has entries for their folders.
         for folder in (*ROOM.parents[:-1], ROOM):
             archive.writestr(f"{folder}/", "")
         for source in (ROOT / "plugins/module_utils/host").glob("*.py"):
@@ -54,7 +54,7 @@ def program() -> bytes:
 
 
 @pytest.mark.timeout(400)
-def test_the_fake_host_does_what_systemd_does(host: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fake_host_behaves_like_systemd(host: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = "trap 'rm /run/contract.zip' EXIT; cat > /run/contract.zip && python3 /run/contract.zip"
     real = json.loads(remote.root(host.ansible.get_variables(), command, program()))
     with monkeypatch.context() as patch:

@@ -1,4 +1,4 @@
-"""Several hosts that send one load, over SSH as an operator's would be."""
+"""Several hosts that send one load together, over SSH as an operator's hosts would be."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOOLS = {"ab": "apache2-utils", "wrk": "wrk"}
 
 @pytest.fixture(params=["ab", pytest.param("wrk", marks=pytest.mark.full)])
 def engine(request: pytest.FixtureRequest, host: Any) -> str:
-    """What sends the load, on both hosts; there is no other host that could stand beside the target."""
+    """The load engine on both hosts; one of them is the target, because the scenario has no third host."""
     for name in (TARGET, OTHER):
         sender = host.get_host(f"ansible://{name}", ansible_inventory=INVENTORY, sudo=True)
         sender.check_output(
@@ -27,7 +27,7 @@ def engine(request: pytest.FixtureRequest, host: Any) -> str:
 
 
 @pytest.mark.timeout(240)
-def test_load_hosts_send_together_and_what_each_request_took_is_merged(
+def test_load_hosts_send_together_and_their_latencies_are_merged(
     engine: str, play: Callable[..., Any], tmp_path: Path
 ) -> None:
     group = tmp_path / "loadgen.yml"
@@ -46,7 +46,7 @@ def test_load_hosts_send_together_and_what_each_request_took_is_merged(
         assert set(senders) == {TARGET, OTHER}
         assert sum(sender["complete"] for sender in senders.values()) == run["complete"] > 0
         begins = [sender["began_s"] for sender in senders.values()]
-        # At the same moment, as far as a busy machine lets them.
+        # They start at the same time, as far as a busy machine permits.
         assert max(begins) - min(begins) < 5
         raw = [json.loads((tmp_path / "raw" / f"{TARGET}-{run['name']}-{name}.json").read_text()) for name in senders]
         took = [float(ms) for one in raw for ms in one[engine]["histogram_ms"]]

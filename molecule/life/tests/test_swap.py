@@ -1,4 +1,4 @@
-"""What an operator does to a running service; each test leaves it serving as it found it."""
+"""What an operator does to a running service; each test leaves it serving as before."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def wait_for(service: Any, generation: str) -> None:
     pytest.fail(f"generation {generation} did not come back")
 
 
-def test_the_pidfile_is_gone_while_the_service_is_stopped(service: Any) -> None:
+def test_the_pidfile_is_missing_while_the_service_is_stopped(service: Any) -> None:
     generation = service.generation
     service.run(f"systemctl stop '{APP}@*.socket' {service.unit}")
     try:
@@ -47,7 +47,7 @@ def test_the_pidfile_is_gone_while_the_service_is_stopped(service: Any) -> None:
 
 
 @pytest.mark.full
-def test_a_foreign_pidfile_misleads_nobody_and_is_mended(service: Any, deploy: Any) -> None:
+def test_a_foreign_pidfile_misleads_no_operation_and_is_repaired(service: Any, deploy: Any) -> None:
     generation, master = service.generation, service.show(service.unit, "MainPID")
     service.run(f"echo 1 > /run/{APP}/{generation}.pid")
     done = deploy("-e", f"mode={service_mode(service)}")
@@ -61,7 +61,7 @@ def service_mode(service: Any) -> str:
     return str(requests.get(service.url + "/healthz", timeout=10).json()["mode"])
 
 
-def test_a_killed_master_comes_back_with_a_true_pidfile(service: Any) -> None:
+def test_a_killed_master_is_restarted_with_a_correct_pidfile(service: Any) -> None:
     generation, master = service.generation, service.show(service.unit, "MainPID")
     service.run(f"kill -9 {master}")
     wait_for(service, generation)
@@ -105,7 +105,7 @@ def answers(url: str) -> bool:
 
 @contextmanager
 def asked(*urls: str) -> Iterator[list[str | None]]:
-    """Ask all the time: each time the first of the addresses that answers is noted, or None where none does."""
+    """Send requests all the time; record the first of the addresses that answers each time, or None if none does."""
     noted: list[str | None] = []
     ended = threading.Event()
 
@@ -128,12 +128,14 @@ def test_the_service_moves_to_another_port_and_back_and_one_of_them_always_answe
 ) -> None:
     ports = {port: service.url.replace(":8040", f":{port}") for port in (8040, 8041)}
     for old, new in ((8040, 8041), (8041, 8040)):
-        # The old one first: where it is closed, the new one must be open already.
+        # The old one first: if it is closed, the new one must already be open.
         with asked(ports[old], ports[new]) as noted:
             done = deploy("-e", f"mode={mode}", "-e", f"flask_uwsgi_port={new}")
         assert done.returncode == 0, done.stdout
-        told = f"address 0.0.0.0:{old} -> 0.0.0.0:{new}: the old one is served until the new one answers, then closed"
-        assert told in " ".join(done.stdout.split())
+        message = (
+            f"address 0.0.0.0:{old} -> 0.0.0.0:{new}: the old one is served until the new one answers, then closed"
+        )
+        assert message in " ".join(done.stdout.split())
         assert set(noted) == {ports[old], ports[new]}
         assert not answers(ports[old])
         assert service.run(f"systemctl list-units --plain --no-legend '{APP}@*.socket' | awk '{{print $1}}'") == (
@@ -142,9 +144,7 @@ def test_the_service_moves_to_another_port_and_back_and_one_of_them_always_answe
 
 
 @pytest.mark.full
-def test_the_service_moves_to_an_address_that_only_the_host_reaches_and_back(
-    service: Any, mode: str, deploy: Any
-) -> None:
+def test_the_service_moves_to_a_local_address_and_back(service: Any, mode: str, deploy: Any) -> None:
     inside = "python3 -c 'import urllib.request as u; print(u.urlopen(\"http://127.0.0.1:8040/healthz\").status)'"
     before = service.generation
     try:

@@ -1,4 +1,4 @@
-"""Stop, start and remove: what each leaves, twice over. The file comes last by its name; it ends with what it found."""
+"""Stop, start and remove, each twice. The file name sorts last; the tests restore the initial state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import requests
 
 from tests.support.service import APP
 
-# All that an application leaves on a host, but its data.
+# Everything that an application leaves on a host, except its data.
 LEFT = (
     f"find /opt /run /etc/systemd /etc/sysctl.d -name '*{APP}*' -not -path '/run/{APP}.deploy'"
     f" -not -path '/run/systemd/*'; systemctl list-units --all --plain --no-legend '{APP}*';"
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture
 def run(play: Callable[..., Any]) -> Callable[..., tuple[str, int]]:
-    """Run a playbook; return what it says, as one line of single spaces, and how much changed."""
+    """Run a playbook; return its output as one line with single spaces, and how much changed."""
 
     def said(playbook: str, *arguments: str, code: int = 0) -> tuple[str, int]:
         done = play(playbook, *arguments)
@@ -36,7 +36,7 @@ def run(play: Callable[..., Any]) -> Callable[..., tuple[str, int]]:
 
 
 def refused(url: str) -> bool:
-    """Tell whether nobody listens; anything else than an answer or that is an error."""
+    """Return whether connections are refused; any error other than that is raised."""
     try:
         requests.get(url + "/healthz", timeout=10).raise_for_status()
     except requests.ConnectionError as error:
@@ -45,7 +45,7 @@ def refused(url: str) -> bool:
     return False
 
 
-def test_a_stop_refuses_connections_and_a_start_answers_and_each_is_idempotent(service: Any, run: Any) -> None:
+def test_a_stop_refuses_connections_and_a_start_answers_and_both_are_idempotent(service: Any, run: Any) -> None:
     generation = service.generation
     try:
         said, changed = run("stop")
@@ -66,7 +66,7 @@ def test_a_stop_refuses_connections_and_a_start_answers_and_each_is_idempotent(s
 
 
 @pytest.mark.parametrize(
-    ("playbook", "option", "told"),
+    ("playbook", "option", "message"),
     [
         (
             "remove",
@@ -81,20 +81,20 @@ def test_a_stop_refuses_connections_and_a_start_answers_and_each_is_idempotent(s
         ),
     ],
 )
-def test_a_word_that_means_nothing_is_told_with_the_remedy_before_any_change(
-    service: Any, run: Any, playbook: str, option: str, told: str
+def test_an_invalid_value_is_reported_with_the_remedy_before_any_change(
+    service: Any, run: Any, playbook: str, option: str, message: str
 ) -> None:
     before = service.run(f"cat /run/{APP}/{APP}.pid")
     said, changed = run(playbook, "-e", option, code=2)
-    assert re.search(told, said), said
+    assert re.search(message, said), said
     assert changed == 0
     assert service.run(f"cat /run/{APP}/{APP}.pid") == before
     assert not refused(service.url)
 
 
-# Whose deploys leave a generation to go back to.
+# Its deploys leave a generation to go back to.
 @pytest.mark.full
-def test_a_rollback_in_check_mode_tells_from_where_to_where(service: Any, run: Any) -> None:
+def test_a_rollback_in_check_mode_shows_both_generations(service: Any, run: Any) -> None:
     generation, target = service.generation, service.status["rollback"]
     assert target not in (None, generation)
     said, changed = run("rollback", "--check")
@@ -103,7 +103,7 @@ def test_a_rollback_in_check_mode_tells_from_where_to_where(service: Any, run: A
     assert service.generation == generation
 
 
-def test_a_removal_leaves_the_data_alone_and_a_deploy_brings_all_back(service: Any, run: Any, mode: str) -> None:
+def test_a_removal_keeps_the_data_and_a_deploy_restores_everything(service: Any, run: Any, mode: str) -> None:
     generation, account = service.generation, service.run(ACCOUNT)
     kept = f"/var/lib/{APP}/orders.json"
     service.run(f"echo precious > {kept}")

@@ -1,4 +1,4 @@
-"""What the tests of bad input share: a way to deploy it, and a look at what must not change."""
+"""Shared by the tests of bad input: a way to deploy it, and the state that must not change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TRACES = f"{service.TRACES}; cat /run/{APP}.deploy"
 
 @pytest.fixture
 def run(play: Callable[..., Any]) -> Callable[[dict[str, Any]], tuple[int, str]]:
-    """Deploy with extra variables; return the exit status and the output as one line of single spaces."""
+    """Deploy with extra variables; return the exit status and the output as one line with single spaces."""
 
     def deploy(variables: dict[str, Any]) -> tuple[int, str]:
         done = play("deploy", "-e", json.dumps(variables))
@@ -30,7 +30,7 @@ def run(play: Callable[..., Any]) -> Callable[[dict[str, Any]], tuple[int, str]]
 
 @pytest.fixture
 def serving(host: Any) -> Iterator[str]:
-    """Whatever a test does, the generation that served goes on, never restarted, and nothing is left half-made."""
+    """Assert that the same generation serves afterwards, was not restarted, and that nothing incomplete is left."""
     url = f"http://{host.ansible.get_variables()['ansible_host']}:8040/healthz"
 
     def seen() -> tuple[str, str, list[str]]:

@@ -1,4 +1,4 @@
-"""Bad releases under load: each is refused with the application's own words, and no client notices."""
+"""Bad releases under load: each is refused with the application's own error, and no client notices."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import pytest
 from tests.support.service import APP
 from tests.support.witness import Witness
 
-# What they cost is measured with as many as in docs/OPERATIONS.md; otherwise other scenarios need the cores.
+# Measured with as many as in docs/OPERATIONS.md; other runs use fewer, because other scenarios need the cores.
 CLIENTS = 100 if os.environ.get("FLASKOPS_FULL") else 20
-# The longest any of them may take to be refused; a third of it is usual.
+# The longest that a refusal may take; a third of it is usual.
 BOUND_S = 60
 
 pytestmark = pytest.mark.timeout(180)
@@ -43,22 +43,22 @@ class Release:
 
     Args:
         name: what is wrong with it.
-        told: what the message has to begin with after the generation's name.
-        logged: a line of the application that the message has to quote; empty where it writes none.
-        code: what is added to run.py; empty where uWSGI's configuration is refused before anything runs.
+        message: how the message must begin after the generation's name.
+        logged: a line of the application that the message has to quote; empty if it writes none.
+        code: what is added to run.py; empty if uWSGI's configuration is refused before anything runs.
         settings: variables of the deploy.
-        full: whether `make test-full` alone tries it; what is like it is tried always.
+        full: whether only `make test-full` tries it; a similar one is always tried.
     """
 
     name: str
-    told: str
+    message: str
     logged: str
     code: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     full: bool = False
 
     def change(self, app: Path) -> None:
-        """Spoil a copy of the application."""
+        """Break a copy of the application."""
         with (app / "run.py").open("a") as source:
             source.write(f"\n# {self.name}\n{self.code}\n")
 
@@ -112,7 +112,7 @@ RELEASES = (
         r"flask_uwsgi_callable=asgi of flask_uwsgi_wsgi_file=run\.py is an ASGI application: .*uvicorn.*a2wsgi",
         "",
         "async def asgi(scope, receive, send):\n    pass",
-        # Without a path for the health, nothing else would notice.
+        # Without a health path, nothing else would notice.
         {"flask_uwsgi_callable": "asgi", "flask_uwsgi_health_path": "", "flask_uwsgi_gevent_check": "off"},
     ),
     Release(
@@ -142,7 +142,7 @@ RELEASES = (
     ),
     Release(
         "the process ends by itself a moment after the start",
-        # The stats of a master that was killed can be gone before systemd has noticed.
+        # The stats of a killed master can be gone before systemd notices.
         r"it (ended \d\.\d s|stopped answering) after it had become healthy",
         "the licence is void",
         AFTER_HEALTH.format(how="os.kill(os.getppid(), signal.SIGKILL)"),
@@ -156,7 +156,7 @@ RELEASES = (
         "import sys\n\nmonkey = sys.modules.get('gevent.monkey')\n"
         "if monkey and monkey.is_module_patched('threading'):\n"
         '    raise RuntimeError("this application needs real threads")',
-        # The zoo has it as well.
+        # The zoo has this fault as well.
         full=True,
     ),
     Release(
@@ -242,7 +242,7 @@ def witness(host: Any) -> Iterator[Witness]:
 
 @pytest.fixture(scope="module")
 def evidence(publish: Any) -> Iterator[list[dict[str, Any]]]:
-    """Rows for the operator's documentation, written at the end of a run of all."""
+    """Rows for the operator's documentation, written at the end of a complete run."""
     rows: list[dict[str, Any]] = []
     yield rows
     if len(rows) == len(RELEASES):
@@ -250,7 +250,7 @@ def evidence(publish: Any) -> Iterator[list[dict[str, Any]]]:
 
 
 def message(output: str) -> list[str]:
-    """Return the lines of the first message of a playbook that failed; the last one names the hosts it spared."""
+    """Return the lines of the first message of a failed playbook; the last message names the hosts not changed."""
     failure = re.search(r"^fatal: .*FAILED!\n((?:    .*\n)+)", output, flags=re.M)
     assert failure, output
     return [line.strip() for line in failure[1].splitlines()]
@@ -276,20 +276,20 @@ def test_a_bad_release_is_refused_and_no_client_notices(
         seconds = time.monotonic() - started
     report = window.report()
     assert done.returncode == 2, done.stdout
-    told = message(done.stdout)
-    print(*told, sep="\n")
-    assert re.search(release.told, told[0]), told
+    lines = message(done.stdout)
+    print(*lines, sep="\n")
+    assert re.search(release.message, lines[0]), lines
     if release.logged:
-        assert any(release.logged in line for line in told[told.index("Its last log lines:") :]), told
+        assert any(release.logged in line for line in lines[lines.index("Its last log lines:") :]), lines
     if release.code:
-        assert f"Generation {serving} serves." in told or "The running release was not changed." in told[-1]
+        assert f"Generation {serving} serves." in lines or "The running release was not changed." in lines[-1]
     else:
-        assert "the running service was not changed" in told[0]
+        assert "the running service was not changed" in lines[0]
     assert seconds < BOUND_S
     assert report.failures == {}, report.examples
     assert report.requests > 0
     assert set(report.answered) == {f"{serving} (gevent)"}
-    # The lock alone stays, and names nobody.
+    # Only the lock file is left, without an owner.
     assert host.file(f"/run/{APP}.deploy").content == b""
     assert host.check_output(f"systemctl list-units --failed --plain --no-legend '{APP}*'") == ""
     evidence.append(
@@ -298,12 +298,12 @@ def test_a_bad_release_is_refused_and_no_client_notices(
             "requests": report.requests,
             "failures": sum(report.failures.values()),
             "seconds": round(seconds, 1),
-            "message": told[0],
+            "message": lines[0],
         }
     )
 
 
-def test_a_good_release_after_them_serves_and_the_way_back_is_as_smooth(
+def test_a_good_release_afterwards_serves_and_so_does_the_rollback(
     host: Any, run: Any, application: Any, witness: Witness
 ) -> None:
     def deployed(name: str, variables: dict[str, Any]) -> str:
@@ -322,6 +322,6 @@ def test_a_good_release_after_them_serves_and_the_way_back_is_as_smooth(
     assert deployed("back to the one before", {}) == found
 
 
-def test_the_witness_saw_no_failure_between_the_deploys_either(witness: Witness) -> None:
+def test_no_request_failed_between_the_deploys_either(witness: Witness) -> None:
     reports = witness.reports().values()
     assert not [report.name for report in reports if report.failures]

@@ -1,4 +1,4 @@
-"""Bad input: one message names variable, value and remedy, and what serves goes on serving."""
+"""Bad input: one message names variable, value and remedy, and the running generation continues to serve."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("serving")]
 
 @pytest.fixture
 def planned(play: Any) -> Callable[[str], str]:
-    """Return a function that shows the plan of a source, as one line of single spaces."""
+    """Return a function that shows the plan of a source, as one line with single spaces."""
 
     def check(source: str) -> str:
         done = play("deploy", "--check", "-e", json.dumps({"flask_uwsgi_source": source}))
@@ -111,14 +111,14 @@ def test_a_bad_setting_is_refused_and_named(variables: dict[str, Any], said: str
     ],
     ids=["settings", "zeros", "host"],
 )
-def test_all_that_is_wrong_is_told_at_once(wrong: list[tuple[str, Any, str]], run: Any) -> None:
+def test_all_problems_are_reported_together(wrong: list[tuple[str, Any, str]], run: Any) -> None:
     status, output = run({name: value for name, value, _ in wrong})
     assert status != 0
     assert [said for _, _, said in wrong if not re.search(said, output)] == [], output[-3000:]
     assert "Nothing was changed." in output
 
 
-def test_an_application_that_raises_on_import_is_refused_with_its_own_words(application: Any, run: Any) -> None:
+def test_an_application_that_raises_on_import_is_refused_with_its_own_error(application: Any, run: Any) -> None:
     def broken(app: Path) -> None:
         with (app / "run.py").open("a") as source:
             source.write('\nraise RuntimeError("the data base is away")\n')
@@ -181,11 +181,11 @@ def test_requirements_in_utf16_are_read_as_pip_reads_them(application: Any, plan
         path = app / "requirements.txt"
         path.write_text(path.read_text(), encoding="utf-16")
 
-    # The same lock, of which the wheels are there.
+    # The same lock, whose wheels exist.
     assert "wheels on the host" in planned(application(encoded))
 
 
-def test_what_a_release_will_not_have_is_told_in_the_plan(application: Any, planned: Any) -> None:
+def test_files_that_are_left_out_of_a_release_are_listed_in_the_plan(application: Any, planned: Any) -> None:
     def change(app: Path) -> None:
         with (app / "requirements.txt").open("a") as lock:
             lock.write(f"gevent==24.2.1 --hash=sha256:{'1' * 64}\n")
@@ -194,11 +194,11 @@ def test_what_a_release_will_not_have_is_told_in_the_plan(application: Any, plan
         with (app / "run.py").open("a") as source:
             source.write("\n\ndef later():\n    import tests.helpers\n")
 
-    told = planned(application(change))
+    plan = planned(application(change))
     assert re.search(
-        r"gevent \S+ of artifact_server_lock is installed, although the requirements say gevent==24\.2\.1", told
+        r"gevent \S+ of artifact_server_lock is installed, although the requirements say gevent==24\.2\.1", plan
     )
-    assert re.search(r"artifact_exclude has 'tests', which leaves out tests, and line \d+ of run\.py imports", told)
+    assert re.search(r"artifact_exclude has 'tests', which leaves out tests, and line \d+ of run\.py imports", plan)
 
 
 def test_a_ref_that_the_repository_does_not_have_is_refused(tmp_path: Path, run: Any) -> None:
@@ -221,7 +221,7 @@ def test_a_wrong_hash_is_refused_by_the_build(tmp_path: Path, run: Any) -> None:
     ), output[-3000:]
 
 
-def test_a_wheel_that_cannot_be_built_tells_the_package_that_the_build_host_lacks(tmp_path: Path, run: Any) -> None:
+def test_a_wheel_that_cannot_be_built_names_the_package_that_the_build_host_lacks(tmp_path: Path, run: Any) -> None:
     requirements = tmp_path / "requirements.txt"
     # It has no wheel for Linux.
     requirements.write_text("psycopg2==2.9.9\n")
@@ -234,7 +234,7 @@ def test_a_wheel_that_cannot_be_built_tells_the_package_that_the_build_host_lack
     ), output[-3000:]
 
 
-def test_a_registry_that_cannot_be_reached_is_named(tmp_path: Path, host: Any, run: Any) -> None:
+def test_an_unreachable_registry_is_named(tmp_path: Path, host: Any, run: Any) -> None:
     lock = tmp_path / "requirements.txt"
     lock.write_text((ROOT / "app/requirements.txt").read_text() + f"wheel==0.48.0 --hash=sha256:{'1' * 64}\n")
     build = host.get_host(f"ansible://{BUILD_HOST}", ansible_inventory=INVENTORY, sudo=True)
@@ -269,7 +269,7 @@ def test_a_damaged_artifact_is_refused(tmp_path: Path, run: Any) -> None:
     assert f"Remove it (`rm {archive}*`) and deploy again" in output
 
 
-def test_a_full_disk_is_told_and_a_deploy_after_it_succeeds(application: Any, host: Any, run: Any) -> None:
+def test_a_full_disk_is_reported_and_a_deploy_after_it_succeeds(application: Any, host: Any, run: Any) -> None:
     source = application(lambda app: (app / "large.txt").write_bytes(bytes(4 * 2**20)))
     releases = host.check_output(f"ls -A /opt/{APP}/releases")
     available = int(host.check_output("df --output=avail -B1 /opt | tail -n 1"))

@@ -1,4 +1,4 @@
-"""The operator of the scenario's hosts, and the record of what was tried."""
+"""The operator of the scenario's hosts, and the record of the trials."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def operator(tmp_path_factory: pytest.TempPathFactory) -> Operator:
 
 @pytest.fixture(scope="session")
 def record(operator: Operator) -> Callable[..., None]:
-    """Write what an application came to, to where docs/real_apps.py looks for it."""
+    """Write the result of an application to where docs/real_apps.py looks for it."""
     version = operator.root(". /etc/os-release && echo $VERSION_ID")
     folder = ROOT / "reports" / "real"
 
-    def write(app: Application, tried: list[dict[str, Any]], told: list[dict[str, str]]) -> None:
+    def write(app: Application, tried: list[dict[str, Any]], refusals: list[dict[str, str]]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         rows = [{"distribution": f"Debian {version}", **row} for row in tried]
         position = [each.name for each in APPLICATIONS].index(app.name)
-        document = {"title": app.title, "position": position, "distribution": version, "tried": rows, "told": told}
+        document = {"title": app.title, "position": position, "distribution": version, "tried": rows, "told": refusals}
         (folder / f"{app.name}-debian-{version}.json").write_text(json.dumps(document, indent=2) + "\n")
 
     return write

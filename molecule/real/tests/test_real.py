@@ -1,4 +1,4 @@
-"""Each application is deployed at the first attempt in both modes, is asked real things, and loses no request."""
+"""Each application deploys at the first attempt in both modes, answers real requests, and loses none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.real.operator import Operator
 from tests.support.real.visitor import Visitor
 from tests.support.witness import Witness
 
-# One application takes a deploy or five, and mlflow is 600 MB.
+# One application takes up to five deploys, and mlflow has 600 MB.
 pytestmark = pytest.mark.timeout(1800)
 
 CLIENTS = 10
@@ -28,7 +28,7 @@ FULL = bool(os.environ.get("FLASKOPS_FULL"))
 
 @dataclass
 class Trial:
-    """An application on the host, and what came of it so far."""
+    """An application on the host, and its results so far."""
 
     app: Application
     operator: Operator
@@ -37,16 +37,16 @@ class Trial:
         self.tried: list[dict[str, Any]] = []
         self.new = True
 
-    def told(self, missing: Missing) -> dict[str, str]:
-        """Hold that a deploy names what is missing, and return how."""
+    def refused(self, missing: Missing) -> dict[str, str]:
+        """Assert that a deploy names what is missing, and return its message."""
         status, said = self.operator.deploy(self.app, "gevent", leave_out=missing.variable)
         assert status != 0, said[-4000:]
-        told = re.search(r"^fatal: .*FAILED!\n +(.+)", said, flags=re.MULTILINE)
-        assert told and re.search(missing.says, told[1]), said[-8000:]
-        return {"variable": f"flask_uwsgi_{missing.variable}", "says": told[1]}
+        message = re.search(r"^fatal: .*FAILED!\n +(.+)", said, flags=re.MULTILINE)
+        assert message and re.search(missing.says, message[1]), said[-8000:]
+        return {"variable": f"flask_uwsgi_{missing.variable}", "says": message[1]}
 
     def first(self, mode: str) -> None:
-        """Deploy the application, which has to succeed at once, and ask it."""
+        """Deploy the application, which must succeed at the first attempt, and send it requests."""
         started = time.monotonic()
         status, said = self.operator.deploy(self.app, mode)
         assert status == 0, said[-8000:]
@@ -55,7 +55,7 @@ class Trial:
         self.tried.append({"mode": mode, "attempts": 1, "seconds": round(seconds), "requests": 0, "failed": 0})
 
     def under_load(self, mode: str, **more: Any) -> None:
-        """Deploy it again while clients keep asking, hold that each got an answer, and ask it."""
+        """Deploy it again under load, assert that each request was answered, and send it requests."""
         url = self.operator.url(self.app)
         started = time.monotonic()
         with Witness(url, clients=CLIENTS, timeout_s=60, path=self.app.load, method="GET") as witness:
@@ -73,17 +73,17 @@ class Trial:
         self.tried[-1] |= {"requests": report.requests, "failed": sum(report.failures.values())}
 
     def ask(self) -> None:
-        """Ask it what its visitors ask."""
+        """Send it the requests of its visitors."""
         self.app.ask(Visitor(self.operator.url(self.app), self.new))
         self.new = False
 
 
 @pytest.fixture
 def trial(request: pytest.FixtureRequest, operator: Operator, tmp_path: Path) -> Iterator[Trial]:
-    """One of the applications, which is gone from the host behind its test."""
+    """One of the applications, which is removed from the host after its test."""
     app: Application = request.param
     if app.source == "uv":
-        # A lock of uv records where each file was downloaded from: no such file can be part of this repository.
+        # A lock of uv records the URL of each file, which must not be part of this repository.
         source = shutil.copytree(APPS / app.source, tmp_path / "harbour")
         subprocess.run(["uv", "lock", "--quiet"], cwd=source, check=True)
         app = replace(app, source=str(source))
@@ -98,11 +98,11 @@ def trial(request: pytest.FixtureRequest, operator: Operator, tmp_path: Path) ->
     [pytest.param(app, id=app.name, marks=() if app.everyday else pytest.mark.full) for app in APPLICATIONS],
     indirect=True,
 )
-def test_an_application_as_people_have_it(trial: Trial, record: Callable[..., None]) -> None:
-    told = [trial.told(missing) for missing in trial.app.missing] if FULL else []
+def test_a_real_application(trial: Trial, record: Callable[..., None]) -> None:
+    refusals = [trial.refused(missing) for missing in trial.app.missing] if FULL else []
     trial.first("gevent")
     if FULL:
         # Any change will do.
         trial.under_load("gevent", stop_timeout=59)
     trial.under_load("threads")
-    record(trial.app, trial.tried, told)
+    record(trial.app, trial.tried, refusals)

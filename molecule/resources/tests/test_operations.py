@@ -1,4 +1,4 @@
-"""What an operator does to a service that many clients are using; none of them may notice."""
+"""Operations on a service with many clients; no client may notice."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.support.playbook import variables
 from tests.support.service import APP, OTHER, sample_application
 from tests.support.witness import Report, Witness
 
-# As many as docs/OPERATIONS.md tells of take both cores, and each operation half as long again.
+# As many clients as docs/OPERATIONS.md reports use both cores, and make each operation half as long again.
 CLIENTS = 200 if os.environ.get("FLASKOPS_FULL") else 80
-# The promise is held to the letter where it is measured for docs/OPERATIONS.md, which wants a quiet machine. Elsewhere
-# others may have the cores for a moment; what a wrong swap costs is several times that.
+# The promise is enforced exactly where it is measured for docs/OPERATIONS.md, on a quiet machine. Elsewhere other work
+# may take the cores for a moment; a faulty swap costs several times that.
 PATIENCE = 1 if os.environ.get("FLASKOPS_FULL") else 2
-# An earlier version of a dependency, as a lock names it.
+# An earlier version of a dependency, as a lock file pins it.
 OLDER = """\
 itsdangerous==2.1.2 \\
     --hash=sha256:2c2349112351b88699d8d4b6b075022c0808887cb7ad10069318a8b0bc88db44
@@ -45,7 +45,7 @@ def evidence(publish: Any, mode: str) -> Iterator[dict[str, Report]]:
 
 @pytest.fixture
 def unnoticed(service: Any, witness: Witness, evidence: dict[str, Report], play: Any) -> Callable[..., str]:
-    """Run a playbook under load, hold what the clients saw against the promise, and return the generation."""
+    """Run a playbook under load, compare what the clients saw with the promise, and return the generation."""
 
     def run(name: str, playbook: str, *arguments: str) -> str:
         with witness.window(name) as window:
@@ -74,13 +74,13 @@ def deploy(mode: str, unnoticed: Callable[..., str]) -> Callable[..., str]:
 
 @pytest.fixture(scope="module")
 def found(host: Any) -> str:
-    """The generation that the scenario has deployed."""
+    """The generation that the scenario deployed."""
     return str(host.check_output(f"readlink /opt/{APP}/current").rpartition("/")[2])
 
 
 @pytest.fixture(scope="module")
 def application(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return a copy of the sample application whose code is new."""
+    """Return a copy of the sample application with new code."""
 
     def copy(name: str) -> Path:
         return sample_application(tmp_path_factory.mktemp(name), f"\n# {name}\n")
@@ -99,7 +99,7 @@ def test_new_dependencies(service: Any, deploy: Any, play: Any, application: Any
     lock.write_text(re.sub(r"^itsdangerous==[^#]*?(?=^\S|^    #)", OLDER, lock.read_text(), flags=re.M))
     assert OLDER in lock.read_text()
     chosen = variables(flask_uwsgi_source=str(folder))
-    # Compiling takes the two cores that server and clients share; it happens once, and off the host that serves.
+    # Compiling uses the two cores that server and clients share; it happens once, and not on the host that serves.
     built = play("../molecule/resources/build", *chosen)
     assert built.returncode == 0, built.stdout
     before = service.run(f"readlink -f /opt/{APP}/current/venv")
@@ -131,7 +131,7 @@ def test_rollbacks(service: Any, unnoticed: Any, play: Any) -> None:
     newest, previous, *_, older = service.status["kept"]
     assert unnoticed("rollback to the previous", "rollback") == previous
     again = play("rollback")
-    assert "changed=0" in again.stdout and service.generation == previous, "repeated, it goes no further"
+    assert "changed=0" in again.stdout and service.generation == previous, "a repeated rollback changes nothing"
     assert unnoticed("rollback of a rollback", "rollback", "-e", f"to={newest}") == newest
     assert unnoticed("rollback to a named one", "rollback", "-e", f"to={older}") == older
 
@@ -158,8 +158,8 @@ def test_back_to_the_configuration(deploy: Any, found: str) -> None:
     assert deploy("back to the configuration") == found
 
 
-def test_the_witness_saw_no_failure_between_the_operations_either(witness: Witness, evidence: Any, mode: str) -> None:
-    # By default the second mode leaves out what tells nothing new in it.
+def test_no_request_failed_between_the_operations_either(witness: Witness, evidence: Any, mode: str) -> None:
+    # By default the second mode leaves out operations that test nothing new in it.
     few = mode == "threads" and not os.environ.get("FLASKOPS_FULL")
     assert len(evidence) >= (5 if few else 7)
     assert not [report.name for report in witness.reports().values() if report.failures]

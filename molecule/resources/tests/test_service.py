@@ -1,4 +1,4 @@
-"""A deployed service, asked from outside and from its host."""
+"""A deployed service, checked from outside and from its host."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_systemd_owns_socket_and_service_and_starts_both_at_boot(service: Any) -
     assert service.show(service.unit, "NRestarts") == "0"
 
 
-def test_the_process_model_is_the_mode(service: Any, mode: str) -> None:
+def test_the_process_model_matches_the_mode(service: Any, mode: str) -> None:
     workers = service.stats["workers"]
     assert len(workers) == 4
     assert {len(worker["cores"]) for worker in workers} == {CORES[mode]}
@@ -85,7 +85,7 @@ def test_the_service_can_write_neither_code_nor_configuration(service: Any) -> N
     assert service.run(f"getent passwd {APP}").endswith(":/usr/sbin/nologin")
 
 
-def test_the_sockets_are_for_root_and_the_application_alone(service: Any) -> None:
+def test_only_root_and_the_application_can_use_the_sockets(service: Any) -> None:
     own = f"/run/{APP}/{service.generation}"
     assert service.run(f"stat -c '%U %a' /run/{APP} {own}").splitlines() == ["root 755", f"{APP} 750"]
     for name in ("sock", "stats"):
@@ -105,7 +105,7 @@ def test_request_lines_in_the_journal_carry_client_status_and_time(service: Any)
     assert " 200 " in rest and "ms worker=" in rest
 
 
-def test_the_manifest_and_the_artifact_have_no_compiler_to_thank(service: Any, mode: str) -> None:
+def test_the_manifest_has_the_mode_and_the_host_has_no_compiler(service: Any, mode: str) -> None:
     manifest = json.loads(service.run(f"cat /opt/{APP}/current/manifest.json"))
     assert manifest["mode"] == mode
     # Only the gevent scenario has a build host; without one the application host builds.

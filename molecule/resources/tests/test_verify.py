@@ -1,4 +1,4 @@
-"""The load test of the product, run as an operator runs it."""
+"""The product's load test, run as an operator runs it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIELDS = {
 
 
 @pytest.mark.timeout(400)
-def test_the_article_s_runs_and_a_keep_alive_client_pass_and_leave_evidence(
+def test_the_article_s_runs_and_a_keep_alive_run_pass_and_leave_evidence(
     service: Any, mode: str, play: Any, tmp_path: Path
 ) -> None:
     done = play("verify", "-e", f"mode={mode}", "-e", f"loadtest_report_dir={tmp_path}")

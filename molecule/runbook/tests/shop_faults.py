@@ -1,4 +1,4 @@
-"""What can go wrong in an application, on request. The test adds it to a copy of the sample application."""
+"""Faults of an application, on request. The test adds it to a copy of the sample application."""
 
 import fcntl
 import json
@@ -12,20 +12,20 @@ hoard = []
 
 @blueprint.get("/orders")
 def orders():
-    """Answer what the release brought along."""
+    """Answer with the file that the release contains."""
     return json.loads(Path(__file__).with_name("orders.json").read_text())
 
 
 @blueprint.get("/leak")
 def leak():
-    """Keep 200 MB of this worker for ever."""
+    """Keep 200 MB of this worker's memory forever."""
     hoard.append(b"x" * (200 << 20))
     return {}
 
 
 @blueprint.get("/hang")
 def hang():
-    """Wait for ever for a lock that this very request holds, in a call that gevent does not replace."""
+    """Wait forever for a lock that this request itself holds, in a call that gevent does not replace."""
     with open("/tmp/lock", "w") as first, open("/tmp/lock", "w") as second:  # noqa: PTH123
         fcntl.flock(first, fcntl.LOCK_EX)
         fcntl.flock(second, fcntl.LOCK_EX)

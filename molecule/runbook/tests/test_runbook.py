@@ -1,6 +1,6 @@
-"""The runbook, word for word: each section's fault is made real, and what the page says must then mend it.
+"""The runbook, step by step: each section's fault is caused, and the page's commands must repair it.
 
-The sections make one long night: each goes on from where the one before it has ended.
+The sections form one long night and build on each other.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PAGE = runbook.parse((ROOT / runbook.PAGE).read_text())
 INVENTORY = "inventory/production"
 SETTINGS = f"{INVENTORY}/group_vars/all.yml"
 HOSTS = f"{INVENTORY}/hosts.yml"
-# The token of the shop, before and after the page has it changed.
+# The token of the shop, before and after the page changes it.
 SECRETS = ("oh-so-secret-before", "oh-so-secret-after")
 AUTHORITIES = Path("/usr/local/share/ca-certificates")
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -45,7 +45,7 @@ FAULTS: dict[str, Fault] = {}
 
 
 def fault(title: str) -> Callable[[Fault], Fault]:
-    """Register what makes the symptom of a section real; it may return values for the section's placeholders."""
+    """Register a function that causes the symptom of a section; it may return values for the section's placeholders."""
 
     def register(injector: Fault) -> Fault:
         FAULTS[title] = injector
@@ -55,7 +55,7 @@ def fault(title: str) -> Callable[[Fault], Fault]:
 
 
 class Site:
-    """An operator's controller: a clone with an inventory of its own, and the hosts that this inventory names."""
+    """An operator's controller: a clone with its own inventory, and the hosts in this inventory."""
 
     def __init__(self, folder: Path) -> None:
         self.clone = folder / "clone"
@@ -84,7 +84,7 @@ class Site:
             source.write("\nimport faults\n\napp.register_blueprint(faults.blueprint)\n")
         (self.shop / "orders.json").write_text("{}")
         self.release()
-        # The site is small at first, for speed.
+        # The site starts small, for speed.
         self.join("flask", self.host)
         self.join("build", self.build)
         for host, variables in self.variables.items():
@@ -96,7 +96,7 @@ class Site:
                     "flask_uwsgi_source": "{{ inventory_dir }}/../../../shop",
                     "flask_uwsgi_mode": "gevent",
                     "artifact_cache": str(folder / "cache"),
-                    # A worker that hangs makes whoever stops it wait that long.
+                    # A worker that hangs delays a stop by this long.
                     "flask_uwsgi_stop_timeout": 5,
                     "flask_uwsgi_canary_seconds": 0.5,
                     "flask_uwsgi_secrets": {"SHOP_TOKEN": "{{ shop_token }}"},
@@ -105,7 +105,7 @@ class Site:
             ),
         )
         self.write(f"{INVENTORY}/group_vars/flask.yml", f"shop_token: {SECRETS[0]}\n")
-        # What was built stays known; what this night builds leaves with it.
+        # Earlier builds stay cached; what this night builds is removed with it.
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flaskops/artifacts"
         shutil.copytree(cache, folder / "cache", copy_function=os.symlink)
         (folder / "vault").write_text("of the vault")
@@ -113,16 +113,16 @@ class Site:
         self.environment = kept | {
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_VAULT_PASSWORD_FILE": str(folder / "vault"),
-            # How long a machine that is lost is tried.
+            # How long Ansible tries to reach a lost machine.
             "ANSIBLE_TIMEOUT": "3",
             "EDITOR": f"sed -i s/{SECRETS[0]}/{SECRETS[1]}/",
         }
         self.shell(f"ansible-vault encrypt {INVENTORY}/group_vars/flask.yml", check=True)
 
-    # What the operator does.
+    # The operator's actions.
 
     def shell(self, command: str, check: bool = False) -> tuple[int, str]:
-        """Run a command on the controller; no secret may be in what it says."""
+        """Run a command on the controller; its output may contain no secret."""
         started = time.monotonic()
         running = self.begin(command)
         output = running.communicate()[0]
@@ -146,18 +146,18 @@ class Site:
         )
 
     def warm(self) -> subprocess.Popen[str]:
-        """Let the build host compile uWSGI meanwhile, as it has on a site older than this night: pip keeps it."""
+        """Let the build host compile uWSGI meanwhile, because pip on an older site has it cached."""
         found = json.loads(self.root(self.host, f"cat /opt/{APP}/current/manifest.json"))
         variables = {"platform": found["platform"], "source": self.shop, "cache": self.clone.parent / "warm"}
         words = " ".join(f"-e artifact_{name}={value}" for name, value in variables.items())
         return self.begin(f"ansible build -m include_role -a name=flaskops.uwsgi.artifact {words} > /dev/null")
 
     def deploy(self, *arguments: str) -> None:
-        """Deploy what code and inventory say."""
+        """Deploy the current code and inventory."""
         self.shell(f"ansible-playbook deploy.yml -e mode=gevent {shlex.join(arguments)}", check=True)
 
     def write(self, file: str, text: str) -> None:
-        """Put a setting into a file of the inventory, beside what is there."""
+        """Add a setting to a file of the inventory."""
         write(self.clone / file, text)
 
     def join(self, group: str, host: str) -> None:
@@ -170,32 +170,32 @@ class Site:
         return list(yaml.safe_load((self.clone / HOSTS).read_text())["all"]["children"]["flask"]["hosts"])
 
     def release(self) -> None:
-        """Change the code, without a meaning."""
+        """Change the code without an effect."""
         (self.shop / "release.txt").write_text(f"{time.monotonic_ns()}")
 
-    # What happens on the hosts.
+    # Events on the hosts.
 
     def ssh(self, host: str, command: str) -> tuple[int, str]:
         """Run a command on a host, as root."""
         return remote.as_root(self.variables[host], command)
 
     def root(self, host: str, command: str) -> str:
-        """Run a command on a host, as root, that has to succeed."""
+        """Run a command on a host as root; it must succeed."""
         return remote.root(self.variables[host], command)
 
     def get(self, host: str, path: str = "healthz", timeout: float = 5) -> requests.Response:
-        """Ask a host for a page, as a visitor does."""
+        """Request a page of a host, as a visitor does."""
         return requests.get(f"http://{self.variables[host]['ansible_host']}:8040/{path}", timeout=timeout)
 
     def answers(self, host: str, timeout: float = 5) -> bool:
-        """Tell whether a visitor gets an answer."""
+        """Return whether a visitor gets an answer."""
         try:
             return self.get(host, timeout=timeout).status_code == 200
         except requests.RequestException:
             return False
 
     def generation(self, host: str) -> str:
-        """Return what serves on a host."""
+        """Return the generation that serves on a host."""
         return self.root(host, f"readlink /opt/{APP}/current").rpartition("/")[2]
 
     def hang(self, host: str, workers: int) -> None:
@@ -213,7 +213,7 @@ class Site:
         return self.busy(host) >= workers
 
     def busy(self, host: str) -> int:
-        """Return how many workers have a request in flight, as uWSGI tells."""
+        """Return how many workers have a request in flight, according to uWSGI."""
         uwsgi = f"/opt/{APP}/current/venv/bin/uwsgi"
         generation = self.generation(host)
         path = f"/run/{APP}/{generation}/{generation}.stats"
@@ -221,11 +221,11 @@ class Site:
         return sum(any(core["in_request"] for core in worker["cores"]) for worker in stats["workers"])
 
     def sandbox(self, *words: str) -> None:
-        """Be the provider of the machines."""
+        """Act as the provider of the machines."""
         subprocess.run([sys.executable, "-m", "sandbox", *words], cwd=ROOT, check=True, capture_output=True)
 
     def machines(self) -> None:
-        """Bring up all machines, a lost one afresh."""
+        """Start all machines, and recreate lost ones."""
         file = os.environ["SANDBOX_INVENTORY"]
         suite = os.environ.get("FLASKOPS_SUITE", "bookworm")
         wanted = [f"{host}:{suite}:{group}" for group, hosts in self.groups.items() for host in hosts]
@@ -235,12 +235,12 @@ class Site:
             self.write(f"{INVENTORY}/host_vars/{host}.yml", yaml.safe_dump(variables))
 
 
-# The faults of the night, each where the one before has left what it needs.
+# The faults of the night, in order: each needs the state that the one before left.
 
 
 @fault("Before you start")
 def _(site: Site) -> None:
-    """Nothing: all is well."""
+    """Nothing: everything works."""
 
 
 @fault("Site down")
@@ -268,7 +268,7 @@ def _(site: Site) -> None:
 
 @fault("Slow")
 def _(site: Site) -> None:
-    # The profile has left one that hangs.
+    # Profiling has left one that hangs.
     site.hang(site.host, 4 - site.busy(site.host))
     assert not site.answers(site.host, timeout=1)
 
@@ -398,7 +398,7 @@ def _(site: Site) -> dict[str, str]:
     if site.warmed:
         site.warmed.communicate()
     lock = site.shop / "requirements.txt"
-    # One more hash makes another lock, which no cache has the packages of.
+    # One more hash makes another lock, whose packages no cache has.
     lock.write_text(lock.read_text().replace("--hash=", f"--hash=sha256:{secrets.token_hex(32)} --hash=", 1))
     known = [file.read_text() for file in AUTHORITIES.glob("*.crt")]
     authority = site.clone.parent / "authority.crt"
@@ -407,7 +407,7 @@ def _(site: Site) -> dict[str, str]:
         f"mkdir -p /var/tmp/saved $HOME/.config/pip; mv {AUTHORITIES}/*.crt /var/tmp/saved",
         f"update-ca-certificates --fresh; rm {BUNDLE.parent}/*.0",
         f"openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=nobody -keyout /dev/null -out {BUNDLE}",
-        # A registry that is not trusted is not trusted at the sixth try either; without a second pip does not tell why.
+        # pip would try an untrusted registry six times in vain; without a second attempt it does not report why.
         r"printf '[global]\nretries = 1\n' > $HOME/.config/pip/pip.conf",
     )
     site.root(site.build, "; ".join(steps))
@@ -418,7 +418,7 @@ def _(site: Site) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, play: Callable[..., Any]) -> Iterator[Site]:
-    """The site; afterwards the hosts are as the scenario has made them."""
+    """The site; afterwards the hosts are restored to the scenario's state."""
 
     def as_made() -> None:
         done = play("deploy")
@@ -434,7 +434,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, play: Callable[..., Any]) -> 
 
 
 @pytest.mark.parametrize("title", FAULTS)
-def test_the_page_mends_it(title: str, site: Site) -> None:
+def test_the_page_repairs_the_fault(title: str, site: Site) -> None:
     section = next(section for section in PAGE.sections if section.title == title)
     values = {"HOST": site.host, "APP": APP, "MODE": "gevent", **(FAULTS[title](site) or {})}
     shells = {runbook.CONTROLLER: site.shell, runbook.HOST: lambda command: site.ssh(values["HOST"], command)}
@@ -447,6 +447,6 @@ def test_the_page_mends_it(title: str, site: Site) -> None:
         assert site.down or site.get(host).status_code == 200, host
 
 
-def test_every_step_of_the_page_was_done(site: Site) -> None:
+def test_every_step_of_the_page_was_executed(site: Site) -> None:
     assert {section.title for section in PAGE.sections if section.steps} == set(FAULTS)
     assert sorted(site.done, key=lambda step: step.line) == PAGE.steps

@@ -1,4 +1,4 @@
-"""An application that tells what it knows of its secrets, as digests. The test adds a lock and deploys it."""
+"""An application that reports its secrets as digests. The test adds a lock and deploys it."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ names = [path.name for path in folder.iterdir()]
 
 
 def digest(value):
-    """Return what tells a value only to whoever knows it."""
+    """Return a digest that identifies a value without revealing it."""
     return hashlib.sha256(value or b"").hexdigest()
 
 

@@ -1,6 +1,6 @@
-"""Finds the secrets of a running service wherever they do not belong; root runs it on the service's host.
+"""Search for the secrets of a running service in places where they do not belong; root runs it on the service's host.
 
-It learns them from systemd, so that nobody has to tell it: a command line could be read. Prints the places as JSON.
+It reads them from systemd, because a command line would reveal them. Prints the places as JSON.
 
     python3 search.py APP
 """
@@ -14,9 +14,9 @@ from itertools import chain
 from pathlib import Path
 
 FOLDERS = ("/opt", "/etc", "/var", "/run", "/tmp", "/home", "/root", "/dev/shm", "/usr/local")
-# What systemd made for the service, which is where they belong.
+# What systemd created for the service, which is where they belong.
 HANDED_OVER = Path("/run/credentials")
-TOLD = {
+COMMANDS = {
     "journal": ["journalctl", "--no-pager", "--all", "--output=export"],
     "systemctl show": ["systemctl", "show", "*"],
     "systemctl cat": ["systemctl", "cat", "*"],
@@ -24,10 +24,10 @@ TOLD = {
 
 
 def needles(app: str) -> list[bytes]:
-    """Return each line of each secret that is long enough to be one, and the whole as base64."""
+    """Return each line of each secret that is long enough to be identified, and the whole as base64."""
     values = [path.read_bytes() for path in HANDED_OVER.glob(f"{app}@*/*")]
     lines = {line for value in values for line in value.splitlines() if len(line) > 7}
-    # Less its end, which depends on what follows.
+    # Without its end, which depends on what follows.
     return [*lines, *(base64.b64encode(value)[: len(value) * 4 // 3 // 4 * 4] for value in values)]
 
 
@@ -42,14 +42,14 @@ def contents() -> Iterator[tuple[str, bytes]]:
             if path.is_file():
                 yield str(path), path.read_bytes()
         except OSError:
-            # It has just ended, or cannot be read.
+            # The process has just ended, or cannot be read.
             continue
-    for name, command in TOLD.items():
+    for name, command in COMMANDS.items():
         yield name, subprocess.run(command, capture_output=True, check=False).stdout
 
 
 def main() -> None:
-    """Search, and print."""
+    """Search, and print the places."""
     wanted = needles(sys.argv[1])
     assert wanted, "no service with secrets runs"
     found = [name for name, content in contents() if any(needle in content for needle in wanted)]

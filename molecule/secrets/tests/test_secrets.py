@@ -1,4 +1,4 @@
-"""Secrets reach the application, as files and as environment variables, and nobody finds them anywhere else."""
+"""Secrets reach the application, as files and as environment variables, and are found nowhere else."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def fresh() -> dict[str, str]:
-    """Return secrets that nobody has seen: a word, and a text of lines with a character beyond ASCII."""
+    """Return new secrets: a word, and a text of several lines with a non-ASCII character."""
     return {
         "TOKEN": secrets.token_urlsafe(24),
         "KEY": f"-----BEGIN {secrets.token_hex(12)}-----\n{secrets.token_urlsafe(24)} ä\n",
@@ -36,7 +36,7 @@ def fresh() -> dict[str, str]:
 
 
 def shows(text: str | bytes, values: dict[str, str]) -> bool:
-    """Tell whether a text has a line of a secret, or one as base64."""
+    """Return whether a text contains a line of a secret, or one as base64."""
     content = text.encode() if isinstance(text, str) else text
     parts = [line.encode() for value in values.values() for line in value.splitlines()]
     parts += [base64.b64encode(value.encode()).rstrip(b"=")[:-1] for value in values.values()]
@@ -44,7 +44,7 @@ def shows(text: str | bytes, values: dict[str, str]) -> bool:
 
 
 class Deployments:
-    """Deploys with secrets from a vault, as talkative as Ansible gets, and keeps all that it leaves here.
+    """Deploys with secrets from a vault, at Ansible's highest verbosity; keeps everything that they leave here.
 
     Args:
         play: runs a playbook.
@@ -66,7 +66,7 @@ class Deployments:
         return self.folder / "app"
 
     def deploy(self, values: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Deploy, and return how that ended."""
+        """Deploy, and return the finished process."""
         vault = self.folder / "vault.yml"
         vault.write_text(json.dumps({f"vault_{name}": value for name, value in values.items()}))
         password = ("--vault-password-file", str(self.folder / "password"))
@@ -81,7 +81,7 @@ class Deployments:
         return done
 
     def left(self) -> Iterator[tuple[Path, bytes]]:
-        """Yield what lies on the controller since: output, log, facts, reports, artifacts."""
+        """Yield everything that is on the controller since then: output, log, facts, reports, artifacts."""
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "flaskops" / "artifacts"
         for path in (*self.folder.rglob("*"), *(ROOT / "reports").rglob("*"), *cache.glob("code-*")):
             if not path.is_file() or path.stat().st_mtime < self.started:
@@ -114,7 +114,7 @@ def values() -> dict[str, str]:
 
 @pytest.fixture
 def find(host: Any) -> Callable[[], list[str]]:
-    """Return a function that searches the host for the secrets of what serves."""
+    """Return a function that searches the host for the secrets of the running service."""
 
     def search() -> list[str]:
         found: list[str] = json.loads(host.check_output("python3 -c %s %s", (HERE / "search.py").read_text(), APP))
@@ -151,14 +151,16 @@ def test_they_are_encrypted_and_found_nowhere_on_the_host(find: Callable[[], lis
     assert find() == []
 
 
-def test_nobody_else_can_read_what_the_service_reads(host: Any) -> None:
+def test_only_the_service_can_read_its_secrets(host: Any) -> None:
     readable = "runuser -u nobody -- find /run/credentials /opt/*/generations/*/credentials* -type f -readable"
     assert host.run(f"{readable} | grep .").stdout == ""
     assert host.check_output(f"find /opt/{APP}/generations/*/credentials ! -user root -o -perm /077") == ""
 
 
 @pytest.mark.full
-def test_a_spoiled_one_is_told_and_mended(deployments: Deployments, values: dict[str, str], service: Any) -> None:
+def test_a_corrupted_secret_is_reported_and_repaired(
+    deployments: Deployments, values: dict[str, str], service: Any
+) -> None:
     service.run(f"truncate --size 0 /opt/{APP}/current/credentials/TOKEN")
     done = deployments.deploy(values)
     assert done.returncode == 0 and "credentials/TOKEN was changed by hand" in done.stdout, done.stdout[-3000:]
@@ -166,14 +168,14 @@ def test_a_spoiled_one_is_told_and_mended(deployments: Deployments, values: dict
     assert "nothing to do" in deployments.deploy(values).stdout
 
 
-def test_one_that_is_not_defined_is_told_before_anything_changes(
+def test_an_undefined_secret_is_reported_before_anything_changes(
     deployments: Deployments, values: dict[str, str], service: Any
 ) -> None:
     before = service.generation, service.show(service.unit, "MainPID")
     done = deployments.deploy({"KEY": values["KEY"]})
     assert done.returncode != 0
-    told = "flask_uwsgi_secrets has 'TOKEN', which cannot be evaluated: vault_TOKEN is not defined. Define it, or"
-    assert told in " ".join(done.stdout.split())
+    message = "flask_uwsgi_secrets has 'TOKEN', which cannot be evaluated: vault_TOKEN is not defined. Define it, or"
+    assert message in " ".join(done.stdout.split())
     assert "Reserve the application" not in done.stdout
     assert (service.generation, service.show(service.unit, "MainPID")) == before
 
@@ -182,7 +184,7 @@ def test_another_value_is_another_generation_and_a_rollback_brings_the_first_bac
     deployments: Deployments, values: dict[str, str], service: Any, find: Callable[[], list[str]], play: Any
 ) -> None:
     first, other = service.generation, fresh()
-    # So that both ways are tried: a host that cannot encrypt.
+    # A host that cannot encrypt, so that both ways are tried.
     service.run("chmod a-x /usr/bin/systemd-creds")
     try:
         with Witness(service.url, clients=4, path="/healthz", method="GET") as witness:
@@ -207,7 +209,7 @@ def test_another_value_is_another_generation_and_a_rollback_brings_the_first_bac
     assert_knows(service, values)
 
 
-def test_an_application_that_fails_and_tells_one_is_not_quoted(
+def test_the_output_of_an_application_that_fails_and_prints_a_secret_is_not_quoted(
     deployments: Deployments, values: dict[str, str], service: Any
 ) -> None:
     program = deployments.source / "run.py"
@@ -222,14 +224,14 @@ def test_an_application_that_fails_and_tells_one_is_not_quoted(
     assert service.generation == before[1]
 
 
-def test_nothing_of_them_is_left_on_the_controller(deployments: Deployments, values: dict[str, str]) -> None:
+def test_no_secret_is_left_on_the_controller(deployments: Deployments, values: dict[str, str]) -> None:
     left = dict(deployments.left())
     assert {deployments.folder / "output", deployments.folder / "log"} <= left.keys()
     assert [str(path) for path, content in left.items() if shows(content, values)] == []
 
 
-def test_the_search_finds_them_wherever_somebody_puts_them(find: Callable[[], list[str]], service: Any) -> None:
-    # The application that failed has told the journal.
+def test_the_search_finds_secrets_wherever_they_are_put(find: Callable[[], list[str]], service: Any) -> None:
+    # The failed application wrote it to the journal.
     assert all(place == "journal" or place.startswith("/var/log/journal/") for place in find())
     secret = f"/run/credentials/{service.unit}/TOKEN"
     process = f"--setenv=TOKEN=$(cat {secret}) python3 -c 'import time; time.sleep(600)' \"$(cat {secret})\""
@@ -249,7 +251,7 @@ def test_a_value_that_changes_each_time_is_evaluated_once(
     changing = {"flask_uwsgi_environment": {"DEPLOYED": "{{ 10 ** 15 | random }}"}}
     done = deployments.deploy(values, "-e", json.dumps(changing))
     assert done.returncode == 0, done.stdout[-3000:]
-    # Its name is the one that the plan has shown.
+    # The plan has shown its name.
     manifest = json.loads(service.run(f"cat /opt/{APP}/current/manifest.json"))
     assert manifest["generation"] == service.generation and manifest["digest"].startswith(service.generation)
     assert f" -> {service.generation} (" in done.stdout

@@ -1,4 +1,4 @@
-"""What the gevent check said of each application of the zoo, while it was converged."""
+"""The gevent check's findings about each application of the zoo, recorded during converge."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_there_are_healthy_animals() -> None:
 
 
 @every_animal
-def test_each_check_says_what_is_true_of_the_animal(animal: dict[str, Any]) -> None:
+def test_each_check_has_the_expected_verdict(animal: dict[str, Any]) -> None:
     found = checked(animal["name"])
     wanted = {name: animal.get(name, {}).get("verdict", "ok") for name in CHECKS}
     assert {name: check["verdict"] for name, check in found["checks"].items()} == wanted, found["checks"]
@@ -40,15 +40,15 @@ def test_the_finding_names_the_file_and_the_line_and_a_remedy(animal: dict[str, 
     found = checked(animal["name"])
     for name in animal.keys() & set(CHECKS):
         wanted = animal[name]
-        told = [one for one in found["checks"][name]["findings"] if one["level"] == wanted["verdict"]]
-        assert told, name
-        text = "\n".join("\n".join([one["what"], *one["evidence"]]) for one in told)
+        reported = [one for one in found["checks"][name]["findings"] if one["level"] == wanted["verdict"]]
+        assert reported, name
+        text = "\n".join("\n".join([one["what"], *one["evidence"]]) for one in reported)
         assert wanted.get("evidence", "") in text
-        assert all(one["remedy"] for one in told) or "evidence" not in wanted
+        assert all(one["remedy"] for one in reported) or "evidence" not in wanted
 
 
 @every_animal
-def test_gevent_is_blamed_for_nothing_that_threads_mode_would_not_bear_either(animal: dict[str, Any]) -> None:
+def test_gevent_is_not_blamed_for_a_fault_that_threads_mode_has_too(animal: dict[str, Any]) -> None:
     found = checked(animal["name"])
     assert (found["common"], bool(found["cause"])) == (
         animal.get("common", False),
@@ -57,11 +57,11 @@ def test_gevent_is_blamed_for_nothing_that_threads_mode_would_not_bear_either(an
 
 
 @pytest.mark.parametrize("name", ["harmless", "sample"])
-def test_of_what_is_harmless_no_word_is_said(name: str) -> None:
+def test_nothing_is_reported_about_harmless_code(name: str) -> None:
     assert {part: check["findings"] for part, check in checked(name)["checks"].items()} == {part: [] for part in CHECKS}
 
 
-def test_requests_that_wait_as_one_should_are_seen_to_overlap() -> None:
+def test_waiting_requests_of_a_healthy_application_overlap() -> None:
     assert checked("cooperates")["overlap"] > 0.5
 
 
@@ -70,13 +70,13 @@ def test_a_check_of_the_sample_application_is_quick() -> None:
     assert checked("sample")["duration_s"] < 20
 
 
-def test_nothing_of_a_check_is_left_on_the_host(host: Any) -> None:
+def test_a_check_leaves_nothing_on_the_host(host: Any) -> None:
     assert host.run(f"ls -d /run/{APP}-check /etc/systemd/system/{APP}-check*").stdout == ""
     assert host.check_output(f"systemctl list-units --all --plain --no-legend '{APP}-check*'") == ""
     assert host.run(f"pgrep -u {APP}").stdout == ""
 
 
-def test_the_result_lies_beside_the_generation_s_files_and_is_nobody_else_s(host: Any) -> None:
+def test_the_result_is_stored_with_the_generation_for_root_and_its_account(host: Any) -> None:
     generation = checked("sample")["generation"]
     result = host.file(f"/opt/{APP}/generations/{generation}/gevent_check.json")
     assert (result.user, result.group, result.mode) == ("root", APP, 0o640)

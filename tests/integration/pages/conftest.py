@@ -1,4 +1,4 @@
-"""The pages that the product makes, in a browser."""
+"""The product's pages, in a browser."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.unit.benchmarks.conftest import document
 __all__ = ["clients", "document", "made"]
 
 
-# Not for the session: while it is open, playwright's event loop runs in this thread, where others want to run theirs.
+# Not for the session: while it is open, playwright's event loop runs in this thread, where other tests need their own.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Start the system's Chromium, which `make test` installs."""
     found = shutil.which("chromium") or shutil.which("google-chrome")
-    assert found, "there is no browser: apt install chromium"
+    assert found, "no browser is installed: apt install chromium"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield browser
@@ -32,12 +32,12 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def show(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
-    """Render a template and open it, without a network; what the browser complains about fails the test."""
+    """Render a template and open it, without a network; an error in the browser fails the test."""
     complaints: list[str] = []
     pages: list[Any] = []
 
     def open_page(template: str, width: int, scheme: Any, **variables: Any) -> Page:
-        # Neither template uses more than Jinja has itself.
+        # Neither template uses anything beyond Jinja itself.
         environment = jinja2.Environment(loader=jinja2.FileSystemLoader(ROOT / "templates"))
         file = tmp_path / "index.html"
         file.write_text(environment.get_template(template).render(**variables))

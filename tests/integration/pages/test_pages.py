@@ -28,7 +28,7 @@ everywhere = pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (102
 
 
 def sound(page: Page, charts: int) -> None:
-    """Hold that a page fits its window, has its charts, and can be used by everybody."""
+    """Assert that a page fits its window, has its charts, and is accessible."""
     assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
     drawn = page.evaluate(
         "[...document.querySelectorAll('svg')].map(svg => [svg.getBoundingClientRect().height,"
@@ -81,7 +81,7 @@ def test_a_verification(show: Show, width: int, scheme: str) -> None:
 
 
 @everywhere
-def test_the_benchmarks_as_they_are_committed(show: Show, width: int, scheme: str) -> None:
+def test_the_committed_benchmarks(show: Show, width: int, scheme: str) -> None:
     committed = json.loads((ROOT / "benchmarks" / "results.json").read_text())
     sound(show("bench.html.j2", width, scheme, **bench_page(committed)), charts=5)
 

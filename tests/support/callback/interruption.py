@@ -19,7 +19,7 @@ description:
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]
-    """Named as Ansible expects."""
+    """Named as Ansible requires."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -31,7 +31,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._waits = int(os.environ["INTERRUPTION_TIME"])
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
-        """Run the command if it is time."""
+        """Run the command if this is the chosen task."""
         if task.get_name().rpartition(" : ")[2] != os.environ["INTERRUPTION_TASK"]:
             return
         self._waits -= 1
@@ -41,5 +41,5 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             done = subprocess.run(command, shell=True, stdin=subprocess.DEVNULL, capture_output=True, check=False)
             self._display.display("INTERRUPTED")
             if done.returncode:
-                # An exception would be a warning.
+                # Ansible would turn an exception into a warning.
                 raise SystemExit(f"{command}: {done.stderr.decode()}")

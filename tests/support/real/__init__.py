@@ -1,1 +1,1 @@
-"""Twelve applications as people have them: what each is deployed with, and what is asked of it."""
+"""Twelve real-world applications: how each is deployed and tested."""

@@ -1,4 +1,4 @@
-"""The applications and the variables that each is deployed with."""
+"""The applications, and the variables with which each is deployed."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ SECRET_KEY = os.environ["SECRET_KEY"]
 
 @dataclass(frozen=True)
 class Missing:
-    """What a deploy says where a variable of the application is not set.
+    """The message of a deploy in which a variable of the application is not set.
 
     Attributes:
         variable: the variable that is left out.
@@ -92,17 +92,17 @@ class Missing:
 
 @dataclass(frozen=True)
 class Application:
-    """An application, and how it is deployed and asked.
+    """An application, how it is deployed, and how it is tested.
 
     Attributes:
-        name: of the application on the host.
-        title: of its row in docs/REAL_APPS.md.
-        port: where it listens.
-        ask: asks it what its visitors ask.
+        name: the application's name on the host.
+        title: the title of its row in docs/REAL_APPS.md.
+        port: the port on which it listens.
+        ask: sends it the requests of its visitors.
         source: a package of the registry, or a folder of molecule/real/apps.
         variables: of flask_uwsgi, without their prefix.
-        load: the path that clients ask for all the time while something is deployed.
-        missing: what the deploy says where a variable is missing.
+        load: the path that clients request all the time during a deploy.
+        missing: the messages of deploys in which a variable is missing.
         prepare: shell commands that an operator runs on the host first, as root.
         everyday: whether `make test` deploys it, too.
     """
@@ -186,7 +186,7 @@ APPLICATIONS = (
         "members", "Flask-SQLAlchemy, Flask-Migrate, Flask-Login, PostgreSQL", 8056, questions.members, "members",
         SECRET | {
             "module": "members:create_app()",
-            # The role of PostgreSQL that has the account's name, over a socket: no password.
+            # PostgreSQL's role has the account's name, and connects over a socket without a password.
             "environment": {"DATABASE_URL": "postgresql+psycopg:///members?host=/var/run/postgresql"},
             "pre_activate": ["flask --app members db upgrade"],
         },

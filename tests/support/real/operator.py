@@ -1,4 +1,4 @@
-"""Somebody who deploys one application after the other to a host, as docs/OWN_APP.md says."""
+"""An operator who deploys one application after the other to a host, as docs/OWN_APP.md describes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tests.support.real.catalogue import Application
 
 @dataclass
 class Operator:
-    """An inventory of one host and one build host, and what is done with it.
+    """An inventory of one host and one build host, and the operations on it.
 
     Attributes:
-        folder: of the inventory.
+        folder: the folder of the inventory.
         sandbox: the inventory that the sandbox wrote.
     """
 
@@ -36,7 +36,7 @@ class Operator:
         (self.folder / "build.yml").write_text(yaml.safe_dump({"build": {"hosts": self.build}}))
 
     def url(self, app: Application) -> str:
-        """Return where an application answers."""
+        """Return the URL of an application."""
         return f"http://{self.variables['ansible_host']}:{app.port}"
 
     def write(self, app: Application, mode: str, leave_out: str = "", **more: Any) -> None:
@@ -51,7 +51,7 @@ class Operator:
         variables.write_text(yaml.safe_dump(settings))
 
     def play(self, playbook: str, *arguments: str) -> tuple[int, str]:
-        """Run a playbook, and return its exit status and what it said."""
+        """Run a playbook, and return its exit status and output."""
         started = time.monotonic()
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MOLECULE_"))}
         done = subprocess.run(
@@ -72,7 +72,7 @@ class Operator:
             more: further variables, without their prefix.
 
         Returns:
-            the exit status, and what was said.
+            the exit status and the output.
         """
         self.write(app, mode, leave_out, **more)
         return self.play("deploy")
@@ -84,5 +84,5 @@ class Operator:
         assert self.root(f"ls -d /opt/{app.name} /var/lib/{app.name}* 2>/dev/null || true") == ""
 
     def root(self, command: str) -> str:
-        """Run a command on the host, as root, that has to succeed."""
+        """Run a command on the host as root; it must succeed."""
         return remote.root(self.variables, command)

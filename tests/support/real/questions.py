@@ -1,7 +1,7 @@
-"""What is asked of each application: to log in, to take a form or a file, to show it, to send a stream.
+"""Tests of each application: logging in, sending a form or a file, reading it back, receiving a stream.
 
-Each function is run after the first deploy (``visitor.new``) and again after every further one: then what was written
-before is still there.
+Each function runs after the first deploy (``visitor.new``) and again after every further one: the data written
+before must still be there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def isso(visitor: Visitor) -> None:
 
 
 def radicale(visitor: Visitor) -> None:
-    """Make a calendar, put an event into it, find it, and let nobody else see it."""
+    """Create a calendar, put an event into it, find it, and check that others cannot see it."""
     ann = ("ann", "of-ann")
     visitor.get("/ann/", 401)
     assert "Radicale" in visitor.get("/.web/").text
@@ -119,7 +119,7 @@ def office(visitor: Visitor) -> None:
 
 
 def mlflow(visitor: Visitor) -> None:
-    """Make an experiment and a run, log a metric, keep a file, and load the page."""
+    """Create an experiment and a run, log a metric, store a file, and load the page."""
     api = "/api/2.0/mlflow"
     name = {"experiment_name": "first"}
     if visitor.new:
@@ -140,7 +140,7 @@ def mlflow(visitor: Visitor) -> None:
 
 
 def chat(visitor: Visitor) -> None:
-    """Talk in a room: a client that polls and one with a WebSocket hear each other."""
+    """Chat in a room: a polling client and one with a WebSocket receive each other's messages."""
     assert "<h1>Chat</h1>" in visitor.get("/").text
     ann, bob = SocketIO(visitor), SocketIOWebSocket(visitor)
     for each in (ann, bob):
@@ -153,20 +153,20 @@ def chat(visitor: Visitor) -> None:
 
 
 def jobs(visitor: Visitor) -> None:
-    """See the job run once each second, in one process only."""
+    """Check that the job runs once each second, in one process only."""
     deadline = time.monotonic() + 60
     before = visitor.get("/").json()["count"]
-    while (told := visitor.get("/").json())["count"] < before + 4:
-        assert time.monotonic() < deadline, f"the job does not run: {told}"
+    while (page := visitor.get("/").json())["count"] < before + 4:
+        assert time.monotonic() < deadline, f"the job does not run: {page}"
         time.sleep(0.2)
-    assert len({pid for _, pid in told["last"][-3:]}) == 1
-    # Of all generations so far: while the traffic moves, two live at a time.
-    gaps = [float(later) - float(at) for (at, _), (later, _) in itertools.pairwise(told["last"])]
-    assert min(gaps) > 0.5, f"it ran twice: {told}"
+    assert len({pid for _, pid in page["last"][-3:]}) == 1
+    # The runs of all generations so far: two run at the same time during a swap.
+    gaps = [float(later) - float(at) for (at, _), (later, _) in itertools.pairwise(page["last"])]
+    assert min(gaps) > 0.5, f"it ran twice: {page}"
 
 
 def press(visitor: Visitor) -> None:
-    """Keep an article, show it, and find what was installed of the project."""
+    """Store an article, show it, and find the installed metadata of the project."""
     assert visitor.get("/").json() == {"version": "1.2.0", "commands": ["press:main"]}
     if not visitor.new:
         assert visitor.get("/articles/first").text == "<h1>Über <em>uns</em></h1>"
@@ -176,7 +176,7 @@ def press(visitor: Visitor) -> None:
 
 
 def harbour(visitor: Visitor) -> None:
-    """Upload a list of ships, and find the name that the factory was given."""
+    """Upload a list of ships, and find the name that was passed to the factory."""
     ships = [] if visitor.new else ["Argo", "Nautilus"]
     assert visitor.get("/").json() == {"harbour": "north", "ships": ships, "version": "0.3.0"}
     visitor.post("/manifest", 201, files={"manifest": ("ships.txt", "Argo\nNautilus\n")})

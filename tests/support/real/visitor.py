@@ -1,4 +1,4 @@
-"""A visitor of an application: keeps cookies and connections, and speaks Socket.IO where asked to."""
+"""A visitor of an application: keeps cookies and connections, and speaks Socket.IO on request."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Visitor:
     """A browser without a window.
 
     Attributes:
-        url: where the application answers, ``http://HOST:PORT``.
-        new: whether nobody has asked the application for anything yet.
+        url: the application's URL, ``http://HOST:PORT``.
+        new: whether the application has received no request yet.
     """
 
     url: str
@@ -26,7 +26,7 @@ class Visitor:
     session: requests.Session = field(default_factory=requests.Session)
 
     def ask(self, method: str, path: str, expected: int = 200, **options: object) -> requests.Response:
-        """Send a request, and hold what status it is answered with, without following redirects."""
+        """Send a request, and assert the status of its answer, without following redirects."""
         options = {"timeout": 30, "allow_redirects": False, **options}
         answer = self.session.request(method, self.url + path, **options)  # type: ignore[arg-type]
         assert answer.status_code == expected, f"{method} {path}: {answer.status_code} {answer.text[:2000]}"
@@ -41,7 +41,7 @@ class Visitor:
         return self.ask("POST", path, expected, **options)
 
     def form(self, path: str, fields: dict[str, str], expected: int = 302, **options: object) -> requests.Response:
-        """Load a page with a form, and send it with the fields that the page hides and further ones."""
+        """Load a page with a form, and send it with its hidden fields and further ones."""
         page = self.get(path).text
         hidden = {}
         for tag in re.findall(r"<input[^>]*type=\"hidden\"[^>]*>", page):
@@ -52,7 +52,7 @@ class Visitor:
 
 
 class SocketIO:
-    """A client of Socket.IO over long polling, which is what every client begins with."""
+    """A client of Socket.IO over long polling, with which every client begins."""
 
     def __init__(self, visitor: Visitor) -> None:
         self.visitor = visitor
@@ -68,7 +68,7 @@ class SocketIO:
         assert self.visitor.post(self.path, data=packet, headers={"Content-Type": "text/plain"}).text.lower() == "ok"
 
     def receive(self) -> str:
-        """Return the next packet, and answer whether one is still there until then."""
+        """Return the next packet; answer pings until it arrives."""
         while True:
             if not self.packets:
                 self.packets += self.visitor.get(self.path).text.split("\x1e")
@@ -89,7 +89,7 @@ class SocketIO:
 
 
 class SocketIOWebSocket:
-    """A client of Socket.IO over a WebSocket from the first packet on."""
+    """A client of Socket.IO over a WebSocket from the first packet."""
 
     def __init__(self, visitor: Visitor) -> None:
         address = urlsplit(visitor.url)
@@ -102,7 +102,7 @@ class SocketIOWebSocket:
         assert self.receive().startswith("40")
 
     def receive(self) -> str:
-        """Return the next packet, and answer whether one is still there until then."""
+        """Return the next packet; answer pings until it arrives."""
         while (packet := self.client.message().payload.decode()) == "2":
             self.client.send(websocket.TEXT, b"3")
         return packet

@@ -1,6 +1,6 @@
-"""The load witness: clients that keep asking while something happens to a host, and tell what they saw.
+"""The load witness: clients that send requests while something happens to a host, and report what they saw.
 
-Tests use :class:`Witness`; by hand it is ``python -m tests.support.witness http://127.0.0.1:8040``.
+Tests use :class:`Witness`; its command line is ``python -m tests.support.witness http://127.0.0.1:8040``.
 """
 
 from tests.support.witness.process import Window, Witness, WitnessError

@@ -1,4 +1,4 @@
-"""The witness by hand: ``python -m tests.support.witness http://127.0.0.1:8040``, until Ctrl-C."""
+"""The witness's command line: ``python -m tests.support.witness http://127.0.0.1:8040``, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tests.support.witness.samples import Reader, Writer
 
 ARTICLE = Path(__file__).parents[3] / "app" / "data.txt"
 LOGIN = "/user_manage/user/login"
-# Others who read the samples meanwhile see them this late at most.
+# The maximum delay for readers of the samples.
 FLUSH_S = 0.2
-# How long the host may take to accept the first connection.
+# The time within which the host must accept the first connection.
 REACH_S = 5.0
 
 
 def main() -> int:
-    """Run the load, and return 0 if all requests were answered, 1 otherwise."""
+    """Run the load; return 0 if all requests were answered, 1 otherwise."""
     options = parse(sys.argv[1:])
     # Each client is an open file.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -55,10 +55,10 @@ def main() -> int:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """Read the command line; what is missing becomes the article's request."""
+    """Parse the command line; missing arguments become the article's request."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.support.witness",
-        description="Keep clients sending requests, one after the other, until Ctrl-C, and tell what they saw. "
+        description="Keep clients sending requests, one after the other, until Ctrl-C, and report what they saw. "
         "The status is 0 if every request was answered with success, 1 if not, 2 if it was called wrongly.",
     )
     parser.add_argument("url", type=_host, help="the host: http://HOST:PORT")
@@ -78,7 +78,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 async def reach(url: URL) -> None:
-    """Connect once; raise OSError if nobody is there."""
+    """Connect once; raise OSError if the host does not accept."""
     async with asyncio.timeout(REACH_S):
         _, writer = await asyncio.open_connection(url.host, url.port)
     writer.close()
@@ -87,7 +87,7 @@ async def reach(url: URL) -> None:
 
 
 async def run(options: argparse.Namespace, file: BinaryIO) -> float:
-    """Run the load until a signal or the end of the time, write down what became of it, and return the CPU seconds."""
+    """Run the load until a signal or the end of the duration, write the samples, and return the CPU seconds."""
     writer = Writer(file)
     request = Request(options.url, options.method, options.body.encode(), options.timeout)
     load = Load(request, options.clients, writer.add)
@@ -104,7 +104,7 @@ async def run(options: argparse.Namespace, file: BinaryIO) -> float:
                 load.stop()
 
         loop.add_reader(sys.stdin, read)
-    # The collector need not look again and again at all that was imported: it would stop the clients for 30 ms.
+    # Imported objects need no repeated garbage collection, which would stop the clients for 30 ms each time.
     gc.freeze()
     started = time.process_time()
     running = asyncio.create_task(load.run())
@@ -116,7 +116,7 @@ async def run(options: argparse.Namespace, file: BinaryIO) -> float:
 
 
 def table(report: Report, cpu_s: float) -> str:
-    """Return a report for people, with what the witness itself cost."""
+    """Return a report for people, with the cost of the witness itself."""
     requests, during = report.requests, report.during
     rows = [
         *((who, f"{count:,}", "answered") for who, count in report.answered.items()),

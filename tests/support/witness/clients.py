@@ -18,30 +18,30 @@ from yarl import URL
 
 from tests.support.witness.samples import Sample
 
-# The clients start spread over this time: in step they would be answered in step, and the pauses between would look
-# like gaps.
+# The clients' starts are spread over this time: started together they would be answered together, and the pauses
+# would look like gaps.
 STAGGER_S = 0.2
-# Each pauses for a random time up to this one before its next request. Without it they fall into step by themselves:
-# requests that end while the others are served wait, and then begin together. 200 clients of a server that takes
-# 0.2 s have gaps of 200 ms after a few seconds then, and of less than 50 ms with it, at the same rate.
+# Each pauses for a random time up to this one before its next request. Without it they synchronize by themselves:
+# requests that end while others are served wait, and then begin together. With 200 clients of a server that takes
+# 0.2 s, gaps are 200 ms after a few seconds, and less than 50 ms with the pause, at the same rate.
 PAUSE_S = 0.1
-# The same behind a failure: 200 clients that are refused at once would take the processor from the very server that
-# is about to come back.
+# The same after a failure: 200 clients that are refused immediately would take the CPU from the very server that
+# is about to recover.
 REST_S = 0.5
 # The socket is closed with a reset, which leaves no TIME_WAIT behind. Otherwise an address has no local ports left
-# after 28,000 requests in a minute. By then the answer is whole, and both sides have nothing more to say.
+# after 28,000 requests in a minute. The answer is complete at that point.
 LINGER = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What each client sends, again and again.
+    """What each client sends repeatedly.
 
     Attributes:
-        url: where to.
+        url: the URL.
         method: the HTTP method.
         body: the body, JSON; empty for none.
-        timeout_s: the seconds a request may take as a whole, from the connect to the last byte.
+        timeout_s: the seconds that a request may take as a whole, from the connect to the last byte.
     """
 
     url: URL
@@ -55,28 +55,28 @@ class Load:
 
     Args:
         request: what they send.
-        clients: how many they are.
-        record: called with what became of each request.
+        clients: their number.
+        record: called with the result of each request.
     """
 
     def __init__(self, request: Request, clients: int, record: Callable[[Sample], None]) -> None:
         self._request = request
         self._record = record
-        # When the request of each client that is under way began.
+        # When each client's request in flight began.
         self._begun = [math.inf] * clients
         self._stopped = False
 
     def complete_before(self) -> float:
-        """Return the time before which no request began that has not been recorded yet."""
+        """Return the time before which every request that began has been recorded."""
         return min(time.monotonic(), *self._begun)
 
     def stop(self) -> None:
-        """Let the requests that are under way end, and send no more."""
+        """Let the requests in flight end, and send no more."""
         self._stopped = True
 
     async def run(self) -> None:
         """Send requests until the load is stopped and the last one has ended."""
-        # Lean: no names to race for, no cookies, no headers that nobody reads, a connection for each request as ab.
+        # Lean: no name resolution, no cookies, no unused headers, one connection per request like ab.
         connector = aiohttp.TCPConnector(
             limit=0, force_close=True, ttl_dns_cache=None, happy_eyeballs_delay=None, socket_factory=_socket
         )
@@ -88,7 +88,7 @@ class Load:
             headers={"Content-Type": "application/json"} if self._request.body else None,
             skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
         ) as session:
-            # A GET that is dropped would be sent again, behind our back: the very failure we are here to see. There
+            # aiohttp would silently repeat a GET whose connection was dropped: the very failure to be counted. There
             # is no public switch; aiohttp's own test client turns it off in this way.
             session._retry_connection = False
             await asyncio.gather(*(self._client(session, number) for number in range(len(self._begun))))
@@ -109,7 +109,7 @@ class Load:
                 request.method, request.url, data=request.body or None, allow_redirects=False
             ) as response:
                 await response.read()
-        # Whatever it was, a visitor would have got no answer.
+        # Whatever the error is, a visitor would have got no answer.
         except Exception as error:
             return Sample(begun, time.monotonic(), None, kind(error), str(error) or type(error).__name__)
         ended = time.monotonic()
@@ -120,10 +120,10 @@ class Load:
 
 
 def kind(error: BaseException | None) -> str:
-    """Return which kind of failure an error of a request is.
+    """Return the kind of failure that an error of a request is.
 
-    aiohttp wraps what the system said, and where a body could not be written the wrapper has no number of its own: the
-    first error of the chain that is known tells the kind.
+    aiohttp wraps the system's error, and its wrapper has no number of its own if a body could not be written: the
+    first known error in the chain determines the kind.
     """
     while error is not None:
         if isinstance(error, TimeoutError):

@@ -1,4 +1,4 @@
-"""The witness as a process of its own: its start, the windows that a test marks meanwhile, its end.
+"""The witness as a separate process: its start, the windows that a test marks, its end.
 
 The load does not share an interpreter with the test, which may be busy. They share a file and a clock: the process
 appends its samples to the file, and both read CLOCK_MONOTONIC, so a window is just two times.
@@ -20,25 +20,25 @@ from tests.support import ROOT
 from tests.support.witness.report import Report, judge
 from tests.support.witness.samples import Reader, Sample
 
-# How often the file of samples is looked at while something in it is awaited.
+# How often the file of samples is polled while a test waits for it.
 POLL_S = 0.05
-# What starting, writing and ending may take beyond the requests themselves, on a busy machine.
+# The time for starting, writing and ending in addition to the requests, on a busy machine.
 SLACK_S = 15.0
 
 
 class WitnessError(Exception):
-    """The witness cannot testify; the message says why."""
+    """The witness has no valid result; the message says why."""
 
 
 class Window:
-    """A time in which something happens. Made by :meth:`Witness.window`.
+    """A period in which something happens. Created by :meth:`Witness.window`.
 
     Attributes:
         name: what happens in it.
         start: when it began, in seconds of CLOCK_MONOTONIC.
-        end: when it ended; None until then.
+        end: when it ended; None before that.
         steady_s: the seconds before it that are the baseline.
-        after_s: the seconds behind it that belong to the event, too.
+        after_s: the seconds after it that belong to the event, too.
     """
 
     def __init__(self, witness: Witness, name: str, steady_s: float, after_s: float) -> None:
@@ -50,7 +50,7 @@ class Window:
         self._witness = witness
 
     def report(self) -> Report:
-        """Return what the clients saw; waits for requests that are still under way, at most for their timeout.
+        """Return what the clients saw; waits for requests still in flight, at most for their timeout.
 
         Raises:
             WitnessError: the window has not ended, or the witness failed.
@@ -75,11 +75,11 @@ class Witness:
         url: the host, ``http://HOST:PORT``.
         clients: how many clients send one request after the other.
         timeout_s: the seconds after which a request has failed.
-        path: where on the host; by default the article's.
+        path: the path on the host; by default the article's.
         method: the HTTP method; by default the article's.
         body: the body, JSON; by default the article's for POST, and none otherwise.
-        output: the file to keep all samples in; by default they are gone with the witness.
-        start_s: the seconds of load within which a first answer must be there.
+        output: the file for all samples; by default they are deleted with the witness.
+        start_s: the seconds of load within which the first answer must arrive.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Witness:
         self._windows: dict[str, Window] = {}
         self._disturbed_until = 0.0
         self._ended = False
-        # Why it did not end well: what it wrote until then proves nothing.
+        # Why it failed: its samples until then prove nothing.
         self._fault: str | None = None
 
     def __enter__(self) -> Witness:
@@ -115,11 +115,11 @@ class Witness:
         with contextlib.ExitStack() as resources:
             folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="witness-")))
             output = self._output.absolute() if self._output else folder / "samples"
-            # Made anew before the process opens it, so that no line of an older run is read.
+            # Created before the process opens it, so that no line of an older run is read.
             output.write_bytes(b"")
             self._reader = Reader(resources.enter_context(output.open("rb")))
             self._log = folder / "log"
-            # It ends when its standard input does: no load outlives the test, however that ends.
+            # It ends when its standard input does, so no load outlives the test.
             command = [sys.executable, "-m", "tests.support.witness", self.url, *self._options]
             command += ["--until-eof", f"--output={output}"]
             with self._log.open("wb") as log:
@@ -136,7 +136,7 @@ class Witness:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop sending, wait until the requests under way have ended, and end the process.
+        """Stop sending, wait until the requests in flight have ended, and end the process.
 
         Raises:
             WitnessError: the process failed or did not end; not raised over an error of the block.
@@ -147,7 +147,7 @@ class Witness:
             except subprocess.TimeoutExpired:
                 self._fault = "The witness did not end"
             else:
-                # 1 tells of requests that failed: for the reports to judge.
+                # 1 reports failed requests, which the reports judge.
                 self._fault = None if self._process.returncode in (0, 1) else self._said()
             self._reader.read()
             self._ended = True
@@ -159,14 +159,14 @@ class Witness:
         """Mark what happens in a ``with`` block. If the block fails, its window has no report.
 
         Args:
-            name: what happens; each window of a witness has a name of its own.
-            steady: the seconds of undisturbed load before it that are the baseline. What is missing of them since
-                the first answer or since the last window is waited for.
-            after: the seconds of load behind it; leaving the block takes as long.
+            name: what happens; unique for each window of a witness.
+            steady: the seconds of undisturbed load before it that are the baseline. Waits for what is missing of them
+                since the first answer or the last window.
+            after: the seconds of load after it; leaving the block takes as long.
 
         Raises:
             ValueError: there is a window of this name.
-            WitnessError: the witness is no longer there.
+            WitnessError: the witness has ended.
         """
         if name in self._windows:
             raise ValueError(f"there is a window named {name!r} already")
@@ -190,7 +190,7 @@ class Witness:
         return {name: window.report() for name, window in self._windows.items()}
 
     def samples_before(self, before: float) -> Sequence[Sample]:
-        """Return the samples, once no request is missing that began before a time (seconds of CLOCK_MONOTONIC).
+        """Return the samples, once every request that began before a time (seconds of CLOCK_MONOTONIC) is recorded.
 
         Raises:
             WitnessError: the witness failed.
@@ -212,7 +212,7 @@ class Witness:
         deadline = time.monotonic() + SLACK_S + self._start_s
         while True:
             self._reader.read()
-            # The host's time begins when the process, which may start slowly, has written its first line.
+            # The host's time starts when the process, which may start slowly, has written its first line.
             if self._reader.complete_before > 0:
                 deadline = min(deadline, time.monotonic() + self._start_s)
             if any(sample.served_by is not None for sample in self._reader.samples):

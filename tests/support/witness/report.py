@@ -1,4 +1,4 @@
-"""The judgement: what the samples say about one window of time. Pure functions, with no process and no clock."""
+"""The evaluation: what the samples say about one window of time. Pure functions, without a process or a clock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.support.witness.samples import Sample
 
-# More examples of failures than these tell nothing new.
+# More examples of failures would add nothing.
 EXAMPLES = 5
 
 
@@ -20,12 +20,12 @@ class Phase:
     """The requests that began within some seconds.
 
     Attributes:
-        requests: how many began.
-        failed: how many of them were not answered well.
-        p50_ms: the median of the time to the whole answer, of those that were answered; None if none was.
+        requests: the number that began.
+        failed: the number of those without a good answer.
+        p50_ms: the median of the time to the complete answer, of those that were answered; None if none was.
         p99_ms: the 99th percentile of it.
         max_ms: the longest.
-        requests_per_second: how many a second were answered.
+        requests_per_second: the number answered per second.
     """
 
     requests: int
@@ -40,24 +40,24 @@ class Phase:
 class Report:
     """What the clients saw while something happened.
 
-    A request belongs to the window in which it *began*, however late it ended. Failures are judged more severely:
-    those of every request that was under way at any time from the window's start to the end of the seconds behind
-    it. What the event did to requests that were there before it, or did a little later, is not lost.
+    A request belongs to the window in which it *began*, however late it ended. Failures are judged more strictly:
+    those of every request that was in flight at any time from the window's start to the end of the seconds after
+    it. So effects on requests that began before the event, or shortly after it, are not lost.
 
     Attributes:
         name: the window's name.
-        clients: how many clients kept asking.
+        clients: the number of clients.
         seconds: the length of the window.
-        requests: how many requests began in the window.
+        requests: the number of requests that began in the window.
         answered: how many of these were answered, by who answered: ``GENERATION (mode)``.
-        failures: how many failed, by kind: refused, reset, empty, timeout, status or other.
-        examples: when, after how long and how some of them failed, at most five, all different.
-        longest_gap_s: the longest time without an answer, from the window's start to the end of the seconds behind
-            it. Only good answers count. Both ends count as answers: a gap that reaches across one is seen as far
+        failures: the number of failed requests, by kind: refused, reset, empty, timeout, status or other.
+        examples: when, after how long and how some of them failed; at most five, all different.
+        longest_gap_s: the longest time without an answer, from the window's start to the end of the seconds after
+            it. Only good answers count. Both ends count as answers: a gap that crosses one is counted as far
             as it lies inside.
         before: the seconds of steady load before the window.
         during: the window.
-        after: the seconds behind it.
+        after: the seconds after it.
     """
 
     name: str
@@ -94,13 +94,13 @@ def judge(
     """Judge a window.
 
     Args:
-        samples: what became of the requests; all that began before ``end + after_s`` must be there.
+        samples: the results of the requests; all that began before ``end + after_s`` must be there.
         name: the window's name.
-        clients: how many clients kept asking.
+        clients: the number of clients.
         start: when the window began, in seconds of CLOCK_MONOTONIC.
         end: when it ended.
         steady_s: the seconds before it that are the baseline.
-        after_s: the seconds behind it that belong to the event, too.
+        after_s: the seconds after it that belong to the event, too.
     """
     first, last = start - steady_s, end + after_s
     near = [sample for sample in samples if sample.ended >= first and sample.begun < last]
@@ -125,12 +125,12 @@ def judge(
 def judge_all(samples: Sequence[Sample], name: str, clients: int) -> Report:
     """Judge a whole run as one window, from the first request to the last that ended.
 
-    Its longest gap is between answers alone: the first answer takes its time, and nothing was there before it.
+    Its longest gap is only between answers: the first answer takes its time, and nothing came before it.
 
     Args:
-        samples: what became of the requests, one at least.
+        samples: the results of the requests, at least one.
         name: the run's name.
-        clients: how many clients kept asking.
+        clients: the number of clients.
     """
     start, end = min(sample.begun for sample in samples), max(sample.ended for sample in samples)
     report = judge(samples, name, clients, start, end, 0.0, 0.0)

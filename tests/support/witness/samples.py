@@ -1,7 +1,7 @@
-"""What became of each request: how the witness writes it down, and how another process reads it meanwhile.
+"""The result of each request: how the witness writes it, and how another process reads it meanwhile.
 
-A file of samples has one JSON value a line. A list is a request, with the fields of :class:`Sample`. A number is a
-time: of the requests that began before it, none is missing above. All times are seconds of CLOCK_MONOTONIC, which is
+A file of samples has one JSON value per line. A list is a request, with the fields of :class:`Sample`. A number is a
+time: every request that began before it is above. All times are seconds of CLOCK_MONOTONIC, which is
 one clock for all processes of a machine.
 """
 
@@ -13,14 +13,14 @@ from typing import BinaryIO, NamedTuple
 
 
 class Sample(NamedTuple):
-    """One request and what became of it.
+    """One request and its result.
 
     Attributes:
         begun: when the client began to connect.
-        ended: when the whole answer was there, or when the request failed.
+        ended: when the whole answer had arrived, or when the request failed.
         served_by: who answered, as ``GENERATION (mode)``; None if it failed.
         failure: the kind of failure, None if it was answered.
-        text: what the failure said.
+        text: the error message.
     """
 
     begun: float
@@ -31,7 +31,7 @@ class Sample(NamedTuple):
 
 
 class Writer:
-    """Appends samples to a file, in batches: a write for each would cost more than it tells."""
+    """Appends samples to a file, in batches: a write for each would distort the measurement."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -42,10 +42,10 @@ class Writer:
         self._batch.append(sample)
 
     def flush(self, complete_before: float) -> None:
-        """Write the batch, and that no request is missing which began before a time."""
+        """Write the batch, and a time before which every request is recorded."""
         lines = [json.dumps((round(s.begun, 6), round(s.ended, 6), *s[2:])) for s in self._batch]
         self._batch.clear()
-        # Rounded down: what began within the last microsecond may still be missing.
+        # Rounded down: a request that began within the last microsecond may still be missing.
         lines.append(str(math.floor(complete_before * 1e6) / 1e6))
         self._file.write("".join(f"{line}\n" for line in lines).encode())
         self._file.flush()
@@ -56,7 +56,7 @@ class Reader:
 
     Attributes:
         samples: those read so far, in the order in which the requests ended.
-        complete_before: of the requests that began before this time, none is missing in ``samples``.
+        complete_before: every request that began before this time is in ``samples``.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -66,8 +66,8 @@ class Reader:
         self._rest = b""
 
     def read(self) -> None:
-        """Read what was written since the last time."""
-        # The last line may have been caught half written.
+        """Read what was written since the last call."""
+        # The last line may be incomplete.
         *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
         for line in lines:
             value = json.loads(line)

@@ -1,4 +1,4 @@
-"""What the tests of the benchmarks share: results that were made."""
+"""Shared by the tests of the benchmarks: example results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks import results
 
 
 def run(name: str, number: int, rate: float, **changed: Any) -> dict[str, Any]:
-    """Return a run as benchmarks/servers.yml notes it."""
+    """Return a run as benchmarks/servers.yml records it."""
     before = {"cpu_s": 10.0, "memory_mb": 90.0, "processes": 5, "threads": 5, "busy_ticks": 0, "all_ticks": 0}
     after = {**before, "cpu_s": 18.0, "memory_mb": 100.0, "busy_ticks": 950, "all_ticks": 1000}
     return {
@@ -38,7 +38,7 @@ DEPLOYS = [
 
 @pytest.fixture
 def document() -> dict[str, Any]:
-    """Return the document of a benchmark, in which one server did not run."""
+    """Return the document of a benchmark in which one server did not run."""
     servers = results.servers(RUNS)
     return {
         "format": 1, "date": "2026-11-24T19:00:00+00:00", "requests": 20000, "concurrency": 1000, "rounds": 3,

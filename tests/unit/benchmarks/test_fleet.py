@@ -1,4 +1,4 @@
-"""Recorded hosts: what answers in their place, and what a run of them costs."""
+"""Recorded hosts: what answers in their place, and what a run on them costs."""
 
 import json
 import os
@@ -26,7 +26,7 @@ RUNS = [
 
 
 def program(name: str) -> bytes:
-    """Return what matters of what Ansible sends for a module."""
+    """Return the relevant part of the program that Ansible sends for a module."""
     return (
         f"def _ansiballz_main(\n    module_fqn: str,\n):\n    ...\n_ansiballz_main(\nmodule_fqn={name!r},\n)\n".encode()
     )
@@ -88,7 +88,7 @@ def test_a_placeholder_without_a_value_is_named(connect: Any) -> None:
         connect("app1", recorded_values={}).exec_command("/bin/sh", STATE)
 
 
-def test_what_is_no_module_is_refused(connect: Any) -> None:
+def test_a_program_that_is_not_a_module_is_refused(connect: Any) -> None:
     connection = connect("app1")
     with pytest.raises(AnsibleError, match="and not 'mkdir /tmp/x'"):
         connection.exec_command("mkdir /tmp/x")
@@ -116,8 +116,8 @@ def test_a_recording_names_neither_the_host_nor_its_generation() -> None:
     assert json.loads(recording.answer(found, recording.STATE, values)) == state
 
 
-def test_what_a_command_and_its_children_use_is_measured(tmp_path: Path) -> None:
-    # The child holds 64 MB and computes for half a second, and the command itself does neither.
+def test_the_resources_of_a_command_and_its_children_are_measured(tmp_path: Path) -> None:
+    # The child holds 64 MB and computes for half a second; the command itself does neither.
     child = "import time; held = b'x' * 2**26\nwhile time.process_time() < 0.5: pass"
     start = f"subprocess.run([sys.executable, '-c', {child!r}])"
     code = f"import subprocess, sys; print('begun', flush=True); {start}; sys.exit(3)"
@@ -137,12 +137,12 @@ def test_what_a_command_and_its_children_use_is_measured(tmp_path: Path) -> None
         ({"cpu_s": 103.0}, (True, True, False)),
     ],
 )
-def test_each_bound_is_judged_by_its_own_figure(changed: dict[str, float], answers: tuple[bool, ...]) -> None:
+def test_each_target_is_judged_by_its_own_figure(changed: dict[str, float], answers: tuple[bool, ...]) -> None:
     runs = [*RUNS[:2], {**RUNS[2], **changed}]
     assert tuple(goal.met for goal in fleet(runs)) == answers
 
 
-def test_a_bound_without_its_figures_is_not_measured() -> None:
+def test_a_target_without_its_figures_is_not_measured() -> None:
     assert [goal.met for goal in fleet(RUNS[:1])] == [None, None, None]
     assert [goal.met for goal in fleet([])] == [None, None, None]
 
@@ -156,7 +156,7 @@ def test_a_table_shows_every_run() -> None:
     ]
 
 
-def test_the_inventory_has_so_many_hosts_with_an_address_each(tmp_path: Path) -> None:
+def test_the_inventory_has_the_number_of_hosts_with_an_address_each(tmp_path: Path) -> None:
     hosts = Fleet(tmp_path).inventory(1000, VALUES)["flask"]["hosts"]
     assert len(hosts) == 1000 == len({host["ansible_host"] for host in hosts.values()})
 

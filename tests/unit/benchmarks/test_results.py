@@ -9,7 +9,7 @@ from benchmarks import results
 from tests.unit.benchmarks.conftest import DEPLOYS, RUNS, run
 
 
-def test_a_server_s_figures_are_medians_of_the_rounds() -> None:
+def test_the_figures_of_a_server_are_medians_of_the_rounds() -> None:
     found = results.servers(RUNS)
     assert found["uwsgi-gevent"]["requests_per_second"] == {"median": 4000, "min": 3900, "max": 4100}
     assert found["granian"]["ratio"] == 0.5
@@ -34,20 +34,20 @@ def test_the_verdict_names_ideal_best_and_ceiling(document: dict[str, Any]) -> N
     ]
 
 
-def test_without_the_one_to_compare_with_there_is_no_ratio() -> None:
+def test_without_the_reference_there_is_no_ratio() -> None:
     found = results.servers([run("granian", 1, 2000.0)])
     assert "ratio" not in found["granian"]
     assert "nothing to compare with" in results.verdict(found, 5000)[0]
 
 
-def test_a_deploy_grows_by_so_much_a_host() -> None:
+def test_growth_is_the_seconds_per_further_host() -> None:
     found = results.deploys(DEPLOYS)
     assert found["first"]["8"]["seconds"]["median"] == pytest.approx(51)
     assert found["first"]["8"]["round_trips"]["median"] == 320
     assert results.growth(found["first"]) == pytest.approx(3)
 
 
-def test_a_table_has_a_column_for_everything() -> None:
+def test_a_table_has_a_column_for_every_value() -> None:
     rows = results.deploy_rows(results.deploys(DEPLOYS))
     assert [row["hosts"] for row in rows] == ["1", "2", "4", "8"]
     assert rows[0]["nothing to do"] == "4.1 (4.0–4.2) s, 5 trips"
@@ -55,7 +55,7 @@ def test_a_table_has_a_column_for_everything() -> None:
 
 
 @pytest.mark.parametrize("text", [None, '{"runs": []}'])
-def test_what_was_not_measured_is_told_with_the_remedy(
+def test_a_missing_measurement_is_reported_with_the_remedy(
     text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(results, "ROOT", tmp_path)
@@ -66,7 +66,7 @@ def test_what_was_not_measured_is_told_with_the_remedy(
         results.found("servers.json")
 
 
-def test_the_committed_results_are_of_this_format() -> None:
+def test_the_committed_results_have_the_current_format() -> None:
     document = json.loads((results.ROOT / "benchmarks" / "results.json").read_text())
     assert document["format"] == 1
     assert set(document["servers"]) >= {results.OURS, results.CEILING, *results.PEERS}
@@ -78,8 +78,8 @@ def test_the_committed_results_are_of_this_format() -> None:
 
 def test_the_readme_has_the_committed_ratios() -> None:
     document = json.loads((results.ROOT / "benchmarks" / "results.json").read_text())
-    told = re.findall(r"^\| [^|]+ \| (\d\.\d\d) \|$", (results.ROOT / "README.md").read_text(), flags=re.M)
+    ratios = re.findall(r"^\| [^|]+ \| (\d\.\d\d) \|$", (results.ROOT / "README.md").read_text(), flags=re.M)
     ranked = sorted((one["ratio"] for one in document["servers"].values()), reverse=True)
-    assert told == [f"{ratio:.2f}" for ratio in ranked]
+    assert ratios == [f"{ratio:.2f}" for ratio in ranked]
     seconds = {kind: document["deploys"][kind]["1"]["seconds"]["median"] for kind in ("nothing to do", "ten tasks")}
     assert seconds["ten tasks"] / seconds["nothing to do"] == pytest.approx(2.5, abs=0.3)

@@ -39,13 +39,13 @@ def test_each_target_is_judged_by_its_own_figures(document: dict[str, Any]) -> N
     assert [target.row()["met"] for target in targets(document, COMPARISON, ())][6:8] == ["yes", "yes"]
 
 
-def test_what_was_not_measured_has_no_figure(document: dict[str, Any]) -> None:
+def test_a_target_that_was_not_measured_has_no_figure(document: dict[str, Any]) -> None:
     found = met(targets(document, {}, ()))
     assert found["threads serve 90 % of gevent"] == found["threads serve 10 × threads = 3000"] == ("–", "not measured")
     assert found["gevent serves 1.5 × the best of the others"] == ("–", "not measured")
 
 
 @pytest.mark.parametrize(("failed", "answer"), [(0, "yes"), (1, "no")])
-def test_one_failed_request_is_one_too_many(document: dict[str, Any], failed: int, answer: str) -> None:
+def test_one_failed_request_misses_the_target(document: dict[str, Any], failed: int, answer: str) -> None:
     comparison = {"summary": [row("gevent", 10000, 4000, 4000, failed)]}
     assert targets(document, comparison, ())[4].row()["met"] == answer

@@ -1,4 +1,4 @@
-"""Input that nobody thought of: the same each time, so much and no more, within a bound."""
+"""Random input: the same each time, in a fixed amount, within a time limit."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile(
     "bounded",
-    # The same input in every run: a failure is the code's, never the day's.
+    # The same input in every run, so that a failure is always due to the code.
     derandomize=True,
     database=None,
     max_examples=60,
-    # Of the whole test there is one (`within`); a single example waits for other processes now and then.
+    # The test as a whole has a limit (`within`); a single example sometimes waits for other processes.
     deadline=None,
-    # Looking for the smallest example takes minutes where a single one is slow.
+    # Searching for the smallest example takes minutes if a single one is slow.
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
 )
@@ -31,7 +31,7 @@ def _give_up(number: int, frame: FrameType | None) -> None:
 
 @pytest.fixture
 def within() -> Callable[[float], object]:
-    """Return what holds that a ``with`` block ends within so many seconds of the processor's time."""
+    """Return a context manager that asserts that its block takes at most so many seconds of CPU."""
 
     @contextmanager
     def bound(seconds: float) -> Iterator[None]:

@@ -24,18 +24,18 @@ REQUIREMENTS = st.lists(WORDS | st.text(max_size=8), max_size=30).map("".join)
 
 
 @given(REQUIREMENTS)
-def test_requirements_are_read_whatever_they_are(text: str) -> None:
+def test_any_requirements_are_read(text: str) -> None:
     entries = list(artifact.requirements(text))
     for entry in entries:
         artifact.pin(entry)
         assert "secret@" not in artifact.shown(entry)
     artifact.loose(entries)
-    # What is written as a lock says the same.
+    # Requirements written as a lock are equivalent.
     assert [one.text for one in artifact.requirements(artifact.rendered(entries))] == [one.text for one in entries]
 
 
 @given(st.binary(max_size=200))
-def test_a_lock_of_bytes_is_refused_by_name(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+def test_a_lock_of_random_bytes_is_refused_by_name(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("lock") / "requirements.txt"
     path.write_bytes(content)
     try:
@@ -45,7 +45,7 @@ def test_a_lock_of_bytes_is_refused_by_name(tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.parametrize("piece", ["\n", " ", "a", "a==", "\\\n", "#", " #", "[", "--hash=", "//", "//a@", "-", "a[]"])
-def test_long_requirements_are_read_within_their_bound(piece: str, within: Any) -> None:
+def test_long_requirements_are_read_within_the_limit(piece: str, within: Any) -> None:
     text = piece * (65_536 // len(piece))
     with within(BOUND_S):
         for entry in artifact.requirements(text + "!"):
@@ -53,7 +53,7 @@ def test_long_requirements_are_read_within_their_bound(piece: str, within: Any) 
             artifact.shown(entry)
 
 
-# TOML's values, of any shape where a table or a list should be.
+# TOML values of any shape in place of a table or a list.
 VALUE = st.sampled_from(['""', "1", "true", "[]", '["dependencies"]', "{}", '">=3"', '"no version"', "[1]", "nan",
                          "1979-05-27", '{a = 1}', '[{name = "x"}]'])  # fmt: skip
 PYPROJECT = st.builds(
@@ -105,7 +105,7 @@ ADDRESS = st.lists(
 @example("git+~nobody-of-this-name/app@v1")
 @example("a" * 5000)
 @example("git+https://[/app@v1")
-def test_a_source_is_understood_or_refused_by_name(text: str) -> None:
+def test_a_source_is_parsed_or_refused_by_name(text: str) -> None:
     try:
         found = folder.parse(text)
     except ArtifactError as error:
@@ -118,14 +118,14 @@ def test_a_source_is_understood_or_refused_by_name(text: str) -> None:
 
 
 @pytest.mark.parametrize("piece", ["a", " ", "a.", "//", "git+https://h/a@", "git+/a@#", "[", "a ", "=", "~"])
-def test_a_long_source_is_understood_within_its_bound(piece: str, within: Any) -> None:
+def test_a_long_source_is_parsed_within_the_limit(piece: str, within: Any) -> None:
     for text in (piece * (65_536 // len(piece)) + "!", "a" + piece * (65_536 // len(piece)) + "!"):
         with within(BOUND_S), contextlib.suppress(ArtifactError):
             folder.parse(text)
 
 
 def module(sections: list[tuple[int, int, int, int]], body: bytes, header_size: int = 64) -> bytes:
-    """Return an ELF file of 64 bits with these sections: type, offset, size, link."""
+    """Return a 64-bit ELF file with these sections: type, offset, size, link."""
     table = 64 + len(body)
     count = min(len(sections), 0xFFFF)
     head = b"\x7fELF\x02\x01".ljust(40, b"\0") + struct.pack("<Q", table)
@@ -149,7 +149,7 @@ SECTION = st.tuples(st.sampled_from([0, 3, 6, 11]), st.integers(0, 2**64 - 1) | 
 
 
 @given(st.lists(SECTION, max_size=5), st.binary(max_size=300))
-def test_sections_of_any_place_are_read_or_refused(
+def test_sections_at_any_offset_are_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, sections: list[tuple[int, int, int, int]], body: bytes
 ) -> None:
     path = tmp_path_factory.mktemp("elf") / "module.so"
@@ -160,8 +160,8 @@ def test_sections_of_any_place_are_read_or_refused(
         assert str(path) in str(error)
 
 
-def test_a_module_with_many_tables_is_read_within_its_bound(tmp_path: Path, within: Any) -> None:
-    # Every one of 65,535 headers lies at the same place, and names the whole file.
+def test_a_module_with_many_tables_is_read_within_the_limit(tmp_path: Path, within: Any) -> None:
+    # Each of 65,535 headers is at the same offset and covers the whole file.
     symbols = struct.pack("<IBBHQQ", 1, 0, 0, 0, 0, 0) * 2_000
     content = bytearray(module([(11, 64, len(symbols), 0)], symbols, header_size=0))
     content[60:62] = struct.pack("<H", 0xFFFF)
@@ -174,8 +174,8 @@ def test_a_module_with_many_tables_is_read_within_its_bound(tmp_path: Path, with
             assert str(path) in str(error)
 
 
-def test_a_module_with_long_names_is_read_within_its_bound(tmp_path: Path, within: Any) -> None:
-    # Each of many symbols has nearly the whole table of names as its name.
+def test_a_module_with_long_names_is_read_within_the_limit(tmp_path: Path, within: Any) -> None:
+    # The name of each of many symbols is nearly the whole table of names.
     names = b"\0" + b"a" * 1_000_000 + b"\0"
     symbols = b"".join(struct.pack("<IBBHQQ", 1 + number, 0, 0, 0, 0, 0) for number in range(20_000))
     path = tmp_path / "module.so"
@@ -191,5 +191,5 @@ VERSION = st.lists(st.sampled_from(["1", ".", "2", "rc1", "²", "٣", "9" * 5000
 
 
 @given(VERSION | st.text(max_size=10))
-def test_a_version_of_a_dependency_is_numbers(version: str) -> None:
+def test_a_version_of_a_dependency_consists_of_numbers(version: str) -> None:
     assert all(number >= 0 for number in judge.numbers(version))

@@ -1,4 +1,4 @@
-"""What root reads on a host: files that a loss of power cut, and what the service's account can write or answer."""
+"""What root reads on a host: files damaged by a power failure, and what the service's account can write or answer."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ STATS = st.dictionaries(
 @example([])
 @example({"workers": 1})
 @example({"workers": [{"pid": "../x"}]})
-def test_stats_are_what_uwsgi_writes_or_refused(document: Any) -> None:
+def test_stats_are_valid_or_refused(document: Any) -> None:
     try:
         found = uwsgi.parse_stats(document)
     except (KeyError, TypeError, ValueError) as error:
-        # Which its caller makes one sentence of.
+        # Its caller turns these into one sentence.
         assert str(error)
     else:
         for worker in found.workers:
@@ -76,7 +76,7 @@ MANIFEST: dict[str, Any] = {
 
 
 @given(st.dictionaries(st.sampled_from(sorted(MANIFEST)), JSON, max_size=3), st.sets(st.sampled_from(sorted(MANIFEST))))
-def test_a_manifest_is_whole_or_damaged(
+def test_a_manifest_is_complete_or_damaged(
     tmp_path_factory: pytest.TempPathFactory, spoiled: dict[str, Any], missing: set[str]
 ) -> None:
     path = tmp_path_factory.mktemp("generation") / "manifest.json"
@@ -102,7 +102,7 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
 
 
 @pytest.mark.parametrize("content", BROKEN)
-def test_files_that_were_cut_or_forged_are_known_as_such(layout: Layout, content: bytes, within: Any) -> None:
+def test_truncated_and_forged_files_are_detected(layout: Layout, content: bytes, within: Any) -> None:
     folder = layout.generations / "one"
     for path in (
         *(folder / name for name in ("manifest.json", ".served", "gevent_check.json", "credentials.json", "uwsgi.ini")),
@@ -124,7 +124,7 @@ def test_files_that_were_cut_or_forged_are_known_as_such(layout: Layout, content
 
 
 @given(JSON)
-def test_an_owner_of_any_shape_is_told(document: Any) -> None:
+def test_an_owner_of_any_shape_is_reported(document: Any) -> None:
     owner = document if isinstance(document, dict) else {"home": controller._home(), "pid": document, "start": document}
     assert reservation.describe(owner)
     assert controller.lives(owner) in (True, False)
@@ -145,7 +145,7 @@ def test_an_owner_of_any_shape_is_told(document: Any) -> None:
     ),
     installed=st.dictionaries(st.sampled_from(["grpcio", "psycopg2"]), st.text(max_size=6), max_size=2),
 )
-def test_a_gevent_check_bears_whatever_the_application_wrote(
+def test_a_gevent_check_handles_anything_the_application_writes(
     loaded: dict[str, Any], told: dict[str, Any], installed: dict[str, str]
 ) -> None:
     catalogue = yaml.safe_load(CATALOGUE.read_text())

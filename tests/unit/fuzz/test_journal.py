@@ -1,4 +1,4 @@
-"""What an application logs, and what builds print: read without a traceback and in linear time."""
+"""Logs of applications and output of builds: read without a traceback and in linear time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MANIFEST = Manifest(
     release="r", venv="v", mode="gevent", processes=4, cores=100, listen="0.0.0.0:8040", wsgi_file="run.py",
     callable="app", health=Health("/healthz", 200, 4), start_timeout=15, stop_timeout=60, keep=3, checksums={},
 )  # fmt: skip
-# What the readers look for, so that input comes near it.
+# Strings that the readers look for, so that input comes close to them.
 WORDS = st.sampled_from(
     ["Traceback (most recent call last):", "ImportError: x", "  File", "ERROR", "HTTP/1.1\" 500", "DAMN ! worker",
      "During handling of the above exception, another exception occurred:", "EntryError: flask_uwsgi_module={x}",
@@ -28,7 +28,7 @@ WORDS = st.sampled_from(
      "\ufffd", " ", "\t", "pg_config"]
 )  # fmt: skip
 TEXT = st.lists(WORDS | st.text(max_size=6), max_size=8).map("".join)
-# journalctl prints a message as text, as bytes, as nothing when it is too long, and several as a list of these.
+# journalctl prints a message as text, as bytes, as null if it is too long, and several as a list of these.
 ONE = TEXT | st.binary(max_size=20).map(list) | st.none()
 RECORD = st.fixed_dictionaries(
     {"__REALTIME_TIMESTAMP": st.integers(0, 2**60).map(str)},
@@ -62,7 +62,7 @@ def test_a_failed_start_is_explained_or_not(lines: list[str]) -> None:
     cause = explain.explain(lines, MANIFEST)
     assert isinstance(cause, str)
     shown = explain.telling(lines)
-    # Of a traceback, paths are shortened, and what is left out is said.
+    # In a traceback, paths are shortened, and omissions are marked.
     known = [line.replace("/a/releases/b/", "") for line in lines]
     assert len(shown) <= explain.MOST
     assert all(line.replace("/a/releases/b/", "") in known or line.startswith("  …") for line in shown)
@@ -74,7 +74,7 @@ def test_a_failed_build_is_read_whatever_it_printed(output: str) -> None:
     assert len(failure.telling_lines(output)) <= 12
 
 
-# 64 kB of what makes a pattern look again and again.
+# 64 kB that make a regular expression backtrack.
 PIECES = [
     "a", "a.", "Error", "a.Error", "_", " ", "x" * 50 + " ", "unable to find ", "TypeError: '", "Traceback ", "ERROR ",
     "HTTP/1.1 ", '"level": ', "(): ", "[a.c line ", "worker ", "cmake ", "pkg-config ", "cargo ", "gcc ", "error:", "-",
@@ -83,7 +83,7 @@ PIECES = [
 
 
 @pytest.mark.parametrize("piece", PIECES)
-def test_a_long_line_is_read_within_its_bound(piece: str, within: Any) -> None:
+def test_a_long_line_is_read_within_the_limit(piece: str, within: Any) -> None:
     line = piece * (65_536 // len(piece)) + "!"
     record = json.dumps({"__REALTIME_TIMESTAMP": "0", "MESSAGE": line})
     with within(BOUND_S):
@@ -102,7 +102,7 @@ def test_a_long_line_is_read_within_its_bound(piece: str, within: Any) -> None:
 @pytest.mark.parametrize(
     "piece", ["x", " ", "WARNING: Retrying", "error: not found", "Traceback (most recent call last):"]
 )
-def test_many_lines_are_read_within_their_bound(piece: str, within: Any) -> None:
+def test_many_lines_are_read_within_the_limit(piece: str, within: Any) -> None:
     lines = [piece] * 20_000
     records = "\n".join(json.dumps({"__REALTIME_TIMESTAMP": "0", "MESSAGE": line}) for line in lines)
     with within(BOUND_S):

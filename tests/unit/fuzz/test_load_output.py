@@ -1,4 +1,4 @@
-"""What ab and wrk print: parsed to a result, whatever it is."""
+"""The output of ab and wrk is parsed to a result, whatever it is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support import ROOT
 FIXTURES = ROOT / "tests/unit/plugins/module_utils/load/fixtures"
 OUTPUTS = [path.read_text() for path in sorted(FIXTURES.glob("*.out"))]
 LINES = sorted({line for text in OUTPUTS for line in text.splitlines()})
-# Numbers as nobody prints them, which Python reads all the same, or nearly.
+# Numbers that neither program prints, but that Python accepts, or nearly.
 ODD = st.sampled_from(["nan", "inf", "-1", "1e999", "²", "٣", "9" * 5000, "0x1", "", "1_0", "\x00"])
 BOUND_S = 5.0
 
@@ -42,7 +42,7 @@ def spoiled(draw: st.DrawFn) -> str:
 @example(stdout="Requests per second:    nan [#/sec] (mean)\nComplete requests: 1", stderr="", returncode=0)
 def test_ab_is_parsed_whatever_it_prints(stdout: str, stderr: str, returncode: int) -> None:
     result = ab.parse(stdout, stderr, returncode)
-    # What is written to a report is JSON, in which these numbers do not exist.
+    # A report is JSON, in which these numbers do not exist.
     json.dumps(result.to_dict(), allow_nan=False)
 
 
@@ -55,7 +55,7 @@ def test_a_curve_is_parsed_whatever_it_is(text: str) -> None:
 @given(st.lists(st.lists(st.integers().map(str) | ODD | st.text(max_size=3), max_size=8).map("\t".join)).map("\n".join))
 @example("1\tb\tctime\tdtime\tttime\n1\n")
 @example("ttime\nnan")
-def test_requests_of_a_run_are_counted_whatever_the_file_is(lines: str) -> None:
+def test_requests_of_a_run_are_counted_whatever_the_file_contains(lines: str) -> None:
     ab.parse_requests_tsv(lines)
     ab.parse_requests_tsv(f"seconds\tttime\n{lines}")
 
@@ -79,7 +79,7 @@ def test_wrk_is_parsed_whatever_it_prints(document: Any, returncode: int) -> Non
 
 
 @pytest.mark.parametrize("line", ["", "{", "[" * 60_000, '{"latency_us":', "\x00", '{"requests": 1' + "0" * 5000 + "}"])
-def test_wrk_is_parsed_where_its_line_is_none(line: str, within: Any) -> None:
+def test_wrk_is_parsed_without_its_line(line: str, within: Any) -> None:
     with within(BOUND_S):
         error = wrk.parse(f"FLASKOPS {line}\n", "", 0)
     assert isinstance(error, engine.LoadError)
@@ -94,7 +94,7 @@ def test_a_version_is_read_or_none(printed: str) -> None:
 @pytest.mark.parametrize(
     "what", ["Connection Times", "WARNING: ", "100%", "Total: ", "(Connect", ",:", "apr_socket_recv"]
 )
-def test_long_output_is_parsed_within_its_bound(what: str, within: Any) -> None:
+def test_long_output_is_parsed_within_the_limit(what: str, within: Any) -> None:
     text = what * (65_536 // len(what))
     with within(BOUND_S):
         ab.parse(text, text, 1)
@@ -103,6 +103,6 @@ def test_long_output_is_parsed_within_its_bound(what: str, within: Any) -> None:
 
 
 @given(st.dictionaries(st.floats(0, 10**6), st.integers(1, 10**6), max_size=20))
-def test_percentiles_are_of_the_histogram(histogram: dict[float, int]) -> None:
+def test_percentiles_are_those_of_the_histogram(histogram: dict[float, int]) -> None:
     told = load.figures(histogram)
     assert set(told.curve_ms) <= set(histogram)

@@ -1,4 +1,4 @@
-"""What operators write into inventories: judged, all of it at once, and never with a traceback."""
+"""What operators write into inventories: checked, all of it together, and never with a traceback."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFAULTS: dict[str, Any] = {
     name.removeprefix(PREFIX): value
     for name, value in yaml.safe_load((ROOT / "roles/flask_uwsgi/defaults/main.yml").read_text()).items()
 }
-# What YAML and the command line make of a value that somebody mistyped.
+# What YAML and the command line make of a mistyped value.
 SCALAR = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=12), st.dates(),
     st.sampled_from(["", " ", "1e3", "0x10", "1_000", "²", "½", "\x00", "~", "~nobody-of-this-name/x", "../x", "/",
@@ -38,16 +38,16 @@ VALUE = st.recursive(
 @example(name="requirements", value="~nobody-of-this-name/x")
 @example(name="source", value="~nobody-of-this-name/x")
 @example(name="wsgi_file", value="a" * 5000)
-def test_a_mistyped_variable_is_judged(name: str, value: Any) -> None:
+def test_a_mistyped_variable_is_checked(name: str, value: Any) -> None:
     chosen = {"mode": "gevent", "source": str(ROOT / "app")}
     problems = preflight.settings_problems(DEFAULTS | chosen | {name: value})
     assert all(isinstance(problem, str) for problem in problems)
-    # Each names a variable.
+    # Each problem names a variable.
     assert all("_" in problem for problem in problems)
 
 
 @given(st.dictionaries(st.sampled_from(sorted(DEFAULTS)), VALUE, max_size=8))
-def test_an_inventory_of_mistyped_variables_is_judged(values: dict[str, Any]) -> None:
+def test_an_inventory_of_mistyped_variables_is_checked(values: dict[str, Any]) -> None:
     preflight.settings_problems(DEFAULTS | {"mode": "gevent", "source": str(ROOT / "app")} | values)
 
 
@@ -55,14 +55,14 @@ def test_an_inventory_of_mistyped_variables_is_judged(values: dict[str, Any]) ->
     "piece", ["a", "a-", "/", "/a", "a.", ".", "1.", "a:", "~", " ", "a[", "-canary", "%2f", "x=="]
 )
 @pytest.mark.parametrize("name", ["app_name", "module", "mount", "bind", "health_path", "source", "wsgi_file", "user"])
-def test_a_long_value_is_judged_within_its_bound(name: str, piece: str, within: Any) -> None:
+def test_a_long_value_is_checked_within_the_limit(name: str, piece: str, within: Any) -> None:
     value = piece * (65_536 // len(piece)) + "!"
     with within(BOUND_S):
         preflight.settings_problems(DEFAULTS | {"mode": "gevent", "source": str(ROOT / "app"), name: value})
 
 
 @given(VALUE, st.dictionaries(st.text(max_size=5), SCALAR, max_size=3), st.booleans())
-def test_secrets_are_judged_and_never_shown(value: Any, environment: dict[str, Any], in_environment: bool) -> None:
+def test_secrets_are_checked_and_never_shown(value: Any, environment: dict[str, Any], in_environment: bool) -> None:
     for problem in secrets.problems(value, environment, in_environment):
         assert "flask_uwsgi_" in problem
 
@@ -80,7 +80,7 @@ VARIANT = st.dictionaries(st.sampled_from(["name", "mode", "cores", "x"]), VALUE
 
 
 @given(st.fixed_dictionaries({name: VALUE | st.lists(VARIANT, max_size=3) for name in COMPARE}))
-def test_settings_of_a_comparison_are_judged(settings: dict[str, Any]) -> None:
+def test_settings_of_a_comparison_are_checked(settings: dict[str, Any]) -> None:
     compare.problems(settings, ["host"])
 
 
@@ -88,5 +88,5 @@ def test_settings_of_a_comparison_are_judged(settings: dict[str, Any]) -> None:
     st.text(max_size=40)
     | st.sampled_from(["http://[", "http://h:99999/", "https://", "//h/", "http://\x00/", "http://h"])
 )
-def test_an_address_of_a_load_test_is_judged(url: str) -> None:
+def test_an_address_of_a_load_test_is_checked(url: str) -> None:
     result.target_mistakes(url, None)

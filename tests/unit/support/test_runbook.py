@@ -1,4 +1,4 @@
-"""The runbook can be read as a program, and what would go untested in it is refused."""
+"""The runbook can be read as a program, and steps that would go untested are refused."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_pages_can_be_read(name: str) -> None:
     assert runbook.parse((ROOT / name).read_text()).steps
 
 
-def test_a_page_is_its_sections_with_commands_settings_and_what_is_shown() -> None:
+def test_a_page_consists_of_sections_with_commands_settings_and_output() -> None:
     found = page(GOOD)
     assert [(section.level, section.title, len(section.steps)) for section in found.sections] == [
         (1, "Runbook", 0),
@@ -103,7 +103,7 @@ def test_a_page_is_its_sections_with_commands_settings_and_what_is_shown() -> No
         (("# Runbook", "```console\n$ status\n```\n# Runbook"), "line 2 of the page: this block is in no section"),
     ],
 )
-def test_a_page_that_is_not_whole_is_refused_with_the_line(change: tuple[str, str], said: str) -> None:
+def test_an_incomplete_page_is_refused_with_the_line(change: tuple[str, str], said: str) -> None:
     assert change[0] in GOOD
     with pytest.raises(runbook.PageError, match=said):
         page(GOOD.replace(*change, 1))
@@ -121,14 +121,14 @@ def test_a_page_that_is_not_whole_is_refused_with_the_line(change: tuple[str, st
         ("a+b", "aab", True),
     ],
 )
-def test_what_the_page_shows_may_differ_in_numbers_ids_and_line_breaks_alone(
+def test_output_may_differ_from_the_page_only_in_numbers_ids_and_line_breaks(
     shown: str, output: str, lacking: bool
 ) -> None:
     assert bool(runbook.unseen([shown], output)) is lacking
 
 
 class Machine:
-    """Runs commands that it was told the answer of, as a shell would: 127 for the others."""
+    """Runs commands with given answers, as a shell would: 127 for all others."""
 
     def __init__(self, **answers: tuple[int, str]) -> None:
         self.answers = answers
@@ -147,7 +147,7 @@ def run(section: runbook.Section, machine: Machine, **values: str) -> list[runbo
 SEEN = (0, "host state\nweb1 down since 1:2:3")
 
 
-def test_a_section_is_run_word_for_word_with_the_placeholders_put() -> None:
+def test_a_section_is_run_exactly_with_the_placeholders_replaced() -> None:
     machine = Machine(status=SEEN, journalctl=(1, ""))
     sections = page(GOOD).sections
     done = [step for section in sections for step in run(section, machine, HOST="web1")]
@@ -162,7 +162,7 @@ def test_a_section_is_run_word_for_word_with_the_placeholders_put() -> None:
 @pytest.mark.parametrize(
     ("answers", "said"),
     [
-        # A program that is not there has not failed as the page says, but was never asked.
+        # A missing program has not failed as the page says, but never ran.
         ({"status": SEEN}, "line 21 of the page: `journalctl .*` ended with 127, the page says another"),
         ({"journalctl": (1, "")}, "line 17 of the page: `status --host web1` ended with 127, the page says 0"),
         (
@@ -175,25 +175,25 @@ def test_a_section_is_run_word_for_word_with_the_placeholders_put() -> None:
         ),
     ],
 )
-def test_a_command_that_does_not_do_what_the_page_says_is_told_with_its_line(
+def test_a_command_that_contradicts_the_page_is_reported_with_its_line(
     answers: dict[str, tuple[int, str]], said: str
 ) -> None:
     with pytest.raises(runbook.PageError, match=said):
         run(page(GOOD).sections[1], Machine(**answers), HOST="web1")
 
 
-def test_a_placeholder_without_a_value_is_told() -> None:
+def test_a_placeholder_without_a_value_is_reported() -> None:
     with pytest.raises(runbook.PageError, match="the test has no value for HOST"):
         run(page(GOOD).sections[1], Machine(status=SEEN))
 
 
-def test_the_runbook_names_no_variable_that_does_not_exist() -> None:
+def test_the_runbook_names_only_variables_that_exist() -> None:
     named = set(re.findall(r"\bflask_uwsgi_\w+", (ROOT / runbook.PAGE).read_text()))
     defaults = (ROOT / "roles/flask_uwsgi/defaults/main.yml").read_text()
     assert named - set(re.findall(r"^(flask_uwsgi_\w+):", defaults, re.MULTILINE)) == set()
 
 
-def test_the_runbook_itself_is_whole() -> None:
+def test_the_runbook_itself_is_complete() -> None:
     text = (ROOT / runbook.PAGE).read_text()
     found = runbook.parse(text)
     assert len(found.steps) > 50

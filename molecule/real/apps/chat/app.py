@@ -20,14 +20,14 @@ def index() -> str:
 
 @socketio.on("join")
 def join(message: dict[str, str]) -> None:
-    """Let a client into a room."""
+    """Add a client to a room."""
     join_room(message["room"])
     emit("joined", {"room": message["room"], "sid": request.sid})  # type: ignore[attr-defined]
 
 
 @socketio.on("say")
 def say(message: dict[str, str]) -> None:
-    """Tell everybody in a room."""
+    """Send a message to a room."""
     emit("said", {"text": message["text"]}, to=message["room"])
 
 

@@ -1,4 +1,4 @@
-"""A dashboard with Dash, as its first tutorial has it: a graph that a dropdown changes."""
+"""A dashboard with Dash, as in its first tutorial: a graph that a dropdown changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs with Flask-APScheduler: one each second, whose runs are kept in a file."""
+"""Jobs with Flask-APScheduler: one each second, whose runs are recorded in a file."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ scheduler.init_app(app)
 
 @scheduler.task("interval", id="tick", seconds=1)
 def tick() -> None:
-    """Note that the job ran, when and where."""
+    """Record when and where the job ran."""
     with RUNS.open("a") as runs:
         runs.write(f"{time.time():.3f} {os.getpid()}\n")
 
 
 def start() -> None:
-    """Start the scheduler once no other process has it.
+    """Start the scheduler if no other process has it.
 
-    Every worker of every generation loads this module, and two generations live at a time while the traffic moves. The
-    kernel gives the lock free when its holder ends.
+    Every worker of every generation loads this module, and two generations run at the same time during a swap. The
+    kernel releases the lock when its holder ends.
     """
     with (STATE / "scheduler.lock").open("w") as lock:
         while True:
@@ -39,7 +39,7 @@ def start() -> None:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                # Waiting for the lock itself would hold up every request of a worker of gevent.
+                # Waiting for the lock itself would block every request of a gevent worker.
                 time.sleep(0.5)
         scheduler.start()
         threading.Event().wait()
@@ -51,7 +51,7 @@ if os.environ.get("FLASK_UWSGI_ROLE", "service") == "service":
 
 @app.get("/")
 def index() -> Response:
-    """Tell of the runs so far."""
+    """Show the runs so far."""
     lines = RUNS.read_text().splitlines() if RUNS.exists() else []
     return jsonify(count=len(lines), last=[line.split() for line in lines[-20:]])
 

@@ -1,6 +1,6 @@
-"""The phases of a deploy when a host is lost, without any host: modules and plans are stand-ins, the order is true.
+"""The phases of a deploy when a host is lost, without real hosts: modules and plans are stand-ins, the order is real.
 
-The same is tested with real hosts in the scenario faults; here are more of them, with an application each.
+The scenario faults tests the same with real hosts; here there are more of them, with an application each.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ with open(__LOG__, "a") as log:
     print(__NAME__, module.params["app_name"], module.params["state"] or "", file=log)
 module.exit_json(changed=True, **__RESULT__)
 """
-# Everything that a plan needs is here, so that only the connection is asked for.
+# Everything that a plan needs is here, so that only the connection is used.
 PLAN = """
 from dataclasses import asdict
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.plan import Plan
@@ -59,7 +59,7 @@ class ActionModule(AskingAction):
                            commands=bool(task_vars["flask_uwsgi_pre_activate"]), keeper=name,
                            code=True, builds=task_vars.get("builds", "")))
 """
-# Whose commands have not run.
+# The commands have not run yet.
 RECORD = """
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run.asking import AskingAction
 class ActionModule(AskingAction):
@@ -97,14 +97,14 @@ class Deploy:
         self._did = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
 
     def hosts(self, module: str, state: str = "") -> list[str]:
-        """Return on which hosts a module has run, each as often as it has; those that were delegated to, too."""
+        """Return the hosts on which a module ran, once for each run, including delegated ones."""
         wanted = [module, state] if state else [module]
         return sorted(app.removeprefix("app-") for name, app, *rest in self._did if [name, *rest] == wanted)
 
 
 @pytest.fixture
 def deploy(tmp_path: Path) -> Callable[..., Deploy]:
-    """Run a deploy of four hosts, the first of which is a batch of its own, and lose some before a task."""
+    """Deploy to four hosts, the first of which is its own batch, and lose some before a task."""
     collection = tmp_path / "ansible_collections/flaskops/uwsgi"
     for name in ("meta", "playbooks", "plugins", "roles"):
         shutil.copytree(ROOT / name, collection / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -182,7 +182,7 @@ def still(names: str) -> str:
     )
 
 
-def test_a_host_that_is_lost_before_the_plan_refuses_the_deploy(deploy: Callable[..., Deploy]) -> None:
+def test_a_host_lost_before_the_plan_refuses_the_deploy(deploy: Callable[..., Deploy]) -> None:
     done = deploy("Plan", "bd")
     assert (
         "b, d: ansible_host=127.0.0.1 cannot be reached over SSH" in done.said and "Nothing was changed." in done.said
@@ -190,7 +190,7 @@ def test_a_host_that_is_lost_before_the_plan_refuses_the_deploy(deploy: Callable
     assert done.code == 2 and done.hosts("reservation") == []
 
 
-def test_what_an_ended_run_has_left_on_a_lost_host_ends_the_deploy(deploy: Callable[..., Deploy]) -> None:
+def test_an_ended_runs_reservation_on_a_lost_host_ends_the_deploy(deploy: Callable[..., Deploy]) -> None:
     done = deploy(
         "Give back the reservation of a run that has ended",
         "b",
@@ -210,7 +210,7 @@ def test_what_an_ended_run_has_left_on_a_lost_host_ends_the_deploy(deploy: Calla
         ("Run the commands of the deploy: pre", "a", "100%"),
     ],
 )
-def test_a_host_that_is_lost_before_the_first_swap_takes_the_release_from_all(
+def test_a_host_lost_before_the_first_swap_removes_the_release_from_all(
     deploy: Callable[..., Deploy], task: str, lost: str, serial: str
 ) -> None:
     done = deploy(task, lost, serial=serial, flask_uwsgi_pre_activate=["true"])
@@ -240,7 +240,7 @@ def test_a_build_host_that_is_lost_takes_the_release_from_all(deploy: Callable[.
         (SWAP, 1, "ad", "", "", "bcd", "ad"),
         (SWAP, 2, "b", "", "ac", "d", "b"),
         (GIVE_BACK, 1, "a", "", "a", "bcd", "a"),
-        # In a play of another project, where hosts of later batches have no plan and no release.
+        # In a play of another project, hosts of later batches have no plan and no release.
         (SWAP, 1, "a", "1", "", "bcd", "a"),
         (SWAP, 1, "b", "50%", "a", "cd", "b"),
         (SWAP, 1, "c", "100%", "abd", "", "c"),
@@ -260,7 +260,7 @@ def test_a_host_that_is_lost_later_ends_the_deploy_there(
     ]
     assert done.code == 2 and all(part in done.said for part in end), done.output
     assert done.hosts("swap") == list(serve)
-    # Of what was reserved, all is given back that can be.
+    # Every reservation that can be reached is released.
     assert done.hosts("reservation", "absent") == [name for name in done.hosts("reservation") if name not in held]
     later = [] if serial else [name for name in unchanged if name not in lost]
     assert done.hosts("release", "absent") == later

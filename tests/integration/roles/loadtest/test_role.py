@@ -18,7 +18,7 @@ from tests.support.load_target import Server
 ROLE = ROOT / "roles" / "loadtest"
 pytestmark = [
     pytest.mark.playbook,
-    pytest.mark.skipif(shutil.which("ab") is None, reason="ab is not here: apt install apache2-utils"),
+    pytest.mark.skipif(shutil.which("ab") is None, reason="ab is not installed: apt install apache2-utils"),
 ]
 
 SMALL = {
@@ -100,7 +100,7 @@ def test_a_good_host_passes_and_leaves_its_evidence(server: Server, verify: Veri
     assert "{{" not in page and "{%" not in page
 
 
-def test_a_missed_threshold_fails_and_says_which_for_that_host_alone(server: Server, verify: Verify) -> None:
+def test_a_missed_threshold_fails_and_is_named_for_that_host_alone(server: Server, verify: Verify) -> None:
     done = verify(
         {
             "good": {"loadtest_port": server.port},
@@ -139,7 +139,7 @@ def test_a_dead_host_and_an_unreachable_one_are_in_the_summary(server: Server, v
     assert {run["outcome"] for run in done.report("lost")["runs"]} == {"unsent"}
 
 
-def test_wrong_answers_are_missed_in_words(verify: Verify) -> None:
+def test_wrong_answers_are_described(verify: Verify) -> None:
     with Server(health={"status": "ok", "mode": "threads"}) as other:
         done = verify(
             {"wrong": {"loadtest_port": other.port}},
@@ -166,7 +166,7 @@ def test_a_host_that_fails_before_it_is_measured_is_in_the_summary(server: Serve
     assert done.report("good")["verdict"] == "pass"
 
 
-def test_what_the_server_says_cannot_break_the_page(verify: Verify) -> None:
+def test_the_servers_output_cannot_break_the_page(verify: Verify) -> None:
     evil = {"status": "ok", "mode": "<script>alert(1)</script>", "generation": '"><img src=x>'}
     with Server(health=dict(evil)) as other:
         done = verify({"evil": {"loadtest_port": other.port}}, loadtest_crowd=False)
@@ -194,8 +194,8 @@ def test_defaults_and_argument_specs_agree() -> None:
             assert option["default"] == defaults[name], name
 
 
-@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not here: apt install wrk")
-def test_wrk_is_judged_and_shown_as_ab_is(server: Server, verify: Verify) -> None:
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed: apt install wrk")
+def test_wrk_is_judged_and_shown_like_ab(server: Server, verify: Verify) -> None:
     done = verify({"good": {"loadtest_port": server.port}}, loadtest_engine="wrk", loadtest_wrk_duration_s=1)
     assert done.returncode == 0, done.output
     report = done.report("good")
@@ -218,7 +218,7 @@ def test_load_hosts_share_a_run_and_their_raw_data_is_merged(server: Server, ver
     assert (article["complete"], article["concurrency"]) == (60, 20)
     assert [sender["complete"] for sender in article["senders"].values()] == [30, 30]
     begins = [sender["began_s"] for sender in article["senders"].values()]
-    # At the same moment, as far as a busy machine lets them.
+    # They start at the same time, as far as a busy machine permits.
     assert max(begins) - min(begins) < 5
     took: dict[str, int] = {}
     for name in ("load1", "load2"):
@@ -232,7 +232,7 @@ def test_load_hosts_share_a_run_and_their_raw_data_is_merged(server: Server, ver
     assert "sent by load1, load2 together" in page and 'href="raw/good-article-load1.json"' in page
 
 
-def test_a_load_host_that_cannot_send_fails_the_run_in_words(server: Server, verify: Verify) -> None:
+def test_a_load_host_that_cannot_send_fails_the_run_with_the_reason(server: Server, verify: Verify) -> None:
     lost = {"ansible_connection": "ssh", "ansible_port": 1, "ansible_ssh_common_args": "-o ConnectTimeout=2"}
     done = verify(
         {"good": {"loadtest_port": server.port}, "load1": {}, "load2": lost},
@@ -247,7 +247,7 @@ def test_a_load_host_that_cannot_send_fails_the_run_in_words(server: Server, ver
     assert done.report("good")["runs"][0]["p99_ms"] is not None
 
 
-def test_a_load_host_that_is_nowhere_and_an_engine_that_is_none_are_refused(server: Server, verify: Verify) -> None:
+def test_a_missing_load_host_and_an_unknown_engine_are_refused(server: Server, verify: Verify) -> None:
     good = {"good": {"loadtest_port": server.port}}
     done = verify(good, loadtest_from=["load9"])
     assert done.returncode == 2

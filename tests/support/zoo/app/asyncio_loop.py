@@ -1,4 +1,4 @@
-"""Fault: each request runs a loop of asyncio, of which Python allows one a thread."""
+"""Fault: each request runs an asyncio loop, of which Python allows one per thread."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Fault: a request computes, and all others of the worker wait."""
+"""Fault: a request computes, while all others of the worker wait."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Healthy: subprocess, threads, a pool and a lock, all of them made and used as one does."""
+"""Healthy: subprocess, threads, a pool and a lock, all created and used as usual."""
 
 import subprocess
 import threading

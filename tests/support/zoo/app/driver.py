@@ -1,4 +1,4 @@
-"""Fault: psycopg2 without psycogreen. What it would ask for is not there, and the path does not ask."""
+"""Fault: psycopg2 without psycogreen. There is no server, and the path does not connect."""
 
 import psycopg2
 from flask import Flask

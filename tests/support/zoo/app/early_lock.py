@@ -1,4 +1,4 @@
-"""Fault: a lock from before the patch is held while something waits; whoever wants it then stops the whole worker."""
+"""Fault: a lock from before the patch is held during a wait; the next request for it then blocks the whole worker."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Fault: a pool of threads from before the patch, whose threads no worker has."""
+"""Fault: a thread pool from before the patch, whose threads exist in no worker."""
 
 import background
 from flask import Flask

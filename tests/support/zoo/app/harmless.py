@@ -1,4 +1,4 @@
-"""Does at import what many libraries do, none of which gevent mode minds, and answers at once."""
+"""Does at import what many libraries do without harm in gevent mode, and answers immediately."""
 
 import asyncio
 import queue

@@ -1,4 +1,4 @@
-"""Fault: ssl is patched when a class has been made from it already."""
+"""Fault: ssl is patched after a class has been derived from it."""
 
 import https
 from flask import Flask

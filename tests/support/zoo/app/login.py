@@ -1,4 +1,4 @@
-"""No fault of gevent's: the path leads to a login."""
+"""Not a fault of gevent: the path redirects to a login."""
 
 from flask import Flask, redirect
 

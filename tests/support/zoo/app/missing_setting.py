@@ -1,4 +1,4 @@
-"""Needs a variable that nobody has set: it cannot be loaded, whichever the mode."""
+"""Needs a variable that is not set: it cannot be loaded in either mode."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Fault: the application asks gevent for the lock that it has replaced."""
+"""Fault: the application asks gevent for the lock that gevent has replaced."""
 
 import time
 

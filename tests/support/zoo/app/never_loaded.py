@@ -1,4 +1,4 @@
-"""Fault: the import waits for ever."""
+"""Fault: the import waits forever."""
 
 import time
 

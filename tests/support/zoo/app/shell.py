@@ -1,4 +1,4 @@
-"""Fault: os.system waits in C; subprocess would give way."""
+"""Fault: os.system waits in C; subprocess would yield."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Fault: a module that was imported before the patch waits on a socket that gevent does not know."""
+"""Fault: a module that was imported before the patch waits on a socket that gevent did not patch."""
 
 import client
 from flask import Flask

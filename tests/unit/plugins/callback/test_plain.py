@@ -1,4 +1,4 @@
-"""What people see of a playbook that fails: the text of each message, once."""
+"""The output of a playbook that fails: the text of each message, once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Play = Callable[..., str]
 
 @pytest.fixture
 def play(tmp_path: Path) -> Play:
-    """Run tasks on two hosts that are this machine, and return what is shown."""
+    """Run tasks on two hosts that are this machine, and return the output."""
     (tmp_path / "library").mkdir()
     (tmp_path / "library" / "refuse.py").write_text(MODULE)
 
@@ -76,12 +76,12 @@ def test_the_message_of_several_hosts_is_shown_once_as_text(play: Play) -> None:
     assert shown.count("PLAY RECAP") == 1 and "failed=1" in shown
 
 
-def test_a_message_of_each_host_s_own_is_shown_for_each(play: Play) -> None:
+def test_different_messages_are_shown_for_each_host(play: Play) -> None:
     shown = play([fail("{{ inventory_hostname }} is full")])
     assert "fatal: [one]: FAILED!\n    one is full\nfatal: [two]: FAILED!\n    two is full\n" in shown
 
 
-def test_what_is_told_again_later_is_not_shown_again(play: Play) -> None:
+def test_a_repeated_message_is_not_shown_again(play: Play) -> None:
     again = fail("{{ ansible_failed_result.msg }}\nNothing was changed.")
     shown = play([{"block": [fail(MESSAGE)], "rescue": [fail(MESSAGE, ignore_errors=True), again]}])
     assert shown.count("does not serve") == 1
@@ -89,7 +89,7 @@ def test_what_is_told_again_later_is_not_shown_again(play: Play) -> None:
     assert "fatal: [one]: FAILED! As above.\n    Nothing was changed.\nfatal: [two]" in shown
 
 
-def test_two_short_messages_may_be_of_two_failures(play: Play) -> None:
+def test_short_messages_are_repeated_because_they_may_differ_in_cause(play: Play) -> None:
     shown = play([fail("no", ignore_errors=True), fail("no")])
     assert shown.count("fatal: [one]: FAILED!\n    no\n") == 2
 
@@ -101,7 +101,7 @@ def test_with_v_everything_is_shown(play: Play) -> None:
 
 
 @pytest.mark.parametrize("options", [(), ("-v",), ("-vvv",)])
-def test_what_is_secret_is_not_shown(play: Play, options: tuple[str, ...]) -> None:
+def test_a_secret_is_not_shown(play: Play, options: tuple[str, ...]) -> None:
     secret = "s3cr3t-v4lue"
     loop = fail("{{ item }}", loop=[secret], no_log=True, ignore_errors=True)
     shown = play([fail(f"{{{{ '{secret}' }}}}", no_log=True, ignore_errors=True), loop], *options)
@@ -111,14 +111,14 @@ def test_what_is_secret_is_not_shown(play: Play, options: tuple[str, ...]) -> No
     assert "the output has been hidden" in shown
 
 
-def test_warnings_are_shown_as_always(play: Play) -> None:
+def test_warnings_are_shown_as_by_default(play: Play) -> None:
     shown = play([{"name": "Refuse", "refuse": {"msg": MESSAGE}}])
     assert shown.count("[WARNING]: be careful") == 1
     assert "[DEPRECATION WARNING]: old." in shown
     assert f"fatal: [one]: FAILED!\n{SHOWN}\n" in shown
 
 
-def test_a_failure_of_ansible_s_own_names_its_place(play: Play) -> None:
+def test_an_error_of_ansible_itself_names_its_place(play: Play) -> None:
     shown = play(
         [{"name": "Show", "ansible.builtin.debug": {"msg": "{{ inner }}"}, "vars": {"inner": "{{ nothing }}"}}]
     )
@@ -137,31 +137,31 @@ def test_items_of_a_loop_are_shown_one_by_one(play: Play) -> None:
     assert "stderr_lines" not in shown and "[ERROR]" not in shown
 
 
-def test_whom_a_task_was_delegated_to_is_named(play: Play) -> None:
+def test_the_delegate_of_a_task_is_named(play: Play) -> None:
     shown = play([fail("no space", delegate_to="build1")])
     assert "fatal: [one -> build1]: FAILED!\n    no space\n" in shown
 
 
-def test_a_host_that_is_not_reached_is_told_in_one_line(play: Play) -> None:
+def test_an_unreachable_host_is_reported_in_one_line(play: Play) -> None:
     reach = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
     shown = play([{"name": "Reach", "ansible.builtin.ping": None, "vars": reach, "ignore_unreachable": True}])
     assert "fatal: [one]: UNREACHABLE!\n    " in shown and "Connection refused\n...ignoring\n" in shown
     assert "[ERROR]" not in shown and "Task failed" not in shown
 
 
-def test_a_terminal_does_not_obey_what_a_message_has(play: Play) -> None:
+def test_escape_sequences_in_a_message_do_not_reach_the_terminal(play: Play) -> None:
     assert "    \\x1b[31mred\\x07\n" in play([fail("\x1b[31mred\x07")])
 
 
-def test_a_message_that_is_no_text_is_left_to_the_default(play: Play) -> None:
+def test_a_message_that_is_not_text_is_left_to_the_default(play: Play) -> None:
     assert "a: 1" in play([fail({"a": 1})])
 
 
-def test_check_mode_and_what_succeeds_look_as_always(play: Play, tmp_path: Path) -> None:
+def test_check_mode_and_success_look_as_by_default(play: Play, tmp_path: Path) -> None:
     tasks = [
         {"name": "Write", "ansible.builtin.copy": {"dest": str(tmp_path / "x"), "content": "new\n", "mode": "0644"}},
         {"name": "Skip", "ansible.builtin.debug": {"msg": "never"}, "when": False},
-        {"name": "Tell", "ansible.builtin.debug": {"msg": "fine"}},
+        {"name": "Show", "ansible.builtin.debug": {"msg": "fine"}},
     ]
     own = play(tasks, "--check", "--diff")
     default = play(tasks, "--check", "--diff", settings={"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"})

@@ -1,4 +1,4 @@
-"""What people see of a run: a line a phase or a play, what they say, and every failure."""
+"""The output of a run: one line for each phase or play, its messages, and every failure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECONDS = re.compile(r" +\d+\.\d s")
 CLEAR = "\r\x1b[K"
 
 
-# The plays of a test that stand for phases of a deploy: where each enters the role, and the file that it is there.
+# The plays of a test that stand for phases of a deploy: where each enters the role, and the file there.
 ENTRIES = {
     "Plan": ("ready", "plan"),
     "Reserve": ("ready", "reserve"),
@@ -34,7 +34,7 @@ ENTRIES = {
 
 
 def entered(plays: list[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield plays, of which those that stand for a phase enter the role for their tasks."""
+    """Yield plays; those that stand for a phase enter the role for their tasks."""
     folder.mkdir(parents=True, exist_ok=True)
     ready: list[dict[str, Any]] = []
     for play in plays:
@@ -54,7 +54,7 @@ def entered(plays: list[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Run plays on this machine under several names, and return what is shown, on a pipe or on a terminal."""
+    """Run plays on this machine under several names, and return the output on a pipe or a terminal."""
 
     def run(
         plays: list[dict[str, Any]],
@@ -104,7 +104,7 @@ def on_terminal(command: tuple[str, ...], environment: dict[str, str]) -> str:
 
 
 def pieces(terminal: int) -> Iterator[bytes]:
-    # Linux answers with an error once nobody has the other side.
+    # Linux reports an error once the other end is closed.
     try:
         while piece := os.read(terminal, 4096):
             yield piece
@@ -113,7 +113,7 @@ def pieces(terminal: int) -> Iterator[bytes]:
 
 
 def lines(shown: str) -> list[str]:
-    """Return the lines that are shown, without their times."""
+    """Return the lines of the output, without their times."""
     return [re.sub(r"\b\d+:\d\d\b", "M:SS", SECONDS.sub("", line)) for line in shown.splitlines()]
 
 
@@ -143,7 +143,7 @@ DEPLOY = [
 ]
 
 
-def test_a_deploy_is_a_line_a_phase_with_what_it_says(run: Run) -> None:
+def test_a_deploy_shows_one_line_per_phase_and_its_messages(run: Run) -> None:
     shown = run(DEPLOY, file="playbooks/deploy.yml")
     assert len(SECONDS.findall(shown)) == 6
     assert "\x1b" not in shown and "\r" not in shown
@@ -172,7 +172,7 @@ def test_one_host_is_not_counted(run: Run) -> None:
 
 @pytest.fixture
 def role(tmp_path: Path) -> None:
-    """Make a role with the files of the real one, and one file that two phases include."""
+    """Create a role with the files of the real one, and one file that two phases include."""
     tasks = tmp_path / "roles" / "flask_uwsgi" / "tasks"
     tasks.mkdir(parents=True)
     files = {
@@ -213,7 +213,7 @@ def test_a_play_with_the_role_has_its_phases(run: Run, play: dict[str, Any]) -> 
 
 
 @pytest.mark.usefixtures("role")
-def test_tasks_around_the_role_are_of_the_play(run: Run) -> None:
+def test_tasks_around_the_role_belong_to_the_play(run: Run) -> None:
     play = {"name": "Web", "pre_tasks": [say("before")], "roles": ["flask_uwsgi"], "post_tasks": [say("after")]}
     assert lines(run([play], hosts="one,"))[:-1] == ["Web", "before", *PHASES, "Web", "after"]
 
@@ -232,7 +232,7 @@ def test_another_entry_point_of_the_role_has_no_phases(run: Run) -> None:
     assert lines(run([{"name": "Plan", "tasks": [task]}], hosts="one,"))[:-1] == ["Plan", "the plan"]
 
 
-def test_another_playbook_shows_its_messages_as_they_are(run: Run) -> None:
+def test_another_playbook_shows_its_messages_unchanged(run: Run) -> None:
     tasks = [
         do("true"),
         say('{"a":\n  [1]}', run_once=True),
@@ -259,7 +259,7 @@ def test_another_playbook_shows_its_messages_as_they_are(run: Run) -> None:
     ]
 
 
-def test_a_play_in_batches_says_how_far_it_is(run: Run) -> None:
+def test_a_play_in_batches_shows_its_progress(run: Run) -> None:
     shown = lines(run([{"name": "Restart", "serial": [1, 2], "tasks": [do("true")]}], hosts="a,b,c,d,"))
     assert shown == [
         "Restart   1 of 4 hosts",
@@ -274,7 +274,7 @@ def test_a_play_without_tasks_is_not_shown(run: Run) -> None:
     assert lines(run(plays, hosts="one,"))[:2] == ["Some", "x"]
 
 
-def test_a_failure_is_shown_in_full_and_once_in_its_phase(run: Run) -> None:
+def test_a_failure_is_shown_once_and_in_full_in_its_phase(run: Run) -> None:
     message = "uwsgi_port=80 cannot be bound: it needs a capability.\nSet it to 1024 or more. Nothing was changed."
     block = {"block": [say("begun"), fail(message)], "rescue": [fail(message)]}
     shown = lines(run([{"name": "Prepare", "tasks": [block]}], file="playbooks/deploy.yml"))
@@ -300,7 +300,7 @@ def test_items_and_delegates_are_named(run: Run) -> None:
     assert "...ignoring" in shown and shown[-1] == "finished in M:SS: 1 host ok, 1 changed"
 
 
-def test_a_host_that_is_not_reached_is_named(run: Run) -> None:
+def test_an_unreachable_host_is_named(run: Run) -> None:
     lost = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
     task = {"name": "Reach", "ansible.builtin.ping": None, "vars": lost}
     shown = lines(run([{"name": "Plan", "tasks": [task]}], hosts="one,", file="playbooks/deploy.yml"))
@@ -308,7 +308,7 @@ def test_a_host_that_is_not_reached_is_named(run: Run) -> None:
     assert shown[-2:] == ["plan   failed", "failed after M:SS: unreachable: one, 0 hosts ok"]
 
 
-def test_a_failure_that_is_ignored_fails_no_phase(run: Run) -> None:
+def test_an_ignored_failure_fails_no_phase(run: Run) -> None:
     tasks = [fail("no", ignore_errors=True)]
     shown = lines(run([{"name": "Prove", "tasks": tasks}], hosts="one,", file="playbooks/deploy.yml"))
     assert shown == [
@@ -316,14 +316,14 @@ def test_a_failure_that_is_ignored_fails_no_phase(run: Run) -> None:
     ]  # fmt: skip
 
 
-def test_trying_again_is_said_once(run: Run) -> None:
+def test_retries_are_shown_once(run: Run) -> None:
     shown = lines(run([{"name": "Wait", "tasks": [do("false", retries=3, delay=0, until=False)]}], hosts="one,"))
     assert shown[:3] == ["Wait", "Do false: [one] tries again, up to 3 times", "Wait: Do false"]
     assert any("attempts: 3" in line for line in shown) and sum("again" in line for line in shown) == 1
 
 
 @pytest.mark.parametrize("options", [(), ("--check", "--diff"), ("-v",), ("-vvv",)])
-def test_what_is_secret_is_not_shown(run: Run, options: tuple[str, ...]) -> None:
+def test_a_secret_is_not_shown(run: Run, options: tuple[str, ...]) -> None:
     secret = "s3cr3t-v4lue"
     one = {"no_log": True, "ignore_errors": True}
     tasks = [
@@ -380,7 +380,7 @@ def test_warnings_are_shown(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["-v", "-vv"])
-def test_with_v_the_output_is_ansible_s_own(run: Run, option: str) -> None:
+def test_with_v_the_output_is_ansibles_own(run: Run, option: str) -> None:
     plays = [{"name": "Plan", "tasks": [do("echo x"), say("x"), fail("no", ignore_errors=True)]}]
 
     def untimed(callback: str) -> str:
@@ -396,7 +396,7 @@ LONG = [{"name": "Prepare", "tasks": [do("true"), do("sleep 2.5", name="Build th
 def test_a_long_step_is_shown_while_it_runs_on_a_terminal(run: Run) -> None:
     shown = run(LONG, hosts="one,", file="playbooks/deploy.yml", terminal=True)
     assert f"{CLEAR}prepare  Build the wheels  0:01" in shown and f"{CLEAR}prepare  Build the wheels  0:02" in shown
-    # Nothing is left of it, and nothing is written behind it.
+    # The line is removed, and nothing is written after it.
     seen = [line.rpartition(CLEAR)[2] for line in shown.split("\n")]
     assert not any("wheels" in line for line in seen)
     assert re.fullmatch(r"\x1b\[0;32mprepare +\d\.\d s\x1b\[0m", seen[0])
@@ -408,8 +408,8 @@ def test_a_long_step_has_no_line_on_a_pipe(run: Run) -> None:
     assert "\x1b" not in shown and "\r" not in shown
 
 
-def test_what_others_write_does_not_mix_with_the_line(run: Run, tmp_path: Path) -> None:
-    # The worker says it by way of Ansible's own queue, in the midst of the step.
+def test_other_output_does_not_mix_with_the_line(run: Run, tmp_path: Path) -> None:
+    # The worker sends it through Ansible's own queue, in the middle of the step.
     (tmp_path / "action").mkdir()
     (tmp_path / "action" / "speak.py").write_text(
         "import time\nfrom ansible.plugins.action import ActionBase\nfrom ansible.utils.display import Display\n"
@@ -423,7 +423,7 @@ def test_what_others_write_does_not_mix_with_the_line(run: Run, tmp_path: Path) 
     assert "Build  0:03" in shown.partition("by the way")[2]
 
 
-def test_a_host_that_was_not_reached_yet_has_no_line(run: Run) -> None:
+def test_a_host_that_was_not_contacted_yet_has_no_line(run: Run) -> None:
     shown = run([{"name": "Plan", "tasks": [do("sleep 2.2")]}], hosts="one,", terminal=True)
     assert CLEAR not in shown
 

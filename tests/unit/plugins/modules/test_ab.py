@@ -10,7 +10,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.result import 
 from tests.support.load_target import LOGIN, Server
 
 RunModule = Callable[..., dict[str, Any]]
-needs_ab = pytest.mark.skipif(shutil.which("ab") is None, reason="ab is not here: apt install apache2-utils")
+needs_ab = pytest.mark.skipif(shutil.which("ab") is None, reason="ab is not installed: apt install apache2-utils")
 
 
 @needs_ab
@@ -42,8 +42,8 @@ def test_ab_measures_and_keeps_its_output(server: Server, run_module: RunModule,
 
 
 @needs_ab
-def test_ab_s_percentiles_are_of_the_definition_that_every_report_uses(server: Server, run_module: RunModule) -> None:
-    # Ten answers, each 20 ms slower than the one before: the definitions are one answer apart.
+def test_ab_s_percentiles_have_the_definition_of_every_report(server: Server, run_module: RunModule) -> None:
+    # Ten answers, each 20 ms slower than the one before: the definitions differ by one answer.
     ab = run_module("ab", url=server.url + "/slower", requests=10, concurrency=1, histogram=True)["ab"]
     times = Counter({float(ms): count for ms, count in ab["histogram_ms"].items()})
     assert ab["p50_ms"] == percentile(times, 50) == sorted(times.elements())[5]
@@ -105,7 +105,7 @@ def test_bad_answers_are_measurements(server: Server, run_module: RunModule, pat
     assert result["ab"][field] == value
 
 
-def test_ab_that_is_missing_is_told_with_the_package(run_module: RunModule) -> None:
+def test_a_missing_ab_is_reported_with_the_package(run_module: RunModule) -> None:
     result = run_module("ab", url="http://127.0.0.1:1/", executable="ab-is-not-here", requests=1, concurrency=1)
     assert result["failed"]
     assert "apt install apache2-utils" in result["msg"]
@@ -123,7 +123,7 @@ def test_ab_that_is_missing_is_told_with_the_package(run_module: RunModule) -> N
         ({"data_file": "/nonexistent"}, "/nonexistent cannot be read"),
     ],
 )
-def test_ab_refuses_what_cannot_be(run_module: RunModule, changed: dict[str, Any], words: str) -> None:
+def test_ab_refuses_impossible_settings(run_module: RunModule, changed: dict[str, Any], words: str) -> None:
     result = run_module("ab", **{"url": "http://127.0.0.1:1/", "requests": 10, "concurrency": 1, **changed})
     assert result["failed"]
     assert words in result["msg"]
@@ -131,7 +131,7 @@ def test_ab_refuses_what_cannot_be(run_module: RunModule, changed: dict[str, Any
 
 
 @needs_ab
-def test_ab_is_skipped_where_open_files_do_not_allow_it(server: Server, run_module: RunModule) -> None:
+def test_ab_is_skipped_if_the_limit_of_open_files_does_not_permit_it(server: Server, run_module: RunModule) -> None:
     result = run_module("ab", limit="ulimit -n 100; ", url=server.url + "/healthz", requests=200, concurrency=200)
     assert not result.get("failed")
     assert result["ab"]["outcome"] == "skipped"

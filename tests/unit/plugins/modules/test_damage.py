@@ -1,4 +1,4 @@
-"""State on a host that a loss of power, a full disk or a hand has spoiled: named, never followed, and repaired."""
+"""State on a host that a power failure, a full disk or a person has damaged: named, never followed, and repaired."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def damage(layout: Layout, name: str, content: bytes) -> None:
     (layout.generations / name / "manifest.json").write_bytes(content)
 
 
-# What is read.
+# Reading.
 
 
 @damages
-def test_a_damaged_manifest_is_none_and_says_what_is_wrong(layout: TemporaryLayout, content: bytes) -> None:
+def test_a_damaged_manifest_is_none_with_the_reason(layout: TemporaryLayout, content: bytes) -> None:
     write_generation(layout, "g1")
     damage(layout, "g1", content)
     assert gen.manifest(layout, "g1") is None
@@ -59,13 +59,13 @@ def test_a_damaged_manifest_is_none_and_says_what_is_wrong(layout: TemporaryLayo
 
 
 WRONG = (None, "", "x", True, [], {}, [1], {"a": 1}, -1, 1e300, 10**400, "../../etc", "a/b")
-# As Python writes them: they are no JSON.
+# As Python writes them, which is not JSON.
 NO_JSON = (float("nan"), float("inf"))
 REQUIRED = set(manifest()) - {"generation", "settle"}
 
 
 @pytest.mark.parametrize("field", sorted(REQUIRED))
-def test_a_manifest_with_a_field_of_another_kind_is_read_whole_or_not_at_all(
+def test_a_manifest_with_a_field_of_another_type_is_read_completely_or_not_at_all(
     layout: TemporaryLayout, field: str
 ) -> None:
     write_generation(layout, "g1")
@@ -78,7 +78,7 @@ def test_a_manifest_with_a_field_of_another_kind_is_read_whole_or_not_at_all(
         found = gen.manifest(layout, "g1")
         assert (found is None) == bool(gen.damage(layout, "g1"))
         if found:
-            # Of the right kind by chance.
+            # Of the right type by chance.
             assert field in ("wsgi_file", "callable", "checksums") or (field in ("release", "venv") and value == "x")
         else:
             assert field in gen.damage(layout, "g1")
@@ -88,7 +88,7 @@ def test_a_manifest_with_a_field_of_another_kind_is_read_whole_or_not_at_all(
     assert gen.damage(layout, "g1") == f"manifest.json is damaged: {field} is missing"
 
 
-def test_a_manifest_that_is_no_file_is_damaged_and_nobody_waits_for_it(layout: TemporaryLayout) -> None:
+def test_a_manifest_that_is_not_a_file_is_damaged_and_does_not_block(layout: TemporaryLayout) -> None:
     write_generation(layout, "g1")
     path = layout.generations / "g1/manifest.json"
     path.unlink()
@@ -100,7 +100,7 @@ def test_a_manifest_that_is_no_file_is_damaged_and_nobody_waits_for_it(layout: T
 
 
 @damages
-def test_a_damaged_mark_still_tells_that_it_served(layout: TemporaryLayout, content: bytes) -> None:
+def test_a_damaged_mark_still_shows_that_the_generation_served(layout: TemporaryLayout, content: bytes) -> None:
     for name in ("a", "b"):
         write_generation(layout, name)
         gen.mark_served(layout, name)
@@ -109,7 +109,7 @@ def test_a_damaged_mark_still_tells_that_it_served(layout: TemporaryLayout, cont
 
 
 @pytest.mark.parametrize("said", [{"number": "1"}, {"number": 1e400}, {"how": {}}, {"how": "x"}, {"since": 1}])
-def test_a_mark_of_another_shape_hinders_nobody(layout: TemporaryLayout, said: dict[str, Any]) -> None:
+def test_a_mark_of_another_shape_is_ignored(layout: TemporaryLayout, said: dict[str, Any]) -> None:
     for name in ("a", "b", "c"):
         write_generation(layout, name)
         gen.mark_served(layout, name)
@@ -118,14 +118,14 @@ def test_a_mark_of_another_shape_hinders_nobody(layout: TemporaryLayout, said: d
 
 
 @damages
-def test_a_damaged_word_of_the_gevent_check_is_as_good_as_none(layout: TemporaryLayout, content: bytes) -> None:
+def test_a_damaged_result_of_the_gevent_check_counts_as_none(layout: TemporaryLayout, content: bytes) -> None:
     write_generation(layout, "g1")
     (layout.generations / "g1/gevent_check.json").write_bytes(content)
     assert host_state.checked(layout) == []
 
 
 @damages
-def test_a_damaged_trial_is_ended_by_whoever_comes(layout: TemporaryLayout, host: FakeHost, content: bytes) -> None:
+def test_a_damaged_trial_is_ended_by_the_next_run(layout: TemporaryLayout, host: FakeHost, content: bytes) -> None:
     host.serve("found")
     reservation.reserve(layout, US)
     trial.begin(layout, US, 60)
@@ -135,7 +135,7 @@ def test_a_damaged_trial_is_ended_by_whoever_comes(layout: TemporaryLayout, host
     assert not layout.trial.exists()
 
 
-def test_a_damaged_reservation_is_none(layout: TemporaryLayout) -> None:
+def test_a_damaged_reservation_does_not_count(layout: TemporaryLayout) -> None:
     layout.lock.parent.mkdir()
     for content in DAMAGE.values():
         layout.lock.write_bytes(content)
@@ -144,7 +144,7 @@ def test_a_damaged_reservation_is_none(layout: TemporaryLayout) -> None:
             pass
 
 
-# A generation that is kept.
+# A kept generation.
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def three(layout: TemporaryLayout, host: FakeHost) -> FakeHost:
 
 
 @damages
-def test_a_damaged_generation_that_is_kept_is_named_and_no_target(
+def test_a_damaged_kept_generation_is_named_and_is_no_target(
     layout: TemporaryLayout, three: FakeHost, content: bytes
 ) -> None:
     damage(layout, "g2", content)
@@ -169,7 +169,7 @@ def test_a_damaged_generation_that_is_kept_is_named_and_no_target(
 
 
 @damages
-def test_a_damaged_generation_that_is_kept_hinders_neither_a_deploy_nor_a_stop_and_goes(
+def test_a_damaged_kept_generation_blocks_neither_a_deploy_nor_a_stop_and_is_removed(
     layout: TemporaryLayout, three: FakeHost, content: bytes
 ) -> None:
     damage(layout, "g2", content)
@@ -183,7 +183,7 @@ def test_a_damaged_generation_that_is_kept_hinders_neither_a_deploy_nor_a_stop_a
     assert stopping.stop_all(layout)
 
 
-# The one that serves.
+# The serving generation.
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def spoiled(layout: TemporaryLayout, three: FakeHost) -> FakeHost:
     return three
 
 
-def test_the_damaged_one_that_serves_is_named_and_shown(
+def test_a_damaged_serving_generation_is_named_and_shown(
     call_module: CallModule, layout: TemporaryLayout, spoiled: FakeHost
 ) -> None:
     result = call_module(status)
@@ -202,7 +202,7 @@ def test_the_damaged_one_that_serves_is_named_and_shown(
 
 
 @pytest.mark.parametrize("state", ["stopped", "started", "restarted"])
-def test_the_damaged_one_that_serves_is_stopped_started_and_restarted(
+def test_a_damaged_serving_generation_can_be_stopped_started_and_restarted(
     call_module: CallModule, layout: TemporaryLayout, spoiled: FakeHost, state: str
 ) -> None:
     if state == "started":
@@ -216,12 +216,12 @@ def test_the_damaged_one_that_serves_is_stopped_started_and_restarted(
     assert (layout.releases / "r-g3").is_dir() and (layout.venvs / "v-g3").is_dir()
 
 
-def test_the_damaged_one_that_serves_is_removed(layout: TemporaryLayout, spoiled: FakeHost) -> None:
+def test_a_damaged_serving_generation_can_be_removed(layout: TemporaryLayout, spoiled: FakeHost) -> None:
     removal.remove(layout, data=False)
     assert not spoiled.active and not layout.root.exists()
 
 
-def test_another_generation_takes_over_from_the_damaged_one(layout: TemporaryLayout, spoiled: FakeHost) -> None:
+def test_another_generation_takes_over_from_a_damaged_one(layout: TemporaryLayout, spoiled: FakeHost) -> None:
     spoiled.clients.add("0.0.0.0:8040")
     write_generation(layout, "g4")
     Swap(layout, "g4").run()
@@ -230,7 +230,9 @@ def test_another_generation_takes_over_from_the_damaged_one(layout: TemporaryLay
 
 
 @pytest.mark.parametrize("kind", ["shop-canary/g4", "shop/g4"])
-def test_the_damaged_one_serves_on_when_a_deploy_fails(layout: TemporaryLayout, spoiled: FakeHost, kind: str) -> None:
+def test_a_damaged_serving_generation_continues_when_a_deploy_fails(
+    layout: TemporaryLayout, spoiled: FakeHost, kind: str
+) -> None:
     before = spoiled.everything()
     write_generation(layout, "g4")
     spoiled.sick[kind] = "GET /healthz answered 500 instead of 200: no"
@@ -241,7 +243,7 @@ def test_the_damaged_one_serves_on_when_a_deploy_fails(layout: TemporaryLayout, 
     assert not (layout.generations / "g4").exists()
 
 
-def test_the_damaged_one_is_written_anew_where_it_is_and_its_processes_are_replaced(
+def test_a_damaged_serving_generation_is_rewritten_in_place_and_its_processes_are_replaced(
     run_module: Callable[..., dict[str, Any]], layout: TemporaryLayout, spoiled: FakeHost
 ) -> None:
     folder = layout.generations / "g3"
@@ -270,7 +272,7 @@ def test_the_damaged_one_is_written_anew_where_it_is_and_its_processes_are_repla
     assert spoiled.active["shop@g3.service"] != before["shop@g3.service"]
 
 
-def test_the_damaged_one_whose_address_nobody_knows_is_told_and_not_removed(
+def test_a_damaged_serving_generation_with_an_unknown_address_is_reported_and_not_removed(
     call_module: CallModule, layout: TemporaryLayout, spoiled: FakeHost
 ) -> None:
     (layout.generations / "g3/units/listen.conf").unlink()
@@ -291,7 +293,7 @@ def test_the_damaged_one_whose_address_nobody_knows_is_told_and_not_removed(
 
 
 @damages
-def test_a_damaged_neighbour_hinders_nobody_and_its_address_is_still_known(
+def test_a_damaged_neighbour_blocks_no_operation_and_its_address_is_still_known(
     layout: TemporaryLayout, host: FakeHost, content: bytes
 ) -> None:
     other = TemporaryLayout("books", layout.base, layout.top)
@@ -305,10 +307,10 @@ def test_a_damaged_neighbour_hinders_nobody_and_its_address_is_still_known(
     assert host_state.neighbours(layout) == {}
 
 
-# Records that a killed run has left half-way.
+# Incomplete records of a killed run.
 
 
-def test_current_counts_as_served_although_nobody_marked_it(layout: TemporaryLayout, three: FakeHost) -> None:
+def test_current_counts_as_served_without_a_mark(layout: TemporaryLayout, three: FakeHost) -> None:
     (layout.generations / "g3/.served").unlink()
     assert gen.kept(layout) == ["g3", "g2", "g1"]
     assert gen.rollback_target(layout) == "g2"
@@ -322,7 +324,7 @@ def test_current_counts_as_served_although_nobody_marked_it(layout: TemporaryLay
     assert gen.history(layout)[0].number == 3, "and the next run marks it"
 
 
-def test_what_was_marked_and_never_linked_is_no_target_before_those_that_served(
+def test_a_generation_that_was_marked_and_never_linked_is_a_target_after_those_that_served(
     layout: TemporaryLayout, three: FakeHost
 ) -> None:
     write_generation(layout, "g4")
@@ -335,7 +337,7 @@ def test_what_was_marked_and_never_linked_is_no_target_before_those_that_served(
     assert gen.rollback_target(layout) == "g3"
 
 
-def test_a_rollback_that_was_cut_off_before_the_link_goes_to_the_same_target(
+def test_a_rollback_interrupted_before_the_link_goes_to_the_same_target(
     layout: TemporaryLayout, three: FakeHost
 ) -> None:
     gen.mark_served(layout, "g2", "rollback")
@@ -345,7 +347,7 @@ def test_a_rollback_that_was_cut_off_before_the_link_goes_to_the_same_target(
 
 
 @pytest.mark.parametrize("step", ["mark_served", "link"])
-def test_a_kill_between_the_mark_and_the_link_is_put_right_by_the_next_run(
+def test_a_kill_between_the_mark_and_the_link_is_repaired_by_the_next_run(
     layout: TemporaryLayout, three: FakeHost, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     class Killed(BaseException):
@@ -356,7 +358,7 @@ def test_a_kill_between_the_mark_and_the_link_is_put_right_by_the_next_run(
 
     write_generation(layout, "g4", release="r-g4")
     swap = Swap(layout, "g4")
-    # What a SIGKILL leaves: nobody restores anything.
+    # After a SIGKILL nothing is restored.
     monkeypatch.setattr(swap, "_restore", lambda *_: None)
     with monkeypatch.context() as patch:
         patch.setattr(gen if step == "mark_served" else swap_module.files, step, kill)
@@ -369,7 +371,7 @@ def test_a_kill_between_the_mark_and_the_link_is_put_right_by_the_next_run(
     three.sick["bad"] = "GET /healthz answered 500 instead of 200: no"
     with pytest.raises(SwapError):
         Swap(layout, "bad").run()
-    assert (layout.generations / "g4").is_dir() and (layout.releases / "r-g4").is_dir(), "it is still at work"
+    assert (layout.generations / "g4").is_dir() and (layout.releases / "r-g4").is_dir(), "it is still running"
     Swap(layout, "g4").run()
     assert three.answering() == {"g4"}
     assert gen.kept(layout)[:2] == ["g4", "g3"]

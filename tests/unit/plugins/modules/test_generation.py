@@ -1,4 +1,4 @@
-"""The module whose work other programs do: uWSGI and systemd, as far as these can be replaced."""
+"""The module that calls other programs, uWSGI and systemd, as far as they can be replaced."""
 
 import grp
 import json
@@ -31,7 +31,7 @@ def program(path: Path, script: str) -> None:
     path.chmod(0o755)
 
 
-# Starts a unit as systemd does, and keeps what it printed.
+# Starts a unit as systemd does, and stores its output.
 SYSTEMCTL = """
 echo "$@" >> "$0.asked"
 test "$1" = start || exit 0
@@ -55,7 +55,7 @@ esac
 
 @pytest.fixture
 def run_generation(run_module: RunModule, tmp_path: Path) -> RunModule:
-    """Run the module upon units below the test's own directory."""
+    """Run the module on units below a temporary directory."""
     before = (
         "from pathlib import Path\n"
         "from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout\n"
@@ -66,7 +66,7 @@ def run_generation(run_module: RunModule, tmp_path: Path) -> RunModule:
 
 @pytest.fixture
 def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Put a release, uWSGI and systemd in place, which find nothing wrong; return the arguments."""
+    """Install a release, uWSGI and systemd that accept everything; return the arguments."""
     for folder in ("opt/shop/generations", "opt/shop/releases/r1", "units"):
         (tmp_path / folder).mkdir(parents=True)
     uwsgi = tmp_path / "opt/shop/generations/g1/venv/bin/uwsgi"
@@ -138,11 +138,11 @@ def test_a_generation_is_written_once_with_its_links(
     assert not run_generation(**arguments)["changed"]
 
 
-def test_uwsgi_reads_the_configuration_in_a_unit_of_the_service_s_and_root_does_not_run_it(
+def test_uwsgi_validates_the_configuration_in_a_unit_of_the_service_s_account_and_not_as_root(
     run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
 ) -> None:
     program(tmp_path / "opt/shop/venvs/v1/bin/uwsgi", f"touch {tmp_path}/ran")
-    # So that nobody but the module itself could.
+    # So that only the module itself could.
     systemctl = tmp_path / "bin/systemctl"
     systemctl.write_text(systemctl.read_text().replace(f"{tmp_path}/opt/shop/generations/g1/venv/bin/uwsgi", "true"))
     assert run_generation(**arguments)["changed"]
@@ -153,7 +153,7 @@ def test_uwsgi_reads_the_configuration_in_a_unit_of_the_service_s_and_root_does_
     assert asked[-3:] == ["stop shop-validate@*.service", "daemon-reload", "reset-failed shop-validate@*.service"]
 
 
-def test_what_is_validated_belongs_to_a_module_at_work(
+def test_a_validation_belongs_to_a_running_module(
     run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
 ) -> None:
     program(tmp_path / "opt/shop/venvs/v1/bin/uwsgi", f"flock --nonblock {tmp_path}/lock touch {tmp_path}/idle; true")
@@ -161,7 +161,7 @@ def test_what_is_validated_belongs_to_a_module_at_work(
     assert (tmp_path / "lock").exists() and not (tmp_path / "idle").exists()
 
 
-def test_while_somebody_else_has_the_reservation_nothing_is_written(
+def test_while_another_run_has_the_reservation_nothing_is_written(
     run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
 ) -> None:
     (tmp_path / "lock").write_text(json.dumps(THEM))
@@ -171,17 +171,15 @@ def test_while_somebody_else_has_the_reservation_nothing_is_written(
     assert run_generation(run=US, replace=THEM, **arguments)["changed"]
 
 
-def test_the_difference_that_is_shown_hides_the_environment(
-    run_generation: RunModule, arguments: dict[str, Any]
-) -> None:
-    # Ansible hides what is no_log wherever it stands, so a file of one line would not be shown.
+def test_the_displayed_difference_hides_the_environment(run_generation: RunModule, arguments: dict[str, Any]) -> None:
+    # Ansible masks no_log values everywhere, so a file of one line would not be shown.
     arguments["files"]["uwsgi.ini"] = "[uwsgi]\nmaster = true\n"
     shown = run_generation(check=True, **arguments)["diff"]["prepared"]
     assert "+ TOKEN\n" in shown and "+[uwsgi]\n" in shown
     assert "s3cr3t" not in shown
 
 
-def test_secrets_reach_the_host_and_no_result_tells_them(
+def test_secrets_reach_the_host_and_appear_in_no_result(
     run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
 ) -> None:
     program(tmp_path / "bin/systemd-creds", CREDS.partition("\n")[2])
@@ -229,7 +227,7 @@ def test_an_ini_that_uwsgi_refuses_leaves_nothing_behind(
     assert [path.name for folder in PARTS for path in (tmp_path / "opt/shop" / folder).iterdir()] == []
 
 
-def test_what_is_refused_takes_nothing_from_a_generation_that_served(
+def test_a_refusal_removes_nothing_of_a_generation_that_served(
     run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
 ) -> None:
     layout = Layout("shop", tmp_path / "opt")
@@ -242,7 +240,7 @@ def test_what_is_refused_takes_nothing_from_a_generation_that_served(
     assert left == {"served", "shares", "r0", "v0", "v1"}
 
 
-def test_units_that_systemd_complains_of_leave_nothing_behind(
+def test_units_that_systemd_rejects_leave_nothing_behind(
     run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
 ) -> None:
     complaint = "Unknown key name 'X' in section 'Service', ignoring."
@@ -267,7 +265,7 @@ def test_a_release_without_uwsgi_leaves_nothing_behind(
 
 
 class Failed(Exception):
-    """What fail_json ends with in a stubbed module."""
+    """Raised by fail_json of a stubbed module."""
 
 
 @pytest.mark.parametrize("check", ["validate_ini", "validate_units"])
@@ -299,7 +297,7 @@ def manifest(arguments: dict[str, Any], digest: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["kept", "unused"])
-def test_another_generation_of_the_same_short_id_is_never_taken_for_this_one(
+def test_another_generation_of_the_same_short_id_is_never_mistaken_for_this_one(
     run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path, kept: bool
 ) -> None:
     twin = {**arguments, "files": {**manifest(arguments, "e" * 64), "uwsgi.ini": "[uwsgi]\nevil = true\n"}}
@@ -319,7 +317,7 @@ def test_another_generation_of_the_same_short_id_is_never_taken_for_this_one(
         assert written == "[uwsgi]\n"
 
 
-def test_a_file_that_was_edited_by_hand_is_mended_where_it_is(
+def test_a_file_edited_by_hand_is_repaired_in_place(
     run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
 ) -> None:
     run_generation(**arguments)
@@ -335,7 +333,7 @@ def test_a_file_that_was_edited_by_hand_is_mended_where_it_is(
     assert not run_generation(**arguments)["changed"]
 
 
-def test_what_persistent_folders_are_mounted_on_is_there_before_the_units(
+def test_mount_points_of_persistent_folders_exist_before_the_units(
     run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
 ) -> None:
     release, venv = tmp_path / "opt/shop/releases/r1", tmp_path / "opt/shop/venvs/v1"
@@ -345,7 +343,7 @@ def test_what_persistent_folders_are_mounted_on_is_there_before_the_units(
     assert run_generation(**wanted)["changed"]
     assert (release / "instance").is_dir() and (venv / "var/shop-instance").is_dir()
     assert not run_generation(**wanted)["changed"]
-    # A release that was unpacked anew does not have them.
+    # A release that was unpacked again does not have them.
     (release / "instance").rmdir()
     again = run_generation(**wanted)
     assert again["changed"] and again["mended"] == [] and (release / "instance").is_dir()

@@ -1,4 +1,4 @@
-"""The module: what it makes of an instance, and what it leaves."""
+"""The module: what it does with an instance, and what it leaves behind."""
 
 import json
 import stat
@@ -24,7 +24,7 @@ RESULT = "gevent_check.json"
 
 
 class FakeInstance:
-    """Starts as a test wants."""
+    """Starts in the way that a test sets."""
 
     failure: str | None = None
 
@@ -81,7 +81,7 @@ def kept(layout: TemporaryLayout) -> Path:
     return layout.generations / "g" / RESULT
 
 
-def test_the_result_is_returned_and_kept_beside_the_generation_s_files(
+def test_the_result_is_returned_and_stored_with_the_generation_s_files(
     call_module: Call, layout: TemporaryLayout, instance: FakeInstance
 ) -> None:
     result = call_module(gevent_check, generation="g", path="/healthz", catalogue=CATALOGUE)
@@ -93,7 +93,7 @@ def test_the_result_is_returned_and_kept_beside_the_generation_s_files(
 
 
 @pytest.mark.parametrize(("failure", "evidence"), [("hangs", "run.py:3"), ("ended", "no such tenant")])
-def test_an_application_that_is_not_loaded_is_a_verdict_and_no_failure(
+def test_an_application_that_does_not_load_is_a_verdict_and_no_failure(
     call_module: Call, instance: FakeInstance, failure: str, evidence: str
 ) -> None:
     instance.failure = failure
@@ -127,7 +127,7 @@ unable to load app 0 (mountpoint='') (callable not found or import error)"""
         ("AttributeError: module 'select' has no attribute 'epoll'", False),
     ],
 )
-def test_what_fails_in_either_mode_is_told_from_what_may_be_gevent_s(
+def test_failures_in_either_mode_are_distinguished_from_possible_gevent_failures(
     call_module: Call, instance: FakeInstance, monkeypatch: pytest.MonkeyPatch, raised: str, common: bool
 ) -> None:
     instance.failure = "ended"
@@ -137,7 +137,7 @@ def test_what_fails_in_either_mode_is_told_from_what_may_be_gevent_s(
     assert raised.rpartition("\n")[2].partition(":")[2].strip()[:20] in check["cause"]
 
 
-def test_one_that_ends_itself_would_do_so_in_either_mode(
+def test_an_application_that_exits_would_do_so_in_either_mode(
     call_module: Call, instance: FakeInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     instance.failure = "ended"
@@ -154,7 +154,7 @@ def test_one_that_ends_itself_would_do_so_in_either_mode(
         (["/usr/lib/python3.13/queue.py:171 get", "/opt/shop/releases/r1/run.py:8 <module>"], False),
     ],
 )
-def test_a_load_that_does_not_end_need_not_be_gevent_s_doing(
+def test_a_load_that_does_not_end_need_not_be_due_to_gevent(
     call_module: Call, instance: FakeInstance, monkeypatch: pytest.MonkeyPatch, stack: list[str], common: bool
 ) -> None:
     instance.failure = "hangs"
@@ -179,7 +179,7 @@ def test_a_load_that_does_not_end_need_not_be_gevent_s_doing(
         (Answer(404, 0.1, ""), "/report", ""),
     ],
 )
-def test_an_answer_that_is_no_matter_of_gevent_is_one_of_either_mode(
+def test_an_answer_unrelated_to_gevent_is_a_failure_in_either_mode(
     call_module: Call,
     instance: FakeInstance,
     monkeypatch: pytest.MonkeyPatch,
@@ -194,7 +194,7 @@ def test_an_answer_that_is_no_matter_of_gevent_is_one_of_either_mode(
     assert common in check["cause"]
 
 
-def test_a_request_s_error_of_either_mode_is_told_with_its_cause(
+def test_a_request_s_error_in_either_mode_is_reported_with_its_cause(
     call_module: Call, instance: FakeInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = Measured("/healthz", 10, 200, [Answer(500, 0.1, "")])
@@ -231,7 +231,7 @@ KEYS = [
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_whatever_the_application_writes_of_itself_a_verdict_comes_of_it(
+def test_any_report_written_by_the_application_leads_to_a_verdict(
     call_module: Call, instance: FakeInstance, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     for value in ODD:
@@ -241,7 +241,7 @@ def test_whatever_the_application_writes_of_itself_a_verdict_comes_of_it(
         assert (result["failed"], result["check"]["generation"]) == (False, "g"), value
 
 
-def test_what_the_application_writes_of_itself_is_shown_as_text(
+def test_a_report_written_by_the_application_is_made_printable(
     call_module: Call, layout: TemporaryLayout, instance: FakeInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [{"message": "\x1b[2Jcleared", "where": "run.py:1 \u202egnp"}]
@@ -261,7 +261,7 @@ def test_in_check_mode_nothing_is_done(call_module: Call, layout: TemporaryLayou
     assert not kept(layout).exists()
 
 
-def test_a_generation_that_is_not_there_or_not_of_gevent_mode_is_refused(
+def test_a_missing_generation_or_one_of_threads_mode_is_refused(
     call_module: Call, layout: TemporaryLayout, instance: FakeInstance
 ) -> None:
     assert (
@@ -273,7 +273,7 @@ def test_a_generation_that_is_not_there_or_not_of_gevent_mode_is_refused(
     assert "set flask_uwsgi_mode=gevent" in result["msg"]
 
 
-def test_an_application_that_another_run_has_reserved_is_left_alone(
+def test_an_application_that_another_run_has_reserved_is_not_checked(
     call_module: Call, layout: TemporaryLayout, instance: FakeInstance
 ) -> None:
     other = {"home": "h", "pid": 1, "start": 2, "what": "deploy", "who": "root@other", "since": "now"}

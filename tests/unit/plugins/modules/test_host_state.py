@@ -15,7 +15,7 @@ from tests.support.fake_host import manifest as whole_manifest
 RunModule = Callable[..., dict[str, Any]]
 
 
-def test_the_application_s_own_socket_is_no_stranger(
+def test_the_application_s_own_socket_is_not_a_conflict(
     layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -33,7 +33,7 @@ def test_the_application_s_own_socket_is_no_stranger(
     assert host_state.strangers(layout, "0.0.0.0", 8040) == others
 
 
-def test_only_what_is_whole_counts_as_there(layout: TemporaryLayout) -> None:
+def test_only_complete_artifacts_and_generations_count(layout: TemporaryLayout) -> None:
     for name in ("b", "a", ".c.partial"):
         (layout.venvs / name).mkdir()
     (layout.venvs / "a" / ".complete").touch()
@@ -42,7 +42,7 @@ def test_only_what_is_whole_counts_as_there(layout: TemporaryLayout) -> None:
     assert host_state.names(layout.root / "none") == []
 
 
-def test_a_host_that_was_never_deployed_to_is_described(run_module: RunModule, tmp_path: Path) -> None:
+def test_a_host_without_a_deploy_is_described(run_module: RunModule, tmp_path: Path) -> None:
     result = run_module("host_state", app_name="shop", base_dir=str(tmp_path), port=1, user="root", group="nogroup-x")
     app = result["app"]
     assert not result["changed"]
@@ -52,7 +52,7 @@ def test_a_host_that_was_never_deployed_to_is_described(run_module: RunModule, t
     assert result["host"]["platform"].startswith(result["host"]["distribution"])
 
 
-def test_what_was_deployed_is_described(run_module: RunModule, layout: TemporaryLayout) -> None:
+def test_a_deployment_is_described(run_module: RunModule, layout: TemporaryLayout) -> None:
     write_generation(layout, "g1", mode="threads")
     gen.mark_served(layout, "g1")
     layout.current.symlink_to("generations/g1")
@@ -67,7 +67,7 @@ def test_what_was_deployed_is_described(run_module: RunModule, layout: Temporary
     assert app["accounts"]["group"] == {"name": "root", "gid": 0}
 
 
-def test_neighbours_are_known_with_their_addresses(layout: TemporaryLayout) -> None:
+def test_neighbours_are_returned_with_their_addresses(layout: TemporaryLayout) -> None:
     other = replace(layout, app="books")
     folder = other.generations / "g7"
     folder.mkdir(parents=True)
@@ -78,7 +78,7 @@ def test_neighbours_are_known_with_their_addresses(layout: TemporaryLayout) -> N
     assert host_state.neighbours(other) == {}
 
 
-def test_what_the_gevent_check_said_is_known_with_what_it_was_asked_about(layout: TemporaryLayout) -> None:
+def test_the_result_of_the_gevent_check_is_returned_with_its_inputs(layout: TemporaryLayout) -> None:
     for name, manifest in (("g1", {"artifact": "a1", "module": "shop:app"}), ("g2", {"artifact": "a2"})):
         (layout.generations / name).mkdir()
         (layout.generations / name / "manifest.json").write_text(json.dumps(whole_manifest(name, **manifest)))

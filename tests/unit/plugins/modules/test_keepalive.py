@@ -14,7 +14,7 @@ def test_keepalive_sends_nothing_in_check_mode(server: Server, run_module: RunMo
     assert server.seen == 0
 
 
-def test_keepalive_uses_its_connections_again(server: Server, run_module: RunModule) -> None:
+def test_keepalive_reuses_its_connections(server: Server, run_module: RunModule) -> None:
     found = run_module("keepalive", url=server.url + "/healthz", sequential=50, parallel=10, rounds=3)["keepalive"]
     assert found["errors"] == 0
     assert (found["sequential"]["sent"], found["sequential"]["connections"]) == (50, 1)
@@ -31,7 +31,7 @@ def test_keepalive_s_percentiles_are_those_of_ab() -> None:
     assert (found["p50_ms"], found["p99_ms"], found["max_ms"]) == (62, 104, 104)
 
 
-def test_keepalive_notices_a_server_that_closes_without_a_word(server: Server, run_module: RunModule) -> None:
+def test_keepalive_notices_a_server_that_closes_without_an_answer(server: Server, run_module: RunModule) -> None:
     found = run_module("keepalive", url=server.url + "/half-keepalive", sequential=300, parallel=0)["keepalive"]
     kinds = set(found["sequential"]["kinds"])
     assert kinds <= {"connection_reset", "closed_without_answer", "broken_pipe"}

@@ -1,4 +1,4 @@
-"""What a module that was killed has left at work: named by the status, ended by the next run."""
+"""Units left running by a killed module: the status names them, and the next run ends them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CallModule = Callable[..., dict[str, Any]]
 
 
 def leave(layout: TemporaryLayout, host: FakeHost, kind: kinds.Kind, name: str, then: str = "runs") -> str:
-    """Start a unit as a module does, and forget it as a killed module does, whatever it does then."""
+    """Start a unit as a module does, and abandon it as a killed module does."""
     unit = layout.unit(kind, name)
     stored = layout.generations / name / "units"
     (layout.units / layout.unit(kind, "")).write_text((stored / "app-canary@.service").read_text())
@@ -48,14 +48,14 @@ each = pytest.mark.parametrize(
         pytest.param(kind, then, id=f"{kind.name}-{then}")
         for kind in kinds.TEMPORARY
         for then in ("runs", "failed", "ended")
-        # Of a canary that has ended nothing is left that does not belong there.
+        # A canary that has ended leaves nothing that does not belong there.
         if (kind, then) != (kinds.CANARY, "ended")
     ],
 )
 
 
 @each
-def test_what_is_left_is_named(
+def test_leftovers_are_named(
     call_module: CallModule, layout: TemporaryLayout, serves: FakeHost, kind: kinds.Kind, then: str
 ) -> None:
     unit = leave(layout, serves, kind, "killed", then)
@@ -64,7 +64,7 @@ def test_what_is_left_is_named(
     assert f"{left} was left by a run that was killed" in drift
 
 
-def test_what_a_first_deploy_has_left_is_named(
+def test_leftovers_of_a_first_deploy_are_named(
     call_module: CallModule, layout: TemporaryLayout, host: FakeHost
 ) -> None:
     write_generation(layout, "killed")
@@ -76,7 +76,7 @@ def test_what_a_first_deploy_has_left_is_named(
 
 
 @each
-def test_what_belongs_to_a_module_at_work_is_not_left(
+def test_units_of_a_running_module_are_not_leftovers(
     layout: TemporaryLayout, serves: FakeHost, kind: kinds.Kind, then: str
 ) -> None:
     leave(layout, serves, kind, "killed", then)
@@ -86,7 +86,7 @@ def test_what_belongs_to_a_module_at_work_is_not_left(
 
 @each
 @pytest.mark.parametrize("state", ["started", "restarted", "stopped"])
-def test_what_is_left_is_ended_by_the_next_run(
+def test_leftovers_are_ended_by_the_next_run(
     call_module: CallModule, layout: TemporaryLayout, serves: FakeHost, kind: kinds.Kind, then: str, state: str
 ) -> None:
     unit = leave(layout, serves, kind, "killed", then)
@@ -101,7 +101,7 @@ def test_what_is_left_is_ended_by_the_next_run(
 
 
 @each
-def test_check_mode_tells_that_something_is_left(
+def test_check_mode_reports_leftovers(
     call_module: CallModule, layout: TemporaryLayout, serves: FakeHost, kind: kinds.Kind, then: str
 ) -> None:
     leave(layout, serves, kind, "killed", then)
@@ -113,7 +113,7 @@ def test_check_mode_tells_that_something_is_left(
 
 
 @each
-def test_what_is_left_is_gone_with_the_application(
+def test_leftovers_are_removed_with_the_application(
     layout: TemporaryLayout, serves: FakeHost, kind: kinds.Kind, then: str
 ) -> None:
     leave(layout, serves, kind, "killed", then)
@@ -121,15 +121,15 @@ def test_what_is_left_is_gone_with_the_application(
     assert not serves.active and not serves.failed and serves.unit_files() == {}
 
 
-def test_the_commands_of_what_is_deployed_are_left_to_end(layout: TemporaryLayout, serves: FakeHost) -> None:
+def test_commands_of_the_deployed_generation_are_not_interrupted(layout: TemporaryLayout, serves: FakeHost) -> None:
     own, other = (leave(layout, serves, kinds.POST, name) for name in ("current", "killed"))
     Swap(layout, "current").run()
     assert own in serves.active and other not in serves.active
-    assert list(layout.units.glob("shop-post@*")), "what runs keeps its files"
+    assert list(layout.units.glob("shop-post@*")), "running commands keep their files"
 
 
 @pytest.mark.parametrize("then", ["failed", "ended"])
-def test_commands_of_what_is_deployed_that_have_ended_leave_nothing(
+def test_ended_commands_of_the_deployed_generation_leave_nothing(
     layout: TemporaryLayout, serves: FakeHost, then: str
 ) -> None:
     leave(layout, serves, kinds.POST, "current", then)
@@ -138,12 +138,12 @@ def test_commands_of_what_is_deployed_that_have_ended_leave_nothing(
     assert service.drift(layout) == []
 
 
-def test_where_nothing_is_left_nothing_is_ended(layout: TemporaryLayout, serves: FakeHost) -> None:
+def test_without_leftovers_nothing_is_ended(layout: TemporaryLayout, serves: FakeHost) -> None:
     assert end_leftovers(layout) is False
     assert serves.actions == []
 
 
-def test_a_killed_generation_that_runs_beside_the_current_one_is_named_and_ended(
+def test_a_generation_of_a_killed_run_beside_the_current_one_is_named_and_ended(
     call_module: CallModule, layout: TemporaryLayout, serves: FakeHost
 ) -> None:
     gen.mark_served(layout, "killed")

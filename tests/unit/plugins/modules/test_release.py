@@ -42,7 +42,7 @@ def wheel(folder: Path, name: str, files: dict[str, str]) -> Path:
     return path
 
 
-# Does what the role wants of pip, in a twentieth of the time.
+# Does what the role needs of pip, in a twentieth of the time.
 MINIATURE_PIP = """
 import sys, sysconfig, zipfile
 for word in sys.argv:
@@ -52,8 +52,8 @@ for word in sys.argv:
 
 
 def real_pip() -> Path:
-    """Return the pip that Python itself brings, or skip the test."""
-    ensurepip = pytest.importorskip("ensurepip", reason="this Python has no ensurepip to take pip from")
+    """Return the pip bundled with Python, or skip the test."""
+    ensurepip = pytest.importorskip("ensurepip", reason="this Python has no ensurepip")
     folders = [Path(ensurepip.__file__).parent / "_bundled", Path("/usr/share/python-wheels")]
     found = [path for folder in folders for path in folder.glob("pip-*.whl")]
     if not found:
@@ -78,7 +78,7 @@ def code(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def wheels(tmp_path: Path) -> Path:
-    """Write a folder with a wheel and a miniature pip, both made by hand."""
+    """Write a folder with a wheel and a miniature pip."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     wheel(folder, "tiny", {"tiny/__init__.py": "ANSWER = 42\n"})
@@ -115,19 +115,19 @@ def left(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-# What was shipped.
+# Shipped archives.
 
 
-def test_an_archive_that_arrived_whole_is_used(code: Path) -> None:
+def test_a_complete_archive_is_used(code: Path) -> None:
     assert release.checked(code.parent, entry(code)) == code
 
 
-def test_an_archive_that_was_not_shipped_is_told(tmp_path: Path) -> None:
+def test_a_missing_archive_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match=rf"{tmp_path}/code-x\.tar\.gz was not shipped: deploy again"):
         release.checked(tmp_path, {"file": "code-x.tar.gz", "sha256": "0" * 64})
 
 
-def test_an_archive_that_arrived_damaged_is_removed_so_that_it_is_shipped_anew(code: Path) -> None:
+def test_a_damaged_archive_is_removed_so_that_it_is_shipped_again(code: Path) -> None:
     wanted = entry(code)
     code.write_bytes(code.read_bytes()[:-1])
     with pytest.raises(ReleaseError) as caught:
@@ -143,7 +143,7 @@ def test_an_archive_that_arrived_damaged_is_removed_so_that_it_is_shipped_anew(c
 
 
 @pytest.mark.usefixtures("umask")
-def test_the_code_is_unpacked_with_its_bytecode_for_all_to_read(code: Path, tmp_path: Path) -> None:
+def test_the_code_is_unpacked_with_its_bytecode_and_world_readable(code: Path, tmp_path: Path) -> None:
     target = tmp_path / "releases" / "r1"
     target.parent.mkdir()
     unpack(code, target)
@@ -155,12 +155,12 @@ def test_the_code_is_unpacked_with_its_bytecode_for_all_to_read(code: Path, tmp_
         assert not path.stat().st_mode & 0o022, path
     compiled = target / "__pycache__" / f"run.{sys.implementation.cache_tag}.pyc"
     assert compiled.is_file()
-    # Tracebacks name the file where it is, not where it was unpacked.
+    # Tracebacks name the file's final path, not the one where it was unpacked.
     assert str(target / "run.py").encode() in compiled.read_bytes()
     assert left(target.parent) == ["r1"]
 
 
-def test_code_that_does_not_compile_is_unpacked_all_the_same(tmp_path: Path) -> None:
+def test_code_that_does_not_compile_is_unpacked_anyway(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "run.py").write_text("def app(\n")
@@ -181,9 +181,7 @@ def test_code_that_cannot_be_unpacked_leaves_nothing_behind(code: Path, tmp_path
     assert left(target.parent) == []
 
 
-def test_a_disk_that_fills_up_leaves_nothing_behind(
-    code: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_nothing_behind(code: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
@@ -195,7 +193,7 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(
     assert left(target.parent) == []
 
 
-def test_what_is_left_of_an_earlier_try_is_not_in_the_way(code: Path, tmp_path: Path) -> None:
+def test_leftovers_of_an_earlier_attempt_are_replaced(code: Path, tmp_path: Path) -> None:
     stale = tmp_path / "releases" / ".r1.partial"
     stale.mkdir(parents=True)
     (stale / "old.py").write_text("")
@@ -246,7 +244,7 @@ def test_an_archive_cannot_write_outside_its_folder(
 
 
 @pytest.mark.usefixtures("umask")
-def test_no_file_of_an_archive_changes_the_account_of_who_runs_it(tmp_path: Path) -> None:
+def test_files_of_an_archive_keep_no_owner_and_no_special_mode(tmp_path: Path) -> None:
     archive = tmp_path / "modes.tar"
     with tarfile.open(archive, "w") as tar:
         for name, mode in (("setuid", 0o6755), ("open", 0o666), ("closed", 0o000)):
@@ -259,7 +257,7 @@ def test_no_file_of_an_archive_changes_the_account_of_who_runs_it(tmp_path: Path
     assert {path.stat().st_uid for path in (tmp_path / "target").iterdir()} == {os.getuid()}
 
 
-def test_code_that_ends_the_compiler_is_unpacked_all_the_same(tmp_path: Path) -> None:
+def test_code_that_crashes_the_compiler_is_unpacked_anyway(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "deep.py").write_text("(" * 100_000)
@@ -300,7 +298,7 @@ def test_wheels_that_cannot_be_installed_leave_nothing_behind(wheels: Path, tmp_
     assert left(venv.parent) == []
 
 
-def test_a_half_made_environment_is_made_anew(wheelhouse: Path, tmp_path: Path) -> None:
+def test_an_incomplete_environment_is_recreated(wheelhouse: Path, tmp_path: Path) -> None:
     venv = tmp_path / "venvs" / "w1"
     (venv / "lib").mkdir(parents=True)
     (venv / "lib" / "old").touch()
@@ -318,13 +316,13 @@ def test_wheels_that_cannot_be_unpacked_leave_nothing_behind(tmp_path: Path) -> 
     assert left(venv.parent) == []
 
 
-def test_a_full_disk_is_recognised_in_what_pip_says() -> None:
+def test_a_full_disk_is_recognized_in_pip_s_output() -> None:
     with pytest.raises(OSError, match="No space left") as caught:
         release._run("/bin/sh", "-c", "echo 'ERROR: [Errno 28] No space left on device' >&2; exit 1")
     assert caught.value.errno == 28
 
 
-def test_a_command_that_fails_is_told_with_its_last_words() -> None:
+def test_a_failed_command_is_reported_with_its_last_lines() -> None:
     with pytest.raises(ReleaseError, match=r"`/bin/sh -c…` failed: the reason$"):
         release._run("/bin/sh", "-c", "echo the reason >&2; exit 1")
 
@@ -354,7 +352,9 @@ def shipped(tmp_path: Path, code: Path, wheelhouse: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_the_module_unpacks_an_artifact_once(run_module: RunModule, shipped: dict[str, Any], tmp_path: Path) -> None:
+def test_the_module_unpacks_an_artifact_once(
+    run_module: RunModule, shipped: dict[str, Any], tmp_path: Path
+) -> None:
     root = tmp_path / "opt" / "shop"
     checked = run_module("release", check=True, **shipped)
     assert checked["changed"] and left(root / "releases") == left(root / "venvs") == []
@@ -366,7 +366,7 @@ def test_the_module_unpacks_an_artifact_once(run_module: RunModule, shipped: dic
 
 
 @pytest.mark.slow
-def test_only_what_no_served_generation_needs_is_taken_back(
+def test_only_releases_that_no_served_generation_needs_are_removed(
     run_module: RunModule, shipped: dict[str, Any], tmp_path: Path
 ) -> None:
     root = tmp_path / "opt" / "shop"
@@ -391,7 +391,7 @@ def test_the_module_refuses_a_damaged_archive_and_leaves_nothing(
     assert result["failed"] and "code-c1.tar.gz arrived damaged" in result["msg"]
     root = tmp_path / "opt" / "shop"
     assert left(root) == ["releases", "venvs"] and left(root / "releases") == []
-    # The environment was whole before the code was looked at, and is used by the next deploy.
+    # The environment was complete before the code was checked, and the next deploy uses it.
     assert left(root / "venvs") == ["w1"]
 
 
@@ -403,20 +403,20 @@ def test_the_service_can_read_the_code_whatever_root_s_umask_is(
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
 
 
-def test_a_wheelhouse_without_pip_is_told(wheels: Path, tmp_path: Path) -> None:
+def test_a_wheelhouse_without_pip_is_reported(wheels: Path, tmp_path: Path) -> None:
     (wheels / "pip-1.0-py3-none-any.whl").unlink()
     with pytest.raises(ReleaseError, match="pip"):
         install(pack(wheels, tmp_path / "wheelhouse.tar"), tmp_path / "w1")
 
 
-# Nothing of a wheel runs as root.
+# No code of a wheel runs as root.
 
 
 EVIL = {
     "evil.pth": "import os; open({marker!r}, 'a').write('pth')\n",
     "sitecustomize.py": "open({marker!r}, 'a').write('sitecustomize')\n",
     "usercustomize.py": "open({marker!r}, 'a').write('usercustomize')\n",
-    # What pip imports late, where it finds it.
+    # Modules that pip imports late, where it would find them.
     **{
         f"{name}.py": "open({marker!r}, 'a').write(__name__)\n"
         for name in ("attr", "keyring", "setuptools", "_distutils_hack", "compileall", "csv", "IPython", "ipywidgets")
@@ -436,7 +436,7 @@ def test_installing_runs_no_code_of_a_wheel(wheels: Path, tmp_path: Path, monkey
     (wheels / pip.name).write_bytes(pip.read_bytes())
     files = {name: text.format(marker=str(marker)) for name, text in EVIL.items()}
     wheel(wheels, "evil", files)
-    # It comes after it, so that it would be installed by what the first has left.
+    # Installed after the first wheel, so that the first wheel's files could run.
     wheel(wheels, "zzz", {"zzz.py": ""})
     monkeypatch.setenv("PIP_TARGET", str(tmp_path / "elsewhere"))
     venv = tmp_path / "venvs" / "w1"
@@ -468,8 +468,8 @@ def test_commands_of_wheels_run_in_the_environment(wheels: Path, tmp_path: Path)
     assert (venv / "bin" / "manage").read_text().startswith(f"#!{venv}/bin/python\n")
 
 
-def test_what_installs_finds_nothing_of_what_it_has_installed(wheels: Path, tmp_path: Path) -> None:
-    # As a pip that imports late.
+def test_the_installer_does_not_import_what_it_has_installed(wheels: Path, tmp_path: Path) -> None:
+    # Like a pip that imports late.
     late = f"{MINIATURE_PIP}\ntry:\n    import tiny\nexcept ImportError:\n    pass\n"
     wheel(wheels, "pip", {"pip/__init__.py": "", "pip/__main__.py": late})
     wheel(wheels, "tiny", {"tiny/__init__.py": f"open({str(tmp_path / 'ran')!r}, 'w')\n"})
@@ -513,12 +513,12 @@ def test_an_environment_that_others_could_change_is_refused(
     assert problem in str(caught.value)
 
 
-# Two artifacts of one short id.
+# Two artifacts with the same short id.
 
 
 @pytest.mark.parametrize("kind", ["releases/r1", "venvs/w1"])
 @pytest.mark.parametrize("kept", [True, False], ids=["kept", "unused"])
-def test_another_artifact_of_the_same_short_id_is_never_taken_for_this_one(
+def test_another_artifact_of_the_same_short_id_is_never_mistaken_for_this_one(
     run_module: RunModule, shipped: dict[str, Any], tmp_path: Path, kind: str, kept: bool
 ) -> None:
     root = tmp_path / "opt" / "shop"

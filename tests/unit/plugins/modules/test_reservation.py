@@ -1,4 +1,4 @@
-"""The reservation, as the modules that must hold it ask for it."""
+"""The reservation, as checked by the modules that require it."""
 
 from collections.abc import Callable
 from types import ModuleType
@@ -28,7 +28,7 @@ RunModule = Callable[..., dict[str, Any]]
         (swap, {"generation": "g2"}),
     ],
 )
-def test_every_module_that_must_hold_the_reservation_is_refused_without_it(
+def test_every_module_that_requires_the_reservation_is_refused_without_it(
     call_module: RunModule, layout: TemporaryLayout, host: FakeHost, module: ModuleType, arguments: dict[str, Any]
 ) -> None:
     host.serve("g1")

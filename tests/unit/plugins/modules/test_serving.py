@@ -12,7 +12,7 @@ RunModule = Callable[..., dict[str, Any]]
 
 
 @pytest.mark.parametrize("state", ["started", "stopped", "restarted"])
-def test_what_was_never_deployed_can_be_neither_started_nor_stopped(
+def test_an_application_without_a_deploy_can_be_neither_started_nor_stopped(
     call_module: RunModule, layout: TemporaryLayout, host: FakeHost, state: str
 ) -> None:
     for check in (True, False):
@@ -33,7 +33,7 @@ def test_what_was_never_deployed_can_be_neither_started_nor_stopped(
         ("restarted", False, True),
     ],
 )
-def test_in_check_mode_it_is_told_what_would_change_and_nothing_does(
+def test_check_mode_reports_what_would_change_and_changes_nothing(
     call_module: RunModule, layout: TemporaryLayout, host: FakeHost, state: str, serves: bool, changes: bool
 ) -> None:
     host.serve("g1")
@@ -49,7 +49,9 @@ def test_in_check_mode_it_is_told_what_would_change_and_nothing_does(
     assert call_module(serving, state=state)["changed"] is changes
 
 
-def test_what_was_stopped_is_started_again(call_module: RunModule, layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_stopped_application_is_started_again(
+    call_module: RunModule, layout: TemporaryLayout, host: FakeHost
+) -> None:
     host.serve("g1")
     unhurt = {"requests": 0, "workers": 0, "seconds": 0}
     stopped = {"failed": False, "changed": True, "generation": "g1", "steps": {}, "toll": unhurt}
@@ -63,7 +65,7 @@ def test_what_was_stopped_is_started_again(call_module: RunModule, layout: Tempo
 
 
 @pytest.mark.parametrize(("state", "answers"), [("stopped", set()), ("started", {"g1"}), ("restarted", {"g1"})])
-def test_what_was_left_of_a_trial_is_neither_kept_nor_started_again(
+def test_leftovers_of_a_trial_are_neither_kept_nor_started_again(
     call_module: RunModule, layout: TemporaryLayout, host: FakeHost, state: str, answers: set[str]
 ) -> None:
     write_generation(layout, "g1")
@@ -89,7 +91,7 @@ def test_a_restart_replaces_the_processes(call_module: RunModule, layout: Tempor
 
 
 @pytest.mark.parametrize("state", ["started", "stopped", "restarted"])
-def test_nobody_starts_or_stops_what_another_has_reserved(
+def test_an_application_that_another_run_has_reserved_is_neither_started_nor_stopped(
     call_module: RunModule, layout: TemporaryLayout, host: FakeHost, state: str
 ) -> None:
     host.serve("g1")
@@ -100,7 +102,7 @@ def test_nobody_starts_or_stops_what_another_has_reserved(
     assert host.everything() == before
 
 
-def test_a_restart_that_fails_says_why(call_module: RunModule, host: FakeHost) -> None:
+def test_a_failed_restart_is_reported_with_the_reason(call_module: RunModule, host: FakeHost) -> None:
     host.serve("g1")
     host.sick["shop-relief/g1"] = "GET /healthz answered 500"
     result = call_module(serving, state="restarted")

@@ -9,7 +9,7 @@ from tests.support.fake_host import FakeHost, RefusedError, TemporaryLayout
 RunModule = Callable[..., dict[str, Any]]
 
 
-def test_the_status_has_the_drift_and_stats_that_do_not_answer_are_one(
+def test_the_status_has_the_drift_including_stats_that_do_not_answer(
     call_module: RunModule, layout: TemporaryLayout, host: FakeHost
 ) -> None:
     assert call_module(status)["status"]["drift"] == ["no generation serves"]
@@ -19,7 +19,7 @@ def test_the_status_has_the_drift_and_stats_that_do_not_answer_are_one(
     assert found["generation"] == "g1"
 
 
-def test_a_status_that_cannot_be_told_is_an_error(
+def test_a_status_that_cannot_be_read_is_an_error(
     call_module: RunModule, host: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(unit: str) -> dict[str, str]:

@@ -23,7 +23,7 @@ def test_a_swap_in_check_mode_says_what_would_serve(
     assert result["diff"] == {"before": f"{before}\n", "after": "g2\n"}
 
 
-def test_a_swap_to_what_is_not_there_says_that_nothing_serves(call_module: RunModule) -> None:
+def test_a_swap_to_a_missing_generation_reports_that_nothing_serves(call_module: RunModule) -> None:
     result = call_module(swap, generation="g2")
     assert result["failed"]
     assert result["msg"] == (
@@ -31,7 +31,7 @@ def test_a_swap_to_what_is_not_there_says_that_nothing_serves(call_module: RunMo
     )
 
 
-def test_a_swap_tells_what_served_before_and_how_long_each_step_took(
+def test_a_swap_returns_the_previous_generation_and_the_duration_of_each_step(
     call_module: RunModule, layout: TemporaryLayout, host: FakeHost
 ) -> None:
     host.serve("g1")
@@ -46,7 +46,7 @@ def test_a_swap_tells_what_served_before_and_how_long_each_step_took(
     assert (restarted["changed"], list(restarted["steps"])) == (True, ["restart", "stop_old"])
 
 
-def test_a_swap_that_fails_says_what_serves(call_module: RunModule, layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_failed_swap_reports_what_serves(call_module: RunModule, layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("g1")
     write_generation(layout, "g2")
     host.refused.add("shop@g2.service")
@@ -69,12 +69,12 @@ def test_a_swap_is_refused_while_another_run_has_reserved_the_application(
     assert host.everything() == before
     assert host.actions == []
     assert call_module(swap, generation="g2", run=US, replace=THEM)["changed"]
-    # Replaced for once: the reservation itself is the module reservation's.
+    # Replaced for one run: the module reservation makes the reservation.
     assert reservation.owner(layout) == THEM
     assert call_module(swap, generation="g1", run=THEM)["changed"]
 
 
-def test_what_serves_is_read_when_nobody_else_can_change_it(
+def test_the_serving_generation_is_read_under_the_lock(
     call_module: RunModule, layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host.serve("old")
@@ -84,7 +84,7 @@ def test_what_serves_is_read_when_nobody_else_can_change_it(
     @contextmanager
     def wait(*arguments: Any) -> Iterator[None]:
         host.serve("quicker")
-        # It took away what had not served.
+        # It removed what had not served.
         write_generation(layout, "new")
         with exclusive(*arguments):
             yield

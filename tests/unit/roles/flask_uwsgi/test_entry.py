@@ -1,4 +1,4 @@
-"""The file that uWSGI loads where a module or a mount point is asked for."""
+"""The file that uWSGI loads for a module or a mount point."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.choice import 
 from tests.support import ROOT
 from tests.support.planning import artifact, settings
 
-# What lies beside it in a generation.
+# The file beside it in a generation.
 FILES = ROOT / "roles/flask_uwsgi/files"
 
 
 @pytest.fixture(autouse=True)
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Return the folder of an application, which Python finds and is forgotten afterwards."""
+    """Return the folder of an application on Python's path, and remove its modules afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(sys.modules, "uwsgi", ModuleType("uwsgi"))
@@ -32,7 +32,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def load(module: str = "", wsgi_file: str = "run.py", callable_name: str = "app", mount: str = "") -> Any:
-    """Return the application that uWSGI would be given."""
+    """Return the application that uWSGI would get."""
     own = settings(module=module, wsgi_file=wsgi_file, callable=callable_name, mount=mount)
     code = generation.rendered(own, artifact(), choose(own, {}))["entry.py"]
     namespace: dict[str, Any] = {"__name__": "uwsgi_file_entry", "__file__": str(FILES / "entry.py")}
@@ -79,7 +79,7 @@ def test_a_module_and_a_factory_are_found(source: Path, module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "told"),
+    ("module", "message"),
     [
         ("web:nowhere", "flask_uwsgi_module=web:nowhere: it has no nowhere. Name one that it has"),
         ("web:make()", "flask_uwsgi_module=web:make(): it has no make. Name one that it has"),
@@ -93,12 +93,14 @@ def test_a_module_and_a_factory_are_found(source: Path, module: str) -> None:
         ),
     ],
 )
-def test_what_is_no_application_is_told_with_variable_value_and_remedy(source: Path, module: str, told: str) -> None:
+def test_a_wrong_application_is_reported_with_variable_value_and_remedy(
+    source: Path, module: str, message: str
+) -> None:
     (source / "web.py").write_text(APP)
     with pytest.raises(Exception, match="flask_uwsgi_module") as raised:
         load(module)
     assert type(raised.value).__name__ == "EntryError"
-    assert str(raised.value).startswith(told)
+    assert str(raised.value).startswith(message)
 
 
 SERVERS = """
@@ -143,7 +145,7 @@ def wrapper(*arguments):
         ("wrapper", "wrapped False"),
     ],
 )
-def test_names_in_names_and_factories_with_literals_are_found(source: Path, expression: str, answer: str) -> None:
+def test_dotted_names_and_factories_with_literals_are_found(source: Path, expression: str, answer: str) -> None:
     for name in ("web.py", "run.py"):
         (source / name).write_text(SERVERS)
     assert ask(load(f"web:{expression}"), "/") == ("200 OK", answer)
@@ -151,7 +153,7 @@ def test_names_in_names_and_factories_with_literals_are_found(source: Path, expr
 
 
 @pytest.mark.parametrize(
-    ("expression", "told"),
+    ("expression", "message"),
     [
         ("app.nothing", ": Dash has no nothing. Name one that it has"),
         ("app", " is Dash, which cannot be called. Name the WSGI application"),
@@ -160,11 +162,13 @@ def test_names_in_names_and_factories_with_literals_are_found(source: Path, expr
         ("create_app(1, 2)", ": create_app() takes from 0 to 1 positional arguments but 2 were given. Name a factory"),
     ],
 )
-def test_what_is_near_an_application_is_told_with_what_to_name(source: Path, expression: str, told: str) -> None:
+def test_an_object_that_is_almost_an_application_is_reported_with_the_name_to_set(
+    source: Path, expression: str, message: str
+) -> None:
     (source / "run.py").write_text(SERVERS)
     with pytest.raises(Exception, match="flask_uwsgi_callable") as raised:
         load(callable_name=expression)
-    assert str(raised.value).startswith(f"flask_uwsgi_callable={expression} of flask_uwsgi_wsgi_file=run.py{told}")
+    assert str(raised.value).startswith(f"flask_uwsgi_callable={expression} of flask_uwsgi_wsgi_file=run.py{message}")
 
 
 ASGI = """
@@ -204,41 +208,41 @@ def wsgi(*arguments):
 
 
 @pytest.mark.parametrize("name", ["app", "framework", "wrapper", "partial", "Asgi2", "asgi2"])
-def test_an_asgi_application_is_refused_with_what_to_use(source: Path, name: str) -> None:
+def test_an_asgi_application_is_refused_with_the_alternative(source: Path, name: str) -> None:
     (source / "main.py").write_text(ASGI)
     with pytest.raises(Exception, match=rf"^flask_uwsgi_module=main:{name} is an ASGI application.*a2wsgi") as raised:
         load(f"main:{name}")
     assert ("(main.Framework)" in str(raised.value)) == (name == "framework")
 
 
-def test_what_a_decorator_has_made_is_taken_for_what_it_is(source: Path) -> None:
+def test_a_decorated_application_is_accepted(source: Path) -> None:
     (source / "main.py").write_text(ASGI)
     assert load("main:wsgi")({}, None) == "wsgi"
     with pytest.raises(Exception, match=r"takes other arguments than WSGI's .*: request_only\(request\)"):
         load("main:request_only")
 
 
-def test_an_error_inside_a_factory_is_its_own(source: Path) -> None:
+def test_an_error_inside_a_factory_is_not_replaced(source: Path) -> None:
     (source / "web.py").write_text(APP)
     with pytest.raises(TypeError, match=r"^needs\(\) missing"):
         load("web:breaks()")
 
 
 @pytest.mark.parametrize(
-    ("code", "told"), [("'no key'", "sys.exit('no key')"), ("3", "sys.exit(3)"), ("", "sys.exit()")]
+    ("code", "message"), [("'no key'", "sys.exit('no key')"), ("3", "sys.exit(3)"), ("", "sys.exit()")]
 )
-def test_an_application_that_ends_its_process_is_refused_instead(source: Path, code: str, told: str) -> None:
+def test_an_application_that_exits_is_refused_instead(source: Path, code: str, message: str) -> None:
     for name in ("run.py", "web.py"):
         (source / name).write_text(f"import sys\nsys.exit({code})\n")
     with pytest.raises(Exception, match="flask_uwsgi_") as raised:
         load()
     assert type(raised.value).__name__ == "EntryError"
-    assert str(raised.value) == f"flask_uwsgi_wsgi_file=run.py ended itself with {told} while it was loaded"
+    assert str(raised.value) == f"flask_uwsgi_wsgi_file=run.py ended itself with {message} while it was loaded"
     with pytest.raises(Exception, match=r"^flask_uwsgi_module=web:app ended itself with sys\.exit"):
         load("web:app")
 
 
-def test_below_a_mount_point_the_application_finds_it_and_nobody_finds_it_elsewhere(source: Path) -> None:
+def test_the_application_answers_below_its_mount_point_only(source: Path) -> None:
     (source / "run.py").write_text(APP)
     application = load(mount="/shop")
     assert ask(application, "/shop/x") == ("200 OK", "/shop|/x")
@@ -247,7 +251,7 @@ def test_below_a_mount_point_the_application_finds_it_and_nobody_finds_it_elsewh
     assert ask(application, "/")[0] == "404 Not Found"
 
 
-def test_a_file_without_the_callable_is_told(source: Path) -> None:
+def test_a_file_without_the_callable_is_reported(source: Path) -> None:
     (source / "run.py").write_text(APP)
     with pytest.raises(Exception, match=r"flask_uwsgi_callable=api of flask_uwsgi_wsgi_file=run\.py: it has no api"):
         load(callable_name="api", mount="/shop")

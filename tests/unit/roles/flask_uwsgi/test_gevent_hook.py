@@ -1,4 +1,4 @@
-"""The parts of the hook that need no uWSGI; what it does inside one is tested by the zoo (molecule/zoo)."""
+"""The parts of the hook that need no uWSGI; the zoo tests the rest (molecule/zoo)."""
 
 import importlib.util
 import json
@@ -41,7 +41,7 @@ def hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         (None, False),
     ],
 )
-def test_a_file_of_the_application_or_a_package_is_told_from_python_s_own(
+def test_a_file_of_the_application_or_a_package_is_distinguished_from_python_s_own(
     hook: ModuleType, file: str | None, foreign: bool
 ) -> None:
     assert hook.foreign(file) == foreign
@@ -55,14 +55,14 @@ def test_a_stack_begins_with_the_innermost_frame(hook: ModuleType) -> None:
 
 
 @pytest.mark.parametrize(("name", "line"), [("socket", 1), ("lock", 3), ("pool", 4), ("never", None), ("ock", None)])
-def test_the_line_that_made_a_name_is_found(hook: ModuleType, tmp_path: Path, name: str, line: int | None) -> None:
+def test_the_line_that_created_a_name_is_found(hook: ModuleType, tmp_path: Path, name: str, line: int | None) -> None:
     file = tmp_path / "early.py"
     file.write_text("from socket import socket\nif lock == pool: pass\nlock = 1\npool: object = 2\n")
     assert hook.line_of(str(file), name) == (f"{file}:{line}" if line else str(file))
     assert hook.line_of("/nonexistent.py", name) == "/nonexistent.py"
 
 
-def test_what_an_early_module_has_kept_is_found_with_its_line(hook: ModuleType, tmp_path: Path) -> None:
+def test_objects_kept_by_an_early_module_are_found_with_their_line(hook: ModuleType, tmp_path: Path) -> None:
     module = ModuleType("early")
     module.__file__ = str(tmp_path / "early.py")
     source = "import threading\nfrom time import sleep\nlock = threading.Lock()\nclass Box: pass\nbox = Box()\n"
@@ -86,14 +86,14 @@ def test_the_most_frequent_places_come_first(hook: ModuleType) -> None:
     ]
 
 
-def test_a_document_is_written_whole(hook: ModuleType, tmp_path: Path) -> None:
+def test_a_document_is_written_completely(hook: ModuleType, tmp_path: Path) -> None:
     hook.write("told.json", {"blocked": []})
     assert json.loads((tmp_path / "told.json").read_text()) == {"blocked": []}
     assert [path.name for path in tmp_path.iterdir()] == ["told.json"]
 
 
 class Hub:
-    """A hub that calls back when it gets to it."""
+    """A hub that calls back later."""
 
     def __init__(self) -> None:
         self.loop = self
@@ -109,7 +109,7 @@ def watch(hook: ModuleType, monkeypatch: pytest.MonkeyPatch) -> object:
     return hook.Watch()
 
 
-def test_who_waits_is_looked_up_where_the_greenlets_run(hook: ModuleType, watch: Any, tmp_path: Path) -> None:
+def test_waiting_greenlets_are_examined_in_their_own_thread(hook: ModuleType, watch: Any, tmp_path: Path) -> None:
     hub = Hub()
     watch._tell_when_asked(hub)
     assert hub.called == []
@@ -121,21 +121,21 @@ def test_who_waits_is_looked_up_where_the_greenlets_run(hook: ModuleType, watch:
     assert json.loads((tmp_path / "told.json").read_text())["waiting"] == [{"stack": ["run.py:1 index"], "count": 1}]
 
 
-def test_where_the_hub_is_blocked_what_blocks_it_is_told_all_the_same(
+def test_a_blocked_hub_is_still_reported_with_what_blocks_it(
     hook: ModuleType, watch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
     monkeypatch.setattr(hook.time, "monotonic", lambda: now[0])
     watch.blocked.add((("run.py:2 wait",),))
     (tmp_path / "tell").touch()
-    for now[0], told in ((100.0, False), (100.4, False), (100.6, True)):
+    for now[0], written in ((100.0, False), (100.4, False), (100.6, True)):
         watch._tell_when_asked(Hub())
-        assert (tmp_path / "told.json").exists() is told
+        assert (tmp_path / "told.json").exists() is written
     document = json.loads((tmp_path / "told.json").read_text())
     assert (document["blocked"][0]["stack"], document["waiting"]) == (["run.py:2 wait"], [])
 
 
-# In a process of its own, since gevent patches it. Before the hub runs, its monitor has looked already.
+# In a separate process, because gevent patches it. The monitor has already looked before the hub runs.
 BLOCKED = """
 import importlib.util, sys, time
 from pathlib import Path
@@ -161,12 +161,12 @@ while not told.exists() and time.monotonic() < deadline:
 """
 
 
-def test_who_blocks_the_hub_is_seen_also_where_it_began_late(tmp_path: Path) -> None:
+def test_a_greenlet_that_blocks_the_hub_later_is_found_too(tmp_path: Path) -> None:
     (tmp_path / "run.py").write_text(BLOCKED)
     done = subprocess.run(
         [sys.executable, tmp_path / "run.py", FILE, tmp_path],
         capture_output=True, text=True, check=False, env={"RUNTIME_DIRECTORY": str(tmp_path)}, timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    told = json.loads((tmp_path / "told.json").read_text())
-    assert told["blocked"][0]["stack"][0].endswith(" wait_in_c"), told["blocked"]
+    document = json.loads((tmp_path / "told.json").read_text())
+    assert document["blocked"][0]["stack"][0].endswith(" wait_in_c"), document["blocked"]

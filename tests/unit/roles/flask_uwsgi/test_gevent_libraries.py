@@ -20,7 +20,7 @@ def test_the_catalogue_has_a_version() -> None:
 
 
 @every_library
-def test_every_entry_says_what_happens_what_to_do_and_who_says_so(entry: dict[str, Any]) -> None:
+def test_every_entry_has_a_symptom_a_remedy_and_a_source(entry: dict[str, Any]) -> None:
     assert entry.keys() >= KEYS and entry.keys() <= KEYS | MORE
     assert entry["verdict"] in ("blocks", "warning", "ok")
     assert len(entry["symptom"]) > 10 and len(entry["remedy"]) > 5
@@ -42,7 +42,7 @@ def test_entries_of_one_library_do_not_overlap() -> None:
         )
 
 
-def test_what_people_commonly_use_is_there() -> None:
+def test_common_libraries_are_included() -> None:
     assert {entry["name"] for entry in LIBRARIES} >= {
         "psycopg2", "psycopg", "mysqlclient", "PyMySQL", "mysql-connector-python", "cx_Oracle", "oracledb", "pymongo",
         "grpcio", "pycurl", "confluent-kafka", "uvloop", "aiohttp", "httpx", "asyncpg", "motor", "celery", "pyzmq",

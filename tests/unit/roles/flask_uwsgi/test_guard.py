@@ -1,4 +1,4 @@
-"""The guard that runs beside the workers of an instance, loaded as uWSGI's master runs it: from its file."""
+"""The guard that runs beside the workers of an instance, loaded from its file like uWSGI's master does."""
 
 import importlib.util
 import json
@@ -42,7 +42,7 @@ def test_a_worker_whose_requests_do_not_end_hangs(guard: ModuleType) -> None:
     assert hang.found([worker()], 110) == [7]
 
 
-def test_a_request_that_ends_puts_it_off(guard: ModuleType) -> None:
+def test_a_request_that_ends_resets_the_timer(guard: ModuleType) -> None:
     hang = guard.Hang(10)
     hang.found([worker(requests=1)], 100)
     assert hang.found([worker(requests=2)], 111) == []
@@ -56,7 +56,7 @@ def test_an_idle_worker_does_not_hang(guard: ModuleType) -> None:
     assert hang.found([worker()], 111) == []
 
 
-def test_a_worker_that_replaced_another_begins_anew(guard: ModuleType) -> None:
+def test_a_worker_that_replaced_another_starts_again(guard: ModuleType) -> None:
     hang = guard.Hang(10)
     hang.found([worker(pid=7)], 100)
     assert hang.found([worker(pid=8)], 111) == []
@@ -74,25 +74,25 @@ IDLE, WAITS, STREAMS, SOCKET = (0, 0, 0), (1, 0, 0), (1, 500, 0), (1, 129, 1)
 @pytest.mark.parametrize(
     ("before", "after", "hangs"),
     [
-        # A stream that goes on, in either mode, also where it takes the last core.
+        # A stream that continues, in either mode, even if it takes the last core.
         (serving_worker((1, 500, 0)), serving_worker((1, 600, 0)), False),
         (serving_worker((1, 500, 0), turns=5), serving_worker((1, 600, 0), turns=15), False),
-        # One that is silent: its worker goes on, or has room for others.
+        # A silent one: its worker continues, or has room for others.
         (serving_worker(STREAMS, turns=5), serving_worker(STREAMS, turns=15), False),
         (serving_worker(STREAMS, IDLE), serving_worker(STREAMS, IDLE), False),
         # … or not.
         (serving_worker(STREAMS, turns=5), serving_worker(STREAMS, turns=5), True),
         (serving_worker(STREAMS, STREAMS), serving_worker(STREAMS, STREAMS), True),
-        # WebSockets, idle for ever, as many as there are cores.
+        # Idle WebSockets, as many as there are cores.
         (serving_worker(SOCKET, SOCKET, turns=5), serving_worker(SOCKET, SOCKET, turns=15), False),
         (serving_worker(SOCKET, SOCKET), serving_worker(SOCKET, SOCKET), False),
-        # One that holds up the loop of all.
+        # One that blocks the event loop.
         (serving_worker(SOCKET, IDLE, turns=5), serving_worker(SOCKET, IDLE, turns=5), True),
-        # Requests without an answer beside streams and WebSockets that are well.
+        # Requests without an answer beside healthy streams and WebSockets.
         (serving_worker((1, 500, 0), WAITS, turns=5), serving_worker((1, 600, 0), WAITS, turns=15), True),
         (serving_worker(SOCKET, WAITS, IDLE), serving_worker(SOCKET, WAITS, IDLE), True),
         (serving_worker(SOCKET, WAITS, IDLE), serving_worker(SOCKET, WAITS, IDLE, requests=1), False),
-        # An idle worker whose loop is held up holds up nobody.
+        # An idle worker whose event loop is blocked delays no request.
         (serving_worker(IDLE, turns=5), serving_worker(IDLE, turns=5), False),
     ],
 )
@@ -102,7 +102,7 @@ def test_what_may_last(guard: ModuleType, before: dict[str, Any], after: dict[st
     assert hang.found([after], 110) == [7] * hangs
 
 
-def test_a_stream_that_falls_silent_is_given_its_time(guard: ModuleType) -> None:
+def test_a_stream_that_falls_silent_gets_the_full_timeout(guard: ModuleType) -> None:
     hang = guard.Hang(10)
     hang.found([serving_worker((1, 500, 0))], 100)
     hang.found([serving_worker((1, 600, 0))], 109)
@@ -128,7 +128,7 @@ def test_an_instance_that_does_not_answer_has_no_workers(guard: ModuleType, tmp_
 
 @contextmanager
 def serving(path: Path, *parts: bytes, pause: float = 0) -> Iterator[None]:
-    """Send some bytes to whoever connects, with pauses between them."""
+    """Send some bytes to every client, with pauses between them."""
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
         server.listen()
@@ -166,7 +166,7 @@ def test_stats_that_uwsgi_would_not_write_name_no_worker(guard: ModuleType, shor
         assert guard.Hang(1).found(guard.stats(str(short_path / "a")), 1) == []
 
 
-def test_stats_that_come_a_byte_at_a_time_are_given_up(
+def test_stats_that_arrive_byte_by_byte_are_abandoned(
     guard: ModuleType, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guard, "_PATIENCE", 0.3)
@@ -183,7 +183,7 @@ def test_a_worker_with_too_much_memory_is_killed_and_the_log_says_why(
         monkeypatch.setattr(guard, "stats", lambda path: [worker(victim.pid), worker(0)])
 
         def until_killed(seconds: float) -> None:
-            # It needs a moment to have any memory to speak of.
+            # It takes a moment to use a noticeable amount of memory.
             if victim.poll() is not None:
                 raise InterruptedError
 

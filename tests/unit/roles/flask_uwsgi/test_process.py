@@ -1,4 +1,4 @@
-"""The end of a worker, and what an application may not have before a fork: as programs of their own show it."""
+"""The end of a worker, and what an application must not have before a fork, shown by separate programs."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def run(folder: Path, mode: str, code: str, **environment: str) -> subprocess.Co
 
 
 def line(code: str, text: str) -> int:
-    """Return the line of the program that has a text."""
+    """Return the line of the program that contains a text."""
     return next(number for number, found in enumerate((BEGIN + code).splitlines(), 1) if text in found)
 
 
 @MODES
-def test_a_worker_ends_as_a_program_of_python_does(tmp_path: Path, mode: str) -> None:
+def test_a_worker_ends_like_a_python_program(tmp_path: Path, mode: str) -> None:
     code = """
 with process.loading(start_timeout=60, stop_timeout=20, preload=False):
     def work():
@@ -82,7 +82,7 @@ os._exit(7)
 
 
 @MODES
-def test_threads_and_exit_functions_that_do_not_end_are_named_and_left(tmp_path: Path, mode: str) -> None:
+def test_threads_and_exit_functions_that_do_not_end_are_named_and_abandoned(tmp_path: Path, mode: str) -> None:
     code = """
 def forever():
     while True:
@@ -104,18 +104,18 @@ os._exit(0)
     done = run(tmp_path, mode, code)
     assert time.monotonic() - began < 15
     assert (done.returncode, done.stdout) == (0, "bye\n")
-    told = done.stderr.splitlines()
-    assert len(told) == 2, done.stderr
-    assert told[0].startswith("[uwsgi-stop] worker 3 (pid: ")
-    assert f"refresher (app.py:{line(code, 'def forever')})" in told[0]
-    assert "ThreadPoolExecutor-0_0" in told[0]
-    assert "daemon (" not in told[0]
-    assert f"an exit function: it is at app.py:{line(code, 'time.sleep(30)')}" in told[1]
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2, done.stderr
+    assert lines[0].startswith("[uwsgi-stop] worker 3 (pid: ")
+    assert f"refresher (app.py:{line(code, 'def forever')})" in lines[0]
+    assert "ThreadPoolExecutor-0_0" in lines[0]
+    assert "daemon (" not in lines[0]
+    assert f"an exit function: it is at app.py:{line(code, 'time.sleep(30)')}" in lines[1]
 
 
 @MODES
 @pytest.mark.parametrize("preload", [False, True])
-def test_a_worker_that_loads_is_told_that_it_is_a_child(tmp_path: Path, mode: str, preload: bool) -> None:
+def test_a_worker_that_loads_runs_the_after_fork_callbacks_of_a_child(tmp_path: Path, mode: str, preload: bool) -> None:
     code = f"""
 import random
 with process.loading(start_timeout=60, stop_timeout=3, preload={preload}):
@@ -156,7 +156,7 @@ os._exit(0)
 
 
 @MODES
-def test_what_forked_workers_cannot_share_is_named_with_its_line(tmp_path: Path, mode: str) -> None:
+def test_objects_that_forked_workers_cannot_share_are_named_with_their_line(tmp_path: Path, mode: str) -> None:
     code = SHARED.replace("PRELOAD", "True")
     said = run(tmp_path, mode, code).stdout
     assert said.startswith("flask_uwsgi_preload=true: ")
@@ -175,12 +175,12 @@ def test_what_forked_workers_cannot_share_is_named_with_its_line(tmp_path: Path,
 
 
 @MODES
-def test_who_loads_in_each_worker_may_have_all_that(tmp_path: Path, mode: str) -> None:
+def test_an_application_loaded_in_each_worker_may_have_them(tmp_path: Path, mode: str) -> None:
     assert run(tmp_path, mode, SHARED.replace("PRELOAD", "False")).stdout == "loaded\n"
 
 
 @MODES
-def test_what_was_closed_again_is_nothing(tmp_path: Path, mode: str) -> None:
+def test_objects_closed_before_the_fork_are_not_reported(tmp_path: Path, mode: str) -> None:
     code = """
 import socket
 other = socket.create_server(("127.0.0.1", 0))
@@ -197,7 +197,7 @@ os._exit(0)
     assert run(tmp_path, mode, code).stdout == "loaded\n"
 
 
-def test_a_connection_of_a_compiled_library_is_found_by_who_keeps_it(tmp_path: Path) -> None:
+def test_a_connection_of_a_compiled_library_is_found_by_its_owner(tmp_path: Path) -> None:
     (tmp_path / "base.py").write_text(
         "import ctypes\n\nclass Raw:\n    number = ctypes.CDLL(None).socket(2, 1, 0)\n    def fileno(self):\n"
         "        return self.number\n\nraw = Raw()\n"
@@ -217,7 +217,7 @@ os._exit(0)
 @pytest.mark.parametrize(
     "wait", ["time.sleep(1.2)", "while time.monotonic() < until: pass", "threading.Event().wait(1.2)"]
 )
-def test_where_a_load_stands_that_lasts_is_logged(tmp_path: Path, mode: str, wait: str) -> None:
+def test_the_place_of_a_long_load_is_logged(tmp_path: Path, mode: str, wait: str) -> None:
     code = f"""
 def waits():
     until = time.monotonic() + 1.2
@@ -235,12 +235,12 @@ os._exit(0)
         f"{tmp_path}/app.py:{line(code, wait)} (waits)",
         f"{tmp_path}/app.py:{line(code, '    waits()')}",
     ]
-    # Once: by the hub where a greenlet waits, else by faulthandler.
+    # Once: by the hub if a greenlet waits, otherwise by faulthandler.
     assert done.stderr.count("Timeout") == 1
 
 
 @MODES
-def test_a_load_that_ends_in_time_logs_nothing_and_hides_no_greenlet_that_waits_for_ever(
+def test_a_load_that_ends_in_time_logs_nothing_and_hides_no_greenlet_that_waits_forever(
     tmp_path: Path, mode: str
 ) -> None:
     code = """
@@ -261,7 +261,7 @@ os._exit(0)
 
 
 @MODES
-def test_a_crash_logs_where_it_was(tmp_path: Path, mode: str) -> None:
+def test_a_crash_logs_its_place(tmp_path: Path, mode: str) -> None:
     code = """
 import ctypes
 def crash():

@@ -1,4 +1,4 @@
-"""A small HTTP server for the tests of the witness: it answers well, until it is told to fail."""
+"""A small HTTP server for the tests of the witness: it answers correctly until a test makes it fail."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from types import TracebackType
 
 
 class Server:
-    """An HTTP server on the loopback address, in a thread of its own.
+    """An HTTP server on the loopback address, in its own thread.
 
     Attributes:
-        upsets: what befalls the next requests, one each: ``empty`` (closed without an answer), ``reset``, ``hang``
+        upsets: the failures of the next requests, one each: ``empty`` (closed without an answer), ``reset``, ``hang``
             (no answer), ``cut`` (half an answer), or a status.
-        generation: who it says it is; None to say nothing.
+        generation: the generation that it reports; None for none.
         wait_s: seconds before an answer.
-        seen: how many requests came.
+        seen: the number of requests received.
     """
 
     def __init__(self, wait_s: float = 0.02, generation: str | None = "g1") -> None:
@@ -27,7 +27,7 @@ class Server:
         self.wait_s = wait_s
         self.generation = generation
         self.seen = 0
-        # Bound here and not in the thread: the port is known before anybody connects.
+        # Bound here and not in the thread: the port is known before any client connects.
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._loop = asyncio.new_event_loop()
@@ -38,12 +38,12 @@ class Server:
         self._thread.start()
 
     def stall(self, seconds: float) -> None:
-        """Do nothing at all for some seconds."""
+        """Do nothing for some seconds."""
         self._loop.call_soon_threadsafe(time.sleep, seconds)
         time.sleep(seconds)
 
     def refuse(self) -> None:
-        """Accept no more connections; those that are open are answered."""
+        """Accept no more connections; open ones are answered."""
         self._loop.call_soon_threadsafe(self._listener.close)
 
     def __enter__(self) -> Server:

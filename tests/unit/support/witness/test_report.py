@@ -17,11 +17,11 @@ def failure(begun: float, ended: float, kind: str = "reset", text: str = "gone")
 
 
 def window(*samples: Sample) -> Report:
-    """Judge a window from 100 to 110 s with 2 s before it and 1 s behind it."""
+    """Judge a window from 100 to 110 s with 2 s before it and 1 s after it."""
     return judge(samples, "swap", 200, start=100.0, end=110.0, steady_s=2.0, after_s=1.0)
 
 
-def test_requests_belong_to_where_they_began() -> None:
+def test_a_request_belongs_to_the_phase_in_which_it_began() -> None:
     report = window(
         answer(97.9, 98.1),
         answer(98.0, 98.2),
@@ -39,7 +39,7 @@ def test_requests_belong_to_where_they_began() -> None:
     assert (report.name, report.clients, report.seconds) == ("swap", 200, 10.0)
 
 
-def test_no_failure_of_a_request_that_met_the_window_is_lost() -> None:
+def test_every_failure_of_a_request_in_flight_during_the_window_counts() -> None:
     report = window(
         failure(98.0, 99.9, "empty"),
         failure(99.9, 100.1),
@@ -53,7 +53,7 @@ def test_no_failure_of_a_request_that_met_the_window_is_lost() -> None:
     assert report.requests == 2
 
 
-def test_the_latency_is_that_of_answers() -> None:
+def test_latency_is_measured_from_answers() -> None:
     report = window(answer(100.0, 100.2), failure(101.0, 131.0, "timeout"), failure(102.0, 102.001, "refused"))
     assert [report.during.p50_ms, report.during.max_ms] == pytest.approx([200, 200])
     assert report.during.requests_per_second == pytest.approx(0.1)
@@ -72,19 +72,19 @@ def test_a_failure_does_not_end_a_gap() -> None:
     assert report.longest_gap_s == pytest.approx(4.0)
 
 
-def test_a_gap_that_reaches_across_an_end_is_seen() -> None:
+def test_a_gap_across_an_end_of_the_window_counts() -> None:
     assert (
         window(answer(98.0, 99.0), answer(103.0, 104.0), answer(107.0, 108.0), answer(120.0, 121.0)).longest_gap_s
         == 4.0
     )
 
 
-def test_a_gap_ends_with_the_seconds_behind_the_window() -> None:
+def test_a_gap_ends_with_the_seconds_after_the_window() -> None:
     report = window(*(answer(at / 10, at / 10 + 0.1) for at in range(1000, 1090)), answer(120.0, 121.0))
     assert report.longest_gap_s == pytest.approx(2.0)
 
 
-def test_examples_are_five_different_ones_with_time_and_words() -> None:
+def test_examples_are_five_different_ones_with_time_and_message() -> None:
     report = window(*(failure(101.0 + i, 101.25 + i, text=f"reason {i % 7}") for i in range(9)))
     assert len(report.examples) == 5
     assert report.examples[0] == "at +1.000 s, after 250 ms: reset: reason 0"
@@ -97,7 +97,7 @@ def test_a_whole_run_has_no_gap_before_its_first_answer() -> None:
     assert judge_all([failure(10.0, 13.0)], "run", 2).failures == {"reset": 1}
 
 
-def test_a_whole_run_that_ends_in_silence_has_a_gap() -> None:
+def test_a_whole_run_that_ends_without_answers_has_a_gap() -> None:
     assert judge_all([answer(10.0, 13.0), failure(13.0, 43.0, "timeout")], "run", 1).longest_gap_s == 30.0
 
 
@@ -105,7 +105,7 @@ def test_a_whole_run_that_ends_in_silence_has_a_gap() -> None:
     ("count", "percent", "expected"),
     [(1, 50, 1), (2, 50, 1), (100, 50, 50), (100, 99, 99), (1000, 99, 990), (3, 100, 3)],
 )
-def test_percentiles_are_values_that_occurred(count: int, percent: int, expected: int) -> None:
+def test_percentiles_are_measured_values(count: int, percent: int, expected: int) -> None:
     assert percentile([float(i) for i in range(1, count + 1)], percent) == expected
 
 
@@ -113,7 +113,7 @@ def test_percentiles_of_nothing_are_none() -> None:
     assert percentile([], 99) is None
 
 
-def test_a_phase_is_ordered_by_itself() -> None:
+def test_a_phase_sorts_its_latencies() -> None:
     begun = [answer(i / 100, i / 100 + i / 1000) for i in range(1, 101)]
     random.Random(1).shuffle(begun)
     result = phase(begun, 2.0)
@@ -126,7 +126,7 @@ def test_gaps(times: list[float], gap: float) -> None:
     assert longest_gap(times) == gap
 
 
-def test_a_report_is_data_for_machines_and_a_line_for_people() -> None:
+def test_a_report_has_data_for_machines_and_a_line_for_people() -> None:
     report = window(answer(99.0, 99.2), answer(101.0, 101.25), answer(110.0, 110.3), failure(105.0, 105.2))
     data = json.loads(json.dumps(report.as_dict()))
     assert data["failures"] == {"reset": 1} and data["during"]["requests"] == 2
@@ -135,7 +135,7 @@ def test_a_report_is_data_for_machines_and_a_line_for_people() -> None:
     assert line.endswith("answered by g1 (gevent) 1; longest gap 9,050 ms; p99 before, during, after: 200, 250, 300 ms")
 
 
-def test_samples_are_read_as_they_are_written() -> None:
+def test_samples_are_read_as_written() -> None:
     file = io.BytesIO()
     writer = Writer(file)
     sent = [answer(1.0000014, 1.2, 'ge"n\n1 (ü)'), failure(1.1, 2.0, "other", "Zeile\nzwei")]
@@ -145,7 +145,7 @@ def test_samples_are_read_as_they_are_written() -> None:
     writer.flush(3.0)
     written = file.getvalue()
 
-    # However little of it is there at a time.
+    # In pieces of any size.
     growing = io.BytesIO()
     reader = Reader(growing)
     seen = []

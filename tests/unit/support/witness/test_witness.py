@@ -1,4 +1,4 @@
-"""The witness against a real server: it sees the one request among thousands that was not answered."""
+"""The witness against a real server: it notices the one request among thousands that was not answered."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from tests.support.witness.samples import Reader
 from tests.unit.support.witness.server import Server
 
 pytestmark = pytest.mark.slow
-# The least that shows it: the tests are many.
+# As little load as the tests need, because there are many tests.
 CLIENTS = 12
 BRIEF = {"steady": 0.2, "after": 0.2}
 
 
 def pass_requests(server: Server, count: int = 25) -> None:
-    """Wait until the server has seen so many more: on a busy machine seconds promise nothing."""
+    """Wait until the server has received so many more; on a busy machine, seconds guarantee nothing."""
     until = server.seen + count
     while server.seen < until:
         time.sleep(0.01)
@@ -44,12 +44,12 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def witness(server: Server) -> Iterator[Witness]:
-    """One witness for all tests that leave the server as it was: starting one takes most of a second."""
+    """One witness for all tests that do not change the server, because starting one takes most of a second."""
     with Witness(server.url, clients=CLIENTS) as running:
         yield running
 
 
-# What it sees.
+# Observations.
 
 
 def test_a_healthy_server_has_no_failures_and_no_gap(server: Server, witness: Witness) -> None:
@@ -59,7 +59,7 @@ def test_a_healthy_server_has_no_failures_and_no_gap(server: Server, witness: Wi
     assert report.failures == {} and report.examples == ()
     assert report.answered == {"g1 (gevent)": report.requests}
     assert report.requests > 50
-    # Far below the second of the test of a pause.
+    # Far below the one-second pause of another test.
     assert 0 < report.longest_gap_s < 0.45
     for phase in (report.before, report.during, report.after):
         assert phase.requests > 0 and phase.failed == 0
@@ -68,7 +68,7 @@ def test_a_healthy_server_has_no_failures_and_no_gap(server: Server, witness: Wi
     assert report.during.requests_per_second == pytest.approx(report.requests / report.seconds)
 
 
-def test_each_failure_among_many_answers_is_seen(server: Server, witness: Witness) -> None:
+def test_each_failure_among_many_answers_is_noticed(server: Server, witness: Witness) -> None:
     with witness.window("upsets", **BRIEF) as window:
         for upset in ("empty", "reset", "503", "cut"):
             pass_requests(server)
@@ -90,7 +90,7 @@ def test_a_pause_of_a_second_is_a_gap(server: Server, witness: Witness) -> None:
     assert report.during.max_ms is not None and report.during.max_ms >= 900
 
 
-def test_answers_are_counted_by_who_gave_them(server: Server, witness: Witness) -> None:
+def test_answers_are_counted_by_generation(server: Server, witness: Witness) -> None:
     with witness.window("swap", **BRIEF) as window:
         pass_requests(server)
         server.generation = "g2"
@@ -103,7 +103,7 @@ def test_answers_are_counted_by_who_gave_them(server: Server, witness: Witness) 
     assert sum(report.answered.values()) == report.requests
 
 
-def test_requests_that_end_after_the_window_count_to_it(server: Server, witness: Witness) -> None:
+def test_requests_that_end_after_the_window_count_for_it(server: Server, witness: Witness) -> None:
     with witness.window("slow", steady=0.2, after=0.0) as window:
         server.wait_s = 1.0
         pass_requests(server, CLIENTS)
@@ -113,7 +113,7 @@ def test_requests_that_end_after_the_window_count_to_it(server: Server, witness:
     assert report.during.max_ms is not None and report.during.max_ms >= 1000
 
 
-def test_a_window_is_asked_behind_its_block(witness: Witness) -> None:
+def test_requests_continue_after_the_window_s_block(witness: Witness) -> None:
     window: Window
     with witness.window("early", steady=0.0, after=0.0) as window, pytest.raises(WitnessError, match="has not ended"):
         window.report()
@@ -125,17 +125,17 @@ def test_a_window_whose_block_failed_has_no_report(witness: Witness) -> None:
     assert "failed" not in witness.reports()
 
 
-def test_windows_have_names_of_their_own(witness: Witness) -> None:
+def test_windows_have_different_names(witness: Witness) -> None:
     with witness.window("twice", steady=0.0, after=0.0):
         pass
     with pytest.raises(ValueError, match="twice"), witness.window("twice"):
         pytest.fail("opened")
 
 
-# What needs a server or a witness of its own.
+# Tests that need their own server or witness.
 
 
-def test_a_closed_port_is_seen_and_reports_outlive_the_witness(tmp_path: Path) -> None:
+def test_a_closed_port_is_noticed_and_reports_outlive_the_witness(tmp_path: Path) -> None:
     kept = tmp_path / "samples"
     with Server() as server, Witness(server.url, clients=CLIENTS, output=kept) as witness:
         with witness.window("good", **BRIEF):
@@ -148,7 +148,7 @@ def test_a_closed_port_is_seen_and_reports_outlive_the_witness(tmp_path: Path) -
     assert list(reports) == ["good", "closed"]
     assert reports["good"].failures == {}
     assert reports["closed"].failures["refused"] > 0
-    # What stood in the queue when the port was closed is reset by the kernel.
+    # The kernel resets connections that were queued when the port was closed.
     assert set(reports["closed"].failures) <= {"refused", "reset"}, reports["closed"].examples
     with kept.open("rb") as file:
         reader = Reader(file)
@@ -166,7 +166,7 @@ def test_a_closed_port_is_seen_and_reports_outlive_the_witness(tmp_path: Path) -
         (None, "other"),
     ],
 )
-def test_an_error_that_wraps_another_is_of_the_kind_of_that(cause: Exception | None, expected: str) -> None:
+def test_a_wrapped_error_has_the_kind_of_the_original(cause: Exception | None, expected: str) -> None:
     error = aiohttp.ClientOSError(None, "Can not write request body")
     error.__cause__ = cause
     assert kind(error) == expected
@@ -181,7 +181,7 @@ def test_a_request_without_an_answer_is_awaited_and_times_out() -> None:
     assert report.failures == {"timeout": 1}
 
 
-def test_a_get_that_is_dropped_is_not_sent_again() -> None:
+def test_a_dropped_get_is_not_sent_again() -> None:
     with Server() as server, Witness(server.url, clients=2, method="GET", path="/healthz") as witness:
         with witness.window("get", **BRIEF) as window:
             server.upsets.append("empty")
@@ -189,7 +189,7 @@ def test_a_get_that_is_dropped_is_not_sent_again() -> None:
         assert window.report().failures == {"empty": 1}
 
 
-def test_a_host_that_is_not_there_is_named() -> None:
+def test_a_missing_host_is_named() -> None:
     with Server() as server:
         url = server.url
     with pytest.raises(WitnessError, match=f"Cannot reach {url}/user_manage/user/login: .*111"), Witness(url):
@@ -206,7 +206,7 @@ def test_a_host_that_does_not_answer_is_named(upset: str, words: str) -> None:
             pytest.fail("opened")
 
 
-def test_a_witness_that_is_gone_is_no_good_news() -> None:
+def test_a_witness_that_has_ended_gives_no_report() -> None:
     with (
         Server() as server,
         pytest.raises(WitnessError, match="ended too early, with status -9"),
@@ -218,7 +218,7 @@ def test_a_witness_that_is_gone_is_no_good_news() -> None:
         window.report()
 
 
-# By hand.
+# The command line.
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -226,7 +226,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_a_run_by_hand_ends_with_a_table(server: Server, tmp_path: Path) -> None:
+def test_a_run_on_the_command_line_ends_with_a_table(server: Server, tmp_path: Path) -> None:
     output = tmp_path / "samples"
     done = run(server.url, "--clients", "5", "--seconds", "0.5", "--output", str(output))
     assert (done.returncode, done.stderr) == (0, "")
@@ -237,7 +237,7 @@ def test_a_run_by_hand_ends_with_a_table(server: Server, tmp_path: Path) -> None
     assert sum(isinstance(line, list) for line in lines) == int(head[1])
 
 
-def test_sigterm_ends_it_and_failures_are_its_status() -> None:
+def test_sigterm_ends_it_and_its_status_reports_failures() -> None:
     with Server() as server:
         command = [sys.executable, "-m", "tests.support.witness", server.url, "--clients", "5"]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
@@ -262,14 +262,16 @@ def test_sigterm_ends_it_and_failures_are_its_status() -> None:
         (["http://127.0.0.1:8040", "--output=/nowhere/samples"], "cannot write /nowhere/samples: No such file"),
     ],
 )
-def test_bad_usage_is_told(capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
+def test_bad_usage_is_reported(capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
     with pytest.raises(SystemExit) as ended:
         by_hand.parse(arguments)
     assert ended.value.code == 2
     assert words in capsys.readouterr().err
 
 
-def test_a_host_that_is_silent_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_host_that_does_not_answer_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     async def silence(url: object) -> None:
         raise TimeoutError
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from flask import Flask, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-# Each runs once; their number is the version of the data base.
+# Each runs once; their number is the version of the database.
 MIGRATIONS = ("CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT NOT NULL)",)
 
 
 def create_app() -> Flask:
-    """Make the application; its data are where systemd says."""
+    """Create the application, which keeps its data in the state directory that systemd sets."""
     app = Flask(__name__)
     app.config["DATABASE"] = Path(os.environ.get("STATE_DIRECTORY", ".")) / "notes.sqlite"
 
@@ -28,7 +28,7 @@ def create_app() -> Flask:
 
     @app.cli.command("migrate")
     def migrate() -> None:
-        """Bring the data base up to date."""
+        """Bring the database up to date."""
         (version,) = database().execute("PRAGMA user_version").fetchone()
         for number, statement in enumerate(MIGRATIONS[version:], version + 1):
             with database():

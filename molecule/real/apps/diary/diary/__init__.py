@@ -1,4 +1,4 @@
-"""A diary in the shape of Flask's tutorial: a factory, SQLite and pictures in the instance folder, and `init-db`."""
+"""A diary structured like Flask's tutorial: a factory, SQLite and pictures in the instance folder, and `init-db`."""
 
 from __future__ import annotations
 

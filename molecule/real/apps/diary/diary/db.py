@@ -1,4 +1,4 @@
-"""The data base of the diary."""
+"""The database of the diary."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def close(_error: BaseException | None = None) -> None:
 
 @click.command("init-db")
 def init_db() -> None:
-    """Drop every table, and make them anew."""
+    """Drop every table, and create them again."""
     with current_app.open_resource("schema.sql") as schema:
         get().executescript(schema.read().decode())
     click.echo("Initialized the database.")
 
 
 def init_app(app: Flask) -> None:
-    """Let the application close its connections, and have the command."""
+    """Make the application close its connections, and add the command."""
     app.teardown_appcontext(close)
     app.cli.add_command(init_db)

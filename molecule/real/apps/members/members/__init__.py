@@ -21,7 +21,7 @@ login_manager = LoginManager()
 
 
 class Member(UserMixin, db.Model):  # type: ignore[name-defined,misc]
-    """Somebody with an account."""
+    """A person with an account."""
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)

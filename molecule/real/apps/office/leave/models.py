@@ -1,4 +1,4 @@
-"""What is kept of a request for leave."""
+"""The data of a request for leave."""
 
 from django.db import models
 
@@ -11,5 +11,5 @@ class Request(models.Model):
     note = models.FileField(upload_to="notes", blank=True)
 
     def __str__(self) -> str:
-        """Return who wants how many days."""
+        """Return who asks for how many days."""
         return f"{self.name}: {self.days}"

@@ -25,6 +25,6 @@ def export(_request: HttpRequest) -> StreamingHttpResponse:
 
 
 def health(_request: HttpRequest) -> HttpResponse:
-    """Answer once the data base does."""
+    """Answer if the database answers."""
     connection.ensure_connection()
     return HttpResponse("ok")

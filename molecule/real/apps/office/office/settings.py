@@ -1,4 +1,4 @@
-"""Settings of the project, as far as they differ between machines from the environment."""
+"""Settings of the project; those that differ between machines come from the environment."""
 
 import os
 from pathlib import Path

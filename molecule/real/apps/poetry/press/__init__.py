@@ -17,14 +17,14 @@ ARTICLES = Path(os.environ.get("STATE_DIRECTORY", ".")) / "articles"
 
 @app.get("/")
 def about() -> Response:
-    """Tell what is installed of this very project."""
+    """Show the installed metadata of this project."""
     commands = [entry.value for entry in entry_points(group="console_scripts", name="press")]
     return jsonify(version=version("press"), commands=commands)
 
 
 @app.post("/articles/<name>")
 def store(name: str) -> ResponseReturnValue:
-    """Keep an article."""
+    """Store an article."""
     ARTICLES.mkdir(exist_ok=True)
     (ARTICLES / name).write_text(request.get_data(as_text=True))
     return "stored", 201
@@ -38,7 +38,7 @@ def show(name: str) -> str:
 
 @app.get("/stream")
 def stream() -> Response:
-    """Send a few lines one after the other."""
+    """Send several lines, one after the other."""
 
     def lines() -> Iterator[str]:
         for number in range(5):
@@ -48,5 +48,5 @@ def stream() -> Response:
 
 
 def main() -> None:
-    """Tell the version on the command line."""
+    """Print the version on the command line."""
     print(version("press"))

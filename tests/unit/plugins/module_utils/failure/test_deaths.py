@@ -1,4 +1,4 @@
-"""The lines are what Python 3.11, uWSGI 2.0.31, systemd 252 and the libraries themselves really print."""
+"""The lines are real output of Python 3.11, uWSGI 2.0.31, systemd 252 and the libraries."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ unable to load app 0 (mountpoint='') (callable not found or import error)
 *** no app loaded. GAME OVER ***
 """.splitlines()
 
-# In two pieces, since no file names a path of a machine.
+# In two pieces, because no file may contain a path of a machine.
 HOME = "/" + "home/ann"
 
 
 def traceback(statement: str, error: str, *above: str) -> list[str]:
-    """Return what Python prints of an error, as the journal has it."""
+    """Return the traceback of an error, as in the journal."""
     return [
         *above,
         "Traceback (most recent call last):",
@@ -110,7 +110,7 @@ TASKS = {"TasksMax": "320", "LimitNOFILE": "1024", "Result": "exit-code", "ExecM
             ),
             "flask_uwsgi_persistent",
         ),
-        # A file that the release has: its mode is asked before the file system is.
+        # A file of the release: its mode is checked before the file system.
         (
             traceback(
                 "open(path, 'r+')", f"PermissionError: [Errno 13] Permission denied: '{RELEASE}/instance/a.json'"
@@ -164,7 +164,7 @@ TASKS = {"TasksMax": "320", "LimitNOFILE": "1024", "Result": "exit-code", "ExecM
         ),
     ],
 )
-def test_what_the_sandbox_refuses_is_named_with_the_override(lines: list[str], remedy: str) -> None:
+def test_an_operation_that_the_sandbox_denied_is_named_with_the_override(lines: list[str], remedy: str) -> None:
     said = explain(lines, TASKS, ROOT)
     assert remedy in said
     # One sentence follows another, and the message ends it.
@@ -189,7 +189,7 @@ def test_what_the_sandbox_refuses_is_named_with_the_override(lines: list[str], r
         ([f"{UNIT}: A process of this unit has been killed by the OOM killer."], {"MemoryMax": "infinity"}, "host's"),
     ],
 )
-def test_what_ended_a_process_is_named(lines: list[str], state: dict[str, str], part: str) -> None:
+def test_the_cause_of_a_process_s_end_is_named(lines: list[str], state: dict[str, str], part: str) -> None:
     assert part in explain(lines, state, ROOT)
 
 
@@ -238,12 +238,12 @@ def test_what_ended_a_process_is_named(lines: list[str], state: dict[str, str], 
         ([f"{UNIT}: Failed at step OOM_ADJUST spawning x: Permission denied"], "OOM_ADJUST, Perm", "unit_overrides"),
     ],
 )
-def test_the_reason_of_systemd_is_named(lines: list[str], status: str, part: str) -> None:
+def test_the_reason_from_systemd_is_named(lines: list[str], status: str, part: str) -> None:
     said = explain(lines, {"Result": "exit-code", "ExecMainCode": "1", "ExecMainStatus": "226"}, ROOT)
     assert status in said and part in said
 
 
-def test_the_cause_of_the_last_exception_counts_and_no_earlier_one() -> None:
+def test_only_the_cause_of_the_last_exception_counts() -> None:
     handled = traceback("os.makedirs('instance')", f"{EROFS}: 'instance'")[:-2]
     last = traceback("import shop", "ModuleNotFoundError: No module named 'shop'")
     assert explain([*handled, *last], {}, ROOT) == ""
@@ -254,35 +254,35 @@ def test_the_cause_of_the_last_exception_counts_and_no_earlier_one() -> None:
 @pytest.mark.parametrize(
     "lines",
     [
-        # Of the health request's, or of a socket under gevent.
+        # Of the health request, or of a socket under gevent.
         traceback("sock.recv(1)", "BlockingIOError: [Errno 11] Resource temporarily unavailable"),
-        # An application's own file, or one of another process.
+        # A file of the application, or of another process.
         traceback("open('/proc/self/x')", "FileNotFoundError: [Errno 2] No such file or directory: '/proc/self/x'"),
         traceback("open('x')", "FileNotFoundError: [Errno 2] No such file or directory: 'x'"),
         traceback("os.kill(1, 15)", EPERM),
         traceback("os.listdir(folder)", "PermissionError: [Errno 13] Permission denied"),
         traceback("open('/etc/shadow')", "PermissionError: [Errno 13] Permission denied: '/etc/shadow'"),
         traceback("open('/dev/shm/x')", "FileNotFoundError: [Errno 2] No such file or directory: '/dev/shm/x'"),
-        # Statements only quote.
+        # Quoted in source lines only.
         traceback("raise SystemExit('Read-only file system')", "SystemExit: 3"),
         ["the disk is a Read-only file system, says the shop", *AFTER],
         # The application's own exit status, which systemd uses for its own reasons as well.
         ["bye", "shop@g1.service: Failed with result 'exit-code'."],
-        # Canary and check are ended like that.
+        # Canaries and checks are ended in this way.
         [f"{UNIT}: Main process exited, code=killed, status=9/KILL"],
         [],
     ],
 )
-def test_what_is_something_else_is_not_blamed_on_the_sandbox(lines: list[str]) -> None:
+def test_other_causes_are_not_attributed_to_the_sandbox(lines: list[str]) -> None:
     assert explain(lines, {"Result": "exit-code", "ExecMainCode": "1", "ExecMainStatus": "203"}, ROOT) == ""
 
 
-def test_a_limit_of_the_host_is_told_from_one_of_the_unit() -> None:
+def test_a_limit_of_the_host_is_distinguished_from_one_of_the_unit() -> None:
     lines = traceback("thread.start()", "RuntimeError: can't start new thread")
     assert "nproc" in explain(lines, {"TasksMax": "infinity"}, ROOT)
 
 
-def test_a_long_log_is_read_in_no_time() -> None:
+def test_a_long_log_is_read_quickly() -> None:
     lines = ["x" * 10_000 + " Error "] * 200 + ["    a" * 1000] * 200
     started = time.process_time()
     explain(lines, {}, ROOT)

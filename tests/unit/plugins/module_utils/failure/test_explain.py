@@ -1,7 +1,7 @@
-"""The logs are what uWSGI 2.0.31 with Python 3.11 and systemd 252 really print.
+"""The logs are real output of uWSGI 2.0.31 with Python 3.11 and systemd 252.
 
-Those below ``journals`` are whole, with the process of each line: ``master`` had the application loaded once, of
-``workers`` each loaded it by itself.
+Those below ``journals`` are complete, with the process of each line: in ``master`` the application was loaded once, in
+``workers`` each worker loaded it.
 """
 
 import time
@@ -43,7 +43,7 @@ def loading(raised: str, *frames: str) -> list[str]:
     return [header, *(frames or ('  File "run.py", line 1, in <module>',)), *raised.splitlines(), UNABLE]
 
 
-# What comes before an application is loaded, on every start.
+# Logged on every start before the application is loaded.
 BEFORE = """\
 Starting shop@3f2a90c1d5e7.service - shop: generation 3f2a90c1d5e7...
 [uWSGI] getting INI configuration from /opt/shop/generations/3f2a90c1d5e7/uwsgi.ini
@@ -80,7 +80,7 @@ mapped 1755792 bytes (1714 KB) for 100 cores
 *** Operational MODE: preforking+async ***
 """.splitlines()
 
-# What comes after it could not be loaded.
+# Logged after a failed load.
 AFTER = """\
 unable to load app 0 (mountpoint='') (callable not found or import error)
 *** no app loaded. GAME OVER ***
@@ -134,7 +134,7 @@ shop@3f2a90c1d5e7.service: Failed at step CREDENTIALS spawning /bin/sh: Protocol
 shop@3f2a90c1d5e7.service: Control process exited, code=exited, status=243/CREDENTIALS
 """.splitlines()
 EXITED = ["config missing", "TOKEN is not set"]
-# An application that was loaded, and failed when it was asked.
+# An application that was loaded, and failed at its first request.
 ASKED = """\
 WSGI app 0 (mountpoint='') ready in 0 seconds on interpreter 0x7fad83b76ef8 pid: 21709 (default app)
 spawned uWSGI master process (pid: 21709)
@@ -194,7 +194,7 @@ ConnectionError: db is away
     ],
     ids=["key", "callable", "file", "module", "exception", "syntax", "dotted exception"],
 )
-def test_a_known_failure_is_explained_by_the_variable_to_change(log: list[str], explanation: str) -> None:
+def test_a_known_failure_is_explained_with_the_variable_to_change(log: list[str], explanation: str) -> None:
     assert explain([*BEFORE, *log, *AFTER], "run.py", "api") == explanation
 
 
@@ -212,16 +212,16 @@ def test_the_last_of_several_exceptions_is_the_cause() -> None:
 
 
 @pytest.mark.parametrize("log", [[], BEFORE, AFTER, EXITED, ["no such luck"]])
-def test_what_is_not_known_is_not_explained(log: list[str]) -> None:
+def test_an_unknown_failure_is_not_explained(log: list[str]) -> None:
     assert explain(log, "run.py", "app") == ""
 
 
-def test_an_exception_in_a_request_is_not_said_to_have_come_while_loading() -> None:
+def test_an_exception_in_a_request_is_not_attributed_to_loading() -> None:
     assert "while it was loaded" not in explain([*BEFORE, *ASKED], "run.py", "app")
 
 
 @pytest.mark.parametrize("log", [NO_CALLABLE, NO_FILE, NO_MODULE, RAISED, SYNTAX, DOTTED, EXITED])
-def test_the_application_s_own_lines_and_tracebacks_are_kept_and_chatter_is_dropped(log: list[str]) -> None:
+def test_the_application_s_lines_and_tracebacks_are_kept_and_uwsgi_s_chatter_is_dropped(log: list[str]) -> None:
     underlines = [line for line in log if set(line) <= set(" ^~")] if log is not SYNTAX else []
     shown = [line.replace("/opt/shop/releases/8c11aa20f3b4/", "") for line in log if line not in underlines]
     assert telling([*BEFORE, *log, *AFTER]) == [line for line in shown if line != "failed to compile run.py"]
@@ -239,7 +239,7 @@ def test_the_application_s_own_lines_and_tracebacks_are_kept_and_chatter_is_drop
         "!!! uWSGI process 21710 got Segmentation Fault !!!",
     ],
 )
-def test_what_systemd_and_uwsgi_say_of_the_failure_is_kept(line: str) -> None:
+def test_messages_of_systemd_and_uwsgi_about_the_failure_are_kept(line: str) -> None:
     assert telling([*BEFORE, line]) == [line]
 
 
@@ -261,25 +261,25 @@ def test_an_application_may_use_the_same_words(line: str) -> None:
     assert telling([line]) == [line]
 
 
-def test_what_uwsgi_says_once_the_application_is_loaded_is_dropped() -> None:
-    # The request of the canary's own health, too.
+def test_messages_of_uwsgi_after_the_load_are_dropped() -> None:
+    # The canary's own health request as well.
     assert telling(["- SystemD socket activation detected -", *BEFORE, *ASKED]) == ASKED[6:-1]
 
 
-def test_the_loader_s_own_words_are_told_as_they_are() -> None:
+def test_the_loader_s_message_is_shown_unchanged() -> None:
     log = ["Traceback (most recent call last):", "EntryError: flask_uwsgi_module=shop:app: shop has no app. Name one"]
     assert explain([*BEFORE, *log, *AFTER], "run.py", "app", "shop:app") == log[1].removeprefix("EntryError: ")
     assert explain([*BEFORE, log[1], *AFTER], "run.py", "app", "shop:app") == log[1].removeprefix("EntryError: ")
 
 
-def test_an_application_that_ends_itself_is_told_with_the_remedy() -> None:
+def test_an_application_that_exits_is_reported_with_the_remedy() -> None:
     told = "flask_uwsgi_wsgi_file=run.py ended itself with sys.exit(3) while it was loaded"
     assert explain(loading(f"EntryError: {told}")) == f"{told}. A module that is imported must not end its process"
     told = "flask_uwsgi_module=shop:app ended itself with sys.exit('SHOP_MODE is not set') while it was loaded"
     assert explain(loading(f"EntryError: {told}")) == (
         f"{told}. If it reads SHOP_MODE from its environment, set SHOP_MODE in flask_uwsgi_environment"
     )
-    # One that os._exit ends, while another had loaded it.
+    # One worker called os._exit, while another had loaded the application.
     log = ["WSGI app 0 (mountpoint='') ready in 0 seconds on interpreter 0x7fad83b76ef8 pid: 11 (default app)"]
     log += ["DAMN ! worker 2 (pid: 12) died, with exit status 7, before it served"]
     assert explain(log).startswith(
@@ -287,7 +287,7 @@ def test_an_application_that_ends_itself_is_told_with_the_remedy() -> None:
     )
 
 
-def test_what_a_module_raises_is_told_with_the_module() -> None:
+def test_an_exception_of_a_module_is_reported_with_the_module() -> None:
     log = ["Traceback (most recent call last):", "ValueError: no such tenant"]
     told = explain([*BEFORE, *log, *AFTER], "run.py", "app", "shop:app")
     assert (
@@ -296,7 +296,7 @@ def test_what_a_module_raises_is_told_with_the_module() -> None:
     )
 
 
-def test_a_callable_that_is_none_is_told_though_uwsgi_learns_it_at_the_first_request() -> None:
+def test_a_missing_callable_is_reported_although_uwsgi_notices_it_at_the_first_request() -> None:
     loaded = "WSGI app 0 (mountpoint='') ready in 0 seconds on interpreter 0x7fb198760018 pid: 21901 (default app)"
     log = [loaded, "spawned uWSGI worker 1 (pid: 2, cores: 1)", "TypeError: 'int' object is not callable"]
     assert explain(log, "run.py", "number").startswith(
@@ -309,11 +309,11 @@ def test_a_callable_that_is_none_is_told_though_uwsgi_learns_it_at_the_first_req
 @pytest.mark.parametrize(
     "line", ["sqlalchemy.exc.OperationalError: a", "SystemExit: 3", "NotImplementedError", "shop.errors.Broken: no"]
 )
-def test_the_exception_is_told_with_its_whole_name(line: str) -> None:
+def test_the_exception_is_reported_with_its_full_name(line: str) -> None:
     assert f"raised while it was loaded: {line}. " in explain(loading(line))
 
 
-def test_an_exception_of_a_group_is_told() -> None:
+def test_an_exception_of_a_group_is_reported() -> None:
     log = [
         "  + Exception Group Traceback (most recent call last):",
         '  |   File "run.py", line 1, in <module>',
@@ -326,7 +326,7 @@ def test_an_exception_of_a_group_is_told() -> None:
     assert "raised while it was loaded: ExceptionGroup: two things (2 sub-exceptions). " in explain(log)
 
 
-# What to do.
+# The remedy.
 
 MISSING = "Set SHOP_MODE in flask_uwsgi_environment"
 SECRET = (
@@ -342,7 +342,7 @@ OS = ('  File "run.py", line 2, in <module>', '  File "<frozen os>", line 679, i
         (loading("KeyError: 'SHOP_MODE'", *OS), MISSING),
         (loading("KeyError: 'home'", *OS), "Set home in flask_uwsgi_environment"),
         (loading("KeyError: 'SECRET_KEY'", *OS), SECRET),
-        # Of a dictionary of its own.
+        # A KeyError of the application's own dictionary.
         (loading("KeyError: 'price'"), "Correct the application"),
         (loading("KeyError: 'SECRET_KEY'"), f"If it reads SECRET_KEY from its environment, s{SECRET[1:]}"),
         (
@@ -421,13 +421,13 @@ OS = ('  File "run.py", line 2, in <module>', '  File "<frozen os>", line 679, i
         ),
     ],
 )
-def test_the_remedy_names_what_to_set(log: list[str], remedy: str) -> None:
+def test_the_remedy_names_the_variable_to_set(log: list[str], remedy: str) -> None:
     told = explain(log)
     assert told.startswith("flask_uwsgi_wsgi_file=run.py raised while it was loaded: ")
     assert remedy in told
 
 
-def test_a_secret_that_is_a_file_is_not_looked_for_in_the_environment() -> None:
+def test_a_secret_that_is_a_file_is_not_expected_in_the_environment() -> None:
     manifest = replace(MANIFEST, secrets=Secrets(("SECRET_KEY",), ""))
     assert explained(loading("KeyError: 'SECRET_KEY'", *OS), manifest).endswith(
         "SECRET_KEY is one of flask_uwsgi_secrets, which are files: read $CREDENTIALS_DIRECTORY/SECRET_KEY, or set "
@@ -445,13 +445,13 @@ CHAINED = [
 ]
 
 
-def test_what_was_handled_when_the_last_exception_was_raised_tells_the_remedy() -> None:
+def test_the_exception_handled_before_the_last_one_determines_the_remedy() -> None:
     assert explain(CHAINED).endswith(
         f"RuntimeError: the configuration is not whole (while it handled KeyError: 'SHOP_MODE'). {MISSING}"
     )
 
 
-def test_an_import_that_a_program_does_without_is_not_the_remedy() -> None:
+def test_a_handled_import_error_is_not_the_remedy() -> None:
     optional = [
         line.replace("KeyError: 'SHOP_MODE'", "ModuleNotFoundError: No module named 'ujson'") for line in CHAINED
     ]
@@ -461,7 +461,7 @@ def test_an_import_that_a_program_does_without_is_not_the_remedy() -> None:
 @pytest.mark.parametrize(
     "text", ["", "SHOP_MODE=fast", "the shop is not set up", "ready: HTTP_PROXY is used", "not set", "A_" * 9999]
 )
-def test_a_text_that_names_nothing_missing_has_no_remedy(text: str) -> None:
+def test_a_message_without_a_missing_name_has_no_remedy(text: str) -> None:
     assert remedies.named(text) == ""
 
 
@@ -530,19 +530,19 @@ ENDED = "flask_uwsgi_wsgi_file=run.py ended itself"
         ("master-syscall", "a process was ended by SIGSYS: it made a system call that the filter forbids"),
     ],
 )
-def test_a_real_log_tells_its_cause(name: str, told: str) -> None:
+def test_the_cause_is_found_in_a_real_log(name: str, told: str) -> None:
     first, *log = refusal(journal(name), MANIFEST, SYSTEMCTL)
     assert first.startswith(told)
     assert "systemctl" not in first
     assert log[0] == "Its last log lines:" and 1 < len(log) <= 19
     assert not [line for line in log if "entry.py" in line or "importlib" in line or "GAME OVER" in line]
-    # The same of four workers is there once.
+    # Four workers log the same; it is shown once.
     assert len(set(log)) == len(log) or name in ("workers-chained", "master-redis")
     assert "KeyboardInterrupt" not in " ".join(log)
 
 
 def stands(*frames: str) -> list[Said]:
-    """Return the log of an application that was still being loaded when systemd ended it."""
+    """Return the log of an application that was still loading when systemd ended it."""
     root = "/opt/shop/releases/8c11aa20f3b4"
     dumped = [
         "Timeout (0:00:13)!",
@@ -588,7 +588,7 @@ def stands(*frames: str) -> list[Said]:
         ),
     ],
 )
-def test_a_load_that_does_not_end_is_told_with_its_place(frames: list[str], told: str) -> None:
+def test_a_load_that_does_not_end_is_reported_with_its_place(frames: list[str], told: str) -> None:
     first, *log = refusal(stands(*frames), MANIFEST, SYSTEMCTL)
     assert first.startswith(f"flask_uwsgi_wsgi_file=run.py {told}")
     assert log == [
@@ -597,7 +597,7 @@ def test_a_load_that_does_not_end_is_told_with_its_place(frames: list[str], told
     ]
 
 
-def test_a_crash_is_told_with_its_place_and_without_its_stack() -> None:
+def test_a_crash_is_reported_with_its_place_and_without_its_stack() -> None:
     log = [
         "Fatal Python error: Segmentation fault",
         "",
@@ -617,13 +617,13 @@ def test_a_crash_is_told_with_its_place_and_without_its_stack() -> None:
     assert shown[1:] == [f"    {text}" for text in log[-2:]]
 
 
-def test_a_signal_that_is_no_crash_is_told() -> None:
+def test_a_signal_other_than_a_crash_is_reported() -> None:
     log = [Said("9", "DAMN ! worker 1 (pid: 77) died, killed by signal 9, before it served")]
     first, *_ = refusal(log, MANIFEST, SYSTEMCTL)
     assert first.startswith("flask_uwsgi_wsgi_file=run.py was ended by SIGKILL while it was loaded: it sent that")
 
 
-def test_what_a_thread_raises_is_not_said_to_be_the_request_s() -> None:
+def test_an_exception_of_a_thread_is_not_attributed_to_the_request() -> None:
     problem = "GET /healthz answered 500 instead of 200: x"
     thread = [
         "Exception in thread Thread-1 (work):",
@@ -641,20 +641,20 @@ def test_what_a_thread_raises_is_not_said_to_be_the_request_s() -> None:
     )
 
 
-def test_a_load_that_was_slow_is_not_blamed_for_what_follows() -> None:
+def test_a_slow_load_is_not_blamed_for_a_later_failure() -> None:
     log = [line for line in stands('ROOT/run.py", line 5 in <module>') if line.pid != "1"]
     after = [Said("77", "WSGI app 0 (mountpoint='') ready in 14 seconds on interpreter 0x1 pid: 77 (default app)")]
     assert explained([*log, *after], MANIFEST, "it ended 0.4 s after it had become healthy") == ""
 
 
 @pytest.mark.parametrize("name", ["workers-health", "master-health"])
-def test_an_error_of_a_request_is_told_with_its_path(name: str) -> None:
+def test_an_error_of_a_request_is_reported_with_its_path(name: str) -> None:
     problem = "GET /healthz answered 500 instead of 200: <!doctype html>"
     assert refusal(journal(name), MANIFEST, problem)[0] == (
         "GET /healthz answered 500 instead of 200. The request raised RuntimeError: the data base is away. "
         "Correct the application."
     )
-    # Of a log with many of them the last lines are read, and the application has answered all the same.
+    # Only the last lines of a long log are read, and the application answered anyway.
     late = [line for line in journal(name) if not line.text.startswith(("WSGI app ", "spawned uWSGI master"))]
     assert refusal(late, MANIFEST, problem)[0] == refusal(journal(name), MANIFEST, problem)[0]
     shown = telling(journal(name))
@@ -666,11 +666,11 @@ def test_an_error_of_a_request_is_told_with_its_path(name: str) -> None:
         "    raise RuntimeError('the data base is away')",
         "RuntimeError: the data base is away",
     ]
-    # What is not about an error of the request is not blamed on it.
+    # What is not about the request's error is not blamed for it.
     assert explained(journal(name), MANIFEST, "a worker died, no later than 0.4 s after the first good response") == ""
 
 
-def test_an_answer_that_is_none_is_told_once() -> None:
+def test_an_invalid_answer_is_reported_once() -> None:
     ready = "WSGI app 0 (mountpoint='') ready in 0 seconds on interpreter 0x7fad83b76ef8 pid: 11 (default app)"
     log = [ready, *["TypeError: 'NoneType' object is not iterable"] * 20]
     told = refusal(log, MANIFEST, "GET /healthz answered 500 instead of 200: Internal Server Error")
@@ -680,23 +680,23 @@ def test_an_answer_that_is_none_is_told_once() -> None:
     assert told[1:] == ["Its last log lines:", f"    {log[1]}"]
 
 
-def test_the_traceback_of_one_worker_is_whole_though_others_wrote_between() -> None:
+def test_the_traceback_of_one_worker_is_complete_although_others_wrote_in_between() -> None:
     tracebacks = [item for item in parse(journal("workers-inuse")) if isinstance(item, Traceback)]
     assert [one.last.kind for one in tracebacks] == ["OSError", *["KeyboardInterrupt"] * 3]
     assert all(one.fatal and one.loading and one.last.frames[0].file.endswith("entry.py") for one in tracebacks)
 
 
-def test_a_worker_that_fails_while_another_has_loaded_is_no_request() -> None:
+def test_a_worker_that_fails_after_another_has_loaded_is_not_a_request_error() -> None:
     ready = "WSGI app 0 (mountpoint='') ready in 0 seconds on interpreter 0x7fad83b76ef8 pid: 11 (default app)"
     log = [Said("10", "spawned uWSGI master process (pid: 10)"), Said("11", ready)]
     log += [Said("12", line) for line in loading("OSError: [Errno 98] Address already in use")]
     assert "raised while it was loaded: OSError: [Errno 98]" in explained(log, MANIFEST)
-    # Once the master has it, its workers load nothing.
+    # Once the master has loaded it, its workers load nothing.
     once = [Said("10", ready), Said("10", "spawned uWSGI master process (pid: 10)"), *(log[2:-1])]
     assert explained(once, MANIFEST, "it ended 0.3 s after it had become healthy") == ""
 
 
-def test_a_thread_s_exception_is_not_what_kept_an_application_from_loading() -> None:
+def test_an_exception_of_a_thread_is_not_the_reason_of_a_failed_load() -> None:
     thread = ["Exception in thread Thread-1 (run):", *loading("ValueError: of a thread")[:-1]]
     exited = "shop@g.service: Main process exited, code=exited, status=3/NOTIMPLEMENTED"
     assert "ended itself with exit status 3" in explained([*thread, exited], MANIFEST)
@@ -705,7 +705,7 @@ def test_a_thread_s_exception_is_not_what_kept_an_application_from_loading() -> 
 # How it is shown.
 
 
-def test_what_the_loader_raises_is_told_once() -> None:
+def test_an_exception_in_the_loader_is_shown_once() -> None:
     told = "flask_uwsgi_module=shop:app: shop has no app. Name one that it has"
     assert refusal(loading(f"uwsgi_file_entry.EntryError: {told}"), MANIFEST, SYSTEMCTL) == [f"{told}."]
     ended = "flask_uwsgi_wsgi_file=run.py ended itself with sys.exit(3) while it was loaded"
@@ -720,7 +720,7 @@ def test_what_the_loader_raises_is_told_once() -> None:
     ]
 
 
-def test_a_log_without_a_line_of_the_application_s_own_is_said_to_be_so() -> None:
+def test_a_log_without_lines_of_the_application_says_so() -> None:
     assert refusal(BEFORE, MANIFEST, "GET /healthz got no answer: timed out") == [
         "GET /healthz got no answer: timed out. It had flask_uwsgi_health_timeout=4 seconds: raise it, or set "
         "flask_uwsgi_health_path to a path that answers faster.",
@@ -729,7 +729,7 @@ def test_a_log_without_a_line_of_the_application_s_own_is_said_to_be_so() -> Non
     assert refusal([], MANIFEST, "it ended.") == ["it ended.", "It logged nothing of its own."]
 
 
-def test_of_a_long_traceback_the_application_s_own_frames_are_shown() -> None:
+def test_a_long_traceback_shows_the_application_s_own_frames() -> None:
     library = [
         f'  File "/opt/a/venvs/v/lib/python3.11/site-packages/lib/m{n}.py", line 1, in f\n    g()' for n in range(30)
     ]
@@ -748,7 +748,7 @@ def test_of_a_long_traceback_the_application_s_own_frames_are_shown() -> None:
 
 
 @pytest.mark.parametrize("frames", [1, 5, 20, 300])
-def test_however_long_a_log_is_few_lines_are_shown_and_the_cause_is_among_them(frames: int) -> None:
+def test_few_lines_of_a_long_log_are_shown_including_the_cause(frames: int) -> None:
     deep = [f'  File "run.py", line {n}, in f' for n in range(frames)]
     lines = [f"line {n}" for n in range(50)]
     message = "ValueError: a\n" + "\n".join(f"  {n}" for n in range(frames))
@@ -756,7 +756,7 @@ def test_however_long_a_log_is_few_lines_are_shown_and_the_cause_is_among_them(f
     assert len(shown) <= 18 and "ValueError: a" in shown and shown[-1] == "line 49"
 
 
-def test_what_each_health_request_logs_is_shown_once_and_counted() -> None:
+def test_repeated_lines_of_health_requests_are_shown_once_and_counted() -> None:
     assert telling([Said("7", "caf\ufffd")] * 18) == ["caf\ufffd", "  … 17 more times"]
 
 
@@ -774,18 +774,18 @@ def test_what_each_health_request_logs_is_shown_once_and_counted() -> None:
         ("no such table: users", ""),
     ],
 )
-def test_what_the_answer_tells_of_the_sandbox_is_told_where_the_log_tells_nothing(said: str, told: str) -> None:
+def test_the_answer_shows_a_denial_by_the_sandbox_that_the_log_does_not(said: str, told: str) -> None:
     found = explained([], MANIFEST, f"GET /healthz answered 500 instead of 200: {said}", {}, "/opt/shop")
     assert found.startswith(told) and bool(found) == bool(told)
 
 
-def test_what_an_application_logs_twice_itself_is_there_twice() -> None:
+def test_lines_that_the_application_logs_twice_are_shown_twice() -> None:
     once = [Said("1", "trying"), Said("1", "trying")]
     assert telling(once) == ["trying", "trying"]
     assert telling([*once, Said("2", "trying"), Said("2", "other")]) == ["trying", "trying", "other"]
 
 
-def test_what_the_sandbox_refused_to_a_request_is_told_with_its_path() -> None:
+def test_a_request_that_the_sandbox_denied_is_reported_with_its_path() -> None:
     ready = "WSGI app 0 (mountpoint='') ready in 0 seconds on interpreter 0x7fad83b76ef8 pid: 11 (default app)"
     log = [ready, *loading("OSError: [Errno 30] Read-only file system: 'instance/shop.db'")[:-1]]
     told = explained(log, MANIFEST, "GET /healthz answered 500 instead of 200: ")
@@ -793,21 +793,21 @@ def test_what_the_sandbox_refused_to_a_request_is_told_with_its_path() -> None:
     assert told.count("Read-only") == 1 and "flask_uwsgi_persistent: [instance]" in told
 
 
-def test_what_ended_a_worker_is_told_with_what_was_noticed() -> None:
+def test_the_cause_of_a_worker_s_end_is_reported_with_the_symptom() -> None:
     log = ["DAMN ! worker 1 (pid: 7) died, killed by signal 11 :( trying respawn ..."]
     problem = "a worker died, no later than 0.4 s after the first good response"
     assert explained(log, MANIFEST, problem).startswith(f"{problem}: a process was ended by SIGSEGV")
-    # systemctl knows nothing of why.
+    # systemctl does not give the reason.
     assert explained(log, MANIFEST, SYSTEMCTL).startswith("a process was ended by SIGSEGV")
 
 
-def test_the_sandbox_is_not_blamed_for_what_another_worker_was_told_to_end_at() -> None:
+def test_the_sandbox_is_not_blamed_when_another_worker_was_asked_to_end() -> None:
     log = [Said("2", line) for line in loading("KeyError: 'SECRET_KEY'", *OS)]
     log += [Said("3", line) for line in loading("KeyboardInterrupt", "    os.nice(5)")]
     assert "Set SECRET_KEY" in explained(log, MANIFEST)
 
 
-def test_where_systemd_cannot_start_it_the_step_is_told() -> None:
+def test_the_step_is_named_at_which_systemd_cannot_start_a_unit() -> None:
     log = [
         "shop@g.service: Failed to set up mount namespacing: /run/systemd/unit-root/srv/shop: No such file",
         "shop@g.service: Failed at step NAMESPACE spawning /opt/shop/venvs/v/bin/uwsgi: No such file or directory",
@@ -826,7 +826,7 @@ def test_where_systemd_cannot_start_it_the_step_is_told() -> None:
      "ModuleNotFoundError: ", "EntryError: flask_uwsgi_", " ", "TypeError: '", "\ufffd", "\u202e", "GET ", "(", "/(",
      '  File "', "/releases/", "A_", "ERROR", " failed with", "a:1", "host='", "x.so", "[ |"],
 )  # fmt: skip
-def test_a_long_line_takes_no_time(piece: str) -> None:
+def test_a_long_line_is_read_quickly(piece: str) -> None:
     line = (piece * 65536)[:65536]
     started = time.monotonic()
     for log in ([line] * 3, loading(line), loading(f"OperationalError: refused {line}"), loading("E: a", f"  {line}")):

@@ -7,7 +7,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.elf import E
 
 
 def elf(libraries: list[str], undefined: list[str], defined: list[str]) -> bytes:
-    """Return a shared object of 64 bits with nothing in it but what it wants."""
+    """Return a 64-bit shared object with only these imports."""
     text = b"\0"
     offsets = {}
     for name in (*libraries, *undefined, *defined):
@@ -27,27 +27,27 @@ def elf(libraries: list[str], undefined: list[str], defined: list[str]) -> bytes
     return start + headers + content
 
 
-def test_what_a_module_wants_is_read(tmp_path: Path) -> None:
+def test_the_imports_of_a_module_are_read(tmp_path: Path) -> None:
     file = tmp_path / "driver.so"
     file.write_bytes(elf(["libpq.so.5", "libc.so.6"], ["recv", "connect", "PQexec"], ["PyInit_driver", "accept"]))
     found = wants(file)
     assert found == Wants(("libpq.so.5", "libc.so.6"), frozenset({"recv", "connect", "PQexec"}))
     assert found.network() == ["calls connect()", "calls recv()", "is linked to libpq.so.5"]
-    # It waits for what it has made itself.
+    # It defines these symbols itself.
     assert Wants(("libc.so.6",), frozenset({"epoll_wait", "recv", "send"})).network() == []
 
 
 @pytest.mark.parametrize("library", ["libpq-9f8a1c.so.5.16", "libcurl.so.4", "libssl-1b2c.so.3", "libzmq.so.5"])
-def test_a_client_is_known_by_its_library_also_as_wheels_name_it(library: str) -> None:
+def test_a_client_is_recognized_by_its_library_also_under_a_wheel_s_name(library: str) -> None:
     assert Wants((library,), frozenset()).network() == [f"is linked to {library}"]
 
 
-def test_who_computes_or_was_written_in_rust_does_not_talk_to_the_network() -> None:
+def test_modules_that_compute_or_are_written_in_rust_are_not_network_clients() -> None:
     found = Wants(("libc.so.6", "libm.so.6", "libpqueue.so.1"), frozenset({"poll", "malloc", "read", "pthread_create"}))
     assert found.network() == []
 
 
-def test_python_s_own_socket_module_talks_to_the_network() -> None:
+def test_python_s_own_socket_module_is_a_network_client() -> None:
     spec = importlib.util.find_spec("_socket")
     assert spec and spec.origin
     if not spec.origin.endswith(".so"):
@@ -56,14 +56,14 @@ def test_python_s_own_socket_module_talks_to_the_network() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"#!/bin/sh\n", b"\x7fELF\x01\x01", b"\x7fELF\x02\x01" + b"\xff" * 80])
-def test_a_file_that_is_no_elf_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_elf_is_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "broken.so"
     file.write_bytes(content)
     with pytest.raises(ElfError, match=r"broken\.so cannot be read as ELF"):
         wants(file)
 
 
-def test_a_file_that_was_cut_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "cut.so"
     file.write_bytes(elf(["libpq.so.5"], ["recv"], [])[:-30])
     with pytest.raises(ElfError):

@@ -1,4 +1,4 @@
-"""An instance that is checked: what is installed for it, what is read of it, and that nothing of it stays."""
+"""An instance under the gevent check: its unit, what is read from it, and its removal."""
 
 import json
 import os
@@ -31,7 +31,7 @@ load()
 
 
 class Systemd:
-    """Remembers what it was asked, and says of the unit what a test wants."""
+    """Records its calls, and reports the unit's state that a test sets."""
 
     def __init__(self, layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> None:
         self.layout = layout
@@ -75,7 +75,7 @@ def test_the_limits_of_the_check_are_read_after_those_of_the_service(layout: Tem
 
 
 def test_nothing_is_left_whatever_happens(layout: TemporaryLayout, fake: Systemd) -> None:
-    # What a check that was killed has left.
+    # Left by a check that was killed.
     layout.check_runtime.mkdir()
     leave(layout, "loaded.json", {"pid": 1})
     with pytest.raises(KeyboardInterrupt), running(layout, "g", timeout=20, memory_mb=512) as instance:
@@ -87,7 +87,7 @@ def test_nothing_is_left_whatever_happens(layout: TemporaryLayout, fake: Systemd
     assert fake.asked[-3:] == ["stop shop-check@*.service", "daemon-reload", "reset-failed shop-check@*.service"]
 
 
-def test_it_is_ready_when_its_worker_has_spoken(layout: TemporaryLayout, fake: Systemd, instance: Instance) -> None:
+def test_it_is_ready_when_its_worker_has_reported(layout: TemporaryLayout, fake: Systemd, instance: Instance) -> None:
     assert instance.start(time.monotonic() + 0.3) == "hangs"
     leave(layout, "loaded.json", {"pid": 1})
     assert instance.start(time.monotonic() + 10) is None
@@ -98,12 +98,14 @@ def test_it_is_ready_when_its_worker_has_spoken(layout: TemporaryLayout, fake: S
     ("state", "result", "told"),
     [("failed", "exit-code", "ended"), ("failed", "oom-kill", "memory"), ("inactive", "success", "ended")],
 )
-def test_why_it_is_not_ready_is_told(fake: Systemd, instance: Instance, state: str, result: str, told: str) -> None:
+def test_the_reason_why_it_is_not_ready_is_reported(
+    fake: Systemd, instance: Instance, state: str, result: str, told: str
+) -> None:
     fake.says |= {"ActiveState": state, "Result": result}
     assert instance.start(time.monotonic() + 10) == told
 
 
-def test_what_the_service_has_planted_is_not_followed(
+def test_links_planted_by_the_service_are_not_followed(
     layout: TemporaryLayout, instance: Instance, tmp_path: Path
 ) -> None:
     (tmp_path / "secret").write_text('{"root": "only"}')
@@ -114,7 +116,7 @@ def test_what_the_service_has_planted_is_not_followed(
     assert instance.loaded() == {}
 
 
-def test_a_worker_is_believed_only_where_it_is_the_master_s_child(layout: TemporaryLayout, instance: Instance) -> None:
+def test_only_a_child_of_the_master_counts_as_a_worker(layout: TemporaryLayout, instance: Instance) -> None:
     leave(layout, "loaded.json", {"pid": os.getppid()})
     assert instance.worker is None
     leave(layout, "loaded.json", {"pid": "1; reboot"})
@@ -125,7 +127,7 @@ def test_a_worker_is_believed_only_where_it_is_the_master_s_child(layout: Tempor
         child.kill()
 
 
-def test_where_an_import_hangs_is_asked_of_the_process(
+def test_the_process_is_asked_where_an_import_hangs(
     layout: TemporaryLayout, fake: Systemd, instance: Instance, tmp_path: Path
 ) -> None:
     stacks, ready = layout.check_runtime / "stacks", tmp_path / "ready"
@@ -140,7 +142,7 @@ def test_where_an_import_hangs_is_asked_of_the_process(
         process.kill()
 
 
-def test_who_waits_for_the_hub_is_waited_for(
+def test_the_greenlet_that_waits_for_the_hub_is_reported(
     layout: TemporaryLayout, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Instance, "stack", lambda *_: HUB)
@@ -151,7 +153,7 @@ def test_who_waits_for_the_hub_is_waited_for(
     late.join()
 
 
-def test_where_nothing_waits_for_the_hub_the_hub_is_told(
+def test_the_hub_is_reported_when_no_greenlet_waits_for_it(
     layout: TemporaryLayout, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Instance, "stack", lambda *_: HUB)
@@ -161,7 +163,7 @@ def test_where_nothing_waits_for_the_hub_the_hub_is_told(
     assert instance.hanging() == HUB
 
 
-def test_where_a_worker_crashed_is_read_from_what_it_left(layout: TemporaryLayout, instance: Instance) -> None:
+def test_the_place_of_a_worker_s_crash_is_read_from_its_file(layout: TemporaryLayout, instance: Instance) -> None:
     assert instance.crash() == []
     (layout.check_runtime / "stacks").write_text(
         'Current thread 0x1 (most recent call first):\n  File "asked.py", line 1 in f\n\n'
@@ -171,7 +173,7 @@ def test_where_a_worker_crashed_is_read_from_what_it_left(layout: TemporaryLayou
     assert instance.crash() == ["run.py:9 index"]
 
 
-def test_an_interpreter_that_stands_still_is_asked_by_signal(
+def test_a_blocked_interpreter_is_asked_by_signal(
     layout: TemporaryLayout, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gevent_instance, "_TELL_S", 0.1)
@@ -193,7 +195,7 @@ def test_an_interpreter_that_stands_still_is_asked_by_signal(
         ([], {}),
     ],
 )
-def test_a_hub_that_waits_for_events_blocks_nobody(
+def test_a_hub_that_waits_for_events_is_not_blocked(
     instance: Instance, monkeypatch: pytest.MonkeyPatch, stack: list[str], told: dict[str, object]
 ) -> None:
     monkeypatch.setattr(gevent_instance, "_TELL_S", 0.1)
@@ -206,7 +208,7 @@ def test_a_hub_that_waits_for_events_blocks_nobody(
     "told",
     [{"waiting": {}}, {"waiting": 5}, {"waiting": [5]}, {"waiting": [{"stack": 5}]}, {"waiting": [{}]}, [], 5, None],
 )
-def test_what_is_told_of_an_import_that_hangs_may_be_anything(
+def test_a_report_about_a_hanging_import_may_have_any_content(
     layout: TemporaryLayout, instance: Instance, monkeypatch: pytest.MonkeyPatch, told: object
 ) -> None:
     monkeypatch.setattr(Instance, "stack", lambda *_: HUB)
@@ -216,18 +218,18 @@ def test_what_is_told_of_an_import_that_hangs_may_be_anything(
 
 
 @pytest.mark.parametrize("pid", [0, -1, 1 << 23])
-def test_no_group_of_processes_gets_a_signal(instance: Instance, monkeypatch: pytest.MonkeyPatch, pid: int) -> None:
+def test_no_process_group_gets_a_signal(instance: Instance, monkeypatch: pytest.MonkeyPatch, pid: int) -> None:
     monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("a signal was sent"))
     assert instance.stack(pid) == []
 
 
 @pytest.mark.parametrize("pid", [True, 1e400, "1", None, [1], {}, -1, 10**30])
-def test_a_worker_must_name_a_process(layout: TemporaryLayout, instance: Instance, pid: object) -> None:
+def test_a_worker_must_be_a_process_id(layout: TemporaryLayout, instance: Instance, pid: object) -> None:
     (layout.check_runtime / "loaded.json").write_text(json.dumps({"pid": pid}))
     assert instance.worker is None
 
 
-def test_what_is_in_the_way_of_the_hook_s_files_is_no_error(
+def test_obstacles_at_the_hook_s_paths_are_no_error(
     layout: TemporaryLayout, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gevent_instance, "_TELL_S", 0.1)

@@ -1,4 +1,4 @@
-"""The verdict: what was seen goes in, a verdict comes out."""
+"""The verdict for each set of observations."""
 
 import json
 from dataclasses import asdict
@@ -50,7 +50,7 @@ def measured(**more: Any) -> Measured:
 
 
 def found(check: str, **evidence: Any) -> tuple[str, list[dict[str, Any]]]:
-    """Judge, and return one check's verdict and findings."""
+    """Return the verdict and the findings of one check."""
     evidence.setdefault("measured", measured())
     # As it is written.
     document = json.loads(json.dumps(asdict(judge(Evidence(roots=(RELEASE,), **evidence), CATALOGUE))))
@@ -61,7 +61,7 @@ def found(check: str, **evidence: Any) -> tuple[str, list[dict[str, Any]]]:
 
 
 def one(check: str, **evidence: Any) -> dict[str, Any]:
-    """Judge, and return the only finding of a check."""
+    """Return the only finding of a check."""
     verdict, findings = found(check, **evidence)
     (finding,) = findings
     assert verdict == ("ok" if finding["level"] == "note" else finding["level"])
@@ -71,25 +71,25 @@ def one(check: str, **evidence: Any) -> dict[str, Any]:
 # In general.
 
 
-def test_where_nothing_was_found_all_is_ok() -> None:
+def test_without_findings_every_verdict_is_ok() -> None:
     document = judge(Evidence(measured=measured()), CATALOGUE)
     assert document == Verdict("ok", dict.fromkeys(("imports", "libraries", "cooperation"), Check("ok", [])))
 
 
-def test_the_worst_level_counts_and_a_note_worsens_nothing() -> None:
+def test_the_worst_level_counts_and_a_note_changes_nothing() -> None:
     assert worst([]) == worst(["note", "ok"]) == "ok"
     assert worst(["note", "warning", "ok"]) == "warning"
     assert worst(["warning", "blocks", "note"]) == "blocks"
 
 
-def test_the_worst_finding_is_told_first() -> None:
+def test_the_worst_finding_comes_first() -> None:
     early = {"module": "a", "file": RELEASE + "a.py", "locks": [{"what": "l", "where": RELEASE + "a.py:1"}]}
     verdict, findings = found("imports", loaded={"early": [{"module": "b", "file": "b.py"}, early]})
     assert (verdict, [one["level"] for one in findings]) == ("warning", ["warning", "note"])
 
 
 @pytest.mark.parametrize("nonsense", [None, 7, "text", [None, 7, "text", []], {"a": 1}, [{}], [{"stack": 7}]])
-def test_what_an_application_has_written_there_itself_breaks_nothing(nonsense: Any) -> None:
+def test_content_written_by_the_application_breaks_nothing(nonsense: Any) -> None:
     keys = ("early", "warnings", "locks", "threads", "threads_before", "asyncio", "patches", "extensions")
     parts = [{"module": "m", "originals": nonsense, "locks": nonsense, "pools": nonsense}]
     loaded: dict[str, Any] = dict.fromkeys((*keys, "modules", "unpatched"), nonsense)
@@ -101,7 +101,7 @@ def test_what_an_application_has_written_there_itself_breaks_nothing(nonsense: A
 # Imports.
 
 
-def test_an_original_that_an_early_module_has_kept_is_told_with_its_line() -> None:
+def test_an_unpatched_original_kept_by_an_early_module_is_reported_with_its_line() -> None:
     kept = [{"what": "socket.socket", "where": RELEASE + "client.py:3"}]
     finding = one("imports", loaded={"early": [{"module": "client", "file": "client.py", "originals": kept}]})
     assert finding["level"] == "warning"
@@ -109,7 +109,7 @@ def test_an_original_that_an_early_module_has_kept_is_told_with_its_line() -> No
     assert finding["evidence"] == ["client.py:3"]
 
 
-def test_an_early_lock_and_an_early_pool_are_told() -> None:
+def test_an_early_lock_and_an_early_pool_are_reported() -> None:
     early = {
         "module": "ledger",
         "file": RELEASE + "ledger.py",
@@ -120,7 +120,7 @@ def test_an_early_lock_and_an_early_pool_are_told() -> None:
     assert (verdict, [one["evidence"] for one in findings]) == ("warning", [["ledger.py:5"], ["ledger.py:6"]])
 
 
-def test_an_early_module_that_kept_nothing_is_worth_a_note() -> None:
+def test_an_early_module_that_kept_nothing_gets_a_note() -> None:
     assert one("imports", loaded={"early": [{"module": "m", "file": "m.py"}]})["level"] == "note"
 
 
@@ -141,7 +141,7 @@ def test_a_warning_of_gevent_names_the_files_it_names() -> None:
 
 
 @pytest.mark.parametrize(("name", "level"), [("socket.socket", "blocks"), ("queue.SimpleQueue", "warning")])
-def test_what_was_put_back_counts_by_how_much_depends_on_it(name: str, level: str) -> None:
+def test_a_patch_that_was_undone_is_judged_by_its_effects(name: str, level: str) -> None:
     assert one("imports", loaded={"unpatched": [name]})["level"] == level
 
 
@@ -152,23 +152,23 @@ def test_a_lock_of_the_unpatched_kind_is_a_warning() -> None:
 
 
 @pytest.mark.parametrize(("key", "kind"), [("locks", "greenlet"), ("threads", "greenlet"), ("threads", "native")])
-def test_what_is_harmless_is_not_told(key: str, kind: str) -> None:
+def test_harmless_code_is_not_reported(key: str, kind: str) -> None:
     row = {"kind": kind, "where": RELEASE + "run.py:5 <module>", "count": 1}
     assert found("imports", loaded={key: [row]}) == ("ok", [])
 
 
-def test_patching_once_more_is_worth_a_note() -> None:
+def test_patching_again_gets_a_note() -> None:
     assert one("imports", loaded={"patches": [{"where": "run.py:2 <module>", "count": 1}]})["level"] == "note"
 
 
 @pytest.mark.parametrize(("failure", "level"), [("hangs", "blocks"), ("ended", "blocks"), ("memory", "warning")])
-def test_an_application_that_is_not_loaded_is_told_with_the_trace(failure: str, level: str) -> None:
+def test_an_application_that_does_not_load_is_reported_with_the_traceback(failure: str, level: str) -> None:
     finding = one("imports", measured=None, failure=failure, cause="because", trace=[RELEASE + "run.py:1 <module>"])
     assert (finding["level"], finding["evidence"]) == (level, ["run.py:1 <module>"])
     assert found("cooperation", measured=None, failure=failure)[0] == "warning", "nothing was measured"
 
 
-def test_gevent_is_not_blamed_for_what_fails_in_either_mode() -> None:
+def test_gevent_is_not_blamed_for_a_failure_in_either_mode() -> None:
     cause = "flask_uwsgi_module=shop:app raised while it was loaded: KeyError: 'SECRET_KEY'. Set SECRET_KEY"
     finding = one("imports", measured=None, failure="ended", cause=cause, common=True)
     assert finding["what"] == f"the application cannot be loaded in either mode: {cause}"
@@ -180,20 +180,20 @@ def test_gevent_is_not_blamed_for_what_fails_in_either_mode() -> None:
 # Libraries.
 
 
-def test_a_library_that_blocks_is_told_where_it_is_imported() -> None:
+def test_a_blocking_library_is_reported_where_it_is_imported() -> None:
     loaded = {"modules": ["flask", "psycopg2"]}
     finding = one("libraries", loaded=loaded, installed={"psycopg2-binary": "2.9.10"}, measured=measured(single_ms=1.0))
     assert (finding["level"], finding["evidence"]) == ("blocks", ["https://example.org/psycogreen"])
     assert finding["what"].startswith("psycopg2-binary 2.9.10: ")
 
 
-def test_it_is_worth_a_note_where_it_is_not_imported_or_is_remedied() -> None:
+def test_a_blocking_library_that_is_not_imported_or_is_remedied_gets_a_note() -> None:
     assert one("libraries", installed={"psycopg2": "2.9"})["level"] == "note"
     both = {"psycopg2": "2.9", "psycogreen": "1.0.2"}
     assert one("libraries", loaded={"modules": ["psycopg2"]}, installed=both)["level"] == "note"
 
 
-def test_a_measured_overlap_is_not_contradicted_by_a_suspicion() -> None:
+def test_a_measured_overlap_overrules_a_suspicion() -> None:
     loaded = {"modules": ["psycopg2"]}
     assert one("libraries", loaded=loaded, installed={"psycopg2": "2.9"}, measured=measured())["level"] == "warning"
     # The path does not wait: the host was busy most of the times that it was asked.
@@ -208,25 +208,25 @@ def test_a_measured_overlap_is_not_contradicted_by_a_suspicion() -> None:
 @pytest.mark.parametrize(
     ("version", "speaks"), [("1.1.9", False), ("1.2", True), ("1.9.3rc1", True), ("1.10", False), ("2", False)]
 )
-def test_an_entry_speaks_of_its_versions_alone(version: str, speaks: bool) -> None:
+def test_an_entry_applies_to_its_versions_only(version: str, speaks: bool) -> None:
     assert (installed(OLD, {"old": version}) is not None) == speaks
 
 
-def test_versions_are_compared_by_their_numbers() -> None:
+def test_versions_are_compared_as_numbers() -> None:
     assert numbers("2.0.31") == (2, 0, 31)
     assert numbers("3.1.0rc1") == (3, 1, 0)
     assert numbers("1.10") > numbers("1.9")
     assert numbers("unknown") == ()
 
 
-def test_a_compiled_module_that_is_not_known_is_named_and_worsens_nothing() -> None:
+def test_an_unknown_compiled_module_is_named_without_effect_on_the_verdict() -> None:
     network = [Compiled("_wire.core", ["calls recv()"]), Compiled("_good", ["calls recv()"])]
     finding = one("libraries", network=network)
     assert finding["level"] == "note" and "unknown: _wire.core" in finding["what"]
     assert finding["evidence"] == ["calls recv()"]
 
 
-def test_a_loop_of_asyncio_in_a_request_is_a_warning_and_its_import_is_nothing() -> None:
+def test_an_asyncio_loop_in_a_request_is_a_warning_and_its_import_is_not() -> None:
     imported = {"modules": ["asyncio", "sqlalchemy.ext.asyncio"]}
     assert found("libraries", loaded=imported) == ("ok", [])
     loops = {"loops": [{"kind": "loop", "where": "run.py:9 index", "count": 3}]}
@@ -237,57 +237,57 @@ def test_a_loop_of_asyncio_in_a_request_is_a_warning_and_its_import_is_nothing()
 # Cooperation.
 
 
-def test_requests_that_wait_without_giving_way_are_told_with_the_stack() -> None:
+def test_requests_that_wait_without_yielding_are_reported_with_the_stack() -> None:
     serial = measured(burst_ms=2010.0, overlap=0.0)
     finding = one("cooperation", measured=serial, told=BLOCKED)
     assert (finding["level"], finding["evidence"][0]) == ("blocks", "app.py:9 index")
     assert "10 at once took 2010 ms, one 200 ms" in finding["what"]
 
 
-def test_requests_that_give_way_in_part_are_a_warning() -> None:
+def test_requests_that_yield_in_part_are_a_warning() -> None:
     assert one("cooperation", measured=measured(burst_ms=1300.0, overlap=0.4), told=BLOCKED)["level"] == "warning"
 
 
-def test_requests_that_wait_for_one_another_are_not_said_to_block() -> None:
+def test_requests_that_wait_for_one_another_do_not_count_as_blocking() -> None:
     waiting = {"waiting": [{"stack": [RELEASE + "pool.py:3 get"], "count": 9}]}
     finding = one("cooperation", measured=measured(burst_ms=2010.0, overlap=0.0), told=waiting)
     assert (finding["level"], finding["evidence"]) == ("warning", ["pool.py:3 get"])
 
 
 @pytest.mark.parametrize(("single", "level"), [(200.0, "warning"), (30.0, "note")])
-def test_requests_that_compute_are_told_as_such_and_threads_would_not_help(single: float, level: str) -> None:
-    # Of a machine that is busy: the worker waits for a core for most of the time.
+def test_computing_requests_are_reported_without_advising_threads(single: float, level: str) -> None:
+    # Measured on a busy machine: the worker waits for a core most of the time.
     busy = measured(single_ms=single, burst_ms=single * 10, overlap=0.0, cpu_share=0.3, busy_share=0.9)
     finding = one("cooperation", measured=busy, told=BLOCKED)
     assert (finding["level"], finding["evidence"][0]) == (level, "app.py:9 index")
     assert "computes" in finding["what"]
 
 
-def test_a_worker_that_died_blocks_with_the_stack_of_its_crash() -> None:
+def test_a_worker_that_crashed_blocks_with_its_stack() -> None:
     alone = measured(single_ms=None, alone=[Answer(0, 0.1, "closed")])
     finding = one("cooperation", measured=alone, died=True, trace=[RELEASE + "run.py:9 index"])
     assert (finding["level"], finding["evidence"]) == ("blocks", ["run.py:9 index"])
 
 
-def test_a_host_that_is_too_busy_is_not_the_application_s_fault() -> None:
+def test_a_busy_host_is_not_the_application_s_fault() -> None:
     crowded = measured(burst_ms=1500.0, overlap=0.28, cpu_share=0.1, busy_share=0.8)
     finding = one("cooperation", measured=crowded, told=BLOCKED)
     assert finding["level"] == "warning" and "the host was too busy" in finding["what"]
 
 
-def test_an_answer_that_is_too_fast_tells_nothing_and_is_ok() -> None:
+def test_an_answer_that_is_too_fast_to_judge_is_ok() -> None:
     fast = measured(single_ms=0.9, burst_ms=8.0, overlap=0.1)
     assert found("cooperation", measured=fast, told=BLOCKED) == ("ok", [])
     finding = one("cooperation", measured=fast, told=BLOCKED, chosen=True)
     assert finding["level"] == "note" and "flask_uwsgi_gevent_check_path=/probe answers too fast" in finding["what"]
 
 
-def test_requests_that_never_end_at_once_block_however_fast_one_is() -> None:
+def test_concurrent_requests_that_never_end_block_however_fast_one_is() -> None:
     finding = one("cooperation", measured=measured(single_ms=0.9, unfinished=9, statuses={"200": 1}), told=BLOCKED)
     assert (finding["level"], finding["evidence"][0]) == ("blocks", "app.py:9 index")
 
 
-def test_errors_that_come_only_at_once_block_and_show_the_body() -> None:
+def test_errors_under_concurrency_only_block_and_show_the_body() -> None:
     errors = measured(statuses={"200": 1, "500": 8, "0": 1}, said="<p>\nbroken</p>")
     finding = one("cooperation", measured=errors)
     assert finding["level"] == "blocks"
@@ -302,14 +302,14 @@ def test_errors_that_come_only_at_once_block_and_show_the_body() -> None:
         (Answer(0, 1.0, "no answer: timed out"), "got no answer, even alone"),
     ],
 )
-def test_a_probe_that_fails_alone_tells_nothing_and_never_blocks(answer: Answer, told: str) -> None:
+def test_a_probe_that_fails_without_concurrency_never_blocks(answer: Answer, told: str) -> None:
     alone = measured(single_ms=None, alone=[answer])
     finding = one("cooperation", measured=alone)
     assert finding["level"] == "warning" and finding["what"].startswith("no result: ")
     assert told in finding["what"] and finding["remedy"]
 
 
-def test_an_answer_that_threads_mode_would_give_as_well_is_told_with_its_cause() -> None:
+def test_an_error_that_threads_mode_would_give_too_is_reported_with_its_cause() -> None:
     alone = measured(single_ms=None, alone=[Answer(404, 0.1, "no")])
     finding = one("cooperation", measured=alone, common=True, cause="GET /probe answered 404 instead of 200: no")
     assert (finding["level"], finding["what"]) == (
@@ -318,15 +318,15 @@ def test_an_answer_that_threads_mode_would_give_as_well_is_told_with_its_cause()
     )
 
 
-def test_a_request_that_waits_for_a_thread_that_no_worker_has_blocks() -> None:
+def test_a_request_that_waits_for_a_thread_missing_in_every_worker_blocks() -> None:
     stack = ["/usr/lib/python3.11/threading.py:320 wait", RELEASE + "run.py:9 index"]
     alone = measured(single_ms=None, alone=[Answer(0, 5.0, "timed out")])
     finding = one("cooperation", measured=alone, told={"waiting": [{"stack": stack, "count": 1}]})
     assert (finding["level"], finding["evidence"][1]) == ("blocks", "run.py:9 index")
 
 
-def test_one_that_computes_long_is_told_though_a_busy_host_made_it_seem_to_overlap() -> None:
-    # Measured with other tests at work: 120 ms of computing took 518 ms alone.
+def test_a_long_computation_is_reported_although_a_busy_host_made_it_overlap() -> None:
+    # Measured during other tests: 120 ms of computing took 518 ms alone.
     seen = measured(single_ms=518.5, burst_ms=1550.6, overlap=0.5, cpu_share=0.8, busy_share=0.99)
     finding = one("cooperation", measured=seen, told=BLOCKED)
     assert finding["level"] == "warning" and "computes" in finding["what"]

@@ -1,4 +1,4 @@
-"""The probe, against servers that answer as good and bad applications do."""
+"""The probe, against servers that answer like good and bad applications."""
 
 import contextlib
 import socketserver
@@ -19,7 +19,7 @@ Serve = Callable[[Reply], Path]
 
 @pytest.fixture
 def serve(short_path: Path) -> Iterator[Serve]:
-    """Serve over a UNIX socket, each request in a thread of its own."""
+    """Serve over a UNIX socket, each request in its own thread."""
     with contextlib.ExitStack() as stack:
 
         def start(reply: Reply) -> Path:
@@ -34,7 +34,7 @@ def serve(short_path: Path) -> Iterator[Serve]:
                         self.wfile.write(body.encode())
 
                 def log_message(self, *_: Any) -> None:
-                    """Say nothing."""
+                    """Log nothing."""
 
             class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
                 daemon_threads = True
@@ -44,7 +44,7 @@ def serve(short_path: Path) -> Iterator[Serve]:
                     return super().get_request()[0], ("local", 0)
 
                 def handle_error(self, request: Any, client_address: Any) -> None:
-                    """The client hung up, as some tests want it to."""
+                    """Ignore a client that disconnected, as some tests require."""
 
             server = stack.enter_context(Server(str(short_path / "a.sock"), Handler))
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -69,7 +69,7 @@ def waits(seconds: float) -> Reply:
     return reply
 
 
-def test_requests_that_run_at_the_same_time_overlap(serve: Serve) -> None:
+def test_concurrent_requests_overlap(serve: Serve) -> None:
     found = probe(serve(waits(0.2)))
     assert found.single_ms and found.single_ms >= 200
     assert found.overlap and found.overlap > 0.5
@@ -77,14 +77,14 @@ def test_requests_that_run_at_the_same_time_overlap(serve: Serve) -> None:
     assert "good" not in str(found), "what a good answer says is not kept"
 
 
-def test_a_short_request_is_asked_until_it_was_once_undisturbed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    # What is short here shall be so on a busy machine, too.
+def test_a_short_request_is_repeated_until_one_was_undisturbed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What is short here must also be short on a busy machine.
     monkeypatch.setattr(gevent_probe, "_SHORT_S", 2.0)
     asked: list[bool] = []
 
     def reply() -> tuple[int, str]:
         asked.append(True)
-        # As on a host that is busy with something else.
+        # As on a host that is busy with other work.
         time.sleep(0.0 if len(asked) == 9 else 0.1)
         return 200, "good"
 
@@ -92,7 +92,7 @@ def test_a_short_request_is_asked_until_it_was_once_undisturbed(serve: Serve, mo
     assert found.single_ms and found.single_ms > 100 > found.least_ms
 
 
-def test_requests_that_run_one_after_the_other_do_not(serve: Serve) -> None:
+def test_sequential_requests_do_not_overlap(serve: Serve) -> None:
     lock = threading.Lock()
 
     def reply() -> tuple[int, str]:
@@ -105,7 +105,7 @@ def test_requests_that_run_one_after_the_other_do_not(serve: Serve) -> None:
     assert found.overlap is not None and found.overlap < 0.3
 
 
-def test_requests_that_never_end_at_once_are_given_up_while_somebody_looks(serve: Serve) -> None:
+def test_concurrent_requests_that_never_end_are_abandoned_after_a_look_at_them(serve: Serve) -> None:
     release, inside = threading.Event(), threading.Semaphore(1)
 
     def reply() -> tuple[int, str]:
@@ -122,12 +122,12 @@ def test_requests_that_never_end_at_once_are_given_up_while_somebody_looks(serve
     assert found.unfinished > 0 and looked == [True]
 
 
-def test_the_figures_are_those_of_the_burst_that_went_wrong(serve: Serve) -> None:
+def test_the_figures_are_those_of_the_failed_burst(serve: Serve) -> None:
     asked: list[bool] = []
 
     def reply() -> tuple[int, str]:
         asked.append(True)
-        # Those alone, five at once that take as long as one after the other, then errors that take longer.
+        # One at a time, then five that take as long as one after the other, then errors that take longer.
         time.sleep(0.01 if len(asked) <= 12 else 0.1 if len(asked) <= 17 else 0.3)
         return (200 if len(asked) <= 17 else 500), "said"
 
@@ -136,7 +136,7 @@ def test_the_figures_are_those_of_the_burst_that_went_wrong(serve: Serve) -> Non
     assert found.burst_ms and found.burst_ms >= 300
 
 
-def test_a_path_that_fails_alone_is_not_asked_many_times(serve: Serve) -> None:
+def test_a_path_that_fails_without_concurrency_is_not_requested_many_times(serve: Serve) -> None:
     asked: list[bool] = []
 
     def reply() -> tuple[int, str]:
@@ -147,7 +147,7 @@ def test_a_path_that_fails_alone_is_not_asked_many_times(serve: Serve) -> None:
     assert (found.single_ms, found.alone[0].location, len(asked)) == (None, "/login", 1)
 
 
-def test_errors_that_come_only_at_once_are_kept(serve: Serve) -> None:
+def test_errors_under_concurrency_only_are_kept(serve: Serve) -> None:
     inside = threading.Semaphore(1)
 
     def reply() -> tuple[int, str]:
@@ -161,17 +161,17 @@ def test_errors_that_come_only_at_once_are_kept(serve: Serve) -> None:
     assert found.statuses["500"] >= 1 and found.said == "one loop a thread"
 
 
-def test_nobody_who_listens_is_an_answer_too(short_path: Path) -> None:
+def test_a_refused_connection_is_a_result_too(short_path: Path) -> None:
     answer = ask(short_path / "nobody.sock", "/", 1)
     assert answer.status == 0 and answer.said.startswith("no answer: ")
 
 
-def test_any_answer_below_500_is_good_where_no_status_is_wanted() -> None:
+def test_any_answer_below_500_is_good_if_no_status_is_required() -> None:
     found = Measured("/", 5, 0)
     assert found.good(404) and not found.good(503) and not found.good(0)
 
 
-def test_the_time_of_a_process_is_read_and_that_of_none_is_nothing() -> None:
+def test_the_cpu_time_of_a_process_is_read_and_that_of_a_missing_one_is_zero() -> None:
     import os
 
     assert cpu(os.getpid())[0] > 0

@@ -1,4 +1,4 @@
-"""Where an application uses what of multiprocessing does not give way under gevent."""
+"""Where an application uses parts of multiprocessing that do not yield under gevent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.processes im
 
 
 def found(folder: Path, code: str, **files: str) -> list[tuple[str, str, int]]:
-    """Return what is found in ``run.py`` and what it imports."""
+    """Return what is found in ``run.py`` and its imports."""
     (folder / "run.py").write_text(code)
     for name, text in files.items():
         path = folder / f"{name.replace('__', '/')}.py"
@@ -34,7 +34,7 @@ def found(folder: Path, code: str, **files: str) -> list[tuple[str, str, int]]:
         ("from multiprocessing import Queue, Process\nq = Queue()", "Queue", 2),
     ],
 )
-def test_what_does_not_give_way_is_found(tmp_path: Path, code: str, what: str, line: int) -> None:
+def test_calls_that_do_not_yield_are_found(tmp_path: Path, code: str, what: str, line: int) -> None:
     assert found(tmp_path, code) == [(what, "run.py", line)]
 
 
@@ -54,11 +54,11 @@ def test_what_does_not_give_way_is_found(tmp_path: Path, code: str, what: str, l
         "'multiprocessing.Pool()'",
     ],
 )
-def test_what_gives_way_is_not(tmp_path: Path, code: str) -> None:
+def test_calls_that_yield_are_not(tmp_path: Path, code: str) -> None:
     assert found(tmp_path, code) == []
 
 
-def test_modules_that_are_imported_later_are_looked_at_and_others_are_not(tmp_path: Path) -> None:
+def test_modules_imported_later_are_searched_and_others_are_not(tmp_path: Path) -> None:
     pool = "import multiprocessing\nmultiprocessing.Pool()\n"
     code = "def view():\n    from jobs import heavy\n    import jobs.light\n"
     files = {
@@ -72,14 +72,14 @@ def test_modules_that_are_imported_later_are_looked_at_and_others_are_not(tmp_pa
     assert found(tmp_path, code, **files) == [("Pool", "jobs/deeper.py", 3), ("Pool", "jobs/near.py", 2)]
 
 
-def test_names_lead_nowhere_else(tmp_path: Path) -> None:
+def test_names_do_not_lead_out_of_the_source(tmp_path: Path) -> None:
     (tmp_path / "outside.py").write_text("import multiprocessing\nmultiprocessing.Pool()\n")
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "run.py").write_text("from .. import outside\nfrom ..outside import x\n")
     assert uses(["run", "../outside", "..outside", "", "a/b"], [tmp_path / "app"]) == []
 
 
-def test_what_was_seen_counts_where_it_is_the_application_s(tmp_path: Path) -> None:
+def test_an_observation_counts_if_it_is_in_the_application(tmp_path: Path) -> None:
     rows = [
         {"kind": "Pool", "where": f"{tmp_path}/run.py:7 work", "count": 3},
         {"kind": "RLock", "where": "/opt/shop/venvs/v/lib/python3.11/site-packages/tqdm/std.py:90 <module>"},

@@ -1,4 +1,4 @@
-"""What a manifest says of files whose content somebody could guess."""
+"""What a manifest reveals about files whose content could be guessed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.fake_host import FakeHost, TemporaryLayout
 PIN = environment_file({"PIN": "4711"})
 
 
-def test_a_guess_at_the_environment_is_slow() -> None:
+def test_guessing_the_environment_is_slow() -> None:
     checksums.slow.cache_clear()
     started = time.process_time()
     checksums.checksum("environment", PIN, "shop")
@@ -25,13 +25,13 @@ def test_a_guess_at_the_environment_is_slow() -> None:
     assert time.process_time() - started > 0.005
 
 
-def test_the_checksum_of_the_environment_is_this_one() -> None:
-    # Change it on purpose only: every host deploys anew.
+def test_the_checksum_of_the_environment_is_stable() -> None:
+    # Change it on purpose only: every host deploys again.
     assert checksums.checksum("environment", PIN, "shop") == "scrypt:8166ded3cbd0425bfa0f3530c4ce6e38"
 
 
 @pytest.mark.parametrize("name", ["environment", "uwsgi.ini"])
-def test_a_file_is_what_its_checksum_says_or_it_is_not(tmp_path: Path, name: str) -> None:
+def test_a_file_matches_its_checksum_or_not(tmp_path: Path, name: str) -> None:
     file = tmp_path / name
     recorded = checksums.checksum(name, PIN, "shop")
     assert not checksums.matches(recorded, name, file, "shop")
@@ -45,7 +45,7 @@ def test_a_file_is_what_its_checksum_says_or_it_is_not(tmp_path: Path, name: str
     assert not checksums.matches(recorded, name, file, "shop")
 
 
-def test_a_manifest_from_before_is_still_understood(tmp_path: Path) -> None:
+def test_a_manifest_of_an_earlier_version_is_understood(tmp_path: Path) -> None:
     file = tmp_path / "environment"
     file.write_text(PIN)
     recorded = hashlib.sha256(PIN.encode()).hexdigest()
@@ -54,7 +54,7 @@ def test_a_manifest_from_before_is_still_understood(tmp_path: Path) -> None:
     assert not checksums.matches(recorded, "environment", file, "shop")
 
 
-def test_an_environment_that_was_changed_by_hand_is_drift(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_an_environment_changed_by_hand_is_drift(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("g1")
     folder = layout.generations / "g1"
     manifest = json.loads((folder / "manifest.json").read_text())

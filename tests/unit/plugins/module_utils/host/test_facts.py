@@ -46,13 +46,13 @@ def test_this_machine_is_described(tmp_path: Path) -> None:
     assert isinstance(facts["systemd"], bool) and isinstance(facts["libpython"], bool)
 
 
-def test_the_free_space_is_that_of_the_nearest_directory_that_exists(tmp_path: Path) -> None:
+def test_the_free_space_is_that_of_the_nearest_existing_directory(tmp_path: Path) -> None:
     disk = os.statvfs(tmp_path)
     free = host.facts(tmp_path / "not" / "yet" / "there")["free_mb"]
     assert abs(free - disk.f_bavail * disk.f_frsize // 2**20) < 1024
 
 
-def test_the_hard_limits_of_a_process_are_read_from_the_kernel_s_table() -> None:
+def test_the_hard_limits_of_a_process_are_read_from_the_kernel() -> None:
     kinds = {"Max open files": resource.RLIMIT_NOFILE, "Max cpu time": resource.RLIMIT_CPU}
     hard = {name: resource.getrlimit(kind)[1] for name, kind in kinds.items()}
     with subprocess.Popen(["sleep", "60"]) as process:
@@ -60,13 +60,13 @@ def test_the_hard_limits_of_a_process_are_read_from_the_kernel_s_table() -> None
         limits = host._limits(process.pid)
         process.kill()
     for name, limit in hard.items():
-        # Unlimited is more than any need.
+        # Unlimited exceeds any requirement.
         assert limits[name] == (sys.maxsize if limit == resource.RLIM_INFINITY else limit), name
     assert "Limit" not in limits
 
 
 @pytest.mark.parametrize("bind", ["0.0.0.0", "127.0.0.1", "127.0.0.2"])
-def test_who_listens_on_all_addresses_is_in_everybody_s_way(listen: Listen, bind: str) -> None:
+def test_a_listener_on_all_addresses_conflicts_with_every_address(listen: Listen, bind: str) -> None:
     port = listen("0.0.0.0")
     assert os.getpid() in holders(bind, port)
     name = Path("/proc/self/comm").read_text().strip()
@@ -74,11 +74,11 @@ def test_who_listens_on_all_addresses_is_in_everybody_s_way(listen: Listen, bind
 
 
 @pytest.mark.parametrize("bind", ["0.0.0.0", "127.0.0.1"])
-def test_who_listens_on_one_address_is_in_the_way_there_and_on_all(listen: Listen, bind: str) -> None:
+def test_a_listener_on_one_address_conflicts_there_and_with_all_addresses(listen: Listen, bind: str) -> None:
     assert os.getpid() in holders(bind, listen("127.0.0.1"))
 
 
-def test_who_listens_on_one_address_is_not_in_the_way_on_another(listen: Listen) -> None:
+def test_a_listener_on_one_address_does_not_conflict_with_another(listen: Listen) -> None:
     port = listen("127.0.0.1")
     assert holders("127.0.0.2", port) == []
     assert listen("127.0.0.2", port) == port
@@ -88,19 +88,19 @@ def test_another_port_is_free(listen: Listen) -> None:
     port = listen("127.0.0.1")
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
-        # Bound, but nobody listens.
+        # Bound, but not listening.
         assert holders("127.0.0.1", other.getsockname()[1]) == []
     assert holders("127.0.0.1", port)
 
 
-def test_nobody_holds_a_port_that_was_closed() -> None:
+def test_a_closed_port_has_no_holder() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         assert holders("127.0.0.1", port)
     assert holders("127.0.0.1", port) == []
 
 
-def test_a_connection_is_no_listener() -> None:
+def test_a_connection_is_not_a_listener() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname())
         server, _ = listener.accept()
@@ -108,7 +108,7 @@ def test_a_connection_is_no_listener() -> None:
             assert holders("127.0.0.1", client.getsockname()[1]) == []
 
 
-def test_a_holder_that_may_not_be_seen_is_a_holder(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hidden_holder_is_a_holder(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
     port = listen("127.0.0.1")
     monkeypatch.setattr(host, "_holder", lambda process, inodes: None)
     assert host.port_holders("127.0.0.1", port) == [host.Process(0, "a hidden process")]
@@ -118,7 +118,7 @@ ipv6 = pytest.mark.skipif(not Path("/proc/net/if_inet6").is_file(), reason="this
 
 
 @ipv6
-def test_who_listens_on_ipv6_alone_is_not_in_the_way(listen: Listen) -> None:
+def test_a_listener_on_ipv6_only_does_not_conflict(listen: Listen) -> None:
     port = listen("::1", family=socket.AF_INET6)
     found = holders("0.0.0.0", port)
     assert listen("0.0.0.0", port) == port
@@ -126,7 +126,7 @@ def test_who_listens_on_ipv6_alone_is_not_in_the_way(listen: Listen) -> None:
 
 
 @ipv6
-def test_who_listens_on_an_ipv4_address_through_ipv6_is_in_the_way(listen: Listen) -> None:
+def test_a_listener_on_an_ipv4_address_through_ipv6_conflicts(listen: Listen) -> None:
     assert os.getpid() in holders("127.0.0.1", listen("::ffff:127.0.0.1", family=socket.AF_INET6))
 
 

@@ -11,7 +11,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import files
 
 
 class Disk:
-    """Notes in which order files are synced and renamed."""
+    """Records the order in which files are synced and renamed."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.log: list[str] = []
@@ -38,7 +38,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_a_file_is_synced_before_it_gets_its_name_and_its_directory_after(tmp_path: Path, disk: Disk) -> None:
+def test_a_file_is_synced_before_its_rename_and_its_directory_afterwards(tmp_path: Path, disk: Disk) -> None:
     files.write(tmp_path / "file", "content")
     assert disk.log == ["sync .file.partial", "rename .file.partial", f"sync {tmp_path.name}"]
     assert (tmp_path / "file").read_text() == "content"
@@ -64,7 +64,7 @@ def test_without_a_mode_a_file_has_that_of_the_umask(tmp_path: Path) -> None:
     assert mode(tmp_path / "file") == 0o640
 
 
-def test_what_was_made_elsewhere_is_synced_before_it_gets_its_name(
+def test_a_file_created_elsewhere_is_synced_before_its_rename(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "sync_tree", lambda folder: disk.log.append(f"sync all of {folder.name}"))
@@ -77,13 +77,13 @@ def test_what_was_made_elsewhere_is_synced_before_it_gets_its_name(
     assert {path.name for path in tmp_path.iterdir()} == {"kept", "release"}
 
 
-def test_a_directory_in_the_way_of_a_write_is_removed(tmp_path: Path) -> None:
+def test_a_directory_at_the_path_of_a_write_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".file.partial" / "inner").mkdir(parents=True)
     files.write(tmp_path / "file", "content")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_write_that_fails_leaves_the_file_before_it_and_nothing_beside(
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files.write(tmp_path / "file", "before")
@@ -98,7 +98,7 @@ def test_a_write_that_fails_leaves_the_file_before_it_and_nothing_beside(
 
 
 @pytest.mark.parametrize("plant", [Path.touch, lambda path: path.symlink_to("precious")])
-def test_what_lies_where_a_file_is_written_is_replaced_and_never_followed(
+def test_a_link_at_the_path_of_a_write_is_replaced_and_never_followed(
     tmp_path: Path, plant: Callable[[Path], Any]
 ) -> None:
     (tmp_path / "precious").write_text("precious")
@@ -108,7 +108,7 @@ def test_what_lies_where_a_file_is_written_is_replaced_and_never_followed(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "precious"]
 
 
-def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_writers_of_one_file_do_not_conflict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sync = os.fsync
 
     def meanwhile(descriptor: int) -> None:
@@ -120,7 +120,7 @@ def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path: Path, monke
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "first")]
 
 
-def test_what_is_there_already_is_not_written(tmp_path: Path, disk: Disk) -> None:
+def test_unchanged_content_is_not_written(tmp_path: Path, disk: Disk) -> None:
     path = tmp_path / "unit.d" / "file.conf"
     assert files.put(path, "a") is True
     assert mode(path.parent) == 0o755
@@ -131,13 +131,13 @@ def test_what_is_there_already_is_not_written(tmp_path: Path, disk: Disk) -> Non
     assert path.read_text() == "b"
 
 
-def test_what_is_there_and_is_not_text_is_replaced(tmp_path: Path) -> None:
+def test_content_that_is_not_text_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"\xff")
     assert files.put(tmp_path / "file", "text") is True
     assert (tmp_path / "file").read_text() == "text"
 
 
-def test_a_link_moves_in_one_step_and_its_directory_is_synced(tmp_path: Path, disk: Disk) -> None:
+def test_a_link_is_replaced_atomically_and_its_directory_is_synced(tmp_path: Path, disk: Disk) -> None:
     (tmp_path / ".current.partial").symlink_to("left by a killed run")
     assert files.link(tmp_path / "current", "one") is True
     assert files.link(tmp_path / "current", "two") is True
@@ -147,7 +147,7 @@ def test_a_link_moves_in_one_step_and_its_directory_is_synced(tmp_path: Path, di
     assert [path.name for path in tmp_path.iterdir()] == ["current"]
 
 
-def test_a_tree_is_synced_and_a_disk_that_refuses_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tree_is_synced_and_a_failed_sync_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files.sync_tree(tmp_path)
 
     class Refusing:

@@ -1,4 +1,4 @@
-"""What others wrote, as an operator's terminal may show it."""
+"""Foreign text, made safe for an operator's terminal."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.foreign import
         ("two\nlines", "two\\nlines"),
         ("\x9b31m", "\\x9b31m"),
         ("\x00\x7f", "\\x00\\x7f"),
-        # Turns the direction of what follows, has no width, marks a byte order, ends a line.
+        # Reverses the direction of text, has no width, is a byte order mark, ends a line.
         ("a\u202egnp", "a\\u202egnp"),
         ("a\u2066b\u2069", "a\\u2066b\\u2069"),
         ("a\u200bb\u200d", "a\\u200bb\\u200d"),
@@ -27,18 +27,18 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.foreign import
         ("a\u2028b", "a\\u2028b"),
         ("a\u00a0b", "a\\xa0b"),
         ("\U000e0041", "\\U000e0041"),
-        # What a language writes stays.
+        # Characters of ordinary text are kept.
         ("Grüße 🙂 日本", "Grüße 🙂 日本"),
         ("a\tb  ", "a       b"),
         ("\ufffd", "\ufffd"),
     ],
 )
-def test_what_a_terminal_would_obey_or_hide_is_spelled_out(text: str, shown: str) -> None:
+def test_control_and_invisible_characters_are_escaped(text: str, shown: str) -> None:
     assert printable(text) == shown
     assert printable(shown) == shown
 
 
-def test_a_long_line_is_cut_and_that_is_said() -> None:
+def test_a_long_line_is_cut_and_marked() -> None:
     assert printable("x" * 105, 100) == "x" * 100 + " … (5 more characters)"
 
 
@@ -54,12 +54,12 @@ def test_output_of_any_bytes_is_read() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (3, "caf\ufffd\n", "\ufffd")
 
 
-def test_output_without_end_is_cut() -> None:
+def test_endless_output_is_cut() -> None:
     done = run("import os\nwhile True: os.write(1, b'x' * 65536)")
     assert (done.returncode, len(done.stdout)) == (0, 1 << 20)
 
 
-def test_complaints_without_end_are_cut_and_do_not_stop_the_command() -> None:
+def test_endless_error_output_is_cut_and_does_not_stop_the_command() -> None:
     done = run("import os\nfor _ in range(100): os.write(2, b'x' * 65536)\nprint('done')")
     assert done.stdout == "done\n" and len(done.stderr) <= 1 << 17
 
@@ -71,9 +71,7 @@ def test_a_command_that_takes_too_long_is_killed(tmp_path: Path) -> None:
     assert time.monotonic() - started < 20
 
 
-def test_bytes_of_systemd_s_tools_that_are_no_text_are_no_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_undecodable_output_of_systemd_s_tools_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "journalctl"
     program.write_text("#!/bin/sh\nprintf 'caf\\351\\n-- cursor: s=1\\n'\n")
     program.chmod(0o755)
@@ -81,7 +79,7 @@ def test_bytes_of_systemd_s_tools_that_are_no_text_are_no_error(
     assert systemd.cursor() == "s=1"
 
 
-def test_what_a_tool_complains_about_is_made_printable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_output_of_a_tool_is_made_printable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "systemctl"
     program.write_text("#!/bin/sh\nprintf 'no \\033[31m\\377\\n' >&2\nexit 1\n")
     program.chmod(0o755)
@@ -91,7 +89,7 @@ def test_what_a_tool_complains_about_is_made_printable(tmp_path: Path, monkeypat
     assert str(caught.value) == "`systemctl stop x` failed: no \\x1b[31m\ufffd"
 
 
-def test_a_tool_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_tool_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(systemd.SystemdError, match=r"`systemctl` cannot be run: .*No such file"):
         systemd.systemctl("stop", "x")

@@ -18,7 +18,7 @@ DEBUG = "<!DOCTYPE html>\n<html>\n<head>\n<style>h1 {color: red}</style>\n</head
         ("a < b", "a < b"),
     ],
 )
-def test_of_an_answer_the_first_line_with_text_is_shown(body: str, told: str) -> None:
+def test_the_first_line_with_text_is_shown(body: str, told: str) -> None:
     assert gist(body) == told
 
 
@@ -27,7 +27,7 @@ def test_a_long_line_is_cut() -> None:
 
 
 @pytest.mark.parametrize("body", ["<" * 2000, "<title" * 300, "<!--" * 500, "<script" * 280])
-def test_what_only_looks_like_a_page_is_read_in_no_time(body: str) -> None:
+def test_text_that_resembles_html_is_read_quickly(body: str) -> None:
     assert len(gist(body)) < 250
 
 
@@ -46,7 +46,7 @@ def test_what_only_looks_like_a_page_is_read_in_no_time(body: str) -> None:
         (204, "", ["flask_uwsgi_health_status=204"]),
     ],
 )
-def test_each_answer_is_told_with_its_likely_cause_and_what_to_set(
+def test_each_answer_is_reported_with_its_likely_cause_and_the_variable_to_set(
     answered: int, location: str, words: list[str]
 ) -> None:
     told = advice(answered, 200, "/healthz", "localhost", location)
@@ -55,5 +55,5 @@ def test_each_answer_is_told_with_its_likely_cause_and_what_to_set(
 
 
 @pytest.mark.parametrize("answered", [500, 503])
-def test_an_error_of_the_application_is_no_matter_of_settings(answered: int) -> None:
+def test_an_error_of_the_application_is_not_blamed_on_settings(answered: int) -> None:
     assert advice(answered, 200, "/healthz", "localhost") == ""

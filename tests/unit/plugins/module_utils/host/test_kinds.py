@@ -1,4 +1,4 @@
-"""The kinds of units, each with what its unit file says of it."""
+"""The kinds of units, compared with their unit files."""
 
 import re
 from functools import cache
@@ -69,7 +69,7 @@ def test_each_has_its_unit_its_runtime_directory_its_file_and_its_signal(name: s
         ("validate", "shop: check of the configuration of generation %i", "validate"),
     ],
 )
-def test_people_and_the_application_learn_what_it_is(name: str, description: str, role: str) -> None:
+def test_the_description_names_the_kind_for_people_and_the_application(name: str, description: str, role: str) -> None:
     assert said(name, "Description") == [description]
     assert f"FLASK_UWSGI_GENERATION=%i FLASK_UWSGI_ROLE={role}" in said(name, "Environment")
 
@@ -77,16 +77,16 @@ def test_people_and_the_application_learn_what_it_is(name: str, description: str
 @pytest.mark.parametrize(
     ("name", "bound"),
     [
-        # The look at it, two health checks, and some more.
+        # The watch time, two health checks, and some reserve.
         ("canary", "\nRuntimeMaxSec=82\n"),
         # A oneshot is starting all the time.
         ("pre", "\nTimeoutStartSec=300\n"),
     ],
 )
-def test_what_is_temporary_ends_by_itself(name: str, bound: str) -> None:
+def test_a_temporary_unit_ends_by_itself(name: str, bound: str) -> None:
     assert bound in unit_text(name)
 
 
 @pytest.mark.parametrize("name", ["service", "relief"])
-def test_what_serves_never_ends_by_itself(name: str) -> None:
+def test_a_serving_unit_never_ends_by_itself(name: str) -> None:
     assert "RuntimeMaxSec" not in unit_text(name)

@@ -1,4 +1,4 @@
-"""The lines are what uWSGI 2.0.31, Python 3.11 and systemd 252 left in a real journal."""
+"""The lines are from real journals of uWSGI 2.0.31, Python 3.11 and systemd 252."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.support.fake_host import TemporaryLayout, write_generation
 
 RunModule = Callable[..., dict[str, Any]]
 
-# What each process prints in the order in which it arrived: two tracebacks run into each other.
+# The lines of each process in order of arrival: two tracebacks are interleaved.
 PRINTED = r"""
 712 *** Operational MODE: preforking+async ***
 712 spawned uWSGI worker 1 (pid: 716, cores: 3000)
@@ -63,7 +63,7 @@ def printed() -> list[Entry]:
     return [entry(text, by) for by, _, text in (line.partition(" ") for line in PRINTED)]
 
 
-def test_a_traceback_is_one_error_and_whole_though_others_write_at_the_same_time(printed: list[Entry]) -> None:
+def test_an_interleaved_traceback_is_one_complete_error(printed: list[Entry]) -> None:
     found = logs.errors(printed, len(printed))
     assert [(error[0].by, len(error)) for error in found] == [
         ("719", 10), ("717", 6), ("718", 1), ("718", 4), ("712", 1),
@@ -76,7 +76,7 @@ def test_a_traceback_is_one_error_and_whole_though_others_write_at_the_same_time
     assert worker[0].startswith("DAMN ! worker 3")
 
 
-def test_what_ended_before_the_window_is_not_told_and_what_reaches_into_it_is_whole(printed: list[Entry]) -> None:
+def test_errors_before_the_window_are_left_out_and_one_that_reaches_into_it_is_complete(printed: list[Entry]) -> None:
     found = logs.errors(printed, len(PRINTED) - PRINTED.index("719 RuntimeError: lookup failed"))
     assert [(error[0].by, len(error)) for error in found][:2] == [("719", 10), ("717", 6)]
     assert [error[0].by for error in logs.errors(printed, 2)] == ["712"]
@@ -112,7 +112,7 @@ def test_two_tracebacks_in_a_row_are_two_errors() -> None:
         '10.213.41.1 "GET /bare HTTP/1.1" 500 0B 1ms worker=4',
     ],
 )
-def test_an_error_is_known_by_its_line(line: str) -> None:
+def test_an_error_is_recognized_by_its_line(line: str) -> None:
     assert texts(logs.errors([entry(line)], 1)) == [[line]]
 
 
@@ -130,7 +130,7 @@ def test_an_error_is_known_by_its_line(line: str) -> None:
         "!!! no internal routing support, rebuild with pcre support !!!",
     ],
 )
-def test_what_only_resembles_an_error_is_none(line: str) -> None:
+def test_lines_that_resemble_an_error_are_not_one(line: str) -> None:
     assert logs.errors([entry(line)], 1) == []
 
 
@@ -149,7 +149,7 @@ def test_systemd_s_messages_are_errors_by_their_priority(priority: int, line: st
     assert bool(logs.errors([entry(line, "systemd", priority)], 1)) is told
 
 
-def test_what_a_program_marks_as_an_error_is_one() -> None:
+def test_a_line_with_the_priority_of_an_error_is_one() -> None:
     assert logs.errors([entry("a stray message", priority=3)], 1)
     assert not logs.errors([entry("a stray message", priority=4)], 1)
 
@@ -182,24 +182,24 @@ def test_a_record_has_its_time_in_utc_its_process_and_its_priority() -> None:
     assert parsed(record("x", _PID="1", PRIORITY="4")) == [Entry("2026-11-24T09:23:47Z", "systemd", 4, "x")]
 
 
-def test_who_calls_itself_systemd_is_not_systemd() -> None:
+def test_a_program_named_systemd_is_not_systemd() -> None:
     assert parsed(record("x", SYSLOG_IDENTIFIER="systemd"))[0].by == "718"
 
 
 @pytest.mark.parametrize("priority", ["9", "-1", "9" * 5000, "٣", "", ["3"], None, 3.5, "3\n"])
-def test_a_priority_that_is_none_is_that_of_what_is_just_printed(priority: object) -> None:
+def test_an_invalid_priority_counts_as_that_of_printed_text(priority: object) -> None:
     assert parsed(record("x", PRIORITY=priority))[0].priority == 6
 
 
 @pytest.mark.parametrize(
     "broken", ["{", "[]", "3", "null", "{}", '{"__REALTIME_TIMESTAMP": "x"}', "[" * 100_000, "\ufffd"]
 )
-def test_a_record_that_was_cut_costs_no_other(broken: str) -> None:
+def test_a_truncated_record_does_not_affect_others(broken: str) -> None:
     output = printed_by_journalctl(record("fine")) + broken
     assert [one.lines for one in journal_module.parse(output)] == [("fine",)]
 
 
-def test_records_come_newest_first_and_lines_go_oldest_first() -> None:
+def test_records_are_read_newest_first_and_lines_returned_oldest_first() -> None:
     found = parsed(record("third\u2028and fourth"), record("first\nsecond"))
     assert [one.text for one in found] == ["first", "second", "third", "and fourth"]
 
@@ -207,24 +207,24 @@ def test_records_come_newest_first_and_lines_go_oldest_first() -> None:
 @pytest.mark.parametrize(
     ("message", "text"),
     [
-        # As journalctl prints what is not all text.
+        # As journalctl prints data that is not text.
         ([99, 97, 102, 233, 32, 27, 91, 51, 49, 109, 114, 101, 100, 9, 124], "caf� \\x1b[31mred   |"),
         ("bell\a and no blank  ", "bell\\x07 and no blank"),
         ("Grüße 🙂", "Grüße 🙂"),
         (["twice", "twice"], "twice"),
     ],
 )
-def test_a_message_becomes_what_a_terminal_can_show(message: Any, text: str) -> None:
+def test_a_message_is_made_printable(message: Any, text: str) -> None:
     assert parsed(record(message))[0].text == text
 
 
-def test_an_odd_record_costs_no_other() -> None:
+def test_a_malformed_record_does_not_affect_others() -> None:
     odd = {"__REALTIME_TIMESTAMP": "0", "MESSAGE": "x", "PRIORITY": ["3", "4"]}
     assert parsed(record(None), odd, record("fine"))[-1] == Entry("1970-01-01T00:00:00Z", "?", 6, "x")
     assert len(parsed(record(None), odd, record("fine"))) == 2
 
 
-def test_a_line_of_json_shows_its_traceback_below() -> None:
+def test_a_json_line_is_shown_with_its_traceback_below() -> None:
     line = json.dumps({"level": "ERROR", "exception": 'Traceback:\n  File "run.py"\nValueError: \x1b', "message": "ö"})
     assert logs.unfold(line) == [
         '{"level": "ERROR", "message": "ö"}',
@@ -237,7 +237,7 @@ def test_a_line_of_json_shows_its_traceback_below() -> None:
 
 
 @pytest.mark.parametrize("line", ["[" * 60_000, '{"a":' * 60_000, '{"a": ' + "1" * 60_000 + "}"])
-def test_a_line_that_is_hardly_json_is_shown_as_it_is(line: str) -> None:
+def test_a_line_that_is_almost_json_is_shown_unchanged(line: str) -> None:
     assert logs.unfold(line) == [line]
 
 
@@ -246,7 +246,7 @@ def test_a_line_that_is_hardly_json_is_shown_as_it_is(line: str) -> None:
     [" ", "a", "a.", ".", "Error", "AError.", "[", " [", "x(): [", "@", "Started @", "listen queue of socket ",
      "level", "Traceback ", "\t", "é", "\u202e"],
 )  # fmt: skip
-def test_a_long_line_takes_no_time(piece: str) -> None:
+def test_a_long_line_is_read_quickly(piece: str) -> None:
     line = (piece * 65536)[:65536]
     started = time.monotonic()
     logs.errors([entry(line), entry(line)], 2)
@@ -259,7 +259,7 @@ def test_a_long_line_takes_no_time(piece: str) -> None:
 
 @pytest.fixture
 def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Answer in journalctl's place: what stands in `records`, and for `--since=nonsense` what it really says."""
+    """Answer in place of journalctl: the content of `records`, and for `--since=nonsense` its real message."""
     records = tmp_path / "records"
     records.write_text(json.dumps(record("last")) + "\n" + json.dumps(record("CRITICAL: first")) + "\n")
     program = tmp_path / "bin" / "journalctl"
@@ -280,7 +280,7 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return records
 
 
-def test_the_module_tells_errors_and_last_lines(run_module: RunModule, journal: Path, tmp_path: Path) -> None:
+def test_the_module_returns_errors_and_last_lines(run_module: RunModule, journal: Path, tmp_path: Path) -> None:
     result = run_module("logs", check=True, app_name="shop", base_dir=str(tmp_path), lines=200)
     assert not result["changed"]
     assert [line["text"] for line in result["lines"]] == ["CRITICAL: first", "last"]
@@ -293,7 +293,9 @@ def test_the_module_tells_errors_and_last_lines(run_module: RunModule, journal: 
     )
 
 
-def test_what_anybody_can_claim_is_not_asked_for(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fields_that_any_process_can_set_are_not_used_as_filters(
+    layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[str] = []
     monkeypatch.setattr(systemd, "journalctl", lambda *arguments: asked.extend(arguments) or "")
     for name in ("g1", "g2"):
@@ -305,14 +307,16 @@ def test_what_anybody_can_claim_is_not_asked_for(layout: TemporaryLayout, monkey
     assert {name for _, _, name in (word.partition("=") for word in fields) if name.endswith("@g1.service")} == {
         f"shop{kind}@g1.service" for kind in ("", "-relief", "-canary", "-check", "-pre", "-post", "-validate")
     }
-    # journald itself sets the one; of the other, root's word alone counts.
+    # journald itself sets the first; for the second, only root's value counts.
     before, after = fields[: fields.index("_UID=0")], fields[fields.index("_UID=0") + 1 :]
     assert {word.partition("=")[0] for word in before} == {"_SYSTEMD_UNIT"}
     assert {word.partition("=")[0] for word in after} == {"UNIT"}
     assert asked[asked.index("_UID=0") - 1] == "+" and asked.count("+") == 1
 
 
-def test_of_what_never_ran_nothing_is_read(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_read_of_an_application_that_never_ran(
+    layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(systemd, "journalctl", lambda *arguments: "other.service\nshop2@g.service\n")
     assert logs.read(layout, 10) == []
 
@@ -323,9 +327,7 @@ def test_more_is_read_than_is_shown(run_module: RunModule, journal: Path, tmp_pa
     assert " --lines=101 " in (tmp_path / "asked").read_text()
 
 
-def test_a_time_that_journalctl_does_not_know_is_told_with_the_remedy(
-    run_module: RunModule, journal: Path, tmp_path: Path
-) -> None:
+def test_an_invalid_time_is_reported_with_the_remedy(run_module: RunModule, journal: Path, tmp_path: Path) -> None:
     result = run_module("logs", app_name="shop", base_dir=str(tmp_path), since="nonsense")
     assert result["failed"]
     assert result["msg"].startswith(

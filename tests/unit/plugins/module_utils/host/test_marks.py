@@ -1,4 +1,4 @@
-"""The mark of an application, and what of a host is somebody else's."""
+"""The mark of an application, and what on a host is foreign."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.fake_host import FakeHost, TemporaryLayout, write_generation
 
 CallModule = Callable[..., dict[str, Any]]
 RunModule = Callable[..., dict[str, Any]]
-# No account has them on any machine.
+# Accounts that exist on no machine.
 UID, GID = 54321, 54322
 
 
@@ -45,14 +45,14 @@ def people(monkeypatch: pytest.MonkeyPatch) -> dict[str, Account]:
 
 @pytest.fixture
 def empty(layout: TemporaryLayout) -> TemporaryLayout:
-    """Return the paths of an application of which nothing is there."""
+    """Return the paths of an application of which nothing exists."""
     for folder in (layout.releases, layout.venvs, layout.generations, layout.root):
         folder.rmdir()
     return layout
 
 
 def deployed(layout: TemporaryLayout) -> None:
-    """Deploy as was done before there were marks."""
+    """Deploy like a version without marks."""
     write_generation(layout, "g1")
     layout.current.symlink_to("generations/g1")
 
@@ -60,7 +60,7 @@ def deployed(layout: TemporaryLayout) -> None:
 # The mark.
 
 
-def test_a_mark_is_read_as_it_was_written_and_only_root_can(layout: TemporaryLayout) -> None:
+def test_a_mark_is_read_back_and_only_root_can_read_it(layout: TemporaryLayout) -> None:
     mark = Mark("shop", "/opt", Account("shop", 998, made=True), Account("www", 33), data_only=True)
     marks.write(layout, mark)
     assert marks.read(layout) == mark
@@ -78,13 +78,13 @@ def test_a_mark_is_read_as_it_was_written_and_only_root_can(layout: TemporaryLay
         '{"app": "books", "base": "/opt", "user": null, "group": null, "data_only": false}',
     ],
 )  # fmt: skip
-def test_a_mark_that_is_none_does_not_count(layout: TemporaryLayout, text: str) -> None:
+def test_an_invalid_mark_does_not_count(layout: TemporaryLayout, text: str) -> None:
     layout.mark.parent.mkdir(parents=True)
     layout.mark.write_text(text, errors="surrogateescape")
     assert marks.read(layout) is None
 
 
-def test_a_mark_that_is_a_link_or_no_file_does_not_count_and_blocks_nobody(
+def test_a_mark_that_is_a_link_or_not_a_file_does_not_count_and_does_not_block(
     layout: TemporaryLayout, tmp_path: Path
 ) -> None:
     marks.write(layout, Mark("shop", "/opt"))
@@ -96,7 +96,7 @@ def test_a_mark_that_is_a_link_or_no_file_does_not_count_and_blocks_nobody(
     assert marks.read(layout) is None
 
 
-def test_what_was_deployed_before_there_were_marks_is_recognised_by_its_manifest(layout: TemporaryLayout) -> None:
+def test_a_deployment_without_a_mark_is_recognized_by_its_manifest(layout: TemporaryLayout) -> None:
     assert marks.current(layout) is None
     deployed(layout)
     assert marks.current(layout) == Mark("shop", str(layout.base))
@@ -105,7 +105,7 @@ def test_what_was_deployed_before_there_were_marks_is_recognised_by_its_manifest
     assert marks.current(layout) is None
 
 
-def test_a_damaged_manifest_is_made_up_for_by_the_unit(layout: TemporaryLayout) -> None:
+def test_the_unit_identifies_a_deployment_with_a_damaged_manifest(layout: TemporaryLayout) -> None:
     deployed(layout)
     (layout.generations / "g1" / "manifest.json").write_text("")
     (layout.generations / "g1" / "units/app@.service").write_text("[Service]\nUser=root\nSyslogIdentifier=shop\n")
@@ -122,13 +122,13 @@ def test_a_link_that_leads_elsewhere_is_no_deployment(layout: TemporaryLayout, t
     assert marks.current(layout) is None
 
 
-def test_a_deployment_that_others_can_write_is_none(layout: TemporaryLayout) -> None:
+def test_a_deployment_that_others_can_write_does_not_count(layout: TemporaryLayout) -> None:
     deployed(layout)
     layout.generations.chmod(0o777)
     assert marks.current(layout) is None
 
 
-def test_the_mark_of_another_directory_is_not_this_deployment_s(layout: TemporaryLayout) -> None:
+def test_the_mark_of_another_directory_does_not_count(layout: TemporaryLayout) -> None:
     marks.write(layout, Mark("shop", "/elsewhere"))
     assert marks.current(layout) is None
     marks.write(layout, Mark("shop", str(layout.base)))
@@ -137,7 +137,7 @@ def test_the_mark_of_another_directory_is_not_this_deployment_s(layout: Temporar
     assert marks.current(layout) is None
 
 
-def test_the_other_applications_of_the_host_are_known_with_and_without_a_mark(layout: TemporaryLayout) -> None:
+def test_other_applications_of_the_host_are_found_with_and_without_a_mark(layout: TemporaryLayout) -> None:
     deployed(layout)
     old, elsewhere = replace(layout, app="old"), replace(layout, app="elsewhere", base=Path("/elsewhere"))
     for folder in (old.releases, old.venvs, old.generations):
@@ -153,10 +153,10 @@ def test_the_other_applications_of_the_host_are_known_with_and_without_a_mark(la
     assert set(marks.applications(old)) == {replace(layout), elsewhere}
 
 
-# What is somebody else's.
+# Foreign files.
 
 
-def test_where_nothing_is_nothing_is_foreign(empty: TemporaryLayout) -> None:
+def test_on_an_empty_host_nothing_is_foreign(empty: TemporaryLayout) -> None:
     assert ownership.foreign(empty) == []
 
 
@@ -181,7 +181,7 @@ def plant(path: Path, kind: str) -> None:
         "usr-lib-units/shop.service", "usr-lib-units/shop@.service", "usr-lib-units/shop.target",
     ],
 )  # fmt: skip
-def test_what_has_a_name_of_the_application_s_is_foreign(empty: TemporaryLayout, where: str, kind: str) -> None:
+def test_files_with_the_application_s_name_are_foreign(empty: TemporaryLayout, where: str, kind: str) -> None:
     path = empty.top / where
     plant(path, kind)
     assert [entry.path for entry in ownership.foreign(empty)] == [str(path)]
@@ -195,19 +195,19 @@ def test_what_has_a_name_of_the_application_s_is_foreign(empty: TemporaryLayout,
         "sysctl.d/60-shop2.conf",
     ],
 )  # fmt: skip
-def test_what_only_begins_like_it_is_not(empty: TemporaryLayout, where: str) -> None:
+def test_files_whose_name_only_begins_with_it_are_not_foreign(empty: TemporaryLayout, where: str) -> None:
     plant(empty.top / where, "file")
     assert ownership.foreign(empty) == []
 
 
 @pytest.mark.parametrize("kind", ["link", "file"])
-def test_the_directory_must_be_one(empty: TemporaryLayout, kind: str) -> None:
+def test_the_base_must_be_a_directory(empty: TemporaryLayout, kind: str) -> None:
     plant(empty.root, kind)
     assert [entry.path for entry in ownership.foreign(empty)] == [str(empty.root)]
 
 
-def test_a_directory_that_has_something_else_is_foreign(layout: TemporaryLayout) -> None:
-    # That of a first deploy of a version without marks, which failed.
+def test_a_directory_with_other_content_is_foreign(layout: TemporaryLayout) -> None:
+    # Left by the failed first deploy of a version without marks.
     assert ownership.foreign(layout) == []
     (layout.root / "photos").mkdir()
     assert [(entry.path, entry.what) for entry in ownership.foreign(layout)] == [
@@ -215,7 +215,7 @@ def test_a_directory_that_has_something_else_is_foreign(layout: TemporaryLayout)
     ]
 
 
-def test_what_a_failed_deploy_left_is_not_foreign(empty: TemporaryLayout) -> None:
+def test_leftovers_of_a_failed_deploy_are_not_foreign(empty: TemporaryLayout) -> None:
     plant(empty.units / "shop@.service", "file")
     (empty.units / "shop@.service").write_text("# Written by Ansible. One instance is one generation.\n")
     plant(empty.lock, "file")
@@ -223,20 +223,20 @@ def test_what_a_failed_deploy_left_is_not_foreign(empty: TemporaryLayout) -> Non
     empty.trial.write_text("")
     empty.sysctl.write_text("net.core.somaxconn=4096\n")
     assert ownership.foreign(empty) == []
-    # By the distribution, nobody deploys.
+    # From the distribution, not from a deploy.
     plant(empty.top / "usr-lib-units/shop@.service", "file")
     (empty.top / "usr-lib-units/shop@.service").write_text("# Written by Ansible\n")
     assert len(ownership.foreign(empty)) == 1
 
 
-def test_of_a_deployed_application_nothing_is_foreign(layout: TemporaryLayout) -> None:
+def test_nothing_of_a_deployed_application_is_foreign(layout: TemporaryLayout) -> None:
     deployed(layout)
     for path in (layout.runtime, *layout.data, layout.units / "shop.service"):
         plant(path, "directory")
     assert ownership.foreign(layout) == []
 
 
-def test_data_that_a_removal_left_are_the_application_s_and_others_are_not(empty: TemporaryLayout) -> None:
+def test_data_left_by_a_removal_belong_to_the_application_and_others_do_not(empty: TemporaryLayout) -> None:
     mine = Account("shop", UID, made=True)
     for path in empty.data:
         plant(path, "directory")
@@ -248,17 +248,17 @@ def test_data_that_a_removal_left_are_the_application_s_and_others_are_not(empty
     assert [entry.path for entry in ownership.foreign(empty)] == [str(empty.data[1])]
 
 
-def test_data_of_an_account_that_lives_in_the_application_s_directory_are_its_own(
+def test_data_of_an_account_whose_home_is_the_application_s_directory_are_its_own(
     empty: TemporaryLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A version without marks made the account so, and left the data behind.
+    # A version without marks created the account in this way and left the data behind.
     plant(empty.data[0], "directory")
     os.chown(empty.data[0], UID, GID)
     monkeypatch.setattr(accounts, "lives_in", lambda uid, home: (uid, home) == (UID, empty.root))
     assert ownership.foreign(empty) == []
 
 
-def test_folders_that_a_deployed_application_would_take_over_are_known(
+def test_folders_that_a_deployed_application_would_take_over_are_found(
     layout: TemporaryLayout, people: dict[str, Account]
 ) -> None:
     assert ownership.taken(layout) == []
@@ -269,7 +269,7 @@ def test_folders_that_a_deployed_application_would_take_over_are_known(
     assert ownership.taken(layout) == []
     for path in layout.data:
         (path / "file").touch()
-    # What is in the state directory was restored: systemd has always given it to the account.
+    # Restored content of the state directory: systemd always gives it to the account.
     assert [entry.path for entry in ownership.taken(layout)] == [str(cache), str(log)]
     # Those of an application that was never deployed are ``foreign``.
     assert ownership.foreign(layout) == []
@@ -283,7 +283,7 @@ def test_folders_that_a_deployed_application_would_take_over_are_known(
         claim.claim(layout, "shop", "shop")
 
 
-def test_the_way_to_the_application_is_described(layout: TemporaryLayout) -> None:
+def test_the_path_to_the_application_is_described(layout: TemporaryLayout) -> None:
     found = ownership.directories(layout)
     assert [entry["path"] for entry in found["above"]] == [
         str(path) for path in (*reversed(layout.base.parents), layout.base)
@@ -303,7 +303,7 @@ def test_the_way_to_the_application_is_described(layout: TemporaryLayout) -> Non
     assert ownership.directories(missing)["above"][-1]["path"] == str(layout.top)
 
 
-def test_a_file_system_that_is_mounted_noexec_is_seen(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_mounted_noexec_is_detected(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def statvfs(path: Path) -> SimpleNamespace:
@@ -317,11 +317,11 @@ def test_a_file_system_that_is_mounted_noexec_is_seen(layout: TemporaryLayout, m
     assert asked == [layout.root, layout.base]
 
 
-# Every module that changes something asks first.
+# Every module that changes something checks first.
 
 
 @pytest.mark.parametrize("state", ["started", "stopped", "restarted"])
-def test_units_of_somebody_else_are_neither_started_nor_stopped(
+def test_foreign_units_are_neither_started_nor_stopped(
     call_module: CallModule, layout: TemporaryLayout, host: FakeHost, state: str
 ) -> None:
     plant(layout.top / "usr-lib-units/shop@.service", "file")
@@ -352,9 +352,9 @@ MODULES = {
 }
 
 
-# Which names are none, test_names holds.
+# test_names tests which names are invalid.
 @pytest.mark.parametrize("module", sorted(MODULES))
-def test_a_name_that_is_none_ends_every_module(run_module: RunModule, module: str) -> None:
+def test_an_invalid_name_ends_every_module(run_module: RunModule, module: str) -> None:
     result = run_module(module, check=True, app_name="..", **MODULES[module])
     assert result["failed"], result
     assert result["msg"].startswith("flask_uwsgi_app_name=.. is not valid: set it to a name of a-z"), result["msg"]
@@ -362,12 +362,12 @@ def test_a_name_that_is_none_ends_every_module(run_module: RunModule, module: st
 
 
 @pytest.mark.parametrize("module", sorted(set(MODULES) - {"reservation", "command_record"}))
-def test_a_base_that_is_no_path_ends_every_module(run_module: RunModule, module: str) -> None:
+def test_an_invalid_base_ends_every_module(run_module: RunModule, module: str) -> None:
     result = run_module(module, check=True, app_name="shop", base_dir="/opt/../etc", **MODULES[module])
     assert result["failed"] and "flask_uwsgi_base_dir=/opt/../etc is not valid" in result["msg"], result
 
 
-def test_every_module_of_an_application_is_among_them() -> None:
+def test_every_module_of_an_application_is_covered() -> None:
     folder = ROOT / "plugins/modules"
     assert {
         path.stem
@@ -376,10 +376,10 @@ def test_every_module_of_an_application_is_among_them() -> None:
     } == (MODULES.keys())
 
 
-# What a deploy makes.
+# What a deploy creates.
 
 
-def test_a_claim_makes_account_group_and_directories_and_marks_them(
+def test_a_claim_creates_and_marks_account_group_and_directories(
     empty: TemporaryLayout, people: dict[str, Account]
 ) -> None:
     assert len(claim.missing(empty, "shop", "web")) == 7
@@ -392,7 +392,7 @@ def test_a_claim_makes_account_group_and_directories_and_marks_them(
         assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (0, GID, 0o750)
 
 
-def test_a_name_that_became_somebody_else_s_meanwhile_is_not_claimed(
+def test_a_name_that_became_foreign_meanwhile_is_not_claimed(
     empty: TemporaryLayout, people: dict[str, Account]
 ) -> None:
     plant(empty.root / "photos", "file")
@@ -401,17 +401,19 @@ def test_a_name_that_became_somebody_else_s_meanwhile_is_not_claimed(
     assert not people and not empty.mark.exists() and [path.name for path in empty.root.iterdir()] == ["photos"]
 
 
-def test_what_was_there_before_is_not_marked_as_made(empty: TemporaryLayout, people: dict[str, Account]) -> None:
+def test_existing_accounts_and_directories_are_not_marked_as_created(
+    empty: TemporaryLayout, people: dict[str, Account]
+) -> None:
     people["user shop"] = Account("shop", UID)
     claim.claim(empty, "shop", "shop")
     mark = marks.read(empty)
     assert mark and mark.user == Account("shop", UID) and mark.group == Account("shop", GID, made=True)
-    # Once more, and it is known still.
+    # A second claim still knows.
     claim.claim(empty, "shop", "shop")
     assert marks.read(empty) == mark
 
 
-def test_an_account_that_was_made_anew_by_hand_is_not_the_role_s(
+def test_an_account_recreated_by_hand_does_not_belong_to_the_role(
     empty: TemporaryLayout, people: dict[str, Account]
 ) -> None:
     claim.claim(empty, "shop", "shop")
@@ -422,7 +424,7 @@ def test_an_account_that_was_made_anew_by_hand_is_not_the_role_s(
     assert mark and mark.user == Account("shop", UID + 1) and mark.group == Account("shop", GID, made=True)
 
 
-def test_directories_that_everybody_could_read_are_closed(empty: TemporaryLayout, people: dict[str, Account]) -> None:
+def test_world_readable_directories_are_closed(empty: TemporaryLayout, people: dict[str, Account]) -> None:
     claim.claim(empty, "shop", "shop")
     empty.root.chmod(0o755)
     os.chown(empty.venvs, 0, 0)
@@ -434,7 +436,7 @@ def test_directories_that_everybody_could_read_are_closed(empty: TemporaryLayout
     assert claim.missing(empty, "shop", "shop") == []
 
 
-def test_a_claim_that_is_killed_is_taken_up_by_the_next(
+def test_a_killed_claim_is_continued_by_the_next(
     empty: TemporaryLayout, people: dict[str, Account], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: Any) -> Account:
@@ -444,13 +446,13 @@ def test_a_claim_that_is_killed_is_taken_up_by_the_next(
         patch.setattr(accounts, "make_user", killed)
         with pytest.raises(AccountError):
             claim.claim(empty, "shop", "shop")
-    # Whatever of it is there by now is the application's.
+    # What exists by now belongs to the application.
     plant(empty.runtime, "directory")
     claim.claim(empty, "shop", "shop")
     assert claim.missing(empty, "shop", "shop") == []
 
 
-def test_a_claim_in_check_mode_says_what_is_missing_and_changes_nothing(
+def test_a_claim_in_check_mode_reports_what_is_missing_and_changes_nothing(
     call_module: CallModule, empty: TemporaryLayout, people: dict[str, Account]
 ) -> None:
     result = call_module(claim_module, check=True, user="shop", group="shop")
@@ -465,7 +467,7 @@ def test_the_module_claims_once(call_module: CallModule, empty: TemporaryLayout,
     }  # fmt: skip
 
 
-def test_what_is_somebody_else_s_is_not_claimed(
+def test_a_foreign_name_is_not_claimed(
     call_module: CallModule, empty: TemporaryLayout, people: dict[str, Account]
 ) -> None:
     plant(empty.data[0], "directory")
@@ -477,7 +479,7 @@ def test_what_is_somebody_else_s_is_not_claimed(
 # Accounts.
 
 
-def test_a_command_that_fails_is_told_with_its_words() -> None:
+def test_a_failed_command_is_reported_with_its_output() -> None:
     with pytest.raises(AccountError, match=r"`groupadd --nonsense` (failed|cannot be run): .+"):
         accounts._run("groupadd", "--nonsense")
     with pytest.raises(AccountError, match="cannot be run"):

@@ -1,4 +1,4 @@
-"""What an application, its account and its directory may be called."""
+"""Permitted names of an application, its account and its directory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT_DIRECTORY = {"path": "/", "kind": "directory", "uid": 0, "owner": "root", "
 
 
 def app(**known: Any) -> dict[str, Any]:
-    """Return what a host says on which nothing is wrong."""
+    """Return the answer of a host without problems."""
     nothing: dict[str, Any] = {
         "foreign": [],
         "owner": None,
@@ -26,18 +26,18 @@ def app(**known: Any) -> dict[str, Any]:
 
 
 def accounts(**known: Any) -> dict[str, Any]:
-    """Return an account that is the application's alone."""
+    """Return an account that belongs to the application alone."""
     return {"user": USER, "group": {"name": "shop", "gid": 998}, "processes": [], "applications": []} | known
 
 
 def only(problems: Iterator[str]) -> str:
-    """Return the one problem."""
+    """Return the only problem."""
     found = list(problems)
     assert len(found) == 1, found
     return found[0]
 
 
-def test_what_is_right_has_no_problem() -> None:
+def test_valid_names_have_no_problem() -> None:
     assert list(names.value_problems(SETTINGS)) == []
     assert list(names.host_problems(SETTINGS, app())) == []
     assert list(names.host_problems(SETTINGS, app(accounts=accounts(user=None, group=None)))) == []
@@ -46,7 +46,7 @@ def test_what_is_right_has_no_problem() -> None:
 @pytest.mark.parametrize(
     "name", ["", ".", "..", "a/b", "x@y", "*", "Shop", "1shop", "a b", "a\n", "x-canary", "x-post", "a" * 31, "-x", "é"]
 )
-def test_a_name_that_no_application_can_have_is_refused(name: str) -> None:
+def test_an_invalid_application_name_is_refused(name: str) -> None:
     assert only(names.value_problems(SETTINGS | {"app_name": name})) == (
         f"flask_uwsgi_app_name={name} is not valid: set it to a name of a-z, 0-9, _ and -, at most 30 long, a letter "
         "first and none of -relief, -canary, -check, -pre, -post, -validate and -persistent last"
@@ -57,16 +57,16 @@ def test_a_name_that_no_application_can_have_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["flaskops", "systemd", "systemd-networkd", "dpkg", "sudo", "dbus", "cron", "ssh", "user"]
 )
-def test_a_name_of_the_system_is_refused_before_a_host_is_asked(name: str) -> None:
+def test_a_name_of_the_system_is_refused_before_a_host_is_contacted(name: str) -> None:
     assert only(names.value_problems(SETTINGS | {"app_name": name})) == (
         f"flask_uwsgi_app_name={name} is reserved for the system: choose another name"
     )
-    # What is there under such a name from before can still be removed.
+    # What already exists under such a name can still be removed.
     assert names.app_problem(name) is None
 
 
 @pytest.mark.parametrize("base", ["", "opt", "./opt", "/opt/", "/opt//x", "/opt/../etc", "/srv/./x", "~/x"])
-def test_a_base_that_is_no_normalised_path_is_refused(base: str) -> None:
+def test_a_base_that_is_not_a_normalized_path_is_refused(base: str) -> None:
     assert only(names.value_problems(SETTINGS | {"base_dir": base})).startswith(
         f"flask_uwsgi_base_dir={base} is not valid: set it to an absolute path"
     )
@@ -79,7 +79,7 @@ def test_a_base_that_is_no_normalised_path_is_refused(base: str) -> None:
         "/dev", "/boot", "/var/lib", "/var/lib/x", "/var/cache", "/var/log", "/var/run/x", "/lib", "/bin",
     ],
 )  # fmt: skip
-def test_a_base_where_nothing_is_safe_is_refused(base: str) -> None:
+def test_an_unsafe_base_is_refused(base: str) -> None:
     problem = only(names.value_problems(SETTINGS | {"base_dir": base}))
     assert problem.startswith(f"flask_uwsgi_base_dir={base} is ")
     assert problem.endswith("set it to a directory such as /opt or /srv")
@@ -91,7 +91,7 @@ def test_any_other_base_is_accepted(base: str) -> None:
 
 
 @pytest.mark.parametrize("base", ["/srv/my apps", "/srv/%i", '/srv/"x', "/srv/$x"])
-def test_a_base_that_a_unit_would_read_differently_is_refused(base: str) -> None:
+def test_a_base_that_a_unit_would_parse_differently_is_refused(base: str) -> None:
     assert "set it to a path of A-Z" in only(names.value_problems(SETTINGS | {"base_dir": base}))
 
 
@@ -110,10 +110,10 @@ def test_a_privileged_group_is_refused_by_name(group: str) -> None:
     assert problem.startswith(f"flask_uwsgi_group={group} ") and "belongs to the application alone" in problem
 
 
-# What a host answers.
+# The host's answers.
 
 
-def test_everything_of_the_name_that_is_somebody_else_s_is_listed_at_once() -> None:
+def test_all_foreign_things_of_the_name_are_listed_together() -> None:
     found = [
         {"path": "/run/foo", "what": "a directory of root"},
         {"path": "/etc/systemd/system/foo.service", "what": "a unit"},
@@ -136,7 +136,7 @@ def test_one_application_has_one_directory() -> None:
 
 
 @pytest.mark.parametrize(("mine", "other"), [("shop", "shop-canary"), ("shop-canary", "shop"), ("a", "a-pre")])
-def test_two_applications_whose_units_would_be_the_same_are_refused(mine: str, other: str) -> None:
+def test_two_applications_with_the_same_units_are_refused(mine: str, other: str) -> None:
     problem = only(names.host_problems(SETTINGS | {"app_name": mine}, app(applications=["x", other])))
     assert (
         problem
@@ -147,7 +147,7 @@ def test_two_applications_whose_units_would_be_the_same_are_refused(mine: str, o
 
 @pytest.mark.parametrize("kind", ["user", "group"])
 def test_a_deployed_application_keeps_its_account(kind: str) -> None:
-    # What runs could no longer read its code, or write its data.
+    # Otherwise the running instance could no longer read its code or write its data.
     owner = {"base": "/opt", "user": "shop", "group": "shop"} | {kind: "old"}
     assert only(names.host_problems(SETTINGS, app(owner=owner))) == (
         f"flask_uwsgi_{kind}=shop is not what the application runs with on this host, which is old: set "
@@ -183,7 +183,7 @@ def test_an_account_without_login_is_accepted(shell: str) -> None:
 
 
 @pytest.mark.parametrize("gid", [0, 65534])
-def test_a_group_by_another_name_is_refused_by_its_number(gid: int) -> None:
+def test_a_privileged_group_under_another_name_is_refused_by_its_number(gid: int) -> None:
     problem = only(names.host_problems(SETTINGS, app(accounts=accounts(group={"name": "shop", "gid": gid}))))
     assert problem == f"flask_uwsgi_group=shop has the number {gid}: set it to a group with its own number"
 
@@ -199,7 +199,7 @@ def test_a_group_by_another_name_is_refused_by_its_number(gid: int) -> None:
         ({"uid": 7, "owner": "me", "mode": "0777"}, "/srv belongs to me and can be changed by others"),
     ],
 )
-def test_a_base_that_others_can_exchange_is_refused(entry: dict[str, Any], fault: str) -> None:
+def test_a_base_that_others_can_replace_is_refused(entry: dict[str, Any], fault: str) -> None:
     above = [ROOT_DIRECTORY, ROOT_DIRECTORY | {"path": "/srv"} | entry]
     problem = only(
         names.host_problems(SETTINGS | {"base_dir": "/srv"}, app(directories={"above": above, "noexec": False}))
@@ -210,6 +210,6 @@ def test_a_base_that_others_can_exchange_is_refused(entry: dict[str, Any], fault
     )
 
 
-def test_a_file_system_that_runs_nothing_is_refused() -> None:
+def test_a_noexec_file_system_is_refused() -> None:
     problem = only(names.host_problems(SETTINGS, app(directories={"above": [ROOT_DIRECTORY], "noexec": True})))
     assert problem.startswith("flask_uwsgi_base_dir=/opt is on a file system that is mounted noexec")

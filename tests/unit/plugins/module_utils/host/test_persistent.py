@@ -18,8 +18,8 @@ from tests.support.fake_host import FakeHost, TemporaryLayout
 UID = 54321
 
 
-def test_a_folder_lies_beside_the_data_and_is_found_in_the_release() -> None:
-    # Not in /var/lib/shop, which is the account's: root would follow a link that it made there.
+def test_a_folder_is_beside_the_data_and_found_in_the_release() -> None:
+    # Not in /var/lib/shop, which belongs to the account: root would follow a link there.
     names = ["instance", "data/uploads", "venv/var/shop-instance"]
     found = persistent.folders(Layout("shop"), "r1", "v1", names)
     assert [(str(one.store), str(one.mount)) for one in found] == [
@@ -32,7 +32,7 @@ def test_a_folder_lies_beside_the_data_and_is_found_in_the_release() -> None:
 @pytest.mark.parametrize(
     "names", [[], ["instance"], ["instance", "uploads"], ["data/a", "data/b"], ["venv/var/shop-instance", ".cache"]]
 )
-def test_folders_of_the_source_are_good(names: list[str]) -> None:
+def test_folders_of_the_source_are_valid(names: list[str]) -> None:
     assert list(persistent.problems(names)) == []
 
 
@@ -55,25 +55,25 @@ def test_folders_of_the_source_are_good(names: list[str]) -> None:
         "-a",
     ],
 )
-def test_what_is_no_folder_of_the_source_is_told(name: str) -> None:
+def test_an_invalid_folder_is_reported(name: str) -> None:
     told = list(persistent.problems([name, "instance"]))
     assert len(told) == 1 and told[0].startswith(f"flask_uwsgi_persistent has {name!r}, which is not a folder")
 
 
 @pytest.mark.parametrize("value", ["instance", {"a": 1}, [1], None])
-def test_what_is_no_list_is_told(value: Any) -> None:
+def test_a_value_that_is_not_a_list_is_reported(value: Any) -> None:
     assert list(persistent.problems(value)) == [
         f"flask_uwsgi_persistent={value} is not valid: set it to a list of folders of the source"
     ]
 
 
 @pytest.mark.parametrize("names", [["data", "data/a"], ["data/a", "data"], ["a/b", "a-b"], ["a", "a"]])
-def test_two_folders_that_would_lie_in_one_place_are_told(names: list[str]) -> None:
+def test_two_folders_at_one_place_are_reported(names: list[str]) -> None:
     told = list(persistent.problems(names))
     assert len(told) == 1 and "which would be stored in the same place" in told[0]
 
 
-def test_what_they_are_mounted_on_is_made_once(tmp_path: Path) -> None:
+def test_mount_points_are_created_once(tmp_path: Path) -> None:
     layout = Layout("shop", tmp_path)
     (layout.releases / "r1" / "instance").mkdir(parents=True)
     folders = persistent.folders(layout, "r1", "v1", ["instance", "data/uploads", "venv/var/x"])
@@ -85,7 +85,7 @@ def test_what_they_are_mounted_on_is_made_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["run.py", "run.py/x", "link"])
-def test_they_are_mounted_on_no_file_and_no_link(tmp_path: Path, name: str) -> None:
+def test_files_and_links_are_not_used_as_mount_points(tmp_path: Path, name: str) -> None:
     layout = Layout("shop", tmp_path)
     release = layout.releases / "r1"
     release.mkdir(parents=True)
@@ -96,24 +96,24 @@ def test_they_are_mounted_on_no_file_and_no_link(tmp_path: Path, name: str) -> N
 
 
 def store(layout: TemporaryLayout, uid: int = UID) -> None:
-    """Have a folder that outlives releases, as systemd makes it."""
+    """Create a folder that outlives releases, as systemd does."""
     folder = layout.persistent / "instance"
     folder.mkdir(parents=True)
     os.chown(folder, uid, uid)
 
 
 def mark(layout: TemporaryLayout, *, data_only: bool = False) -> None:
-    """Have the application be the role's."""
+    """Make the application belong to the role."""
     marks.write(layout, Mark("shop", str(layout.base), Account("shop", UID), Account("shop", UID), data_only))
 
 
-def test_they_are_removed_with_the_data_and_not_before(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_they_are_removed_only_with_the_data(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("g1")
     mark(layout)
     store(layout)
     assert layout.persistent not in doomed(layout, data=False).paths
     assert layout.persistent in doomed(layout, data=True).paths
-    # After a removal that left them.
+    # After a removal that kept them.
     mark(layout, data_only=True)
     for path in (layout.root, layout.runtime, layout.units):
         trees.remove(path)
@@ -122,9 +122,7 @@ def test_they_are_removed_with_the_data_and_not_before(layout: TemporaryLayout, 
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "directory of another"])
-def test_what_is_somebody_else_s_is_refused_and_never_removed(
-    layout: TemporaryLayout, host: FakeHost, kind: str
-) -> None:
+def test_foreign_folders_are_refused_and_never_removed(layout: TemporaryLayout, host: FakeHost, kind: str) -> None:
     host.serve("g1")
     mark(layout)
     layout.persistent.parent.mkdir(parents=True, exist_ok=True)

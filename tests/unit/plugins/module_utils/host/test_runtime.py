@@ -1,4 +1,4 @@
-"""The runtime directory of an application: root's, whatever the service's account has left in it."""
+"""The runtime directory of an application belongs to root, whatever the service's account has left in it."""
 
 import os
 import stat
@@ -12,12 +12,12 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import
 
 from tests.support.fake_host import FakeHost, TemporaryLayout, write_generation
 
-# Some account that is not root.
+# An account other than root.
 ACCOUNT = 12345
 
 
 def give_away(layout: TemporaryLayout) -> None:
-    """Let the account own the directory, as up to version 0.1."""
+    """Give the directory to the account, as up to version 0.1."""
     layout.runtime.mkdir(parents=True, exist_ok=True)
     layout.runtime.chmod(0o775)
     os.chown(layout.runtime, ACCOUNT, ACCOUNT)
@@ -46,7 +46,7 @@ def listing(layout: TemporaryLayout) -> dict[str, int]:
 
 @pytest.fixture
 def victim(layout: TemporaryLayout) -> Path:
-    """Return a file that a link of the account leads to."""
+    """Return a file to which a link of the account leads."""
     path = layout.runtime.parent / "victim"
     path.write_text("precious")
     return path
@@ -57,7 +57,7 @@ NAMES = ["new", "new.pid", "shop.pid", ".shop.pid.partial", ".new.pid.partial", 
 
 @pytest.mark.parametrize("plant", [pipe, directory, link, hidden])
 @pytest.mark.parametrize("name", NAMES)
-def test_whatever_the_account_has_left_in_the_way_is_replaced(
+def test_obstacles_left_by_the_account_are_replaced(
     layout: TemporaryLayout, host: FakeHost, victim: Path, name: str, plant: Callable[[Path], None]
 ) -> None:
     give_away(layout)
@@ -73,7 +73,7 @@ def test_whatever_the_account_has_left_in_the_way_is_replaced(
 
 @pytest.mark.parametrize("plant", [pipe, directory, link, hidden])
 @pytest.mark.parametrize("name", ["same.pid", "shop.pid", "same.relief.pid", ".same.relief.pid.partial"])
-def test_whatever_is_in_the_way_of_a_restart_is_replaced(
+def test_obstacles_of_a_restart_are_replaced(
     layout: TemporaryLayout, host: FakeHost, victim: Path, name: str, plant: Callable[[Path], None]
 ) -> None:
     host.serve("same")
@@ -85,7 +85,7 @@ def test_whatever_is_in_the_way_of_a_restart_is_replaced(
     assert host.pidfile_pid() == host.active["shop@same.service"]
 
 
-def test_a_directory_that_is_gone_is_made_anew(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_missing_directory_is_created(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("same")
     trees.remove(layout.runtime)
     assert len(service.drift(layout)) == 2
@@ -94,7 +94,7 @@ def test_a_directory_that_is_gone_is_made_anew(layout: TemporaryLayout, host: Fa
     assert stat.S_IMODE(layout.runtime.stat().st_mode) == 0o755
 
 
-def test_what_no_running_generation_needs_is_removed(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_files_that_no_running_generation_needs_are_removed(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("old")
     write_generation(layout, "new")
     (layout.runtime / "gone.stats").touch()
@@ -105,7 +105,9 @@ def test_what_no_running_generation_needs_is_removed(layout: TemporaryLayout, ho
     assert listing(layout).keys() == {"new", "new.pid", "shop.pid"}
 
 
-def test_something_else_of_the_name_is_named_and_nothing_changes(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_foreign_object_with_the_name_is_reported_and_nothing_changes(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
     layout.runtime.symlink_to("/tmp")
     with pytest.raises(OSError, match="shop"):
         runtime.claim(layout)
@@ -116,7 +118,7 @@ def test_something_else_of_the_name_is_named_and_nothing_changes(layout: Tempora
 
 
 def of_the_old_layout(layout: TemporaryLayout, host: FakeHost, generation: str) -> None:
-    """Have a generation serve as version 0.1 left it: everything in one directory of the account's."""
+    """Serve a generation as version 0.1 did: everything in one directory that belongs to the account."""
     host.serve(generation)
     own = layout.runtime / generation
     for path in own.iterdir():
@@ -125,7 +127,7 @@ def of_the_old_layout(layout: TemporaryLayout, host: FakeHost, generation: str) 
     give_away(layout)
 
 
-def test_an_instance_of_the_old_layout_is_found_where_it_is(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_an_instance_of_the_old_layout_is_found(layout: TemporaryLayout, host: FakeHost) -> None:
     of_the_old_layout(layout, host, "old")
     assert runtime.folder(layout, "shop@old.service") == layout.runtime
     assert runtime.whole(layout, "old")
@@ -144,7 +146,7 @@ def test_the_next_deploy_ends_the_old_layout(layout: TemporaryLayout, host: Fake
     assert runtime.owned_by_root(layout)
 
 
-def test_a_canary_a_relief_and_a_check_have_directories_of_their_own(layout: TemporaryLayout) -> None:
+def test_a_canary_a_relief_and_a_check_have_separate_directories(layout: TemporaryLayout) -> None:
     assert runtime.folder(layout, "shop-canary@g.service") == layout.runtime_of(kinds.CANARY)
     assert runtime.folder(layout, "shop-relief@g.service") == layout.runtime_of(kinds.RELIEF)
     assert runtime.folder(layout, "shop-check@g.service") == layout.check_runtime
@@ -158,7 +160,7 @@ def point_to(layout: TemporaryLayout, generation: str) -> bool:
     return runtime.point_pidfile(layout, layout.service(generation))
 
 
-def test_the_pidfile_tells_the_truth_after_the_master_was_replaced(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_the_pidfile_is_correct_after_the_master_was_replaced(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("a")
     (layout.runtime / "a.pid").write_text("1\n")
     assert point_to(layout, "a") is True
@@ -175,13 +177,13 @@ def test_the_pidfile_can_name_a_relief(layout: TemporaryLayout, host: FakeHost) 
     assert host.pidfile_pid() == host.active["shop-relief@a.service"]
 
 
-def test_the_pidfile_is_not_written_through_a_link_that_was_planted_at_the_last_moment(
+def test_the_pidfile_is_not_written_through_a_link_planted_at_the_last_moment(
     layout: TemporaryLayout, host: FakeHost, victim: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host.serve("a")
     (layout.runtime / ".a.pid.partial").symlink_to(victim)
     (layout.runtime / "a.pid").write_text("1\n")
-    # As if it were back at once.
+    # The link is restored immediately.
     monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: None)
     with pytest.raises(FileExistsError):
         point_to(layout, "a")
@@ -197,7 +199,7 @@ def test_a_pidfile_that_the_account_could_overwrite_becomes_root_s(layout: Tempo
 
 
 @pytest.mark.parametrize("target", ["../victim.pid", "/run/other.pid", "shop/../a.pid"])
-def test_a_pidfile_that_leads_elsewhere_is_not_believed(layout: TemporaryLayout, host: FakeHost, target: str) -> None:
+def test_a_pidfile_that_links_elsewhere_is_not_trusted(layout: TemporaryLayout, host: FakeHost, target: str) -> None:
     host.serve("a")
     (layout.runtime.parent / "victim.pid").write_text("1\n")
     trees.remove(layout.pidfile)
@@ -206,7 +208,7 @@ def test_a_pidfile_that_leads_elsewhere_is_not_believed(layout: TemporaryLayout,
     assert f"{layout.pidfile} does not name the serving master" in service.drift(layout)
 
 
-def test_a_pipe_in_the_place_of_a_pidfile_is_not_waited_for(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_fifo_in_place_of_a_pidfile_does_not_block(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("a")
     for name in ("a.pid", "shop.pid"):
         trees.remove(layout.runtime / name)

@@ -1,4 +1,4 @@
-"""Removing what somebody else owns, and goes on filling."""
+"""Removing directories that belong to others, who keep filling them."""
 
 import ctypes
 import os
@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import trees
 
-# Beyond what Python's own removal bears.
+# Deeper than Python's own removal supports.
 DEPTH = 3000
 # Its number on x86-64 and on ARM (the kernel's tables of system calls).
 _SETRESUID = 147 if platform.machine() == "aarch64" else 117
-# Of no account here.
+# The id of no account on this machine.
 STRANGER = 54321
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root removes what is another account's")
 
@@ -32,7 +32,7 @@ def deep(folder: Path, depth: int = DEPTH) -> None:
 
 @pytest.mark.parametrize("owner", [None, pytest.param(STRANGER, marks=as_root)])
 @pytest.mark.parametrize("kind", ["nothing", "file", "link", "dangling", "pipe", "folder", "deep"])
-def test_whatever_has_the_name_goes_and_nothing_else(tmp_path: Path, kind: str, owner: int | None) -> None:
+def test_the_named_tree_is_removed_and_nothing_else(tmp_path: Path, kind: str, owner: int | None) -> None:
     path, other = tmp_path / "place" / "one", tmp_path / "other"
     path.parent.mkdir()
     (other / "inside").mkdir(parents=True)
@@ -60,7 +60,7 @@ def test_whatever_has_the_name_goes_and_nothing_else(tmp_path: Path, kind: str, 
 
 
 @as_root
-def test_whoever_goes_on_filling_it_ends_with_it(tmp_path: Path) -> None:
+def test_a_process_that_keeps_filling_it_is_ended(tmp_path: Path) -> None:
     path = tmp_path / "one"
     (path / "a" / "b").mkdir(parents=True)
     for folder in (path, path / "a", path / "a" / "b"):
@@ -69,7 +69,7 @@ def test_whoever_goes_on_filling_it_ends_with_it(tmp_path: Path) -> None:
     over, ready = threading.Event(), threading.Event()
 
     def fill() -> None:
-        # To the kernel a thread has an identity of its own (setresuid(2)): this one is no longer root.
+        # A thread has its own identity in the kernel (setresuid(2)): this one is no longer root.
         assert ctypes.CDLL(None).syscall(_SETRESUID, STRANGER, STRANGER, STRANGER) == 0
         number = 0
         while not over.is_set():
@@ -96,12 +96,12 @@ def test_whoever_goes_on_filling_it_ends_with_it(tmp_path: Path) -> None:
 
 
 @as_root
-def test_what_a_killed_removal_left_goes_with_the_next(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_removal_are_removed_by_the_next(tmp_path: Path) -> None:
     path = tmp_path / "one"
     deep(trees.trash(path), 3)
     trees.remove(path)
     assert list(tmp_path.iterdir()) == []
-    # What is not its own is neither filled nor removed.
+    # A foreign directory is neither filled nor removed.
     (tmp_path / "elsewhere").mkdir()
     trees.trash(path).symlink_to(tmp_path / "elsewhere")
     path.mkdir()

@@ -1,4 +1,4 @@
-"""What the service's account can put in root's way: each read and each request ends within its bound."""
+"""Obstacles that the service's account can create for root: each read and each request ends within its limit."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def plant_nothing(path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_file_of_another_account_is_not_root_s(tmp_path: Path) -> None:
+def test_a_file_of_another_account_does_not_count_as_root_s(tmp_path: Path) -> None:
     path = tmp_path / "mark"
     path.write_text("us")
     assert untrusted.read(path, owner=os.geteuid()) == untrusted.read(path) == b"us"
@@ -77,7 +77,7 @@ def test_a_file_of_another_account_is_not_root_s(tmp_path: Path) -> None:
     ids=lambda value: getattr(value, "__name__", ""),
 )
 @pytest.mark.parametrize("read", [lambda path: untrusted.read(path, 64), untrusted.read_pid], ids=["read", "read_pid"])
-def test_what_is_in_the_place_of_a_file_is_named(
+def test_another_object_in_place_of_a_file_is_reported(
     short_path: Path, plant: Callable[[Path], None], reason: str, read: Callable[[Path], object]
 ) -> None:
     path = short_path / "told.json"
@@ -88,7 +88,7 @@ def test_what_is_in_the_place_of_a_file_is_named(
     assert str(caught.value) == f"{reason} ({path})"
 
 
-def test_a_file_of_just_the_bound_is_read(tmp_path: Path) -> None:
+def test_a_file_of_exactly_the_maximum_size_is_read(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"x" * 64)
     assert untrusted.read(tmp_path / "x", 64) == b"x" * 64
 
@@ -100,7 +100,7 @@ def test_a_process_id_is_read(tmp_path: Path, text: str, pid: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "4194305", "../../etc", "1 2", "1.0", "1_0", "²", "\xff", "9" * 60])
-def test_what_is_no_process_id_is_named(tmp_path: Path, text: str) -> None:
+def test_an_invalid_process_id_is_reported(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.pid").write_bytes(text.encode("latin-1"))
     with pytest.raises(UntrustedError, match="does not contain a process id"):
         untrusted.read_pid(tmp_path / "x.pid")
@@ -114,7 +114,7 @@ def test_only_a_whole_number_can_be_a_process_id(value: object) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"\xff", b"[" * 200_000, b'{"a":' * 200_000, b"NaN", b"[-Infinity]", b"1" * 5000]
 )
-def test_what_is_no_json_is_named(content: bytes) -> None:
+def test_invalid_json_is_reported(content: bytes) -> None:
     with pytest.raises(UntrustedError, match=r"^not JSON: .* \(/x\)$"):
         untrusted.document(content, Path("/x"))
 
@@ -147,13 +147,13 @@ def drip(connection: socket.socket) -> None:
         time.sleep(0.05)
 
 
-def test_an_answer_that_comes_a_byte_at_a_time_ends_at_the_deadline(short_path: Path) -> None:
+def test_an_answer_that_arrives_byte_by_byte_ends_at_the_deadline(short_path: Path) -> None:
     path = short_path / "a.stats"
     with serving(path, drip), bounded(20), pytest.raises(UntrustedError, match=r"^timed out after 0\.3 s"):
         untrusted.ask(path, b"", 0.3)
 
 
-def test_a_request_that_nobody_reads_ends_at_the_deadline(short_path: Path) -> None:
+def test_a_request_that_is_not_read_ends_at_the_deadline(short_path: Path) -> None:
     path = short_path / "a.sock"
     with (
         serving(path, lambda connection: time.sleep(2)),
@@ -182,7 +182,7 @@ def test_a_full_queue_ends_at_the_deadline(short_path: Path) -> None:
                 one.close()
 
 
-def test_an_answer_without_end_is_cut(short_path: Path) -> None:
+def test_an_endless_answer_is_cut(short_path: Path) -> None:
     def flood(connection: socket.socket) -> None:
         while True:
             connection.sendall(b"x" * 65536)
@@ -192,14 +192,14 @@ def test_an_answer_without_end_is_cut(short_path: Path) -> None:
         untrusted.ask(path, b"", 60, most=1 << 20)
 
 
-def test_an_answer_that_is_enough_is_not_waited_for(short_path: Path) -> None:
+def test_reading_stops_once_the_answer_is_sufficient(short_path: Path) -> None:
     path = short_path / "a.sock"
     with serving(path, drip), bounded(20):
         assert untrusted.ask(path, b"GET", 60, enough=lambda answer: len(answer) >= 2) == b"xx"
 
 
 @pytest.mark.parametrize("plant", [plant_pipe, plant_directory, plant_nothing, lambda path: path.write_text("")])
-def test_what_is_in_the_place_of_a_socket_is_named(short_path: Path, plant: Callable[[Path], None]) -> None:
+def test_another_object_in_place_of_a_socket_is_reported(short_path: Path, plant: Callable[[Path], None]) -> None:
     path = short_path / "a.sock"
     plant(path)
     with bounded(20), pytest.raises(UntrustedError, match=r"^(not a socket|No such file or directory) "):
@@ -220,14 +220,14 @@ def test_a_link_to_another_socket_is_not_followed(short_path: Path) -> None:
             private.accept()
 
 
-def test_a_socket_that_nobody_serves_is_named(short_path: Path) -> None:
+def test_a_socket_without_a_server_is_reported(short_path: Path) -> None:
     plant_socket(short_path / "a.sock")
     with pytest.raises(UntrustedError, match=r"^Connection refused "):
         untrusted.connect(short_path / "a.sock", 5)
     assert untrusted.is_socket(short_path / "a.sock")
 
 
-def test_a_path_longer_than_an_address_is_asked_all_the_same(tmp_path: Path, short_path: Path) -> None:
+def test_a_path_longer_than_a_socket_address_works(tmp_path: Path, short_path: Path) -> None:
     deep = short_path / ("d" * 120)
     deep.mkdir()
     with socket.socket(socket.AF_UNIX) as server:
@@ -237,7 +237,7 @@ def test_a_path_longer_than_an_address_is_asked_all_the_same(tmp_path: Path, sho
         untrusted.connect(deep / "a", 5)
 
 
-def test_json_of_an_instance_comes_back(short_path: Path) -> None:
+def test_json_of_an_instance_is_returned(short_path: Path) -> None:
     path = short_path / "a.stats"
     with serving(path, lambda connection: connection.sendall(json.dumps({"workers": []}).encode())):
         assert untrusted.document(untrusted.ask(path, b"", 5), path) == {"workers": []}

@@ -22,7 +22,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.uwsgi import (
 )
 
 HttpAnswer = uwsgi.Answer
-# What one connection gets; the request, if any was sent, is passed in.
+# What one connection receives; the request, if any was sent, is passed in.
 Answer = Callable[[socket.socket], None]
 Serve = Callable[[Answer], Path]
 
@@ -41,7 +41,7 @@ def serve(short_path: Path) -> Iterator[Serve]:
                 daemon_threads = True
 
                 def handle_error(self, request: Any, client_address: Any) -> None:
-                    """The client hung up, as some tests want it to."""
+                    """Ignore a client that disconnected, as some tests require."""
 
             server = stack.enter_context(Server(str(short_path / name), Handler))
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -78,12 +78,12 @@ def http(status: str, body: bytes = b"{}") -> Answer:
 
 
 def stats(workers: int = 1, **more: Any) -> dict[str, Any]:
-    """Return the stats of an instance, less what nobody reads."""
+    """Return the stats of an instance, without unused fields."""
     worker = {"pid": 7, "requests": 1, "exceptions": 0, "respawn_count": 1, "cores": [{"in_request": 0}] * 2, **more}
     return {"listen_queue": 0, "sockets": [{"max_queue": 100}], "workers": [worker] * workers}
 
 
-def test_the_stats_are_read_whole_however_many_pieces_they_come_in(serve: Serve) -> None:
+def test_the_stats_are_read_completely_in_however_many_pieces_they_arrive(serve: Serve) -> None:
     document = stats(300, padding="x" * 1000)
     data = json.dumps(document).encode()
     assert len(data) > 1 << 18
@@ -92,7 +92,7 @@ def test_the_stats_are_read_whole_however_many_pieces_they_come_in(serve: Serve)
 
 
 @pytest.mark.parametrize("answer", [b"", b"{", b"<html>", b"\xff\xfe", b"[" * 100_000, b"NaN", b"1" * 10_000])
-def test_stats_that_are_no_json_are_named(serve: Serve, answer: bytes) -> None:
+def test_stats_that_are_not_json_are_reported(serve: Serve, answer: bytes) -> None:
     with pytest.raises(UntrustedError, match=r"^not JSON: "):
         read_stats(serve(says(answer)))
 
@@ -119,7 +119,7 @@ def test_stats_that_are_no_json_are_named(serve: Serve, answer: bytes) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_stats_that_uwsgi_would_not_write_are_named(serve: Serve, document: object, words: str) -> None:
+def test_stats_that_uwsgi_would_not_write_are_reported(serve: Serve, document: object, words: str) -> None:
     with pytest.raises(UntrustedError) as caught:
         read_stats(serve(says(json.dumps(document).encode())))
     assert caught.value.reason == f"its stats are not what uWSGI writes: {words}"
@@ -129,12 +129,12 @@ def test_a_worker_that_has_not_started_has_no_process_id(serve: Serve) -> None:
     assert read_stats(serve(says(json.dumps(stats(pid=0)).encode()))).workers[0].pid == 0
 
 
-def test_stats_of_nobody_are_an_error(short_path: Path) -> None:
+def test_stats_without_a_server_are_an_error(short_path: Path) -> None:
     with pytest.raises(UntrustedError, match="No such file"):
         read_stats(short_path / "none.stats")
 
 
-def test_stats_that_do_not_come_in_time_are_an_error(serve: Serve) -> None:
+def test_stats_that_do_not_arrive_in_time_are_an_error(serve: Serve) -> None:
     with pytest.raises(UntrustedError, match="timed out"):
         read_stats(serve(says(b"{", pause=1)), timeout=0.1)
 
@@ -142,7 +142,7 @@ def test_stats_that_do_not_come_in_time_are_an_error(serve: Serve) -> None:
 # Health.
 
 
-def test_health_is_asked_with_get_for_the_path_and_answers_status_and_body(serve: Serve) -> None:
+def test_health_is_requested_with_get_and_returns_status_and_body(serve: Serve) -> None:
     requests: list[bytes] = []
 
     def answer(connection: socket.socket) -> None:
@@ -154,12 +154,12 @@ def test_health_is_asked_with_get_for_the_path_and_answers_status_and_body(serve
     assert b"\r\nHost: shop.test:8443\r\n" in requests[0]
 
 
-def test_no_more_than_the_beginning_of_a_body_is_read(serve: Serve) -> None:
+def test_only_the_beginning_of_a_body_is_read(serve: Serve) -> None:
     found = health(serve(http("503 Busy", b"\xff" + b"x" * 100_000)), "/", 1)
     assert (found.status, len(found.body), found.body[:2]) == (503, 2000, "�x")
 
 
-def test_of_another_status_the_body_is_waited_for(serve: Serve) -> None:
+def test_the_body_of_another_status_is_awaited(serve: Serve) -> None:
     def slowly(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 11\r\n\r\n\n")
@@ -174,7 +174,7 @@ def test_of_another_status_the_body_is_waited_for(serve: Serve) -> None:
     [says(b""), says(b"hello\r\n"), says(b"SSH-2.0-x\r\n\r\n"), says(b"HTTP/1.1 many\r\n\r\n")],
     ids=["closed", "garbage", "another protocol", "no status"],
 )
-def test_what_is_no_http_is_an_error(serve: Serve, answer: Answer) -> None:
+def test_an_answer_that_is_not_http_is_an_error(serve: Serve, answer: Answer) -> None:
     def read_first(connection: socket.socket) -> None:
         connection.recv(65536)
         answer(connection)
@@ -188,7 +188,7 @@ def test_no_answer_within_the_timeout_is_an_error(serve: Serve) -> None:
         health(serve(lambda _: time.sleep(1)), "/", 0.05)
 
 
-def test_an_answer_that_trickles_in_does_not_outlast_the_timeout(serve: Serve) -> None:
+def test_a_slow_answer_does_not_exceed_the_timeout(serve: Serve) -> None:
     started = time.monotonic()
 
     def trickle(connection: socket.socket) -> None:
@@ -204,7 +204,7 @@ def test_an_answer_that_trickles_in_does_not_outlast_the_timeout(serve: Serve) -
 
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nX: "], ids=["status", "headers"])
-def test_headers_that_come_a_byte_at_a_time_end_at_the_timeout(serve: Serve, head: bytes) -> None:
+def test_headers_that_arrive_byte_by_byte_end_at_the_timeout(serve: Serve, head: bytes) -> None:
     def drip(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(head)
@@ -218,7 +218,7 @@ def test_headers_that_come_a_byte_at_a_time_end_at_the_timeout(serve: Serve, hea
     assert time.monotonic() - started < 20
 
 
-def test_headers_without_end_are_an_error(serve: Serve) -> None:
+def test_endless_headers_are_an_error(serve: Serve) -> None:
     def flood(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 200 OK\r\n")
@@ -229,7 +229,7 @@ def test_headers_without_end_are_an_error(serve: Serve) -> None:
         health(serve(flood), "/", 30)
 
 
-def test_an_answer_without_a_body_is_not_waited_for(serve: Serve) -> None:
+def test_a_missing_body_is_not_awaited(serve: Serve) -> None:
     def keep_open(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
@@ -240,7 +240,7 @@ def test_an_answer_without_a_body_is_not_waited_for(serve: Serve) -> None:
     assert time.monotonic() - started < 10
 
 
-def test_an_answer_in_chunks_is_read(serve: Serve) -> None:
+def test_a_chunked_answer_is_read(serve: Serve) -> None:
     answer = says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"2\r\nok\r\n0\r\n\r\n")
     assert health(serve(answer), "/", 5) == HttpAnswer(200, "", "ok")
 
@@ -248,20 +248,20 @@ def test_an_answer_in_chunks_is_read(serve: Serve) -> None:
 # Waiting for health.
 
 
-def test_an_instance_that_is_healthy_is_not_waited_for(serve: Serve) -> None:
+def test_a_healthy_instance_causes_no_wait(serve: Serve) -> None:
     started = time.monotonic()
     assert await_health(serve(http("200 OK")), "/healthz", 200, 10) is None
     assert time.monotonic() - started < 5
 
 
-def test_an_instance_is_asked_until_it_is_healthy(serve: Serve) -> None:
+def test_an_instance_is_polled_until_it_is_healthy(serve: Serve) -> None:
     answers = [http("503 Starting"), says(b""), http("404 Not Found"), http("200 OK")]
     left = iter(answers)
     assert await_health(serve(lambda connection: next(left)(connection)), "/healthz", 200, 10) is None
     assert list(left) == []
 
 
-def test_an_instance_that_does_not_listen_yet_is_waited_for(serve: Serve, short_path: Path) -> None:
+def test_an_instance_that_does_not_listen_yet_is_awaited(serve: Serve, short_path: Path) -> None:
     timer = threading.Timer(0.2, serve, [http("200 OK")])
     timer.start()
     try:
@@ -271,14 +271,14 @@ def test_an_instance_that_does_not_listen_yet_is_waited_for(serve: Serve, short_
 
 
 @pytest.mark.parametrize("status", ["500 Internal Server Error", "302 Found", "204 No Content", "404 Not Found"])
-def test_any_other_status_is_a_problem_that_tells_what_was_answered(serve: Serve, status: str) -> None:
+def test_any_other_status_is_a_problem_that_quotes_the_answer(serve: Serve, status: str) -> None:
     path = serve(http(status, b"" if status.startswith("204") else b" no database \n"))
     problem = await_health(path, "/healthz", 200, 0.2)
     said = "" if status.startswith("204") else ": no database"
     assert problem and f"{problem}. ".startswith(f"GET /healthz answered {status[:3]} instead of 200{said}. ")
 
 
-def test_of_a_redirect_it_is_told_where_it_leads_and_what_to_set(serve: Serve) -> None:
+def test_a_redirect_is_reported_with_its_target_and_the_variable_to_set(serve: Serve) -> None:
     path = serve(http("302 Found\r\nLocation: /login?next=/healthz"))
     problem = await_health(path, "/healthz", 200, 0.2) or ""
     assert "answered 302 instead of 200: a redirect to /login?next=/healthz." in problem
@@ -286,7 +286,7 @@ def test_of_a_redirect_it_is_told_where_it_leads_and_what_to_set(serve: Serve) -
 
 
 @pytest.mark.parametrize(("status", "remarked"), [("404 Not Found", False), ("302 Found", False), ("500 Error", True)])
-def test_without_a_health_path_any_answer_will_do_and_an_error_is_told(
+def test_without_a_health_path_any_answer_is_accepted_and_an_error_is_noted(
     serve: Serve, status: str, remarked: bool
 ) -> None:
     remarks: list[str] = []
@@ -296,7 +296,7 @@ def test_without_a_health_path_any_answer_will_do_and_an_error_is_told(
     assert [remark.startswith(told) for remark in remarks] == [True] * remarked
 
 
-def test_without_a_health_path_an_answer_has_to_come(serve: Serve) -> None:
+def test_without_a_health_path_an_answer_is_still_required(serve: Serve) -> None:
     def close(connection: socket.socket) -> None:
         connection.recv(65536)
 
@@ -305,20 +305,20 @@ def test_without_a_health_path_an_answer_has_to_come(serve: Serve) -> None:
     assert problem.endswith(". Set flask_uwsgi_health_path to a path that answers")
 
 
-def test_the_status_that_means_healthy_may_be_any(serve: Serve) -> None:
+def test_the_healthy_status_can_be_chosen(serve: Serve) -> None:
     assert await_health(serve(http("418 I'm a teapot")), "/", 418, 1) is None
 
 
-def test_after_the_timeout_the_last_problem_is_told(serve: Serve) -> None:
+def test_after_the_timeout_the_last_problem_is_reported(serve: Serve) -> None:
     count = iter(range(1000))
     problem = await_health(serve(lambda c: http("503 Busy", b"try %d" % next(count))(c)), "/healthz", 200, 1)
     told = re.fullmatch(r"GET /healthz answered 503 instead of 200: try (\d+)", problem or "")
-    # The very last one may have been cut short.
+    # The very last request may have been cut short.
     assert told and int(told[1]) >= next(count) - 2 >= 1, problem
 
 
 @pytest.mark.parametrize(("telling_s", "told"), [(60, "answered 503"), (0.01, "got no answer")])
-def test_silence_is_told_unless_the_deadline_cut_it_short(
+def test_a_missing_answer_is_reported_unless_the_deadline_cut_it_short(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, telling_s: float, told: str
 ) -> None:
     monkeypatch.setattr(uwsgi, "_TELLING_S", telling_s)
@@ -327,7 +327,7 @@ def test_silence_is_told_unless_the_deadline_cut_it_short(
     assert problem and told in problem
 
 
-def test_after_the_timeout_nobody_is_told_as_nobody(short_path: Path) -> None:
+def test_a_refused_connection_is_reported_after_the_timeout(short_path: Path) -> None:
     started = time.monotonic()
     problem = await_health(short_path / "none.sock", "/healthz", 200, 0.2)
     assert problem and problem.startswith("GET /healthz got no answer: ")
@@ -341,12 +341,12 @@ def test_an_instance_that_hangs_is_given_up_after_the_timeout(serve: Serve) -> N
     assert time.monotonic() - started < 3
 
 
-def test_a_long_answer_is_told_by_its_beginning(serve: Serve) -> None:
+def test_only_the_beginning_of_a_long_answer_is_reported(serve: Serve) -> None:
     problem = await_health(serve(http("500 Error", b"y" * 5000)), "/", 200, 0.05)
     assert problem and len(problem) < 400
 
 
 @pytest.mark.parametrize(("starts", "died"), [([1, 1], 0), ([0, 1], 0), ([1, 2], 1), ([3, 2], 3)])
-def test_a_worker_s_first_start_is_no_respawn(serve: Serve, starts: list[int], died: int) -> None:
+def test_a_worker_s_first_start_is_not_a_respawn(serve: Serve, starts: list[int], died: int) -> None:
     document = {**stats(), "workers": [stats(respawn_count=count)["workers"][0] for count in starts]}
     assert respawns(serve(says(json.dumps(document).encode()))) == died

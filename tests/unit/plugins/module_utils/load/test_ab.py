@@ -20,7 +20,7 @@ def parsed(name: str, returncode: int = 0) -> AbResult:
     )
 
 
-def test_a_whole_run_of_the_article_gives_all_its_numbers() -> None:
+def test_a_complete_run_of_the_article_has_all_its_numbers() -> None:
     result = parsed("2.3-crowd")
     assert result.error is None
     assert result.ab_version == "2.3"
@@ -76,7 +76,7 @@ def test_every_version_is_read(
     assert (result.p99_ms, result.max_ms) == (p99_ms, max_ms)
 
 
-def test_old_names_of_the_body_sent_are_understood() -> None:
+def test_old_names_of_the_body_size_are_understood() -> None:
     assert parsed("httpd-1.3-post").body_sent_bytes == 18600
     assert parsed("httpd-2.2-write-errors").body_sent_bytes == 188000
     assert parsed("trunk-threads").body_sent_bytes == 3760000
@@ -86,14 +86,14 @@ def test_mean_is_the_time_of_one_request_and_not_the_one_across_all() -> None:
     assert parsed("httpd-2.2-write-errors").mean_ms == 6203.991
 
 
-def test_tls_and_kept_connections_are_read() -> None:
+def test_tls_and_keep_alive_are_read() -> None:
     result = parsed("2.3-tls-keepalive")
     assert result.tls_protocol == "TLSv1.3,TLS_AES_256_GCM_SHA384,256,256"
     assert result.keep_alive == 99
     assert result.server_software == "nginx/1.22.1"
 
 
-def test_warnings_of_ab_are_whole_sentences() -> None:
+def test_warnings_of_ab_are_complete_sentences() -> None:
     assert parsed("httpd-2.2-write-errors").warnings == [
         "WARNING: The median and mean for the initial connection time are not within a normal deviation "
         "These results are probably not that reliable.",
@@ -101,22 +101,22 @@ def test_warnings_of_ab_are_whole_sentences() -> None:
     assert parsed("2.3-tls-keepalive").warnings[0].endswith("These results are NOT reliable.")
 
 
-def test_times_without_statistics_have_neither_deviation_nor_median() -> None:
+def test_times_without_statistics_have_no_deviation_and_no_median() -> None:
     assert parsed("2.3-no-statistics").times_ms["total"] == Times(0, 1, None, None, 4)
 
 
-def test_one_request_has_no_percentiles_but_a_longest() -> None:
+def test_one_request_has_a_maximum_but_no_percentiles() -> None:
     result = parsed("2.3-one-request")
     assert result.error is None
     assert (result.p50_ms, result.p99_ms, result.max_ms) == (None, None, 0)
 
 
-def test_variable_document_length_is_no_length() -> None:
+def test_a_variable_document_length_is_none() -> None:
     result = parsed("2.3-variable-length")
     assert (result.error, result.failed, result.document_length_bytes) == (None, 0, None)
 
 
-def test_answers_that_differ_in_length_are_failures() -> None:
+def test_answers_of_different_lengths_are_failures() -> None:
     result = parsed("2.3-length")
     assert (result.complete, result.failed, result.failures.length) == (100, 99, 99)
 
@@ -158,7 +158,7 @@ def test_one_lost_request_is_counted_under_three_kinds() -> None:
         ("2.3-concurrency-above-requests", 22, "usage", 0, "Cannot use concurrency level greater"),
     ],
 )
-def test_a_run_that_was_given_up_says_why_and_what_to_do(
+def test_an_abandoned_run_has_a_reason_and_a_remedy(
     name: str, returncode: int, kind: str, complete: int, words: str
 ) -> None:
     result = parsed(name, returncode)
@@ -170,7 +170,7 @@ def test_a_run_that_was_given_up_says_why_and_what_to_do(
     assert "\n" not in str(result.error)
 
 
-def test_the_count_is_found_behind_an_ipv6_address() -> None:
+def test_the_count_is_found_after_an_ipv6_address() -> None:
     said = "Benchmarking ::1 (be patient)...Total of 7 requests completed\n"
     assert parse(said, "apr_socket_recv: Connection reset by peer (104)\n", 104).complete == 7
 
@@ -197,7 +197,7 @@ def test_the_numbers_of_a_run_that_ended_early_are_kept() -> None:
         ("", "Could not allocate memory\n", 12, "memory", "memory"),
     ],
 )
-def test_anything_else_is_an_error_in_words_and_never_a_traceback(
+def test_other_output_is_a_described_error_and_never_a_traceback(
     stdout: str, stderr: str, returncode: int, kind: str, words: str
 ) -> None:
     error = parse(stdout, stderr, returncode).error
@@ -207,7 +207,7 @@ def test_anything_else_is_an_error_in_words_and_never_a_traceback(
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FIXTURES.glob("*.out")))
-def test_every_cut_of_every_output_is_survived(name: str) -> None:
+def test_truncated_output_is_handled(name: str) -> None:
     text = (FIXTURES / f"{name}.out").read_text(encoding="utf-8")
     for end in range(0, len(text), 7):
         parse(text[:end], "", 0)
@@ -236,7 +236,7 @@ def test_percentiles_file_is_read_or_refused(text: str, curve: list[float]) -> N
 
 
 @pytest.mark.parametrize(("complete", "first"), [(1, 50), (20, 98), (50, 99), (51, 100), (1000, 100)])
-def test_what_ab_reads_behind_its_list_is_no_percentile(complete: int, first: int) -> None:
+def test_a_value_that_ab_reads_beyond_its_list_is_no_percentile(complete: int, first: int) -> None:
     # As ab 2.3 does: stats[(unsigned)(0.5 + done * i / 100)], and the last one for 100.
     memory = [200.0 + number for number in range(complete)] + [7449356623373366.0] * 2
     curve = [memory[int(0.5 + complete * percent / 100)] for percent in range(100)] + [memory[complete - 1]]

@@ -18,5 +18,5 @@ def test_the_version_is_read_without_revision_and_distribution(name: str, printe
     assert engine.version(name, printed) == number
 
 
-def test_a_generator_without_a_version_is_named_all_the_same() -> None:
+def test_a_generator_without_a_version_is_still_named() -> None:
     assert (engine.title("ab", "2.3"), engine.title("wrk", None)) == ("ab 2.3", "wrk")

@@ -15,7 +15,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.wrk import Wrk
 from tests.support.load_target import LOGIN, Server
 
 RunModule = Callable[..., dict[str, Any]]
-needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not here: apt install wrk")
+needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed: apt install wrk")
 
 TOLD = (
     'FLASKOPS {"duration_us":2000000,"requests":4,"bytes":400,"connect":1,"read":2,"write":0,"status":3,"timeout":1,'
@@ -53,14 +53,14 @@ def test_a_run_without_an_answer_has_no_latency() -> None:
         ("", "", None, "killed", "continued long after its duration"),
     ],
 )
-def test_what_is_no_result_is_told(stdout: str, stderr: str, status: int, kind: str, words: str) -> None:
+def test_invalid_output_is_reported(stdout: str, stderr: str, status: int, kind: str, words: str) -> None:
     error = wrk.parse(stdout, stderr, status)
     assert isinstance(error, LoadError)
     assert error.kind == kind and words in error.message
 
 
 @needs_wrk
-def test_wrk_measures_and_sends_the_body_as_it_is(server: Server, run_module: RunModule, tmp_path: Path) -> None:
+def test_wrk_measures_and_sends_the_body_unchanged(server: Server, run_module: RunModule, tmp_path: Path) -> None:
     data = tmp_path / "data.txt"
     data.write_text('{"a": "1", "ü": "\\"]]"}\n', encoding="utf-8")
     arguments = {"data_file": str(data), "raw_prefix": str(tmp_path / "raw" / "app1"), "histogram": True}
@@ -68,7 +68,7 @@ def test_wrk_measures_and_sends_the_body_as_it_is(server: Server, run_module: Ru
     found = result["wrk"]
     assert not result.get("failed") and not result["changed"]
     assert (found["outcome"], found["failed"], found["non_2xx"]) == ("measured", 0, 0)
-    # wrk adds to its latencies those of requests that it would have sent meanwhile.
+    # wrk adds the latencies of requests that it would have sent meanwhile.
     assert 0 < found["complete"] == found["requests"] <= sum(found["histogram_ms"].values())
     assert found["complete"] <= server.seen
     assert found["engine"].startswith("wrk 4")
@@ -78,8 +78,8 @@ def test_wrk_measures_and_sends_the_body_as_it_is(server: Server, run_module: Ru
 
 @needs_wrk
 @pytest.mark.slow
-def test_answers_that_take_seconds_are_told_as_fast_as_others(tmp_path: Path) -> None:
-    """Value by value, as wrk's own interface has it, it took 24 s here to tell 3,600 latencies of up to 7 s."""
+def test_slow_answers_are_reported_as_quickly_as_others(tmp_path: Path) -> None:
+    """Through wrk's own interface, value by value, 3,600 latencies of up to 7 s took 24 s to report."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -130,7 +130,7 @@ def test_wrk_says_when_nothing_listens(run_module: RunModule) -> None:
     assert result["failed"] and "Connection refused" in result["msg"] and "does the service run" in result["msg"]
 
 
-def test_wrk_that_is_missing_is_told_with_the_package(run_module: RunModule) -> None:
+def test_a_missing_wrk_is_reported_with_the_package(run_module: RunModule) -> None:
     result = run_module("wrk", url="http://127.0.0.1:1/", executable="wrk-is-not-here", duration_s=1)
     assert result["failed"] and "apt install wrk" in result["msg"]
     assert result["wrk"]["error"]["kind"] == "missing"
@@ -144,7 +144,7 @@ def test_wrk_that_is_missing_is_told_with_the_package(run_module: RunModule) -> 
         ({"data_file": "/nonexistent"}, "/nonexistent cannot be read"),
     ],
 )
-def test_wrk_refuses_what_cannot_be(run_module: RunModule, changed: dict[str, Any], words: str) -> None:
+def test_wrk_refuses_impossible_settings(run_module: RunModule, changed: dict[str, Any], words: str) -> None:
     result = run_module("wrk", **{"url": "http://127.0.0.1:1/", "duration_s": 1, **changed})
     assert result["failed"] and words in result["msg"]
 

@@ -68,14 +68,14 @@ def test_excluded_names_are_left_out_at_any_depth_with_all_below_them(source: Pa
     ]
 
 
-def test_a_source_that_is_no_directory_is_refused(source: Path) -> None:
+def test_a_source_that_is_not_a_directory_is_refused(source: Path) -> None:
     with pytest.raises(
         ArtifactError, match=r"flask_uwsgi_source=\S+run\.py is not a directory .*: set it to the folder"
     ):
         art.source_files(source / "run.py", [])
 
 
-def test_a_source_of_which_everything_is_excluded_is_refused(source: Path) -> None:
+def test_a_source_whose_every_file_is_excluded_is_refused(source: Path) -> None:
     with pytest.raises(ArtifactError, match=r"flask_uwsgi_source=\S+ holds no file to deploy"):
         art.source_files(source, ["*"])
 
@@ -99,9 +99,7 @@ def refusal(source: Path, *exclude: str, root: Path | None = None) -> str:
 
 @pytest.mark.parametrize("kind", ["absolute", "relative", "through a parent", "through a folder", "chain", "nothing"])
 @pytest.mark.parametrize("folder", [False, True], ids=["file", "folder"])
-def test_a_link_that_leads_out_of_the_source_is_refused_by_name(
-    source: Path, tmp_path: Path, kind: str, folder: bool
-) -> None:
+def test_a_link_out_of_the_source_is_refused_by_name(source: Path, tmp_path: Path, kind: str, folder: bool) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     if not folder:
@@ -120,11 +118,11 @@ def test_a_link_that_leads_out_of_the_source_is_refused_by_name(
     (source / "shop" / "link").symlink_to(targets[kind])
     found = refusal(source)
     assert re.search(r"holds '(shop/link|shop/first|up)', a link to '.*', which leads out of the source", found), found
-    # Left out, it is nobody's business.
+    # An excluded link does not matter.
     assert art.source_files(source, ["link", "first", "up"])
 
 
-def test_a_link_to_nothing_or_to_itself_is_refused(source: Path) -> None:
+def test_a_broken_or_circular_link_is_refused(source: Path) -> None:
     (source / "link").symlink_to("gone.py")
     assert "holds 'link', a link to 'gone.py', which does not exist: remove it" in refusal(source)
     (source / "link").unlink()
@@ -132,7 +130,7 @@ def test_a_link_to_nothing_or_to_itself_is_refused(source: Path) -> None:
     assert "holds 'link', a link to 'link', which does not exist: remove it" in refusal(source)
 
 
-def test_a_link_does_not_bring_back_what_is_excluded(source: Path) -> None:
+def test_a_link_does_not_include_an_excluded_file(source: Path) -> None:
     (source / ".git").mkdir()
     (source / ".git" / "config").write_text("url = https://user:token@example.org")
     (source / "config.txt").symlink_to(".git/config")
@@ -144,7 +142,7 @@ def test_a_link_to_a_folder_is_not_followed(source: Path) -> None:
     assert "holds 'alias', a link to a folder, which is not followed: put the folder in its place" in refusal(source)
 
 
-def test_links_of_a_folder_of_a_repository_may_lead_to_the_rest_of_it(source: Path, tmp_path: Path) -> None:
+def test_links_in_a_folder_of_a_repository_may_lead_to_the_rest_of_it(source: Path, tmp_path: Path) -> None:
     (source / "shop" / "link").symlink_to("../run.py")
     assert Path("link") in art.source_files(source / "shop", [], source)
     assert "which leads out of the source" in refusal(source / "shop")
@@ -161,7 +159,7 @@ def test_a_special_file_is_refused_by_name_and_never_opened(source: Path, kind: 
     assert re.search(f"holds {name}, which is a FIFO, a socket or a device: remove it", refusal(source))
 
 
-def test_a_file_that_becomes_a_fifo_is_not_waited_for(source: Path) -> None:
+def test_a_file_that_becomes_a_fifo_does_not_block(source: Path) -> None:
     files = art.source_files(source, [])
     (source / "run.py").unlink()
     os.mkfifo(source / "run.py")
@@ -173,7 +171,7 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "4d7a" * 1
 
 
 @pytest.mark.parametrize("text", [POINTER, POINTER.replace("\noid", "\next-0-foo sha256:ab\noid")])
-def test_a_pointer_of_git_lfs_is_not_shipped_as_the_file(source: Path, text: str) -> None:
+def test_a_git_lfs_pointer_is_refused(source: Path, text: str) -> None:
     (source / "shop" / "model.bin").write_text(text)
     found = refusal(source)
     assert "holds 'shop/model.bin', a pointer to a file in Git LFS, not the file itself: " in found
@@ -183,7 +181,7 @@ def test_a_pointer_of_git_lfs_is_not_shipped_as_the_file(source: Path, text: str
 
 
 @pytest.mark.parametrize("name", ["a\nb.py", "a\x1b[2J.py", os.fsdecode(b"\xff.py")])
-def test_a_name_that_a_terminal_would_obey_or_nobody_can_read_is_refused(source: Path, name: str) -> None:
+def test_a_name_with_control_characters_or_invalid_encoding_is_refused(source: Path, name: str) -> None:
     (source / name).touch()
     assert f"holds {name!r}, whose name is not UTF-8 or contains control characters: rename it" in refusal(source)
 
@@ -195,7 +193,7 @@ def test_the_name_of_the_marker_is_refused(source: Path) -> None:
     assert f"holds '{art.MARKER}', a name that every release uses itself" in refusal(source)
 
 
-def test_folders_in_folders_have_an_end(source: Path) -> None:
+def test_deeply_nested_folders_are_refused(source: Path) -> None:
     folder = source.joinpath(*["a"] * art.DEEPEST)
     folder.mkdir(parents=True)
     assert art.source_files(source, [])
@@ -216,7 +214,7 @@ def test_folders_in_folders_have_an_end(source: Path) -> None:
 # The id of the code.
 
 
-def test_two_copies_made_at_other_times_and_places_have_the_same_id(source: Path, tmp_path: Path) -> None:
+def test_two_copies_from_other_times_and_places_have_the_same_id(source: Path, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere" / "a-copy"
     shutil.copytree(source, copy)
     for age, path in enumerate(sorted(copy.rglob("*"))):
@@ -227,7 +225,7 @@ def test_two_copies_made_at_other_times_and_places_have_the_same_id(source: Path
     assert code_id(copy) == code_id(source)
 
 
-def test_a_digest_is_whole_and_an_id_its_beginning(source: Path) -> None:
+def test_an_id_is_the_beginning_of_a_digest(source: Path) -> None:
     assert len(code_id(source)) == 64
     int(code_id(source), 16)
     assert art.short(code_id(source)) == code_id(source)[: art.ID_LENGTH]
@@ -260,7 +258,7 @@ def test_the_recipe_is_part_of_every_id(source: Path, monkeypatch: pytest.Monkey
     assert not set(before) & set(after)
 
 
-def test_the_parts_of_an_id_do_not_run_into_one_another() -> None:
+def test_the_parts_of_an_id_are_separated() -> None:
     assert art.digest("ab", "c") != art.digest("a", "bc") != art.digest("abc")
 
 
@@ -279,7 +277,7 @@ def test_the_archive_has_the_same_bytes_from_any_copy_at_any_time(
     assert pack(copy, tmp_path / "second.tar.gz") == first
 
 
-def test_the_archive_holds_contents_and_mode_bits_and_nobody_s_name(source: Path, tmp_path: Path) -> None:
+def test_the_archive_has_contents_and_mode_bits_and_no_owner(source: Path, tmp_path: Path) -> None:
     (source / "run.py").chmod(0o600)
     pack(source, tmp_path / "code.tar.gz")
     with tarfile.open(tmp_path / "code.tar.gz") as tar:
@@ -293,7 +291,7 @@ def test_the_archive_holds_contents_and_mode_bits_and_nobody_s_name(source: Path
         assert content and content.read() == b"from shop import app\n"
 
 
-def test_nothing_but_the_whole_archive_appears(source: Path, tmp_path: Path) -> None:
+def test_only_a_complete_archive_appears(source: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
     pack(source, cache / "code.tar.gz")
@@ -322,7 +320,7 @@ def test_continuation_lines_comments_and_spaces_are_read_as_pip_reads_them() -> 
     ]
 
 
-def test_a_hash_sign_within_a_word_is_no_comment() -> None:
+def test_a_hash_sign_within_a_word_is_not_a_comment() -> None:
     assert [entry.text for entry in art.requirements("pkg @ file:///x.whl#sha256=ab # really\n")] == [
         "pkg @ file:///x.whl#sha256=ab"
     ]
@@ -354,7 +352,7 @@ def test_markers_and_extras_belong_to_the_entry(tmp_path: Path) -> None:
         "./wheels/flask.whl",
     ],
 )
-def test_a_file_with_an_entry_that_is_not_pinned_and_hashed_is_no_lock(tmp_path: Path, entry: str) -> None:
+def test_a_file_with_an_entry_that_is_not_pinned_and_hashed_is_not_a_lock(tmp_path: Path, entry: str) -> None:
     with pytest.raises(ArtifactError) as caught:
         lock(tmp_path, f"click==8.5.1 {HASH}\n{entry}\n")
     message = str(caught.value)
@@ -363,13 +361,13 @@ def test_a_file_with_an_entry_that_is_not_pinned_and_hashed_is_no_lock(tmp_path:
     assert "pip-compile --generate-hashes" in message
 
 
-def test_a_lock_that_is_missing_names_the_variable(tmp_path: Path) -> None:
+def test_a_missing_lock_is_reported_with_the_variable(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"artifact_server_lock=\S+none\.txt does not exist .*: set it to"):
         art.read_lock(tmp_path / "none.txt", "artifact_server_lock")
 
 
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_repository_s_own_locks_are_locks(path: Path) -> None:
+def test_the_repository_s_locks_are_locks(path: Path) -> None:
     entries = art.read_lock(path, "lock")
     assert len(entries) == sum(
         "==" in line.split(";")[0] for line in path.read_text().splitlines() if line[:1].isalnum()
@@ -377,7 +375,7 @@ def test_the_repository_s_own_locks_are_locks(path: Path) -> None:
     assert all(" via " not in entry.text and "\\" not in entry.text for entry in entries)
 
 
-def test_what_both_pin_is_the_server_s_where_it_serves_and_the_application_s_otherwise(tmp_path: Path) -> None:
+def test_a_package_in_both_locks_has_the_server_s_version_only_if_the_server_uses_it(tmp_path: Path) -> None:
     application = lock(
         tmp_path,
         f"Zope.Interface==7.0 {HASH}\nflask==3.1.3 {HASH}\nGevent==24.2.1 {HASH}\nuwsgi==2.0.31 {HASH}\n"
@@ -393,14 +391,14 @@ def test_what_both_pin_is_the_server_s_where_it_serves_and_the_application_s_oth
         "uwsgi 2.0.31 of artifact_server_lock is installed, although the requirements say pyuwsgi==2.0.30: this "
         "service is tested only with 2.0.31",
     ]
-    # A server lock of the operator's own without gevent: then the application's counts.
+    # An operator's own server lock without gevent: then the application's version counts.
     assert art.server_entries(application, server[:1])[0][2].name == "gevent"
 
 
 # The id of the wheels.
 
 
-def test_the_order_of_the_entries_does_not_matter_to_the_wheels() -> None:
+def test_the_order_of_the_entries_does_not_affect_the_wheels() -> None:
     entries = [art.Requirement("a", "a==1"), art.Requirement("b", "b==1")]
     assert art.wheelhouse_id(entries, "p") == art.wheelhouse_id(reversed(entries), "p")
 
@@ -416,17 +414,17 @@ def test_the_order_of_the_entries_does_not_matter_to_the_wheels() -> None:
     ],
     ids=["version", "hash", "one more", "distribution", "architecture"],
 )
-def test_another_lock_or_platform_gives_other_wheels(text: str, platform: str) -> None:
+def test_another_lock_or_platform_has_other_wheels(text: str, platform: str) -> None:
     before = art.wheelhouse_id(art.requirements(f"flask==3.1.3 {HASH}"), "debian-12-x86_64-py3.11")
     assert art.wheelhouse_id(art.requirements(text), platform) != before
 
 
-def test_comments_in_a_lock_do_not_change_the_wheels() -> None:
+def test_comments_in_a_lock_do_not_affect_the_wheels() -> None:
     plain, commented = f"flask==3.1.3 {HASH}\n", f"# new header\nflask==3.1.3 \\\n  {HASH}\n    # via me\n"
     assert art.wheelhouse_id(art.requirements(plain), "p") == art.wheelhouse_id(art.requirements(commented), "p")
 
 
-# What was recorded.
+# Records.
 
 
 def test_a_recorded_archive_is_found_again(tmp_path: Path) -> None:
@@ -437,7 +435,7 @@ def test_a_recorded_archive_is_found_again(tmp_path: Path) -> None:
     assert art.recorded(archive, INPUTS) == written
 
 
-def test_an_archive_of_the_same_name_that_was_made_from_something_else_is_not_there(tmp_path: Path) -> None:
+def test_an_archive_of_the_same_name_made_from_other_inputs_does_not_count(tmp_path: Path) -> None:
     archive = tmp_path / "code-1.tar.gz"
     archive.write_bytes(b"content")
     art.record(archive, INPUTS)
@@ -445,7 +443,7 @@ def test_an_archive_of_the_same_name_that_was_made_from_something_else_is_not_th
 
 
 @pytest.mark.parametrize("gone", ["code-1.tar.gz", "code-1.tar.gz.json"])
-def test_an_archive_that_is_not_wholly_there_is_not_there(tmp_path: Path, gone: str) -> None:
+def test_an_incomplete_archive_does_not_count(tmp_path: Path, gone: str) -> None:
     archive = tmp_path / "code-1.tar.gz"
     archive.write_bytes(b"content")
     art.record(archive, INPUTS)
@@ -467,7 +465,7 @@ def test_a_damaged_archive_is_refused_with_its_name_and_the_remedy(tmp_path: Pat
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "[" * 100_000, f'{{"inputs": "{"f" * 64}"}}'])
-def test_an_archive_with_a_damaged_record_is_refused_or_made_anew(tmp_path: Path, content: str) -> None:
+def test_an_archive_with_a_damaged_record_is_refused_or_recreated(tmp_path: Path, content: str) -> None:
     archive = tmp_path / "code-1.tar.gz"
     archive.write_bytes(b"content")
     archive.with_name("code-1.tar.gz.json").write_text(content)

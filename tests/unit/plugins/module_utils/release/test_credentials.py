@@ -1,4 +1,4 @@
-"""Secrets on a host: what lies where, for whom, and what is noticed when somebody spoils it."""
+"""Secrets on a host: where they are, who can read them, and how damage is noticed."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def folder(layout: TemporaryLayout) -> Path:
 
 @pytest.fixture
 def creds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put a systemd-creds in place that encrypts as long as the file beside it, its key, is there."""
+    """Create a systemd-creds that encrypts while the file beside it, its key, exists."""
     program = tmp_path / "bin" / "systemd-creds"
     program.parent.mkdir()
     program.write_text(CREDS)
@@ -43,7 +43,7 @@ def creds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return program
 
 
-def test_secrets_are_encrypted_where_the_host_can(folder: Path, creds: Path) -> None:
+def test_secrets_are_encrypted_if_the_host_can(folder: Path, creds: Path) -> None:
     assert credentials.write(folder, SECRETS) == ""
     assert credentials.encrypted(folder) is True
     for name, value in SECRETS.items():
@@ -57,7 +57,7 @@ def test_secrets_are_encrypted_where_the_host_can(folder: Path, creds: Path) -> 
 
 
 @pytest.mark.parametrize("script", [None, "#!/bin/sh\necho no key >&2; exit 1\n", "#!/bin/sh\ncat; echo garbled\n"])
-def test_secrets_are_as_they_are_where_it_cannot(
+def test_secrets_are_plain_if_it_cannot(
     folder: Path, creds: Path, monkeypatch: pytest.MonkeyPatch, script: str | None
 ) -> None:
     if script is None:
@@ -74,7 +74,7 @@ def test_secrets_are_as_they_are_where_it_cannot(
 
 
 @pytest.mark.usefixtures("umask", "creds")
-def test_secrets_are_for_root_alone_and_their_names_for_systemd_to_read(folder: Path) -> None:
+def test_only_root_can_read_secrets_and_systemd_can_read_their_names(folder: Path) -> None:
     (folder / "credentials").mkdir(mode=0o755)
     credentials.write(folder, SECRETS)
     assert mode(folder / "credentials") == 0o700
@@ -82,12 +82,12 @@ def test_secrets_are_for_root_alone_and_their_names_for_systemd_to_read(folder: 
     assert mode(folder / "units" / "credentials.conf") == 0o644
 
 
-def test_what_was_written_is_neither_spoiled_nor_stale(folder: Path, creds: Path) -> None:
+def test_written_secrets_are_neither_damaged_nor_stale(folder: Path, creds: Path) -> None:
     credentials.write(folder, SECRETS)
     assert credentials.spoiled(folder, SECRETS) == credentials.stale(folder, SECRETS) == []
 
 
-def test_a_generation_without_secrets_has_nothing_to_spoil(folder: Path) -> None:
+def test_a_generation_without_secrets_cannot_be_damaged(folder: Path) -> None:
     assert credentials.spoiled(folder, []) == credentials.stale(folder, {}) == []
     assert credentials.encrypted(folder) is None
 
@@ -106,9 +106,7 @@ def test_a_generation_without_secrets_has_nothing_to_spoil(folder: Path) -> None
         ("credentials.json", lambda path: path.write_text("[")),
     ],
 )
-def test_what_is_spoiled_is_noticed_and_mended(
-    folder: Path, creds: Path, name: str, spoil: Callable[[Path], object]
-) -> None:
+def test_damage_is_noticed_and_repaired(folder: Path, creds: Path, name: str, spoil: Callable[[Path], object]) -> None:
     credentials.write(folder, SECRETS)
     spoil(folder / name)
     assert credentials.spoiled(folder, SECRETS) == credentials.stale(folder, SECRETS) == [name]
@@ -116,7 +114,7 @@ def test_what_is_spoiled_is_noticed_and_mended(
     assert credentials.stale(folder, SECRETS) == []
 
 
-def test_what_the_host_can_no_longer_decrypt_is_stale(folder: Path, creds: Path) -> None:
+def test_a_secret_that_the_host_can_no_longer_decrypt_is_stale(folder: Path, creds: Path) -> None:
     credentials.write(folder, SECRETS)
     creds.with_suffix(".key").unlink()
     assert credentials.spoiled(folder, SECRETS) == []
@@ -128,14 +126,14 @@ def test_another_value_is_stale(folder: Path, creds: Path) -> None:
     assert credentials.stale(folder, {**SECRETS, "PIN": "13"}) == ["credentials/PIN"]
 
 
-def test_the_checksums_are_of_what_lies_there(folder: Path, creds: Path) -> None:
+def test_the_checksums_are_of_the_files_on_the_host(folder: Path, creds: Path) -> None:
     credentials.write(folder, SECRETS)
     record = json.loads((folder / "credentials.json").read_text())
     assert record["encrypted"] is True and record["checksums"].keys() == SECRETS.keys()
     assert not any(value in json.dumps(record) for value in SECRETS.values() if len(value) > 2)
 
 
-def test_what_an_application_tells_of_its_secrets_is_blotted_out(folder: Path, creds: Path) -> None:
+def test_secrets_in_the_application_s_output_are_masked(folder: Path, creds: Path) -> None:
     credentials.write(folder, SECRETS)
     lines = ["login as x:s3cr3t-v4lue@db failed", "b4se64==", "line 12", "-----BEGIN-----"]
     hidden = ["login as x:********@db failed", "********", "line 12", "********"]
@@ -144,11 +142,11 @@ def test_what_an_application_tells_of_its_secrets_is_blotted_out(folder: Path, c
     assert credentials.hide(folder, ["none"], lines) == lines
 
 
-# What puts them into the environment.
+# The program that sets them in the environment.
 
 
 def rendered(folder: Path, **own: Any) -> Path:
-    """Write the program as it is written on a host."""
+    """Write the program as on a host."""
     given = settings(**own)
     program = folder / "credentials.py"
     program.write_text(generation.rendered(given, artifact(), choose(given, {}))["credentials.py"])
@@ -156,7 +154,7 @@ def rendered(folder: Path, **own: Any) -> Path:
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_a_command_finds_them_in_its_environment_where_that_is_asked_for(tmp_path: Path, asked: bool) -> None:
+def test_a_command_finds_them_in_its_environment_on_request(tmp_path: Path, asked: bool) -> None:
     program = rendered(tmp_path, secrets={"KEY": "", "TOKEN": ""}, secrets_in_environment=asked)
     values = {b"TOKEN": b"s3cr3t", b"KEY": b"two\r\nlines \xc3\xa4\n\n", b"OTHER": b"x"}
     for name, value in values.items():
@@ -172,7 +170,7 @@ def test_a_command_finds_them_in_its_environment_where_that_is_asked_for(tmp_pat
     assert {name: found[name] for name in values if name in found} == wanted
 
 
-def test_folders_that_systemd_names_are_put_into_the_variables_that_ask_for_them(tmp_path: Path) -> None:
+def test_folders_named_by_systemd_are_inserted_into_the_variables_that_ask_for_them(tmp_path: Path) -> None:
     environment = {
         "ISSO_SETTINGS": "$FLASK_UWSGI_FILES/isso.cfg",
         "DATABASE_URL": "sqlite:///${STATE_DIRECTORY}/a.db?b=$STATE_DIRECTORY/b&c=$FLASK_UWSGI_FILES",

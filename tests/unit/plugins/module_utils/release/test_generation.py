@@ -24,7 +24,7 @@ def write(layout: TemporaryLayout, name: str, **files: str) -> None:
     gen.write(layout.generations / name, named, os.getgid())
 
 
-# Where things are.
+# Paths.
 
 
 def test_the_layout_is_the_documented_one() -> None:
@@ -68,7 +68,7 @@ def test_every_unit_file_of_a_generation_has_its_place(layout: TemporaryLayout) 
     }
 
 
-def test_a_gevent_check_has_the_same_settings_and_leaves_every_other_unit_alone(layout: TemporaryLayout) -> None:
+def test_a_gevent_check_has_the_same_settings_and_changes_no_other_unit(layout: TemporaryLayout) -> None:
     stored = layout.generations / "g" / "units"
     assert gen.targets(layout, "g", kinds.CHECK) == {
         layout.units / "shop-check@.service": stored / "app-check@.service",
@@ -84,7 +84,7 @@ def test_a_canary_has_the_same_settings_and_inherits_no_socket(layout: Temporary
     }
 
 
-def test_whatever_runs_a_generation_is_given_its_secrets(layout: TemporaryLayout) -> None:
+def test_every_unit_that_runs_a_generation_gets_its_secrets(layout: TemporaryLayout) -> None:
     write_generation(layout, "g", secrets={"TOKEN": SECRET})
     stored = layout.generations / "g" / "units" / "credentials.conf"
     units = [layout.service("g"), layout.canary("g"), layout.relief("g")]
@@ -100,7 +100,7 @@ def test_the_socket_starts_the_generation_it_names(layout: TemporaryLayout) -> N
     assert gen.socket_activates(layout.relief("g")) == "[Socket]\nService=shop-relief@g.service\n"
 
 
-def test_current_is_what_the_link_names_and_nothing_before_the_first_deploy(layout: TemporaryLayout) -> None:
+def test_current_is_the_generation_of_the_link_and_none_before_the_first_deploy(layout: TemporaryLayout) -> None:
     assert layout.current_generation() is None
     layout.current.symlink_to("generations/g")
     assert layout.current_generation() == "g"
@@ -110,7 +110,7 @@ def test_current_is_what_the_link_names_and_nothing_before_the_first_deploy(layo
 
 
 @pytest.mark.usefixtures("umask")
-def test_the_environment_is_for_root_alone_and_the_rest_for_the_service_to_read(layout: TemporaryLayout) -> None:
+def test_only_root_can_read_the_environment_and_the_service_can_read_the_rest(layout: TemporaryLayout) -> None:
     write(layout, "g", uwsgi_ini="[uwsgi]\n", environment=f'TOKEN="{SECRET}"\n', units__generation="x")
     folder = layout.generations / "g"
     assert mode(folder / "environment") == 0o600
@@ -120,14 +120,14 @@ def test_the_environment_is_for_root_alone_and_the_rest_for_the_service_to_read(
     assert (folder / "uwsgi.ini").read_text() == "[uwsgi]\n"
 
 
-def test_what_is_left_of_an_earlier_try_is_gone(layout: TemporaryLayout) -> None:
+def test_leftovers_of_an_earlier_attempt_are_removed(layout: TemporaryLayout) -> None:
     write(layout, "g", uwsgi_ini="old", leftover="old")
     write(layout, "g", uwsgi_ini="new")
     assert [path.name for path in (layout.generations / "g").iterdir()] == ["uwsgi.ini"]
     assert (layout.generations / "g" / "uwsgi.ini").read_text() == "new"
 
 
-def test_a_generation_without_its_manifest_is_not_there(layout: TemporaryLayout) -> None:
+def test_a_generation_without_its_manifest_does_not_count(layout: TemporaryLayout) -> None:
     write(layout, "g", uwsgi_ini="x")
     assert gen.manifest(layout, "g") is None
     assert gen.manifest(layout, "none") is None
@@ -139,7 +139,7 @@ def test_a_generation_without_its_manifest_is_not_there(layout: TemporaryLayout)
 # The difference.
 
 
-def test_the_difference_names_what_changed_in_the_environment_and_hides_to_what(layout: TemporaryLayout) -> None:
+def test_the_difference_names_changed_variables_and_hides_their_values(layout: TemporaryLayout) -> None:
     before = f'CHANGED="{SECRET}-1"\nGONE="{SECRET}-2"\nSAME="{SECRET}-3"\n'
     after = f'CHANGED="{SECRET}-4"\nNEW="{SECRET}-5"\nSAME="{SECRET}-3"\n'
     write(layout, "g", environment=before, uwsgi_ini="processes = 4\n")
@@ -157,7 +157,7 @@ def test_the_difference_from_nothing_shows_names_and_hides_values(layout: Tempor
     assert "--- (none)/uwsgi.ini\n" in shown
 
 
-def test_the_difference_names_the_application_s_files_and_hides_what_is_in_them(layout: TemporaryLayout) -> None:
+def test_the_difference_names_the_application_s_files_and_hides_their_content(layout: TemporaryLayout) -> None:
     before = {"files/a.ini": f"{SECRET}-1", "files/conf.d/gone": SECRET, "files/same": SECRET}
     gen.write(layout.generations / "g", before, os.getgid())
     after = {"files/a.ini": f"{SECRET}-2", "files/conf.d/new": SECRET, "files/same": SECRET}
@@ -167,7 +167,7 @@ def test_the_difference_names_the_application_s_files_and_hides_what_is_in_them(
     assert gen.difference(layout, None, {"files/a": SECRET}) == "--- flask_uwsgi_files (contents hidden)\n+ a\n"
 
 
-def test_the_application_s_files_are_for_the_service_to_read(layout: TemporaryLayout) -> None:
+def test_the_service_can_read_the_application_s_files(layout: TemporaryLayout) -> None:
     folder = layout.generations / "g"
     gen.write(folder, {"files/conf.d/deep/a.ini": "a"}, os.getgid())
     assert mode(folder / "files/conf.d/deep/a.ini") == 0o640
@@ -180,11 +180,11 @@ def test_the_same_files_have_no_difference(layout: TemporaryLayout) -> None:
     assert gen.difference(layout, "g", files) == ""
 
 
-def test_a_generation_that_was_removed_is_as_good_as_none(layout: TemporaryLayout) -> None:
+def test_a_removed_generation_counts_as_none(layout: TemporaryLayout) -> None:
     assert "+master = true\n" in gen.difference(layout, "gone", {"uwsgi.ini": "master = true\n"})
 
 
-def test_a_value_of_several_lines_is_hidden_as_well(layout: TemporaryLayout) -> None:
+def test_a_multiline_value_is_hidden_as_well(layout: TemporaryLayout) -> None:
     key = f'KEY="-----BEGIN PRIVATE KEY-----\n{SECRET}==\n-----END PRIVATE KEY-----"\n'
     write(layout, "g", environment='KEY="old"\n')
     assert SECRET not in gen.difference(layout, "g", {"environment": key})
@@ -201,17 +201,17 @@ def test_a_value_of_several_lines_is_hidden_as_well(layout: TemporaryLayout) -> 
         ({"A": "1"}, {"A": "1"}, ""),
     ],
 )
-def test_the_difference_tells_which_secrets_come_and_go(
+def test_the_difference_lists_secrets_that_are_added_and_removed(
     before: dict[str, str], after: dict[str, str], shown: str
 ) -> None:
     told = gen.secrets_difference(*(Secrets(tuple(sorted(found)), repr(found)) for found in (before, after)))
     assert told == (f"--- secrets (values hidden)\n{shown}" if shown else "")
 
 
-# Which are kept.
+# Retention.
 
 
-def test_kept_are_those_that_served_the_last_one_first(layout: TemporaryLayout) -> None:
+def test_generations_that_served_are_kept_the_last_first(layout: TemporaryLayout) -> None:
     for name in ("a", "b", "c", "never"):
         write_generation(layout, name)
     for name in ("b", "c", "a"):
@@ -243,7 +243,7 @@ def test_a_generation_is_removed_with_its_unit_settings_and_nothing_else(layout:
 
 
 def serve(layout: TemporaryLayout, *moves: str) -> None:
-    """Note moves in this order; of a rollback the name begins with a minus."""
+    """Record moves in this order; a name that begins with a minus is a rollback."""
     for move in moves:
         name = move.removeprefix("-")
         if not (layout.generations / name).is_dir():
@@ -251,7 +251,7 @@ def serve(layout: TemporaryLayout, *moves: str) -> None:
         gen.mark_served(layout, name, "rollback" if move != name else "deploy")
 
 
-def test_the_history_counts_the_moves_and_tells_how_and_when_they_came(
+def test_the_history_counts_the_moves_with_their_kind_and_time(
     layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gen.time, "gmtime", lambda: time.struct_time((2026, 11, 24, 3, 12, 0, 1, 328, 0)))
@@ -271,20 +271,20 @@ def test_a_clock_that_goes_backwards_does_not_change_the_order(
     for year, name in ((2026, "a"), (2019, "b"), (1970, "c")):
         monkeypatch.setattr(gen.time, "gmtime", lambda year=year: time.struct_time((year, 1, 1, 0, 0, 0, 0, 1, 0)))
         serve(layout, name)
-        # Of the file, too.
+        # The file's, too.
         os.utime(layout.generations / name / ".served", (2050 - year, 2050 - year))
     assert gen.kept(layout) == ["c", "b", "a"]
     assert gen.rollback_target(layout) == "b"
 
 
-def test_a_generation_that_was_removed_does_not_make_its_number_come_again(layout: TemporaryLayout) -> None:
+def test_the_number_of_a_removed_generation_is_not_reused(layout: TemporaryLayout) -> None:
     serve(layout, "a", "b", "c")
     gen.remove(layout, "b")
     serve(layout, "d")
     assert [(mark.number, mark.generation) for mark in gen.history(layout)] == [(4, "d"), (3, "c"), (1, "a")]
 
 
-def test_a_mark_is_whole_or_not_there(layout: TemporaryLayout) -> None:
+def test_a_mark_is_complete_or_missing(layout: TemporaryLayout) -> None:
     serve(layout, "a")
     write_generation(layout, "b")
     (layout.generations / "b" / ".served.partial").write_text('{"number":')
@@ -301,17 +301,17 @@ def test_a_mark_is_whole_or_not_there(layout: TemporaryLayout) -> None:
         ("a", None),
         ("a b", "a"),
         ("a b c", "b"),
-        # The same one again: the one before it.
+        # The same one again: its predecessor.
         ("a b a", "b"),
-        # Once it was done, it stays where it is, however often it is asked for.
+        # Repeated, it stays where it is.
         ("a b -a", "a"),
         ("a b -a -a", "a"),
         ("a b c -b", "b"),
-        # A named one counts the same.
+        # By name it is the same.
         ("a b c -a", "a"),
-        # And forth again by name.
+        # Forward again by name.
         ("a b -a -b", "b"),
-        # After a deploy: what served before that.
+        # After a deploy: what served before it.
         ("a b -a c", "a"),
         ("a b -a b", "a"),
         ("a b c -a d", "a"),

@@ -15,14 +15,14 @@ def there(layout: TemporaryLayout) -> set[str]:
     return {path.name for folder in (layout.releases, layout.venvs) for path in folder.iterdir()}
 
 
-def test_prune_keeps_as_many_as_asked_the_last_served_first(layout: TemporaryLayout) -> None:
+def test_prune_keeps_the_requested_number_the_last_served_first(layout: TemporaryLayout) -> None:
     served(layout, "a", "b", "c", "d", "e")
     assert prune(layout, "e", "d", keep=3) is True
     assert gen.kept(layout) == ["e", "d", "c"]
     assert there(layout) == {"r-e", "r-d", "r-c", "v-e", "v-d", "v-c"}
 
 
-def test_prune_keeps_the_one_that_served_before_however_few_are_asked_for(layout: TemporaryLayout) -> None:
+def test_prune_always_keeps_the_previous_generation(layout: TemporaryLayout) -> None:
     served(layout, "a", "b", "c")
     prune(layout, "c", "b", keep=1)
     assert gen.kept(layout) == ["c", "b"]
@@ -35,7 +35,7 @@ def test_prune_after_a_rollback_keeps_new_and_old_although_others_served_later(l
     assert gen.kept(layout) == ["a", "d"]
 
 
-def test_prune_removes_the_unit_settings_of_what_it_removes(layout: TemporaryLayout) -> None:
+def test_prune_removes_the_unit_settings_of_removed_generations(layout: TemporaryLayout) -> None:
     served(layout, "a", "b", "c")
     for name in ("a", "c"):
         for unit in (layout.service(name), layout.canary(name), layout.relief(name)):

@@ -1,4 +1,4 @@
-"""What secrets may be, and what is said of them: no message shows a value."""
+"""Permitted secrets, and the messages about invalid ones: none shows a value."""
 
 import time
 from typing import Any
@@ -26,7 +26,7 @@ def test_a_secret_is_any_text_or_number(value: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", ".hidden", "a b", "a/b", "a:b", "a%b", "É", "-a", "n" * 201, "a\n"])
-def test_a_name_that_no_credential_can_have_is_told(name: str) -> None:
+def test_an_invalid_credential_name_is_reported(name: str) -> None:
     assert f"has {name!r}, which is not a valid credential name: rename it to at most 200 characters" in told(
         {name: VALUE}
     )
@@ -34,7 +34,7 @@ def test_a_name_that_no_credential_can_have_is_told(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["key.pem", "a-b", "1a"])
-def test_a_name_that_no_variable_can_have_is_told_where_it_becomes_one(name: str) -> None:
+def test_an_invalid_variable_name_is_reported_if_the_secret_becomes_one(name: str) -> None:
     assert list(problems({name: VALUE}, {}, False)) == []
     problem = told({name: VALUE}, in_environment=True)
     assert f"has {name!r}, which is not a valid environment variable name: rename it" in problem
@@ -42,45 +42,45 @@ def test_a_name_that_no_variable_can_have_is_told_where_it_becomes_one(name: str
 
 
 @pytest.mark.parametrize("in_environment", [True, False])
-def test_a_name_that_the_environment_has_as_well_is_told(in_environment: bool) -> None:
+def test_a_name_that_is_also_in_the_environment_is_reported(in_environment: bool) -> None:
     problem = told({"TOKEN": VALUE}, {"TOKEN": "x"}, in_environment)
     assert "has 'TOKEN', which is also in flask_uwsgi_environment: remove it from one" in problem
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_an_empty_value_is_told(value: Any) -> None:
+def test_an_empty_value_is_reported(value: Any) -> None:
     assert "has 'TOKEN', whose value is empty: set it, or remove the entry" in told({"TOKEN": value})
 
 
 @pytest.mark.parametrize("value", [True, [VALUE], {"a": VALUE}])
-def test_a_value_of_another_type_is_told(value: Any) -> None:
+def test_a_value_of_another_type_is_reported(value: Any) -> None:
     assert "has 'TOKEN', whose value is neither a string nor a number: put it in quotes" in told({"TOKEN": value})
 
 
-def test_bytes_that_are_no_text_are_told() -> None:
+def test_bytes_that_are_not_text_are_reported() -> None:
     assert "whose value is not text: encode it" in told({"TOKEN": f"{VALUE}\udcff"})
 
 
-def test_a_null_byte_is_told_where_it_becomes_a_variable() -> None:
+def test_a_null_byte_is_reported_if_the_secret_becomes_a_variable() -> None:
     assert "which no environment variable can" in told({"TOKEN": f"{VALUE}\0"}, in_environment=True)
 
 
-def test_more_than_systemd_hands_over_is_told() -> None:
+def test_more_than_systemd_accepts_is_reported() -> None:
     assert "need 804 kB, at least 4 each, and systemd can pass 800" in told({"A": VALUE, "B": "x" * 800 * 1024})
     assert list(problems({f"N{number}": "x" for number in range(200)}, {}, True)) == []
     assert "need 804 kB" in told({f"N{number}": "x" for number in range(201)})
 
 
 @pytest.mark.parametrize("given", [VALUE, [VALUE], None])
-def test_what_is_no_dictionary_is_told_and_not_shown(given: Any) -> None:
+def test_a_value_that_is_not_a_dictionary_is_reported_and_not_shown(given: Any) -> None:
     assert told(given) == "flask_uwsgi_secrets, whose value is not shown, is not valid: set it to a dictionary"
 
 
-def test_all_that_is_wrong_is_told() -> None:
+def test_all_problems_are_reported() -> None:
     assert len(list(problems({"a b": VALUE, "TOKEN": "", "OK": VALUE}, {"OK": 1}, True))) == 3
 
 
-def test_numbers_are_made_strings() -> None:
+def test_numbers_become_strings() -> None:
     assert texts({"PORT": 8040, "RATE": 0.5, "TEXT": "a\n"}) == {"PORT": "8040", "RATE": "0.5", "TEXT": "a\n"}
 
 
@@ -101,7 +101,7 @@ def test_the_fingerprint_depends_neither_on_order_nor_on_the_type_of_a_number() 
     assert identity({"A": 1}, "shop") == Secrets(("A",), "2ff46d7b1725b5946ac86ecd0531dcf4")
 
 
-def test_an_identity_has_no_value_and_a_guess_is_slow() -> None:
+def test_an_identity_contains_no_value_and_guessing_is_slow() -> None:
     checksums.slow.cache_clear()
     started = time.process_time()
     found = str(identity({"TOKEN": VALUE}, "shop"))
@@ -125,7 +125,7 @@ def test_an_identity_has_no_value_and_a_guess_is_slow() -> None:
         ("The 'file' lookup failed: Unable to access the file", "its lookup or its expression fails. Correct it"),
     ],
 )
-def test_what_is_not_known_is_told_with_nothing_of_what_ansible_quotes(message: str, cause: str) -> None:
+def test_an_undefined_secret_is_reported_without_ansible_s_quotations(message: str, cause: str) -> None:
     entry = unknown("DB", f"{message}\n{VALUE}")
     assert entry.startswith(f"flask_uwsgi_secrets has 'DB', which cannot be evaluated: {cause}")
     assert unknown("", f"{VALUE} {message}").startswith(f"flask_uwsgi_secrets cannot be evaluated: {cause}")

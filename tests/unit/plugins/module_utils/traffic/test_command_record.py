@@ -1,4 +1,4 @@
-"""The record of the commands of a deploy: they run once for a generation, whoever deploys it."""
+"""The record of a deploy's commands: they run once for a generation, whoever deploys it."""
 
 import json
 import os
@@ -37,26 +37,26 @@ def test_those_of_an_older_generation_run_again_after_another_one(layout: Tempor
     assert asdict(command_record.read(layout))["generations"] == ["g1"]  # type: ignore[arg-type]
 
 
-def test_all_hosts_of_a_deploy_are_served_whatever_their_generations(layout: TemporaryLayout) -> None:
+def test_they_count_for_all_hosts_of_a_deploy_whatever_their_generations(layout: TemporaryLayout) -> None:
     run_by(layout, US, "g1", "g2")
-    # Of a later batch of the same play; and then a deploy of its own.
+    # From a later batch of the same play; then from another deploy.
     assert command_record.claim(layout, ["g3"], "web3", US).state == DONE
     for generation in ("g2", "g3"):
         assert command_record.claim(layout, [generation], "web3", THEM).state == DONE
     assert command_record.claim(layout, ["g4"], "web3", THEM).state == RUNNING
 
 
-def test_two_runs_at_once_have_one_winner_and_the_other_learns_who_it_is(layout: TemporaryLayout) -> None:
+def test_of_two_runs_at_once_one_claims_and_the_other_is_given_its_name(layout: TemporaryLayout) -> None:
     command_record.claim(layout, ["g1"], "web1", THEM | {"lease": 60})
     with pytest.raises(TakenError, match=r"run on web1: deploy by them@there, pid 7, since 2026") as taken:
         command_record.claim(layout, ["g1"], "web2", US)
     assert taken.value.record and taken.value.record.by["idle_s"] >= 0
-    # Its own run may, and so may one that knows that it has ended.
+    # The claim's own run may, and so may one that knows that it has ended.
     assert command_record.claim(layout, ["g1"], "web1", THEM).state == RUNNING
     assert command_record.claim(layout, ["g1"], "web2", US, THEM).state == RUNNING
 
 
-def test_a_claim_that_was_renewed_since_it_was_seen_is_not_replaced(layout: TemporaryLayout) -> None:
+def test_a_claim_renewed_since_it_was_read_is_not_replaced(layout: TemporaryLayout) -> None:
     command_record.claim(layout, ["g1"], "web1", THEM)
     seen = command_record.read(layout)
     assert seen
@@ -65,28 +65,28 @@ def test_a_claim_that_was_renewed_since_it_was_seen_is_not_replaced(layout: Temp
         command_record.claim(layout, ["g1"], "web2", US, seen.by)
 
 
-def test_a_claim_that_is_given_back_lets_anybody_run_them(layout: TemporaryLayout) -> None:
+def test_after_a_claim_is_released_any_run_may_run_them(layout: TemporaryLayout) -> None:
     command_record.claim(layout, ["g1"], "web1", US)
     command_record.give_back(layout, THEM)
     assert command_record.read(layout)
     command_record.give_back(layout, US)
     assert command_record.read(layout) is None
     run_by(layout, THEM, "g1")
-    # What is done stays.
+    # What was recorded stays.
     command_record.give_back(layout, THEM)
     assert command_record.claim(layout, ["g1"], "web1", US).state == DONE
 
 
-def test_who_has_lost_the_claim_cannot_say_that_they_have_run(layout: TemporaryLayout) -> None:
+def test_a_run_that_lost_its_claim_cannot_record_them(layout: TemporaryLayout) -> None:
     command_record.claim(layout, ["g1"], "web1", US)
     command_record.claim(layout, ["g1"], "web2", THEM, US)
     with pytest.raises(TakenError, match="the claim of this run has ended"):
         command_record.finish(layout, ["g1"], US)
 
 
-def test_the_generation_of_the_other_mode_joins_the_one_that_they_ran_for(layout: TemporaryLayout) -> None:
+def test_the_generation_of_the_other_mode_shares_the_record(layout: TemporaryLayout) -> None:
     run_by(layout, US, "gevent")
-    # A second run that found them done, and then decided for threads.
+    # A second run that found them done, and then chose threads.
     assert command_record.claim(layout, ["gevent"], "web1", THEM).state == DONE
     assert command_record.finish(layout, ["gevent", "threads"], THEM).generations == ["gevent", "threads"]
     assert command_record.claim(layout, ["threads"], "web1", US | {"pid": 8}).state == DONE
@@ -97,14 +97,14 @@ def test_the_generation_of_the_other_mode_joins_the_one_that_they_ran_for(layout
     ["", "{", "[]", "null", '{"state": "done"}', '{"generations": 1, "state": "done", "by": {}, "on": "a", "at": "b"}',
      '{"generations": [], "state": "other", "by": {}, "on": "a", "at": "b"}'],
 )  # fmt: skip
-def test_a_record_that_is_damaged_does_not_count(layout: TemporaryLayout, content: str) -> None:
+def test_a_damaged_record_does_not_count(layout: TemporaryLayout, content: str) -> None:
     layout.commands.parent.mkdir(parents=True)
     layout.commands.write_text(content)
     assert command_record.read(layout) is None
     run_by(layout, US, "g1")
 
 
-def test_only_root_can_read_it_and_it_is_there_before_the_application_is(layout: TemporaryLayout) -> None:
+def test_only_root_can_read_it_and_it_exists_before_the_application(layout: TemporaryLayout) -> None:
     run_by(layout, US, "g1")
     assert layout.commands.exists() and not layout.mark.exists()
     assert stat.S_IMODE(layout.commands.stat().st_mode) == 0o600
@@ -115,12 +115,12 @@ def test_only_root_can_read_it_and_it_is_there_before_the_application_is(layout:
 # The module.
 
 
-def test_the_module_claims_records_and_gives_back(
+def test_the_module_claims_records_and_releases(
     layout: TemporaryLayout, call_module: Callable[..., dict[str, Any]]
 ) -> None:
     asked = {"app_name": "shop", "generations": ["g1"], "host": "web1", "run": US}
     assert call_module(module, **asked).items() >= {"changed": False, "record": None, "claimed": False}.items()
-    # Check mode says what would happen, and writes nothing.
+    # Check mode reports what would happen, and writes nothing.
     assert call_module(module, **asked, state="claimed", check=True)["claimed"] is True
     assert not layout.commands.exists()
     assert call_module(module, **asked, state="claimed", lease=90)["claimed"] is True
@@ -135,7 +135,9 @@ def test_the_module_claims_records_and_gives_back(
 
 
 @pytest.mark.parametrize("missing", ["generations", "host"])
-def test_the_module_needs_to_know_what_runs_and_where(call_module: Callable[..., dict[str, Any]], missing: str) -> None:
+def test_the_module_requires_the_generation_and_the_commands(
+    call_module: Callable[..., dict[str, Any]], missing: str
+) -> None:
     asked: dict[str, Any] = {"app_name": "shop", "generations": ["g1"], "host": "web1", "run": US}
     del asked[missing]
     assert call_module(module, **asked, state="claimed")["msg"] == "state=claimed needs generations and host: set both"

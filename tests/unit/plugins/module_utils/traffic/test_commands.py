@@ -1,4 +1,4 @@
-"""The commands of a deploy, in a unit of their own of which nothing remains."""
+"""The commands of a deploy, in a temporary unit that is removed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNIT = "shop-pre@g1.service"
 
 
 class Systemd:
-    """Runs the unit, as ``outcome`` says."""
+    """Runs the unit, with the result ``outcome``."""
 
     def __init__(self, layout: TemporaryLayout) -> None:
         self.layout = layout
@@ -59,16 +59,16 @@ def nothing_remains(layout: TemporaryLayout, fake: Systemd) -> bool:
     ]
 
 
-def test_they_run_in_a_unit_of_which_nothing_remains(layout: TemporaryLayout, fake: Systemd) -> None:
+def test_they_run_in_a_unit_that_is_removed(layout: TemporaryLayout, fake: Systemd) -> None:
     assert commands.run(layout, "g1", "pre", 5) == ["+ first", "one", "+ second", "two"]
     assert fake.installed == ["shop-pre@.service", "shop-pre@g1.service.d/generation.conf"]
     assert nothing_remains(layout, fake)
 
 
-def test_the_same_list_that_a_killed_run_left_at_work_is_waited_for(layout: TemporaryLayout, fake: Systemd) -> None:
+def test_the_same_commands_left_running_by_a_killed_run_are_awaited(layout: TemporaryLayout, fake: Systemd) -> None:
     commands.run(layout, "g1", "pre", 5)
     before = fake.asked[: fake.asked.index(f"start {UNIT}")]
-    # A stop would cut a migration in two.
+    # A stop would interrupt a migration.
     assert not [words for words in before if words.startswith("stop ")]
 
 
@@ -85,7 +85,7 @@ def test_the_same_list_that_a_killed_run_left_at_work_is_waited_for(layout: Temp
         ("protocol", "failed: systemd says protocol."),
     ],
 )
-def test_one_that_fails_is_told_with_its_last_lines(
+def test_a_failed_command_is_reported_with_its_last_lines(
     layout: TemporaryLayout, fake: Systemd, result: str, told: str
 ) -> None:
     def fail() -> None:
@@ -99,7 +99,7 @@ def test_one_that_fails_is_told_with_its_last_lines(
     assert nothing_remains(layout, fake)
 
 
-def test_the_exception_of_one_that_fails_is_told_with_the_remedy(layout: TemporaryLayout, fake: Systemd) -> None:
+def test_the_exception_of_a_failed_command_is_reported_with_the_remedy(layout: TemporaryLayout, fake: Systemd) -> None:
     def fail() -> None:
         raise systemd.SystemdError("`systemctl start` failed")
 
@@ -124,7 +124,7 @@ def test_the_exception_of_one_that_fails_is_told_with_the_remedy(layout: Tempora
         commands.run(layout, "g1", "pre", 5)
 
 
-def test_what_they_print_of_a_secret_is_blotted_out(layout: TemporaryLayout, fake: Systemd) -> None:
+def test_secrets_in_their_output_are_masked(layout: TemporaryLayout, fake: Systemd) -> None:
     folder = layout.generations / "g1"
     (folder / "manifest.json").write_text(json.dumps(manifest(secrets={"names": ["TOKEN"], "fingerprint": ""})))
     (folder / "credentials").mkdir()
@@ -133,7 +133,7 @@ def test_what_they_print_of_a_secret_is_blotted_out(layout: TemporaryLayout, fak
     assert commands.run(layout, "g1", "pre", 5) == ["+ login", "token is ********"]
 
 
-def test_what_the_sandbox_refuses_a_command_is_named(layout: TemporaryLayout, fake: Systemd) -> None:
+def test_a_denial_by_the_sandbox_is_named(layout: TemporaryLayout, fake: Systemd) -> None:
     fake.printed += [
         "Traceback (most recent call last):",
         '  File "/opt/shop/venvs/v1/bin/flask", line 8, in <module>',

@@ -18,11 +18,11 @@ from ansible_collections.flaskops.uwsgi.plugins.modules import removal
 from tests.support.fake_host import ADDRESS, THEM, FakeHost, RefusedError, TemporaryLayout
 
 CallModule = Callable[..., dict[str, Any]]
-# No account has them on any machine.
+# Accounts that exist on no machine.
 UID, GID = 54321, 54322
 SOCKET = f"shop@{ADDRESS}.socket"
 
-# What begins like the application and is none of its.
+# Names that begin like the application's but do not belong to it.
 NEIGHBOURS = (
     "units/shop2@.service",
     "units/shop-admin@.service",
@@ -39,12 +39,12 @@ NEIGHBOURS = (
 
 
 def paths(layout: Layout, *, data: bool) -> list[Path]:
-    """Return the files and directories that a removal would take, less the mark."""
+    """Return the files and directories that a removal would remove, without the mark."""
     return [path for path in doomed(layout, data=data).paths if path != layout.mark]
 
 
 def data(layout: TemporaryLayout, uid: int = UID) -> list[Path]:
-    """Return the application's data, which are made."""
+    """Return the application's data, after creating them."""
     for path in layout.data:
         path.mkdir(parents=True)
         (path / "precious").touch()
@@ -53,7 +53,7 @@ def data(layout: TemporaryLayout, uid: int = UID) -> list[Path]:
 
 
 def left(layout: TemporaryLayout) -> set[str]:
-    """Return every file that is there, also links and empty directories of the application's."""
+    """Return every existing file, including links and empty directories of the application."""
     return {str(path.relative_to(layout.top)) for path in layout.top.rglob("*") if not path.is_dir()} | {
         str(path.relative_to(layout.top)) for path in layout.top.rglob("shop*")
     }
@@ -77,7 +77,7 @@ def people(monkeypatch: pytest.MonkeyPatch) -> dict[str, Account]:
 
 @pytest.fixture
 def deployed(layout: TemporaryLayout, host: FakeHost, people: dict[str, Account]) -> FakeHost:
-    """Serve, with a generation that served before, beside neighbours."""
+    """Serve, with a previous generation, beside neighbours."""
     for name in NEIGHBOURS:
         path = layout.top / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def deployed(layout: TemporaryLayout, host: FakeHost, people: dict[str, Account]
     return host
 
 
-def test_where_nothing_was_deployed_nothing_is_to_be_removed(layout: TemporaryLayout) -> None:
+def test_without_a_deploy_there_is_nothing_to_remove(layout: TemporaryLayout) -> None:
     for folder in (layout.releases, layout.venvs, layout.generations, layout.root):
         folder.rmdir()
     assert paths(layout, data=True) == []
@@ -99,7 +99,7 @@ def test_where_nothing_was_deployed_nothing_is_to_be_removed(layout: TemporaryLa
 def test_everything_of_the_application_is_found_and_nothing_else(layout: TemporaryLayout, deployed: FakeHost) -> None:
     deployed.systemctl("start", "shop-canary@g1.service")
     deployed.systemctl("start", "shop-relief@g1.service")
-    # A check that was killed.
+    # From a check that was killed.
     layout.check_runtime.mkdir()
     (layout.units / "shop-check@.service").touch()
     data(layout)
@@ -123,12 +123,12 @@ def test_everything_of_the_application_is_found_and_nothing_else(layout: Tempora
     }
 
 
-def test_data_count_where_they_are_asked_for(layout: TemporaryLayout, deployed: FakeHost) -> None:
+def test_data_are_found_on_request(layout: TemporaryLayout, deployed: FakeHost) -> None:
     own = data(layout)
     assert set(paths(layout, data=True)) - set(paths(layout, data=False)) == set(own)
 
 
-def test_the_record_of_the_commands_goes_with_the_data(layout: TemporaryLayout, deployed: FakeHost) -> None:
+def test_the_record_of_the_commands_is_removed_with_the_data(layout: TemporaryLayout, deployed: FakeHost) -> None:
     layout.commands.write_text("{}")
     assert layout.commands not in paths(layout, data=False)
     assert layout.commands in paths(layout, data=True)
@@ -136,7 +136,7 @@ def test_the_record_of_the_commands_goes_with_the_data(layout: TemporaryLayout, 
     assert not layout.commands.exists()
 
 
-def test_a_host_that_has_the_record_alone_is_rid_of_it(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_host_with_only_the_record_is_cleaned(layout: TemporaryLayout, host: FakeHost) -> None:
     for folder in (layout.releases, layout.venvs, layout.generations, layout.root):
         folder.rmdir()
     layout.commands.parent.mkdir(parents=True)
@@ -145,7 +145,7 @@ def test_a_host_that_has_the_record_alone_is_rid_of_it(layout: TemporaryLayout, 
     assert not layout.commands.exists()
 
 
-def test_a_link_that_leads_nowhere_is_found_too(layout: TemporaryLayout, deployed: FakeHost) -> None:
+def test_a_broken_link_is_found_too(layout: TemporaryLayout, deployed: FakeHost) -> None:
     link = layout.units / "multi-user.target.wants" / "shop@gone.service"
     link.symlink_to(layout.units / "gone")
     assert link in paths(layout, data=False)
@@ -170,7 +170,7 @@ def test_the_application_is_stopped_before_anything_of_it_is_removed(
 def test_nothing_of_the_application_is_left_and_its_neighbours_are(layout: TemporaryLayout, deployed: FakeHost) -> None:
     own = data(layout)
     deployed.failed.add("shop-canary@old.service")
-    # Connections that come do not bring it back.
+    # New connections do not restart it.
     deployed.clients.add(ADDRESS)
     remove(layout, data=False)
     kept = {str(path.relative_to(layout.top)) for path in own}
@@ -179,7 +179,7 @@ def test_nothing_of_the_application_is_left_and_its_neighbours_are(layout: Tempo
     assert left(layout) - names == kept | {f"{name}/precious" for name in kept} | mark
     assert set(NEIGHBOURS) <= left(layout)
     assert (deployed.active, deployed.failed, deployed._in_memory()) == ({}, set(), set())
-    # systemd has forgotten the units.
+    # systemd has unloaded the units.
     assert systemd.show("shop@g1.service", "UnitFileState") == {"UnitFileState": ""}
     assert paths(layout, data=False) == []
     remove(layout, data=True)
@@ -198,7 +198,7 @@ def test_a_link_in_place_of_the_data_is_not_followed(
     assert (elsewhere / "precious").exists()
 
 
-def test_what_cannot_be_stopped_is_not_removed(
+def test_nothing_is_removed_if_the_application_cannot_be_stopped(
     layout: TemporaryLayout, deployed: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*units: str) -> None:
@@ -211,7 +211,7 @@ def test_what_cannot_be_stopped_is_not_removed(
     assert left(layout) == before
 
 
-def test_what_is_half_removed_already_is_removed_wholly(layout: TemporaryLayout, deployed: FakeHost) -> None:
+def test_an_incomplete_removal_is_completed(layout: TemporaryLayout, deployed: FakeHost) -> None:
     (layout.units / "shop@.socket").unlink()
     (layout.units / "sockets.target.wants" / SOCKET).unlink()
     deployed.systemctl("stop", SOCKET, "shop@g1.service")
@@ -221,8 +221,8 @@ def test_what_is_half_removed_already_is_removed_wholly(layout: TemporaryLayout,
     assert paths(layout, data=False) == []
 
 
-def test_a_canary_that_was_left_behind_is_stopped_too(layout: TemporaryLayout, deployed: FakeHost) -> None:
-    # By a swap that was killed.
+def test_a_leftover_canary_is_stopped_too(layout: TemporaryLayout, deployed: FakeHost) -> None:
+    # From a swap that was killed.
     deployed.systemctl("start", "shop-canary@g1.service")
     remove(layout, data=False)
     assert deployed.active == {}
@@ -256,7 +256,7 @@ def test_the_module_removes_and_then_has_nothing_to_remove(
     assert deployed.actions == []
 
 
-def test_the_module_takes_data_only_where_it_is_told_to(
+def test_the_module_removes_data_only_on_request(
     call_module: CallModule, layout: TemporaryLayout, deployed: FakeHost
 ) -> None:
     own = data(layout)
@@ -268,7 +268,7 @@ def test_the_module_takes_data_only_where_it_is_told_to(
     assert not any(path.exists() for path in own)
 
 
-def test_the_module_removes_nothing_that_another_has_reserved(
+def test_the_module_removes_nothing_that_another_run_has_reserved(
     call_module: CallModule, layout: TemporaryLayout, deployed: FakeHost
 ) -> None:
     reservation.reserve(layout, THEM)
@@ -279,7 +279,7 @@ def test_the_module_removes_nothing_that_another_has_reserved(
     assert call_module(removal, replace=THEM)["changed"]
 
 
-def test_data_are_where_systemd_puts_them() -> None:
+def test_data_are_at_systemd_s_path() -> None:
     assert Layout("shop").data == (Path("/var/lib/shop"), Path("/var/cache/shop"), Path("/var/log/shop"))
 
 
@@ -289,12 +289,12 @@ def test_a_trial_does_not_outlive_the_application(layout: TemporaryLayout, deplo
     assert not layout.trial.exists()
 
 
-# What is whose.
+# Ownership.
 
 
 @pytest.fixture
 def empty(layout: TemporaryLayout) -> TemporaryLayout:
-    """Return the paths of an application of which nothing is there."""
+    """Return the paths of an application of which nothing exists."""
     for folder in (layout.releases, layout.venvs, layout.generations, layout.root):
         folder.rmdir()
     return layout
@@ -305,7 +305,7 @@ def empty(layout: TemporaryLayout) -> TemporaryLayout:
     ["opt/shop/photos", "run/shop/x", "var/lib/shop/x", "var/log/shop/x", "units/shop@.service", "units/shop.service"],
 )
 @pytest.mark.parametrize("check", [True, False])
-def test_what_is_no_application_of_ours_is_not_removed(
+def test_a_foreign_application_is_not_removed(
     call_module: CallModule, empty: TemporaryLayout, host: FakeHost, where: str, check: bool
 ) -> None:
     path = empty.top / where
@@ -326,18 +326,18 @@ def test_an_empty_directory_of_the_name_is_not_removed(call_module: CallModule, 
     assert empty.root.is_dir()
 
 
-def test_what_was_deployed_before_there_were_marks_is_removed(
+def test_a_deployment_without_a_mark_is_removed(
     call_module: CallModule, layout: TemporaryLayout, deployed: FakeHost
 ) -> None:
     layout.mark.unlink()
     result = call_module(removal)
     assert result["changed"] and str(layout.root) in result["removed"]
-    # From now on it is known whose the data are.
+    # From now on the owner of the data is known.
     mark = marks.read(layout)
     assert mark and mark.data_only
 
 
-def test_a_removal_that_is_killed_is_taken_up_by_the_next(
+def test_a_killed_removal_is_continued_by_the_next(
     layout: TemporaryLayout, deployed: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout.mark.unlink()
@@ -354,9 +354,7 @@ def test_a_removal_that_is_killed_is_taken_up_by_the_next(
     assert not layout.root.exists()
 
 
-def test_data_that_are_somebody_else_s_stay_and_are_named(
-    call_module: CallModule, layout: TemporaryLayout, deployed: FakeHost
-) -> None:
+def test_foreign_data_are_kept_and_named(call_module: CallModule, layout: TemporaryLayout, deployed: FakeHost) -> None:
     own = data(layout)
     os.chown(own[2], 0, 0)
     result = call_module(removal, data=True)
@@ -365,7 +363,7 @@ def test_data_that_are_somebody_else_s_stay_and_are_named(
     assert str(own[2]) not in result["removed"]
 
 
-def test_settings_that_the_operator_added_to_units_stay_and_are_named(
+def test_settings_that_the_operator_added_to_units_are_kept_and_named(
     call_module: CallModule, layout: TemporaryLayout, deployed: FakeHost
 ) -> None:
     template = layout.units / "shop@.service.d" / "limits.conf"
@@ -395,7 +393,7 @@ def test_a_link_in_place_of_the_settings_is_not_followed(
     assert (elsewhere / "listen.conf").exists()
 
 
-def test_the_account_goes_with_the_data_if_the_role_made_it(
+def test_the_account_is_removed_with_the_data_if_the_role_created_it(
     call_module: CallModule, layout: TemporaryLayout, deployed: FakeHost, people: dict[str, Account]
 ) -> None:
     data(layout)
@@ -404,14 +402,14 @@ def test_the_account_goes_with_the_data_if_the_role_made_it(
     result = call_module(removal, data=True)
     assert result["removed"][-2:] == ["account shop", "group shop"] and result["kept"] == []
     assert not people and not layout.mark.exists()
-    # Now nobody knows that the operator's unit of that name is not all there is.
+    # It is no longer known that there is more than the operator's unit of that name.
     assert call_module(removal, data=True)["failed"]
     (layout.units / "shop.service").unlink()
     assert not call_module(removal, data=True)["changed"]
 
 
 @pytest.mark.parametrize("check", [True, False])
-def test_an_account_that_was_there_before_stays(
+def test_an_account_that_existed_before_is_kept(
     call_module: CallModule, layout: TemporaryLayout, deployed: FakeHost, people: dict[str, Account], check: bool
 ) -> None:
     marks.write(layout, Mark("shop", str(layout.base), Account("shop", UID), Account("shop", GID)))
@@ -421,7 +419,7 @@ def test_an_account_that_was_there_before_stays(
     assert result["kept"] == [f"account shop: {reason}", f"group shop: {reason}"]
 
 
-def test_an_account_that_was_made_anew_by_hand_stays(
+def test_an_account_recreated_by_hand_is_kept(
     call_module: CallModule, layout: TemporaryLayout, deployed: FakeHost, people: dict[str, Account]
 ) -> None:
     people["user shop"] = Account("shop", UID + 1)
@@ -429,7 +427,7 @@ def test_an_account_that_was_made_anew_by_hand_stays(
     assert people.keys() == {"user shop"}
 
 
-def test_an_account_that_another_application_or_a_process_needs_stays(
+def test_an_account_that_another_application_or_a_process_needs_is_kept(
     call_module: CallModule,
     layout: TemporaryLayout,
     deployed: FakeHost,
@@ -448,7 +446,7 @@ def test_an_account_that_another_application_or_a_process_needs_stays(
     ]
 
 
-def test_an_account_that_cannot_be_removed_is_told_and_the_next_removal_tries_again(
+def test_an_account_that_cannot_be_removed_is_reported_and_the_next_removal_tries_again(
     call_module: CallModule,
     layout: TemporaryLayout,
     deployed: FakeHost,
@@ -470,7 +468,7 @@ def test_an_account_that_cannot_be_removed_is_told_and_the_next_removal_tries_ag
     assert not people
 
 
-def test_of_a_name_of_the_system_no_directory_is_taken(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_no_directory_of_a_system_name_is_removed(layout: TemporaryLayout, host: FakeHost) -> None:
     # A version without marks deployed it, and systemd gave these directories to the service.
     system = replace(layout, app="dpkg")
     for folder in (*system.data, system.runtime):
@@ -481,7 +479,7 @@ def test_of_a_name_of_the_system_no_directory_is_taken(layout: TemporaryLayout, 
     assert found.paths == (system.mark,) and len(found.kept) == 4
 
 
-def test_data_that_a_killed_removal_has_moved_aside_go_with_the_next(
+def test_data_that_a_killed_removal_moved_aside_are_removed_by_the_next(
     call_module: CallModule, layout: TemporaryLayout, deployed: FakeHost
 ) -> None:
     own = data(layout)

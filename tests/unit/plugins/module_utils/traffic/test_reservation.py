@@ -24,7 +24,7 @@ from tests.support.fake_host import Clock, TemporaryLayout
 CallModule = Callable[..., dict[str, Any]]
 
 US = {"who": "us@here", "home": "here", "pid": 6, "start": "100", "since": "2026-11-24T03:12:00Z", "what": "deploy"}
-# Each differs from us in one thing that tells runs apart.
+# Each differs from this run in one of the properties that identify a run.
 OTHERS = [US | {"home": "there"}, US | {"pid": 7}, US | {"start": "101"}]
 THEM = US | {"who": "them@here", "pid": 7, "what": "rollback"}
 REFUSAL = (
@@ -44,7 +44,7 @@ def module_at_work(layout: TemporaryLayout) -> Iterator[Any]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Let no time pass while somebody waits for a lock."""
+    """Let no time pass during a wait for a lock."""
     clock = Clock()
     monkeypatch.setattr(lock, "time", clock)
     return clock
@@ -53,7 +53,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 # The reservation.
 
 
-def test_nobody_has_reserved_what_nobody_ever_changed(layout: TemporaryLayout) -> None:
+def test_an_unchanged_application_is_not_reserved(layout: TemporaryLayout) -> None:
     assert lock.owner(layout) is None
     assert lock.release(layout, US) is False
     assert not layout.lock.exists()
@@ -66,7 +66,7 @@ def test_a_reservation_is_new_once_and_names_its_owner(layout: TemporaryLayout) 
     assert lock.owner(layout) == US
 
 
-def test_the_same_run_is_the_same_whatever_it_is_doing(layout: TemporaryLayout) -> None:
+def test_the_same_run_is_recognized_whatever_it_is_doing(layout: TemporaryLayout) -> None:
     lock.reserve(layout, US)
     later = US | {"since": "2026-11-24T04:00:00Z", "what": "restart", "who": "us@elsewhere"}
     assert lock.reserve(layout, later) is False
@@ -88,7 +88,7 @@ def test_the_refusal_says_who_and_since_when(layout: TemporaryLayout) -> None:
     assert str(caught.value) == REFUSAL
 
 
-def test_an_owner_that_is_replaced_must_be_the_very_one(layout: TemporaryLayout) -> None:
+def test_an_owner_that_is_replaced_must_be_the_expected_one(layout: TemporaryLayout) -> None:
     lock.reserve(layout, THEM)
     for wrong in ({}, US, THEM | {"start": "102"}, THEM | {"pid": 8}, THEM | {"home": "there"}):
         with pytest.raises(LockedError):
@@ -99,7 +99,7 @@ def test_an_owner_that_is_replaced_must_be_the_very_one(layout: TemporaryLayout)
 
 
 def aged(layout: TemporaryLayout, seconds: int) -> None:
-    """Let the reservation be that much older."""
+    """Make the reservation that much older."""
     renewed = layout.lock.stat().st_mtime_ns - seconds * 10**9
     os.utime(layout.lock, ns=(renewed, renewed))
 
@@ -126,7 +126,7 @@ def test_each_step_of_the_owner_renews_its_reservation(layout: TemporaryLayout) 
         assert (lock.held(layout) or {})["idle_s"] < 30
 
 
-def test_a_stranger_s_step_renews_nothing(layout: TemporaryLayout) -> None:
+def test_another_run_s_step_renews_nothing(layout: TemporaryLayout) -> None:
     lock.reserve(layout, THEM)
     aged(layout, 100)
     before = lock.held(layout)
@@ -135,7 +135,7 @@ def test_a_stranger_s_step_renews_nothing(layout: TemporaryLayout) -> None:
     assert (lock.held(layout) or {})["renewed"] == (before or {})["renewed"]
 
 
-def test_a_lease_that_was_renewed_meanwhile_is_neither_replaced_nor_given_back(layout: TemporaryLayout) -> None:
+def test_a_lease_renewed_meanwhile_is_neither_replaced_nor_released(layout: TemporaryLayout) -> None:
     lock.reserve(layout, THEM)
     aged(layout, 4000)
     seen = lock.held(layout)
@@ -159,19 +159,19 @@ def test_a_run_whose_reservation_is_gone_changes_nothing(layout: TemporaryLayout
         raise AssertionError("it goes on")
 
 
-def test_a_run_that_holds_its_reservation_goes_on(layout: TemporaryLayout) -> None:
+def test_a_run_that_holds_its_reservation_continues(layout: TemporaryLayout) -> None:
     lock.reserve(layout, US)
     with lock.exclusive(layout, US, reserved=True):
         pass
 
 
-def test_a_shorter_owner_replaces_a_longer_one_wholly(layout: TemporaryLayout) -> None:
+def test_a_shorter_owner_replaces_a_longer_one_completely(layout: TemporaryLayout) -> None:
     lock.reserve(layout, THEM | {"who": "t" * 500})
     lock.reserve(layout, US, replace=THEM)
     assert json.loads(layout.lock.read_text()) == US
 
 
-def test_a_reservation_that_is_given_back_is_free(layout: TemporaryLayout) -> None:
+def test_a_released_reservation_is_free(layout: TemporaryLayout) -> None:
     lock.reserve(layout, US)
     assert lock.release(layout, US) is True
     assert lock.owner(layout) is None
@@ -179,14 +179,14 @@ def test_a_reservation_that_is_given_back_is_free(layout: TemporaryLayout) -> No
     assert lock.reserve(layout, THEM) is True
 
 
-def test_another_s_reservation_is_not_given_back(layout: TemporaryLayout) -> None:
+def test_another_run_s_reservation_is_not_released(layout: TemporaryLayout) -> None:
     lock.reserve(layout, THEM)
     assert lock.release(layout, US) is False
     assert lock.owner(layout) == THEM
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", "{}"])
-def test_what_names_no_owner_reserves_nothing(layout: TemporaryLayout, text: str) -> None:
+def test_a_request_without_an_owner_reserves_nothing(layout: TemporaryLayout, text: str) -> None:
     layout.lock.parent.mkdir()
     layout.lock.write_text(text)
     assert not lock.owner(layout)
@@ -197,7 +197,7 @@ def test_what_names_no_owner_reserves_nothing(layout: TemporaryLayout, text: str
 # The file lock.
 
 
-def test_while_a_module_is_at_work_the_next_one_waits(layout: TemporaryLayout, clock: Clock) -> None:
+def test_while_a_module_is_running_the_next_one_waits(layout: TemporaryLayout, clock: Clock) -> None:
     with module_at_work(layout) as stream:
 
         def end() -> None:
@@ -209,7 +209,7 @@ def test_while_a_module_is_at_work_the_next_one_waits(layout: TemporaryLayout, c
             assert 10 <= clock.now < 11
 
 
-def test_the_next_one_does_not_wait_for_ever(layout: TemporaryLayout, clock: Clock) -> None:
+def test_the_next_one_does_not_wait_forever(layout: TemporaryLayout, clock: Clock) -> None:
     with module_at_work(layout), pytest.raises(LockedError) as caught, lock.exclusive(layout, US):
         pass
     assert re.fullmatch(
@@ -220,20 +220,20 @@ def test_the_next_one_does_not_wait_for_ever(layout: TemporaryLayout, clock: Clo
     assert 30 <= clock.now < 31
 
 
-def test_how_long_it_waits_can_be_said(layout: TemporaryLayout, clock: Clock) -> None:
+def test_the_wait_can_be_configured(layout: TemporaryLayout, clock: Clock) -> None:
     with module_at_work(layout), pytest.raises(LockedError), lock.exclusive(layout, US, patience=2):
         pass
     assert 2 <= clock.now < 3
 
 
-def test_who_waits_in_vain_is_told_whose_module_it_is(layout: TemporaryLayout) -> None:
+def test_a_run_that_waits_in_vain_is_given_the_owner_of_the_module(layout: TemporaryLayout) -> None:
     lock.reserve(layout, THEM)
     with module_at_work(layout), pytest.raises(LockedError) as caught, lock.exclusive(layout, US, patience=0):
         pass
     assert str(caught.value) == REFUSAL
 
 
-def test_a_run_is_not_told_that_it_stands_in_its_own_way(layout: TemporaryLayout) -> None:
+def test_a_run_is_not_said_to_block_itself(layout: TemporaryLayout) -> None:
     lock.reserve(layout, US)
     with (
         module_at_work(layout),
@@ -251,7 +251,7 @@ def mode(layout: TemporaryLayout) -> int:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022])
-def test_root_alone_may_open_the_lock_and_so_lock_it(layout: TemporaryLayout, umask: int) -> None:
+def test_only_root_can_open_the_lock(layout: TemporaryLayout, umask: int) -> None:
     before = os.umask(umask)
     try:
         lock.reserve(layout, US)
@@ -260,7 +260,7 @@ def test_root_alone_may_open_the_lock_and_so_lock_it(layout: TemporaryLayout, um
     assert mode(layout) == 0o600
 
 
-def test_a_lock_that_anybody_may_open_is_closed_by_the_next(layout: TemporaryLayout) -> None:
+def test_a_world_readable_lock_is_closed_by_the_next_run(layout: TemporaryLayout) -> None:
     layout.lock.parent.mkdir()
     layout.lock.touch(mode=0o644)
     layout.lock.chmod(0o644)
@@ -278,13 +278,13 @@ def test_a_link_in_the_place_of_the_lock_is_not_followed(layout: TemporaryLayout
     assert (tmp_path / "victim").read_text() == "precious"
 
 
-def test_a_lock_that_was_removed_while_somebody_waited_is_not_the_lock(layout: TemporaryLayout, clock: Clock) -> None:
+def test_a_lock_that_was_removed_during_a_wait_is_not_the_lock(layout: TemporaryLayout, clock: Clock) -> None:
     with module_at_work(layout) as stream:
 
         def remove_and_let_another_in() -> None:
             if clock.now >= 1 and not clock.others:
                 layout.lock.unlink()
-                # Who comes now has the new file.
+                # A later process has the new file.
                 clock.others.append(lock._locked(layout.lock))
                 fcntl.flock(stream, fcntl.LOCK_UN)
             elif clock.now >= 2:
@@ -298,7 +298,7 @@ def test_a_lock_that_was_removed_while_somebody_waited_is_not_the_lock(layout: T
                 pass
 
 
-def test_removals_and_changes_at_the_same_time_exclude_each_other(layout: TemporaryLayout) -> None:
+def test_concurrent_removals_and_changes_exclude_each_other(layout: TemporaryLayout) -> None:
     inside: list[int] = []
     problems: list[str] = []
 
@@ -311,14 +311,14 @@ def test_removals_and_changes_at_the_same_time_exclude_each_other(layout: Tempor
                         problems.append(f"{inside}")
                     time.sleep(0.0005)
                     inside.remove(number)
-                    # As a removal does in the end.
+                    # As a removal does at the end.
                     if (turn + number) % 3 == 0:
                         layout.lock.unlink(missing_ok=True)
             except LockedError as error:
                 problems.append(str(error))
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
-    # As long as it takes to see a few of them collide.
+    # Long enough for several collisions.
     sleep, lock_time = time.sleep, lock.time
     lock.time = types.SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: sleep(0.001))  # type: ignore[assignment]
     try:
@@ -331,37 +331,37 @@ def test_removals_and_changes_at_the_same_time_exclude_each_other(layout: Tempor
     assert problems == []
 
 
-def test_two_modules_of_the_same_run_do_not_work_at_the_same_time(layout: TemporaryLayout) -> None:
+def test_two_modules_of_the_same_run_do_not_run_at_the_same_time(layout: TemporaryLayout) -> None:
     lock.reserve(layout, US)
     with lock.exclusive(layout, US), pytest.raises(LockedError), lock.exclusive(layout, US, patience=0):
         pass
 
 
 @pytest.mark.parametrize("who", [None, US])
-def test_who_was_not_asked_is_refused_what_another_run_has_reserved(
+def test_a_run_that_was_not_checked_is_refused_what_another_has_reserved(
     layout: TemporaryLayout, who: dict[str, Any] | None
 ) -> None:
     lock.reserve(layout, THEM)
     with pytest.raises(LockedError, match="pid 7"), lock.exclusive(layout, who):
         pass
-    # Unless that one is dead.
+    # Unless that one has ended.
     with lock.exclusive(layout, who, replace=THEM):
         assert lock.owner(layout) == THEM
 
 
-def test_a_person_without_a_run_may_change_what_nobody_has_reserved(layout: TemporaryLayout) -> None:
+def test_a_person_without_a_run_may_change_what_is_not_reserved(layout: TemporaryLayout) -> None:
     with lock.exclusive(layout):
         assert lock.owner(layout) is None
 
 
-def test_a_change_that_fails_does_not_lock_out_the_next(layout: TemporaryLayout) -> None:
+def test_a_failed_change_does_not_block_the_next(layout: TemporaryLayout) -> None:
     with pytest.raises(ZeroDivisionError), lock.exclusive(layout, US):
         _ = 1 / 0
     with lock.exclusive(layout, THEM, patience=0):
         pass
 
 
-def test_who_comes_while_a_reservation_is_made_sees_it(layout: TemporaryLayout) -> None:
+def test_a_run_that_starts_during_a_reservation_sees_it(layout: TemporaryLayout) -> None:
     with lock.exclusive(layout, THEM), pytest.raises(LockedError), lock.exclusive(layout, US, patience=0):
         pass
     lock.reserve(layout, THEM)
@@ -372,7 +372,7 @@ def test_who_comes_while_a_reservation_is_made_sees_it(layout: TemporaryLayout) 
 # The module.
 
 
-def test_the_module_reserves_and_gives_back_and_is_never_changed(
+def test_the_module_reserves_and_releases_and_is_never_changed(
     call_module: CallModule, layout: TemporaryLayout
 ) -> None:
     found = {"failed": False, "changed": False, "reserved_by": US | {"lease": 1800}}
@@ -398,12 +398,12 @@ def test_in_check_mode_the_module_does_nothing(call_module: CallModule, layout: 
     assert lock.owner(layout) == US
 
 
-# What the controller makes of an owner.
+# The controller's decision about an owner.
 
 
 @pytest.fixture
 def lives(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """Say whether every run lives."""
+    """Set whether every run is alive."""
 
     def say(answer: bool) -> None:
         monkeypatch.setattr(controller, "lives", lambda run: answer)
@@ -413,7 +413,7 @@ def lives(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
 
 
 @pytest.mark.usefixtures("lives")
-def test_who_is_at_work_is_named_with_what_to_do() -> None:
+def test_a_running_owner_is_named_with_the_remedy() -> None:
     seen = THEM | {"renewed": 1, "idle_s": 5}
     assert lock_problems(seen, False) == [
         "the application is being changed on this host: rollback by them@here, pid 7, since 2026-11-24T03:12:00Z; "
@@ -423,7 +423,7 @@ def test_who_is_at_work_is_named_with_what_to_do() -> None:
     assert replaceable(seen, False) == {}
 
 
-def test_who_lives_no_more_is_no_problem_and_may_be_replaced(lives: Callable[[bool], None]) -> None:
+def test_an_owner_that_has_ended_is_no_problem_and_may_be_replaced(lives: Callable[[bool], None]) -> None:
     lives(False)
     seen = THEM | {"renewed": 1, "idle_s": 5}
     assert lock_problems(seen, False) == []
@@ -435,26 +435,26 @@ def test_who_lives_no_more_is_no_problem_and_may_be_replaced(lives: Callable[[bo
 def test_a_lease_ends_after_its_length(lease: dict[str, Any], idle: int, ended: bool) -> None:
     seen = THEM | lease | {"renewed": 1, "idle_s": idle}
     assert (lock_problems(seen, False) == []) is ended
-    # With the time of its last renewal: the host looks again whether it was renewed.
+    # With the time of its last renewal, so that the host can check whether it was renewed since.
     assert replaceable(seen, False) == (seen if ended else {})
 
 
 @pytest.mark.usefixtures("lives")
 @pytest.mark.parametrize("word", [True, "true", "yes", "1"])
-def test_who_is_told_to_break_a_lock_does(word: bool | str) -> None:
+def test_break_lock_breaks_a_lock(word: bool | str) -> None:
     assert lock_problems(THEM, word) == []
     assert replaceable(THEM, word) == THEM
 
 
 @pytest.mark.usefixtures("lives")
 @pytest.mark.parametrize("word", [False, "false", "no", "perhaps", ""])
-def test_what_does_not_say_to_break_a_lock_does_not(word: bool | str) -> None:
+def test_other_values_do_not_break_a_lock(word: bool | str) -> None:
     assert len(lock_problems(THEM, word)) == 1
     assert replaceable(THEM, word) == {}
 
 
 @pytest.mark.parametrize("owner", [None, {}])
 @pytest.mark.parametrize("word", [True, False])
-def test_where_nobody_is_at_work_nobody_is_replaced(owner: dict[str, Any] | None, word: bool) -> None:
+def test_without_an_owner_nothing_is_replaced(owner: dict[str, Any] | None, word: bool) -> None:
     assert lock_problems(owner, word) == []
     assert replaceable(owner, word) == {}

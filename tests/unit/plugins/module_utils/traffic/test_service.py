@@ -29,11 +29,11 @@ def test_a_host_without_a_deploy_serves_nothing(layout: TemporaryLayout, host: F
     assert service.drift(layout) == ["no generation serves"]
 
 
-def test_a_generation_that_serves_as_it_was_deployed_does_not_drift(layout: TemporaryLayout, serving: FakeHost) -> None:
+def test_a_generation_that_serves_as_deployed_does_not_drift(layout: TemporaryLayout, serving: FakeHost) -> None:
     assert service.drift(layout) == []
 
 
-def test_a_secret_that_somebody_spoils_is_drift(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_damaged_secret_is_drift_and_its_values_are_never_shown(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("g1", secrets={"TOKEN": "s3cr3t"})
     assert service.drift(layout) == []
     (layout.generations / "g1" / "credentials" / "TOKEN").unlink()
@@ -171,7 +171,7 @@ def no_pidfile(layout: TemporaryLayout, host: FakeHost) -> None:
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_whatever_differs_from_the_deploy_is_told(
+def test_every_difference_from_the_deploy_is_reported(
     layout: TemporaryLayout, serving: FakeHost, spoil: Callable[[TemporaryLayout, FakeHost], None], words: str
 ) -> None:
     spoil(layout, serving)
@@ -179,7 +179,7 @@ def test_whatever_differs_from_the_deploy_is_told(
     assert len(found) == 1 and found[0].endswith(words.format(runtime=layout.runtime)), found
 
 
-def test_a_socket_on_another_address_is_told(layout: TemporaryLayout, serving: FakeHost) -> None:
+def test_a_socket_on_another_address_is_reported(layout: TemporaryLayout, serving: FakeHost) -> None:
     manifest = layout.generations / "g1" / "manifest.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "listen": OTHER}))
     assert service.drift(layout) == [
@@ -188,7 +188,7 @@ def test_a_socket_on_another_address_is_told(layout: TemporaryLayout, serving: F
     ]
 
 
-def test_a_socket_whose_unit_file_is_gone_is_absent(layout: TemporaryLayout, serving: FakeHost) -> None:
+def test_a_socket_without_its_unit_file_is_absent(layout: TemporaryLayout, serving: FakeHost) -> None:
     serving.systemctl("stop", SOCKET)
     serving.systemctl("disable", SOCKET)
     (layout.units / "shop@.socket").unlink()
@@ -196,7 +196,7 @@ def test_a_socket_whose_unit_file_is_gone_is_absent(layout: TemporaryLayout, ser
     assert f"{SOCKET} is inactive and absent" in service.drift(layout)
 
 
-def test_the_open_units_are_named_the_sockets_first(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_the_open_units_are_listed_sockets_first(layout: TemporaryLayout, host: FakeHost) -> None:
     assert service.open_units(layout) == []
     host.serve("g1")
     host.systemctl("start", "shop-relief@g1.service")
@@ -206,7 +206,7 @@ def test_the_open_units_are_named_the_sockets_first(layout: TemporaryLayout, hos
         SOCKET, f"shop@{OTHER}.socket", "shop@g1.service", "shop-relief@g1.service",
     ]  # fmt: skip
     host.systemctl("stop", "shop@*.socket", "shop-relief@g1.service")
-    # systemd still remembers what the service names.
+    # systemd still has the units that the service names in memory.
     assert systemd.sockets(layout) == {ADDRESS: "inactive"}
     assert service.open_units(layout) == ["shop@g1.service"]
 
@@ -214,7 +214,7 @@ def test_the_open_units_are_named_the_sockets_first(layout: TemporaryLayout, hos
 # systemd's command line.
 
 
-def test_a_refusal_of_systemctl_is_told_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_systemctl_is_reported_with_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         systemd,
         "capture",
@@ -224,7 +224,7 @@ def test_a_refusal_of_systemctl_is_told_with_its_words(monkeypatch: pytest.Monke
         systemd.systemctl("start", "x")
 
 
-def test_a_systemctl_that_takes_too_long_is_told() -> None:
+def test_a_systemctl_that_takes_too_long_is_reported() -> None:
     with pytest.raises(SystemdError, match=r"`sleep 5` did not end within 0 s"):
         systemd._run("sleep", "5", timeout=0.05)
 

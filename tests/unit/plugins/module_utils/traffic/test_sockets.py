@@ -5,7 +5,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import sock
 
 
 @pytest.mark.parametrize(("address", "listens"), [("127.0.0.1", True), ("0.0.0.0", True), ("127.0.0.2", False)])
-def test_the_kernel_is_asked_who_listens(address: str, listens: bool) -> None:
+def test_the_kernel_reports_listening_sockets(address: str, listens: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         assert sockets.listening(f"{address}:{port}") is listens

@@ -10,7 +10,7 @@ from tests.support.fake_host import ADDRESS, FakeHost, RefusedError, TemporaryLa
 SOCKET = f"shop@{ADDRESS}.socket"
 
 
-def test_everything_is_stopped_in_one_call_the_sockets_first(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_everything_is_stopped_in_one_call_sockets_first(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("same")
     host.systemctl("start", "shop-relief@same.service")
     # Between two calls a connection would start it again.
@@ -24,7 +24,7 @@ def test_everything_is_stopped_in_one_call_the_sockets_first(layout: TemporaryLa
     assert [action for action in host.actions[1:] if not action.startswith("journal of ")] == []
 
 
-def test_a_stop_waits_as_long_as_the_generation_with_the_longest_patience(
+def test_a_stop_waits_for_the_longest_timeout_of_the_generations(
     layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert longest_stop(layout) == 0

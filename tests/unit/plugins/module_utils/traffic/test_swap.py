@@ -16,7 +16,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import
 
 from tests.support.fake_host import ADDRESS, FakeHost, RefusedError, TemporaryLayout, write_generation
 
-# What a start that succeeded and a health check look like among the actions.
+# A successful start and a health check in the list of actions.
 CANARY = ["start shop-canary@new.service", "health shop-canary/new", "stop shop-canary@*.service"]
 START = ["start shop@new.service", "health shop/new"]
 SOCKET = f"shop@{ADDRESS}.socket"
@@ -24,20 +24,20 @@ OTHER = "0.0.0.0:9000"
 
 
 def failing(layout: TemporaryLayout, new: str, **options: Any) -> str:
-    """Swap, and return the message of the failure that is expected."""
+    """Swap, and return the message of the expected failure."""
     with pytest.raises(SwapError) as caught:
         Swap(layout, new, **options).run()
     return str(caught.value)
 
 
 def in_order(actions: list[str], *wanted: str) -> bool:
-    """Tell whether these actions were taken in this order, whatever else happened between them."""
+    """Return whether these actions were taken in this order, whatever else happened between them."""
     rest = iter(actions)
     return all(action in rest for action in wanted)
 
 
 def edit_by_hand(layout: TemporaryLayout, host: FakeHost) -> None:
-    """Change a unit that serves, as somebody does who knows better, and have systemd load it."""
+    """Change a serving unit by hand, and make systemd load it."""
     (layout.units / "shop@.service").write_text("[Service]\nRestart=always\n[Install]\nWantedBy=multi-user.target\n")
     host.systemctl("daemon-reload")
     host.events.clear()
@@ -94,7 +94,7 @@ def test_the_pointers_name_the_new_generation_before_the_old_one_is_stopped(
     assert "Service=shop@new.service" in layout.socket_dropin(ADDRESS).read_text()
 
 
-def test_the_units_that_serve_are_not_touched_before_the_canary_has_answered(
+def test_the_serving_units_are_not_changed_before_the_canary_has_answered(
     layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host.serve("old")
@@ -111,7 +111,7 @@ def test_the_units_that_serve_are_not_touched_before_the_canary_has_answered(
     assert changed == {"units/shop-canary@.service", "units/shop-canary@new.service.d/generation.conf"}
 
 
-def test_the_health_check_asks_the_private_socket_for_what_the_manifest_says(
+def test_the_health_check_sends_the_manifest_s_request_to_the_private_socket(
     layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[Any, ...]] = []
@@ -132,9 +132,7 @@ def test_each_step_is_timed(layout: TemporaryLayout, host: FakeHost) -> None:
     assert list(swap.steps) == ["canary", "start", "stop_old"]
 
 
-def test_an_old_instance_that_had_to_be_killed_does_not_stay_among_the_failed(
-    layout: TemporaryLayout, host: FakeHost
-) -> None:
+def test_an_old_instance_that_had_to_be_killed_is_not_left_failed(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("old")
     write_generation(layout, "new")
     # As systemd leaves a unit that did not end in time.
@@ -143,14 +141,14 @@ def test_an_old_instance_that_had_to_be_killed_does_not_stay_among_the_failed(
     assert host.failed == set()
 
 
-def test_without_a_canary_the_generation_is_started_at_once(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_without_a_canary_the_generation_is_started_immediately(layout: TemporaryLayout, host: FakeHost) -> None:
     write_generation(layout, "new")
     Swap(layout, "new", canary=False).run()
     assert not [action for action in host.actions if "canary" in action]
     assert host.answering() == {"new"}
 
 
-def test_a_swap_to_what_serves_already_changes_nothing(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_swap_to_the_serving_generation_changes_nothing(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("same")
     units = host.unit_files()
     assert Swap(layout, "same").run() is False
@@ -158,7 +156,7 @@ def test_a_swap_to_what_serves_already_changes_nothing(layout: TemporaryLayout, 
     assert not [action for action in host.actions if action.startswith(("stop", "enable", "disable", "daemon"))]
 
 
-def test_every_other_generation_that_runs_is_stopped(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_every_other_running_generation_is_stopped(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("old")
     write_generation(layout, "stray")
     host.systemctl("start", "shop@stray.service")
@@ -167,7 +165,7 @@ def test_every_other_generation_that_runs_is_stopped(layout: TemporaryLayout, ho
     assert host.running() == {"new"}
 
 
-def test_a_generation_that_does_not_run_is_tried_and_started_again(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_stopped_generation_is_tried_and_started_again(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("same")
     host.systemctl("stop", SOCKET, "shop@same.service")
     assert Swap(layout, "same").run() is True
@@ -187,9 +185,7 @@ def test_a_rollback_is_the_same_path(layout: TemporaryLayout, host: FakeHost) ->
     assert gen.kept(layout) == ["first", "second"]
 
 
-def test_a_generation_that_is_not_there_is_refused_and_the_kept_ones_are_named(
-    layout: TemporaryLayout, host: FakeHost
-) -> None:
+def test_a_missing_generation_is_refused_and_the_kept_ones_are_named(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("first")
     host.serve("second")
     with pytest.raises(SwapError, match="generation gone is not on this host; kept are: second, first"):
@@ -199,7 +195,7 @@ def test_a_generation_that_is_not_there_is_refused_and_the_kept_ones_are_named(
 # A swap that fails.
 
 
-def test_a_failing_canary_leaves_the_old_generation_untouched(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_failing_canary_does_not_affect_the_old_generation(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("old")
     before = host.everything()
     write_generation(layout, "new", release="r2", venv="v2")
@@ -212,7 +208,7 @@ def test_a_failing_canary_leaves_the_old_generation_untouched(layout: TemporaryL
 
 
 @pytest.mark.parametrize("unit", ["shop-canary@new.service", "shop@new.service"])
-def test_nothing_remains_of_a_generation_that_failed(layout: TemporaryLayout, host: FakeHost, unit: str) -> None:
+def test_a_failed_generation_leaves_nothing_behind(layout: TemporaryLayout, host: FakeHost, unit: str) -> None:
     host.serve("old")
     write_generation(layout, "new", release="r2", venv="v2")
     host.refused.add(unit)
@@ -250,7 +246,7 @@ def test_a_failing_start_restores_the_units_of_the_old_generation(
 
 
 @pytest.mark.parametrize("unit", ["shop-canary@new.service", "shop@new.service"])
-def test_a_first_deploy_that_fails_leaves_no_unit_file(layout: TemporaryLayout, host: FakeHost, unit: str) -> None:
+def test_a_failed_first_deploy_leaves_no_unit_file(layout: TemporaryLayout, host: FakeHost, unit: str) -> None:
     write_generation(layout, "new")
     host.refused.add(unit)
     failing(layout, "new")
@@ -268,7 +264,7 @@ def test_the_canary_is_stopped_whatever_it_answered(layout: TemporaryLayout, hos
     assert in_order(host.actions, *CANARY, "reset-failed shop-canary@*.service")
 
 
-def test_the_message_tells_the_generation_the_problem_and_the_last_log_lines(
+def test_the_message_contains_the_generation_the_problem_and_the_last_log_lines(
     layout: TemporaryLayout, host: FakeHost
 ) -> None:
     write_generation(layout, "new")
@@ -287,9 +283,7 @@ def test_the_message_tells_the_generation_the_problem_and_the_last_log_lines(
     ]
 
 
-def test_the_message_blots_out_what_the_application_tells_of_its_secrets(
-    layout: TemporaryLayout, host: FakeHost
-) -> None:
+def test_secrets_in_the_message_are_masked(layout: TemporaryLayout, host: FakeHost) -> None:
     write_generation(layout, "new", secrets={"TOKEN": "s3cr3t-v4lue"})
     host.refused.add("shop-canary@new.service")
     host.log["shop-canary@new.service"] = ["RuntimeError: no login with s3cr3t-v4lue", "unable to load app 0 (…)"]
@@ -297,7 +291,7 @@ def test_the_message_blots_out_what_the_application_tells_of_its_secrets(
     assert "s3cr3t" not in message and message.count("RuntimeError: no login with ********") == 2
 
 
-def test_without_a_known_cause_the_message_is_what_the_health_check_got(
+def test_without_a_known_cause_the_message_is_the_health_check_s_result(
     layout: TemporaryLayout, host: FakeHost
 ) -> None:
     write_generation(layout, "new")
@@ -305,7 +299,7 @@ def test_without_a_known_cause_the_message_is_what_the_health_check_got(
     assert "does not serve: GET /healthz answered 503 instead of 200: warming up" in failing(layout, "new")
 
 
-def test_what_was_logged_before_the_start_is_not_told(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_log_lines_from_before_the_start_are_left_out(layout: TemporaryLayout, host: FakeHost) -> None:
     write_generation(layout, "new")
     host.write("shop-canary@new.service", "ValueError: of last week")
     host.write("other.service", "logged since")
@@ -316,7 +310,7 @@ def test_what_was_logged_before_the_start_is_not_told(layout: TemporaryLayout, h
     assert message.splitlines()[-2:] == ["    first", "    second"]
 
 
-def test_the_log_that_is_told_is_its_end_however_much_there_is(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_only_the_end_of_a_long_log_is_shown(layout: TemporaryLayout, host: FakeHost) -> None:
     write_generation(layout, "new")
     host.refused.add("shop-canary@new.service")
     host.log["shop-canary@new.service"] = [f"line {number}" for number in range(500)]
@@ -324,12 +318,12 @@ def test_the_log_that_is_told_is_its_end_however_much_there_is(layout: Temporary
 
 
 class Interruption:
-    """Raises an error once, at the n-th time that the swap asks systemd, writes a file or makes a link.
+    """Raises an error once, at the n-th time that the swap calls systemd, writes a file or creates a link.
 
     Args:
-        monkeypatch: puts it in between.
+        monkeypatch: inserts it.
         error: what to raise.
-        at: the time, from 0 on.
+        at: the time, counted from 0.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, error: BaseException, at: int) -> None:
@@ -372,7 +366,7 @@ ERRORS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["new", "served", "elsewhere"])
-def test_whatever_happens_at_any_step_the_old_generation_serves_alone(tmp_path: Path, target: str) -> None:
+def test_the_old_generation_serves_alone_after_an_error_at_any_step(tmp_path: Path, target: str) -> None:
     for at in range(200):
         error = ERRORS[at % len(ERRORS)]
         layout = TemporaryLayout.below(tmp_path / str(at), "shop")
@@ -404,7 +398,7 @@ def test_whatever_happens_at_any_step_the_old_generation_serves_alone(tmp_path: 
     raise AssertionError("the swap never ended")
 
 
-def test_a_first_deploy_that_is_interrupted_at_any_step_leaves_nothing(tmp_path: Path) -> None:
+def test_a_first_deploy_interrupted_at_any_step_leaves_nothing(tmp_path: Path) -> None:
     for at in range(200):
         layout = TemporaryLayout.below(tmp_path / str(at), "shop")
         with pytest.MonkeyPatch.context() as monkeypatch:
@@ -423,7 +417,9 @@ def test_a_first_deploy_that_is_interrupted_at_any_step_leaves_nothing(tmp_path:
     raise AssertionError("the swap never ended")
 
 
-def test_what_current_names_always_counts_as_served(layout: TemporaryLayout, host: FakeHost, monkeypatch: Any) -> None:
+def test_the_generation_of_current_always_counts_as_served(
+    layout: TemporaryLayout, host: FakeHost, monkeypatch: Any
+) -> None:
     write_generation(layout, "new")
     link, seen = files.link, []
 
@@ -437,7 +433,9 @@ def test_what_current_names_always_counts_as_served(layout: TemporaryLayout, hos
     assert seen == [True]
 
 
-def test_an_old_one_that_does_not_stop_is_told_and_the_new_one_serves(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_an_old_generation_that_does_not_stop_is_reported_and_the_new_one_serves(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
     host.serve("old")
     write_generation(layout, "new")
     stop = host._stop
@@ -455,7 +453,7 @@ def test_an_old_one_that_does_not_stop_is_told_and_the_new_one_serves(layout: Te
     assert "generation old runs beside the current one" in service.drift(layout)
 
 
-def test_what_cannot_be_put_back_is_told_beside_the_reason(
+def test_a_failed_restoration_is_reported_with_the_reason(
     layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host.serve("old")
@@ -465,11 +463,11 @@ def test_what_cannot_be_put_back_is_told_beside_the_reason(
     message = failing(layout, "new")
     assert "GET /healthz answered 500 instead of 200: no" in message
     assert "It could not be restored: `systemctl stop nothing.service` failed" in message
-    # The other steps were taken all the same.
+    # The other steps were taken anyway.
     assert layout.current_generation() == "old" and not (layout.generations / "new").exists()
 
 
-def test_the_message_shows_what_the_application_says_as_text(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_the_application_s_text_is_made_printable_in_the_message(layout: TemporaryLayout, host: FakeHost) -> None:
     write_generation(layout, "new")
     host.refused.add("shop-canary@new.service")
     host.log["shop-canary@new.service"] = [
@@ -483,7 +481,7 @@ def test_the_message_shows_what_the_application_says_as_text(layout: TemporaryLa
     assert "flask_uwsgi_wsgi_file=run.py raised while it was loaded: ValueError: \\x1b[31mred." in message
 
 
-def test_a_rollback_target_that_fails_stays_on_the_host(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_failed_rollback_target_is_kept(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("first")
     host.serve("second")
     host.refused.add("shop-canary@first.service")
@@ -530,9 +528,7 @@ def restart(layout: TemporaryLayout, name: str) -> bool:
     return Swap(layout, name, restart=True).run()
 
 
-def test_a_relief_serves_while_the_generation_s_own_instance_is_restarted(
-    layout: TemporaryLayout, host: FakeHost
-) -> None:
+def test_a_relief_serves_while_the_generation_s_own_instance_restarts(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("same")
     before = host.active["shop@same.service"]
     assert restart(layout, "same") is True
@@ -550,18 +546,18 @@ def test_a_relief_serves_while_the_generation_s_own_instance_is_restarted(
     assert service.drift(layout) == []
 
 
-def test_the_pidfile_names_whoever_serves_during_a_restart(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_the_pidfile_names_the_serving_instance_during_a_restart(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("same")
     restart(layout, "same")
     pointed = {event.what: event.pidfile for event in host.events}
     assert pointed["health shop-relief/same"] == "same.pid"
     assert pointed["restart shop@same.service"] == "same.relief.pid"
-    # Its own start points it back, as after a crash.
+    # Its own start resets it, as after a crash.
     assert pointed["health shop/same"] == pointed["stop shop-relief@same.service"] == "same.pid"
     assert host.pidfile_pid() == host.active["shop@same.service"]
 
 
-def test_the_pidfile_is_true_while_the_own_instance_is_down(
+def test_the_pidfile_is_correct_while_the_own_instance_is_down(
     layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host.serve("same")
@@ -579,7 +575,7 @@ def test_the_pidfile_is_true_while_the_own_instance_is_down(
     assert seen[0][0] == seen[0][1]
 
 
-def test_at_every_moment_of_a_restart_somebody_accepts(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_an_instance_accepts_connections_at_every_moment_of_a_restart(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("same")
     host.clients.add(ADDRESS)
     restart(layout, "same")
@@ -587,7 +583,7 @@ def test_at_every_moment_of_a_restart_somebody_accepts(layout: TemporaryLayout, 
     assert host.waited == []
 
 
-def test_at_every_moment_of_a_swap_somebody_accepts(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_an_instance_accepts_connections_at_every_moment_of_a_swap(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("old")
     host.clients.add(ADDRESS)
     write_generation(layout, "new")
@@ -604,7 +600,7 @@ def test_a_restart_has_no_canary_and_its_steps_are_timed(layout: TemporaryLayout
     assert not [action for action in host.actions if "canary" in action]
 
 
-def test_a_restart_of_what_does_not_run_is_a_start(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_restart_of_a_stopped_generation_is_a_start(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("same")
     host.systemctl("stop", SOCKET, "shop@same.service")
     assert restart(layout, "same") is True
@@ -613,7 +609,7 @@ def test_a_restart_of_what_does_not_run_is_a_start(layout: TemporaryLayout, host
 
 
 @pytest.mark.parametrize("reason", ["systemd", "health"])
-def test_a_relief_that_fails_is_stopped_and_nothing_else_is_touched(
+def test_a_failing_relief_is_stopped_and_nothing_else_is_changed(
     layout: TemporaryLayout, host: FakeHost, reason: str
 ) -> None:
     host.serve("same")
@@ -633,7 +629,7 @@ def test_a_relief_that_fails_is_stopped_and_nothing_else_is_touched(
 
 
 @pytest.mark.parametrize("reason", ["systemd", "health"])
-def test_an_own_instance_that_fails_to_restart_leaves_the_relief_at_work(
+def test_the_relief_continues_if_the_own_instance_fails_to_restart(
     layout: TemporaryLayout, host: FakeHost, reason: str
 ) -> None:
     host.serve("same")
@@ -652,7 +648,9 @@ def test_an_own_instance_that_fails_to_restart_leaves_the_relief_at_work(
         assert host.pidfile_pid() == host.active["shop-relief@same.service"]
 
 
-def test_an_own_instance_that_is_sick_after_its_restart_serves_nobody(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_an_own_instance_that_is_unhealthy_after_its_restart_does_not_serve(
+    layout: TemporaryLayout, host: FakeHost
+) -> None:
     host.serve("same")
     host.clients.add(ADDRESS)
     host.sick["shop/same"] = "GET /healthz answered 500 instead of 200"
@@ -663,9 +661,7 @@ def test_an_own_instance_that_is_sick_after_its_restart_serves_nobody(layout: Te
     assert host.waited == []
 
 
-def test_after_a_restart_that_broke_the_next_one_ends_what_the_first_began(
-    layout: TemporaryLayout, host: FakeHost
-) -> None:
+def test_after_an_interrupted_restart_the_next_one_completes_it(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("same")
     host.clients.add(ADDRESS)
     host.refused.add("shop@same.service")
@@ -695,7 +691,7 @@ def test_another_generation_takes_over_from_a_relief(layout: TemporaryLayout, ho
 # A repair.
 
 
-def test_units_that_were_changed_by_hand_are_mended_and_what_was_started_from_them_is_restarted(
+def test_units_changed_by_hand_are_repaired_and_instances_started_from_them_are_restarted(
     layout: TemporaryLayout, host: FakeHost
 ) -> None:
     host.serve("same")
@@ -711,7 +707,7 @@ def test_units_that_were_changed_by_hand_are_mended_and_what_was_started_from_th
     assert host.waited == []
 
 
-def test_a_unit_that_was_not_loaded_is_loaded(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_unit_that_systemd_has_not_loaded_is_loaded(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("same")
     mine = layout.units / "shop@.service"
     wanted = mine.read_text()
@@ -722,7 +718,7 @@ def test_a_unit_that_was_not_loaded_is_loaded(layout: TemporaryLayout, host: Fak
     assert service.drift(layout) == []
 
 
-def test_an_instance_that_lost_its_private_sockets_is_restarted(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_an_instance_without_its_private_sockets_is_restarted(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("same")
     (layout.runtime / "same/same.stats").unlink()
     assert service.drift(layout) == [f"shop@same.service has lost its sockets in {layout.runtime}/same"]
@@ -743,7 +739,7 @@ def test_a_repair_of_pointers_restarts_nothing(layout: TemporaryLayout, host: Fa
     assert service.drift(layout) == []
 
 
-def test_a_crash_loop_is_told_and_the_relief_of_it_is_not_left(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_crash_loop_is_reported_and_its_relief_is_not_left(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("same")
     host.crash("shop@same.service")
     for unit in (layout.canary("same"), layout.relief("same"), layout.service("same")):
@@ -756,7 +752,7 @@ def test_a_crash_loop_is_told_and_the_relief_of_it_is_not_left(layout: Temporary
     assert service.drift(layout) == []
 
 
-def test_a_socket_that_was_stopped_by_hand_is_opened_again_without_stopping_anything(
+def test_a_socket_stopped_by_hand_is_opened_again_without_stopping_anything(
     layout: TemporaryLayout, host: FakeHost
 ) -> None:
     host.serve("same")
@@ -774,20 +770,18 @@ def test_a_socket_that_was_stopped_by_hand_is_opened_again_without_stopping_anyt
     assert len(host.descriptors()) == 1
     assert "Service=shop@same.service" in layout.socket_dropin(ADDRESS).read_text()
     assert service.drift(layout) == []
-    # Whoever connected to what nobody accepted from yet was accepted by the relief.
+    # The relief accepted the connections that were waiting.
     assert set(host.waited) <= {f"start {SOCKET}"}
 
 
-def test_a_socket_that_was_opened_again_is_closed_when_the_relief_fails(
-    layout: TemporaryLayout, host: FakeHost
-) -> None:
+def test_a_reopened_socket_is_closed_when_the_relief_fails(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("same")
     host.systemctl("stop", SOCKET)
     host.refused.add("shop-relief@same.service")
     with pytest.raises(SwapError):
         Swap(layout, "same").run()
     host.meet(ADDRESS)
-    # Otherwise every second connection would wait in a queue from which nobody accepts.
+    # Otherwise every second connection would wait in a queue that is never accepted.
     assert host.waited == []
     assert host.answering() == {"same"}
 
@@ -795,7 +789,7 @@ def test_a_socket_that_was_opened_again_is_closed_when_the_relief_fails(
 # An address.
 
 
-def test_a_new_address_is_listened_on_and_the_old_one_is_left(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_new_address_is_opened_and_the_old_one_closed(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("old")
     write_generation(layout, "new", listen=OTHER)
     assert Swap(layout, "new").run() is True
@@ -820,7 +814,7 @@ def test_the_old_address_is_served_until_the_new_one_answers(layout: TemporaryLa
     assert set(host.waited) & {*host.actions[: answered + 1]} - ended == set()
 
 
-def test_a_connection_to_the_old_address_does_not_bring_the_old_generation_back(
+def test_a_connection_to_the_old_address_does_not_restart_the_old_generation(
     layout: TemporaryLayout, host: FakeHost
 ) -> None:
     host.serve("old")
@@ -840,7 +834,7 @@ def test_another_bind_address_of_the_same_port_is_a_new_address(layout: Temporar
     assert service.drift(layout) == []
 
 
-def test_back_to_an_address_that_was_left_is_a_new_address_too(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_return_to_an_earlier_address_is_a_new_address_too(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("old")
     host.serve("new", listen=OTHER)
     assert Swap(layout, "old").run() is True
@@ -849,7 +843,7 @@ def test_back_to_an_address_that_was_left_is_a_new_address_too(layout: Temporary
     assert service.drift(layout) == []
 
 
-def test_a_canary_that_fails_leaves_the_old_address_served(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_failing_canary_leaves_the_old_address_served(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("old")
     before = host.everything()
     write_generation(layout, "new", listen=OTHER)
@@ -860,7 +854,7 @@ def test_a_canary_that_fails_leaves_the_old_address_served(layout: TemporaryLayo
     assert not [action for action in host.actions if action.startswith(f"stop {SOCKET[:-1]}")]
 
 
-def test_a_start_on_a_new_address_that_fails_closes_only_that_one(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_failing_start_on_a_new_address_closes_only_that_one(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("old")
     host.clients.add(ADDRESS)
     before = host.everything()
@@ -872,12 +866,12 @@ def test_a_start_on_a_new_address_that_fails_closes_only_that_one(layout: Tempor
     assert host.waited == []
 
 
-def test_a_connection_to_the_new_address_does_not_bring_back_what_failed_there(
+def test_a_connection_to_the_new_address_does_not_restart_the_failed_generation(
     layout: TemporaryLayout, host: FakeHost
 ) -> None:
     host.serve("old")
     before = host.everything()
-    # Those who wait for it.
+    # Connections that wait for it.
     host.clients.add(OTHER)
     write_generation(layout, "new", listen=OTHER)
     host.sick["shop/new"] = "GET /healthz answered 500 instead of 200"
@@ -885,7 +879,7 @@ def test_a_connection_to_the_new_address_does_not_bring_back_what_failed_there(
     assert host.everything() == before
 
 
-def test_a_connection_does_not_bring_back_a_first_deploy_that_failed(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_connection_does_not_restart_a_failed_first_deploy(layout: TemporaryLayout, host: FakeHost) -> None:
     host.clients.add(ADDRESS)
     write_generation(layout, "new")
     host.sick["shop/new"] = "GET /healthz answered 500 instead of 200"
@@ -894,7 +888,7 @@ def test_a_connection_does_not_bring_back_a_first_deploy_that_failed(layout: Tem
     assert host.crashing == set()
 
 
-def test_a_connection_does_not_bring_back_what_failed_where_the_application_was_stopped(
+def test_a_connection_does_not_restart_a_failed_deploy_of_a_stopped_application(
     layout: TemporaryLayout, host: FakeHost
 ) -> None:
     host.serve("old")
@@ -932,7 +926,7 @@ def test_an_address_that_could_not_be_opened_is_forgotten(layout: TemporaryLayou
     assert Swap(layout, "old").run() is False
 
 
-def test_a_socket_that_lost_its_descriptor_is_drift_and_a_repair_opens_it_anew(
+def test_a_socket_without_its_descriptor_is_drift_and_a_repair_reopens_it(
     layout: TemporaryLayout, host: FakeHost
 ) -> None:
     host.serve("aaa")
@@ -943,18 +937,18 @@ def test_a_socket_that_lost_its_descriptor_is_drift_and_a_repair_opens_it_anew(
     assert service.drift(layout) == []
 
 
-# What settles.
+# Watching the canary.
 
 
 @pytest.fixture
 def settling(layout: TemporaryLayout, host: FakeHost) -> FakeHost:
-    """Write a generation whose canary is looked at for three seconds, beside one that serves."""
+    """Write a generation whose canary is watched for three seconds, beside one that serves."""
     host.serve("old")
     write_generation(layout, "new", settle=3.0)
     return host
 
 
-def test_a_canary_is_looked_at_for_as_long_as_the_manifest_says(layout: TemporaryLayout, settling: FakeHost) -> None:
+def test_a_canary_is_watched_as_long_as_the_manifest_says(layout: TemporaryLayout, settling: FakeHost) -> None:
     began = settling.clock.now
     assert Swap(layout, "new").run() is True
     assert 3 <= settling.clock.now - began < 4
@@ -976,12 +970,12 @@ def test_a_canary_whose_worker_dies_soon_is_refused(layout: TemporaryLayout, set
     assert settling.everything() == before
 
 
-def test_a_worker_that_died_before_the_first_look_is_seen_too(layout: TemporaryLayout, settling: FakeHost) -> None:
+def test_a_worker_that_died_before_the_first_look_is_noticed_too(layout: TemporaryLayout, settling: FakeHost) -> None:
     settling.respawned[layout.runtime_of(kinds.CANARY) / "new.stats"] = 1
     assert "a worker died, no later than 0.0 s after" in failing(layout, "new")
 
 
-def test_a_canary_that_answers_before_uwsgi_has_opened_its_stats_is_waited_for(
+def test_a_canary_that_answers_before_its_stats_are_open_is_awaited(
     layout: TemporaryLayout, settling: FakeHost
 ) -> None:
     stats, hidden = layout.runtime_of(kinds.CANARY) / "new.stats", layout.runtime_of(kinds.CANARY) / "hidden"
@@ -1020,7 +1014,7 @@ def test_a_canary_that_ends_soon_is_refused(layout: TemporaryLayout, settling: F
     assert not settling.failed
 
 
-def test_a_canary_that_is_no_longer_healthy_when_it_has_settled_is_refused(
+def test_a_canary_that_becomes_unhealthy_while_it_is_watched_is_refused(
     layout: TemporaryLayout, settling: FakeHost
 ) -> None:
     def sicken() -> None:
@@ -1031,15 +1025,15 @@ def test_a_canary_that_is_no_longer_healthy_when_it_has_settled_is_refused(
     assert settling.answering() == {"old"}
 
 
-# What a swap that was killed leaves.
+# Leftovers of a swap that was killed.
 
 
-def test_a_generation_that_runs_beside_the_current_one_is_not_trusted_unproven(
+def test_a_generation_that_runs_beside_the_current_one_is_not_trusted_without_a_check(
     layout: TemporaryLayout, host: FakeHost
 ) -> None:
     host.serve("old")
     write_generation(layout, "new")
-    # Killed between its start and its health.
+    # Killed between its start and its health check.
     swap = Swap(layout, "new")
     swap._install("new", gen.unit_targets(layout, "new"))
     host.systemctl("start", "shop@new.service")
@@ -1055,7 +1049,7 @@ def test_a_generation_that_is_ending_is_started_again(
     host.serve("first")
     host.serve("second")
     host.systemctl("start", "shop@first.service")
-    # As it is while its requests end, for a minute.
+    # For up to a minute, while its requests end.
     state = host._state
     ending = {"shop@first.service"}
     monkeypatch.setattr(host, "_state", lambda unit: "deactivating" if unit in ending else state(unit))
@@ -1073,7 +1067,7 @@ def test_a_generation_that_is_ending_is_started_again(
     assert service.drift(layout) == []
 
 
-def test_a_restart_that_breaks_beside_the_current_generation_leaves_nothing(
+def test_a_restart_that_fails_beside_the_current_generation_leaves_nothing(
     layout: TemporaryLayout, host: FakeHost
 ) -> None:
     host.serve("old")
@@ -1088,7 +1082,7 @@ def test_a_restart_that_breaks_beside_the_current_generation_leaves_nothing(
     assert host.everything() == before
 
 
-def test_a_swap_that_failed_does_not_hinder_the_next(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_failed_swap_does_not_block_the_next(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("old")
     write_generation(layout, "bad")
     host.refused.add("shop-canary@bad.service")

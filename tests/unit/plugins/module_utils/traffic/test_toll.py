@@ -1,4 +1,4 @@
-"""What a stop cost is read from the journal of what was stopped, and told."""
+"""The requests lost in a stop are read from the journal of the stopped instance, and reported."""
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.stopping import stop_all
@@ -34,13 +34,13 @@ def test_a_restart_counts_what_it_cut(host: FakeHost) -> None:
     assert swap.toll == Toll(requests=2, seconds=20)
 
 
-def test_a_stop_that_systemd_had_to_end_is_told(host: FakeHost) -> None:
+def test_a_stop_that_systemd_had_to_force_is_reported(host: FakeHost) -> None:
     host.serve("g1")
     host.timed_out.add(host.layout.service("g1"))
     assert stop_all(host.layout) == (True, Toll(workers=1))
 
 
-def test_what_an_earlier_stop_cost_does_not_count(host: FakeHost) -> None:
+def test_the_toll_of_an_earlier_stop_does_not_count(host: FakeHost) -> None:
     host.log[host.layout.service("g1")] = CUT
     host.serve("g1")
     write_generation(host.layout, "g2")
@@ -70,6 +70,6 @@ def test_what_an_earlier_stop_cost_does_not_count(host: FakeHost) -> None:
         ),
     ],
 )
-def test_the_toll_is_told_in_sentences(found: dict[str, int], said: list[str]) -> None:
+def test_the_toll_is_reported_in_sentences(found: dict[str, int], said: list[str]) -> None:
     assert told(found) == said
     assert all("seconds" not in sentence for sentence in told(found))

@@ -16,7 +16,7 @@ OTHER = {**ME, "pid": 2, "who": "you@here"}
 
 @pytest.fixture
 def tried(layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
-    """Serve a generation that is being tried, on a host where ``found`` came after ``old``."""
+    """Serve a generation on trial, on a host where ``found`` came after ``old``."""
     monkeypatch.setattr(trial, "time", host.clock)
     for name in ("old", "found"):
         write_generation(layout, name)
@@ -29,7 +29,7 @@ def tried(layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPat
     return host
 
 
-def test_the_history_does_not_know_of_a_trial(layout: TemporaryLayout, tried: FakeHost) -> None:
+def test_a_trial_is_not_in_the_history(layout: TemporaryLayout, tried: FakeHost) -> None:
     assert gen.kept(layout) == ["found", "old"]
     assert gen.rollback_target(layout) == "old"
     assert trial.end(layout, ME) is True
@@ -37,7 +37,7 @@ def test_the_history_does_not_know_of_a_trial(layout: TemporaryLayout, tried: Fa
     assert gen.rollback_target(layout) == "old"
 
 
-def test_after_a_trial_the_host_is_as_it_was(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_after_a_trial_the_host_is_as_before(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("found")
     before = host.unit_files(), host.enabled(), set(host.active), dict(host.open)
     assert trial.begin(layout, ME, 60) == "found"
@@ -46,13 +46,13 @@ def test_after_a_trial_the_host_is_as_it_was(layout: TemporaryLayout, host: Fake
         Swap(layout, name, trial=True).run()
     trial.end(layout, ME)
     assert host.answering() == {"found"}
-    # Its process is another one.
+    # Its process is a new one.
     assert (host.unit_files(), host.enabled(), set(host.active), dict(host.open)) == before
     assert host.pidfile_pid() == host.active["shop@found.service"]
 
 
 def reboot(layout: TemporaryLayout, host: FakeHost) -> None:
-    """Lose power: what is in /run is gone, and systemd starts what is enabled."""
+    """Lose power: the content of /run is gone, and systemd starts the enabled units."""
     host.active.clear()
     host.open.clear()
     host.inherited.clear()
@@ -82,7 +82,7 @@ def test_a_reboot_ends_a_trial(layout: TemporaryLayout, tried: FakeHost) -> None
     assert not (layout.generations / "tried").exists()
 
 
-def test_a_trial_changes_nothing_that_lasts(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_a_trial_makes_no_lasting_change(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("found")
 
     def lasting() -> tuple[object, ...]:
@@ -104,7 +104,7 @@ def test_a_trial_changes_nothing_that_lasts(layout: TemporaryLayout, host: FakeH
     assert not layout.trial.exists() and not layout.tried.is_symlink()
 
 
-def test_at_every_moment_of_a_trial_somebody_accepts(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_an_instance_accepts_connections_at_every_moment_of_a_trial(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("found")
     host.clients.add(ADDRESS)
     trial.begin(layout, ME, 60)
@@ -116,10 +116,10 @@ def test_at_every_moment_of_a_trial_somebody_accepts(layout: TemporaryLayout, ho
     assert host.answering() == {"found"}
 
 
-def test_what_was_found_can_be_tried_like_others(layout: TemporaryLayout, tried: FakeHost) -> None:
+def test_the_original_generation_can_be_tried_like_others(layout: TemporaryLayout, tried: FakeHost) -> None:
     Swap(layout, "found", trial=True).run()
     assert tried.answering() == {"found"} and layout.current_generation() == "found"
-    assert layout.trial.exists(), "the trial goes on"
+    assert layout.trial.exists(), "the trial continues"
     Swap(layout, "tried", trial=True).run()
     assert tried.answering() == {"tried"}
     trial.end(layout, ME)
@@ -147,15 +147,15 @@ def test_the_record_of_a_trial_is_for_root_alone_and_written_through_no_link(
     assert not layout.trial.is_symlink()
 
 
-def test_a_trial_that_is_over_is_ended_without_its_owner(layout: TemporaryLayout, tried: FakeHost) -> None:
+def test_an_expired_trial_is_ended_without_its_owner(layout: TemporaryLayout, tried: FakeHost) -> None:
     assert trial.watch(layout, ME) is True
     assert 60 <= tried.clock.now < 62
     assert tried.answering() == {"found"}
     assert not (layout.generations / "tried").exists()
-    assert reservation.owner(layout) is None, "and nobody has to break his lock"
+    assert reservation.owner(layout) is None, "and its reservation needs no breaking"
 
 
-def test_a_trial_that_is_extended_goes_on(layout: TemporaryLayout, tried: FakeHost) -> None:
+def test_an_extended_trial_continues(layout: TemporaryLayout, tried: FakeHost) -> None:
     def extend() -> None:
         if tried.clock.now == 50:
             trial.extend(layout, ME, 60)
@@ -165,13 +165,13 @@ def test_a_trial_that_is_extended_goes_on(layout: TemporaryLayout, tried: FakeHo
     assert 110 <= tried.clock.now < 112
 
 
-def test_the_watchman_goes_when_the_trial_has_ended(layout: TemporaryLayout, tried: FakeHost) -> None:
+def test_the_timer_is_removed_when_the_trial_has_ended(layout: TemporaryLayout, tried: FakeHost) -> None:
     tried.clock.tick = lambda: trial.end(layout, ME)
     assert trial.watch(layout, ME) is False
     assert tried.clock.now == 1
 
 
-def test_a_deploy_after_a_trial_that_was_cut_off_ends_it(layout: TemporaryLayout, tried: FakeHost) -> None:
+def test_a_deploy_ends_a_trial_that_was_interrupted(layout: TemporaryLayout, tried: FakeHost) -> None:
     write_generation(layout, "new")
     Swap(layout, "new").run()
     assert tried.answering() == {"new"}
@@ -182,7 +182,7 @@ def test_a_deploy_after_a_trial_that_was_cut_off_ends_it(layout: TemporaryLayout
     assert tried.answering() == {"new"}
 
 
-def test_a_generation_that_fails_its_trial_costs_nothing(layout: TemporaryLayout, tried: FakeHost) -> None:
+def test_a_generation_that_fails_its_trial_affects_nothing(layout: TemporaryLayout, tried: FakeHost) -> None:
     write_generation(layout, "bad")
     tried.sick["bad"] = "GET /healthz answered 500 instead of 200: no"
     with pytest.raises(SwapError):
@@ -202,12 +202,12 @@ def test_two_runs_cannot_try_at_the_same_time(layout: TemporaryLayout, tried: Fa
     assert json.loads(layout.trial.read_text())["who"] == ME
 
 
-def test_where_nothing_is_deployed_nothing_can_be_tried(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_without_a_deploy_nothing_can_be_tried(layout: TemporaryLayout, host: FakeHost) -> None:
     with pytest.raises(trial.TrialError, match="deploy it first"):
         trial.begin(layout, ME, 60)
 
 
-def test_the_watchman_waits_for_a_step_that_is_at_work(
+def test_the_timer_waits_for_a_running_step(
     layout: TemporaryLayout, tried: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exclusive = reservation.exclusive
@@ -224,7 +224,7 @@ def test_the_watchman_waits_for_a_step_that_is_at_work(
     assert 100 <= tried.clock.now < 102
 
 
-def test_a_trial_that_is_over_is_not_begun_anew_without_a_watchman(layout: TemporaryLayout, tried: FakeHost) -> None:
+def test_an_expired_trial_is_not_restarted_without_a_timer(layout: TemporaryLayout, tried: FakeHost) -> None:
     trial.end(layout, ME)
     with pytest.raises(trial.TrialError, match="the trial of shop has ended: its time ran out, or somebody deployed"):
         trial.extend(layout, ME, 60)

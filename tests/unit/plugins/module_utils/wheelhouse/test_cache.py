@@ -7,7 +7,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse import c
 
 @pytest.fixture(autouse=True)
 def sdist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put the cache and dpkg's list below the test's own directory, and return an sdist."""
+    """Put the cache and dpkg's list below a temporary directory, and return an sdist."""
     monkeypatch.setattr(cache, "ROOT", tmp_path / "cache")
     monkeypatch.setattr(cache, "_PACKAGES", tmp_path / "status")
     (tmp_path / "status").write_text("Package: gcc\n")
@@ -22,7 +22,7 @@ def made(tmp_path: Path, content: str = "wheel") -> Path:
     return path
 
 
-def test_a_wheel_that_was_built_is_found_again(tmp_path: Path, sdist: Path) -> None:
+def test_a_built_wheel_is_found_again(tmp_path: Path, sdist: Path) -> None:
     key = cache.key(sdist, {}, [])
     assert cache.find(key) is None
     cache.keep(key, made(tmp_path))
@@ -31,9 +31,7 @@ def test_a_wheel_that_was_built_is_found_again(tmp_path: Path, sdist: Path) -> N
     assert cache.ROOT.stat().st_mode & 0o777 == found.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_whatever_a_build_can_see_gives_another_wheel(
-    tmp_path: Path, sdist: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_input_of_a_build_changes_the_wheel(tmp_path: Path, sdist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool, other = tmp_path / "pip.whl", tmp_path / "evil.whl"
     tool.write_text("pip"), other.write_text("evil")
     keys = [cache.key(sdist, {}, [tool]), cache.key(sdist, {"1": "x"}, [tool])]
@@ -47,7 +45,7 @@ def test_whatever_a_build_can_see_gives_another_wheel(
     assert len(set(keys)) == len(keys) == 7
 
 
-def test_what_was_not_used_for_longest_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_least_recently_used_wheels_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "_KEPT", 2)
     for number, key in enumerate("abc"):
         cache.keep(key, made(tmp_path))
@@ -56,7 +54,7 @@ def test_what_was_not_used_for_longest_goes(tmp_path: Path, monkeypatch: pytest.
     assert {path.name for path in cache.ROOT.iterdir()} == {"a", "c"}
 
 
-def test_a_wheel_that_was_half_written_is_none(tmp_path: Path) -> None:
+def test_an_incomplete_wheel_does_not_count(tmp_path: Path) -> None:
     (cache.ROOT / "k").mkdir(parents=True)
     (cache.ROOT / "k" / ".shop-1-py3-none-any.whl.partial").write_text("whe")
     assert cache.find("k") is None

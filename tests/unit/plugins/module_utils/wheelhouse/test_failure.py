@@ -42,21 +42,23 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse.failure 
         ("configure: error: zlib.h is required", ["zlib1g-dev"]),
         ("checking for ffi.h... no", ["libffi-dev"]),
         ("Could not find sqlite3.h", ["libsqlite3-dev"]),
-        # What a compiler names on its way to another error.
+        # Headers that a compiler mentions before another error.
         ("In file included from /usr/include/python3.13/Python.h:38,\n  from x.c:1:\nerror: unknown type name 'x'", []),
         ("/usr/include/zlib.h:1885:10: note: expected 'int' but argument is of type 'char *'", []),
     ],
 )  # fmt: skip
-def test_the_package_that_a_build_lacks_is_told_where_it_can_be(said: str, packages: list[str]) -> None:
+def test_the_package_that_a_build_lacks_is_reported(said: str, packages: list[str]) -> None:
     assert missing_packages(f"running build_ext\n{said}\nfailed\n") == packages
 
 
-def test_several_missing_packages_are_told_once_each() -> None:
+def test_several_missing_packages_are_reported_once_each() -> None:
     said = "fatal error: zlib.h: No such file\nfatal error: ffi.h: No such file\nfatal error: zlib.h: No such file\n"
     assert missing_packages(said) == ["libffi-dev", "zlib1g-dev"]
 
 
-def test_what_the_build_host_has_is_not_taken_for_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_that_the_build_host_has_are_recognized(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dpkg = tmp_path / "dpkg-query"
     dpkg.write_text(
         "#!/bin/sh\ncat <<END\ninstalled python3-dev python3-dev:any, x (= 1)\n"
@@ -72,7 +74,7 @@ def test_what_the_build_host_has_is_not_taken_for_missing(tmp_path: Path, monkey
     assert present(said) == []
 
 
-def test_a_package_that_is_installed_is_not_advised() -> None:
+def test_an_installed_package_is_not_recommended() -> None:
     said = "fatal error: Python.h: No such file\nfatal error: ffi.h: No such file"
     result = {"subject": "x==1", "why": "failed", "said": said, "installed": ["python3-dev"]}
     told = build_problem(result, "r=1", "b", LIMITS)
@@ -96,13 +98,13 @@ def test_a_source_that_cannot_be_built_need_not_be(said: str) -> None:
     assert remedy not in build_problem({**result, "subject": "x==1"}, "r=1", "b", LIMITS, "shop")
 
 
-def test_a_source_that_cannot_be_read_by_its_build_need_not_be() -> None:
+def test_a_source_whose_build_cannot_be_queried_need_not_be() -> None:
     said = "error: Failed to build `x==1.0`\n  cause: The build backend returned an error\nKeyError: 'x'"
     result = {"subject": "the requirements", "why": "failed", "said": said}
     remedy = "list what it requires in a file (flask_uwsgi_requirements)"
     own = {**result, "said": "error: The build backend returned an error\nKeyError: 'x'"}
     assert remedy in build_problem(own, "r=1", "b", LIMITS, "setup.py").splitlines()[0]
-    # It is one of its requirements that fails, or there is no project.
+    # One of its requirements fails, or there is no project.
     assert remedy not in build_problem(result, "r=1", "b", LIMITS, "setup.py")
     assert remedy not in build_problem(own, "r=1", "b", LIMITS)
 
@@ -126,7 +128,7 @@ PIP = """\
 """  # fmt: skip
 
 
-def test_the_lines_that_tell_are_kept_without_the_frame_around_them() -> None:
+def test_the_relevant_lines_are_kept_without_the_frame_around_them() -> None:
     lines = telling_lines(PIP, 6)
     assert lines == [
         "error: subprocess-exited-with-error",
@@ -138,13 +140,13 @@ def test_the_lines_that_tell_are_kept_without_the_frame_around_them() -> None:
     ]
 
 
-def test_a_short_output_is_kept_whole() -> None:
+def test_a_short_output_is_kept_completely() -> None:
     assert telling_lines("a\n\n b\n", 12) == ["a", "b"]
     assert telling_lines("") == []
 
 
-def test_of_many_tries_the_last_one_tells_why_they_failed() -> None:
-    # pip 26.3, whose registry's certificate is not trusted: the cause stands in no other line.
+def test_the_last_of_many_attempts_says_why_they_failed() -> None:
+    # pip 26.3 with an untrusted certificate of the registry: no other line has the cause.
     retrying = (
         "WARNING: Retrying (Retry(total={}, connect=None)) after connection broken by 'SSLError("
         "SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed'))': /simple/flask/"
@@ -153,14 +155,14 @@ def test_of_many_tries_the_last_one_tells_why_they_failed() -> None:
     assert telling_lines(output) == [retrying.format(0), "ERROR: No matching distribution found"]
 
 
-def test_what_a_package_prints_does_not_reach_the_terminal_as_it_is() -> None:
+def test_a_package_s_output_is_made_printable() -> None:
     assert telling_lines("error: \x1b]0;owned\x07 \u202egnp.exe\x1b[2J\n") == [
         "error: \\x1b]0;owned\\x07 \\u202egnp.exe\\x1b[2J"
     ]
 
 
 @pytest.mark.parametrize("piece", ["cargo ", "error ", "gcc", "cmake ", "pkg-config ", " ", "\x1b[", "note: ", "-"])
-def test_an_output_of_long_lines_takes_no_time(piece: str) -> None:
+def test_an_output_of_long_lines_is_read_quickly(piece: str) -> None:
     output = "\n".join([(piece * 65536)[:65536]] * 30)
     started = time.monotonic()
     missing_packages(output)
@@ -207,20 +209,20 @@ LIMITS = {
         ("x==1", "failed", "error: stupid", "x==1, of r=1, cannot be built on b. If a compiler lacks a header"),
     ],
 )  # fmt: skip
-def test_a_build_that_failed_names_package_host_and_remedy(subject: str, why: str, said: str, sentence: str) -> None:
+def test_a_failed_build_names_package_host_and_remedy(subject: str, why: str, said: str, sentence: str) -> None:
     told = build_problem({"subject": subject, "why": why, "said": said}, "r=1", "b", LIMITS)
     assert sentence in told.splitlines()[0]
     assert told.splitlines()[-1] == "No application host was changed."
     assert all(f"    {line}" in told for line in said.splitlines())
 
 
-def test_what_a_build_says_moves_no_cursor_and_is_cut() -> None:
+def test_a_build_s_output_moves_no_cursor_and_is_cut() -> None:
     said = "error: \x1b]0;title\x07 \x1b[2J\r\x9b\u202e" + "x" * 10_000
     told = build_problem({"subject": "x==1", "why": "failed", "said": said}, "r=1", "b", LIMITS)
     assert all(line.isprintable() and len(line) < 600 for line in told.splitlines())
 
 
-def test_a_password_in_an_address_is_not_told() -> None:
+def test_a_password_in_a_url_is_not_shown() -> None:
     result = {
         "subject": "the lock",
         "why": "failed",

@@ -1,4 +1,4 @@
-"""What root does on a build host with what came out of a sandbox; the sandbox itself is tried on real hosts."""
+"""What root does on a build host with the results of a sandbox; the sandbox itself is tested on real hosts."""
 
 import hashlib
 import io
@@ -46,7 +46,7 @@ def special(kind: bytes) -> tarfile.TarInfo:
 
 @pytest.fixture
 def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Members], Sandbox]:
-    """Answer in a unit's place with a tar of these files."""
+    """Answer in place of a unit with a tar of these files."""
 
     def answering(members: Members) -> Sandbox:
         def run(self: Sandbox, subject: str, verb: str, *words: str, **_: Any) -> Path:
@@ -89,9 +89,9 @@ def test_a_lock_is_read_with_markers_extras_and_every_hash() -> None:
             entries(bad)
 
 
-def test_every_file_that_was_downloaded_is_compared_with_the_lock(sandbox: Callable[[Members], Sandbox]) -> None:
+def test_every_downloaded_file_is_compared_with_the_lock(sandbox: Callable[[Members], Sandbox]) -> None:
     wanted = [entry("a", "1", b"A"), entry("b", "2", b"B", "sha512"), entry("c", "3", b"C")]
-    # c does not count here: its marker does not hold.
+    # c is ignored: its marker does not apply.
     members: Members = {"0": special(tarfile.DIRTYPE), "0/a-1-py3-none-any.whl": b"A", "1/b-2.tar.gz": b"B"}
     found = fetch(sandbox(members), wanted)
     assert [(file.entry.name, file.path.name, file.is_wheel) for file in found] == [
@@ -116,7 +116,7 @@ def test_every_file_that_was_downloaded_is_compared_with_the_lock(sandbox: Calla
         ({"0/.x": b"A"}, "output", "is not a plain file"),
     ],
 )
-def test_what_is_not_what_the_lock_means_is_refused(
+def test_files_that_do_not_match_the_lock_are_refused(
     sandbox: Callable[[Members], Sandbox], members: Members, why: str, says: str
 ) -> None:
     error = failure(lambda: fetch(sandbox(members), [entry("a", "1", b"A")]))
@@ -136,7 +136,7 @@ def test_what_is_not_what_the_lock_means_is_refused(
         ({f"{number}.whl": b"" for number in range(100)}, "more than 5 files"),
     ],
 )
-def test_a_build_gives_the_one_wheel_of_its_sdist(
+def test_a_build_returns_the_one_wheel_of_its_sdist(
     sandbox: Callable[[Members], Sandbox], tmp_path: Path, members: Members, says: str
 ) -> None:
     file = File(entry("x", "1"), tmp_path / "x-1.tar.gz")
@@ -165,7 +165,7 @@ def test_the_wheel_of_a_build_is_kept(sandbox: Callable[[Members], Sandbox], tmp
         {"x": b"a", "./x": b"b"},
     ],
 )
-def test_the_tools_unpack_inside_of_their_folder(
+def test_the_tools_unpack_inside_their_folder(
     sandbox: Callable[[Members], Sandbox], members: Members, tmp_path: Path
 ) -> None:
     box = sandbox({"bin": special(tarfile.DIRTYPE), **members})
@@ -174,7 +174,9 @@ def test_the_tools_unpack_inside_of_their_folder(
     assert not (tmp_path / "x").exists() and not Path("/etc/x").exists()
 
 
-def test_the_tools_are_root_s_and_nobody_writes_to_them(sandbox: Callable[[Members], Sandbox], tmp_path: Path) -> None:
+def test_the_tools_belong_to_root_and_others_cannot_write_to_them(
+    sandbox: Callable[[Members], Sandbox], tmp_path: Path
+) -> None:
     program = tarfile.TarInfo()
     program.mode = 0o6777
     box = sandbox({".": special(tarfile.DIRTYPE), "bin": special(tarfile.DIRTYPE), "bin/pip": program})
@@ -185,7 +187,7 @@ def test_the_tools_are_root_s_and_nobody_writes_to_them(sandbox: Callable[[Membe
     assert "artifact_build_lock has cmake==3, which has no wheel" in failure(lambda: tools(box, [no_wheel])).said
 
 
-def test_the_archive_depends_on_its_wheels_alone(tmp_path: Path) -> None:
+def test_the_archive_depends_only_on_its_wheels(tmp_path: Path) -> None:
     for name in ("b-1-py3-none-any.whl", "a-1-py3-none-any.whl"):
         (tmp_path / name).write_bytes(name.encode())
     paths = [(path, "5" * 64 if path.name.startswith("b") else "") for path in tmp_path.glob("*.whl")]
@@ -206,7 +208,7 @@ def test_the_archive_depends_on_its_wheels_alone(tmp_path: Path) -> None:
         ("shop-v2.tar.bz2", ("shop", "v2")),
     ],
 )
-def test_a_distribution_is_named_by_its_file(tmp_path: Path, name: str, found: tuple[str, str]) -> None:
+def test_a_distribution_is_named_after_its_file(tmp_path: Path, name: str, found: tuple[str, str]) -> None:
     (tmp_path / name).touch()
     own = itself(tmp_path / name)
     assert (own.name, own.version) == found
@@ -232,11 +234,11 @@ def test_a_distribution_is_named_by_its_file(tmp_path: Path, name: str, found: t
         ("1.0rc1", "1.0", False),
     ],
 )
-def test_versions_are_compared_as_pep_440_spells_them(one: str, other: str, same: bool) -> None:
+def test_versions_are_compared_as_in_pep_440(one: str, other: str, same: bool) -> None:
     assert (spelled(one) == spelled(other)) is same
 
 
-def test_what_a_killed_build_left_is_removed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leftovers_of_a_killed_build_are_removed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inside, "ROOT", tmp_path / "build")
     (tmp_path / "build").mkdir()
     (tmp_path / "build" / "work-dead").mkdir()
@@ -247,7 +249,7 @@ def test_what_a_killed_build_left_is_removed_by_the_next(tmp_path: Path, monkeyp
     assert {path.name for path in (tmp_path / "build").iterdir()} == {".lock"}
 
 
-def test_a_unit_is_given_no_variable_but_those_of_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_unit_gets_only_the_variables_of_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "os.environ",
         {"PIP_INDEX_URL": "i", "HTTPS_PROXY": "p", "SSL_CERT_FILE": "c", "SUDO_USER": "me", "AWS_SECRET": "s"},

@@ -1,4 +1,4 @@
-"""Which mode a generation serves in."""
+"""The mode in which a generation serves."""
 
 from typing import Any
 
@@ -16,19 +16,19 @@ HOST = {"tasks": 32_768, "nofile": 20_000, "file_max": 10**6}
     [
         ("gevent", {}, Choice("gevent", 3000)),
         ("threads", {}, Choice("threads", 224)),
-        # What auto once was does not count for who chooses.
+        # An earlier decision of auto does not count if a mode is set.
         ("gevent", {"mode": "threads", "threads": 8}, Choice("gevent", 3000)),
         ("auto", {}, Choice("gevent", 3000, GEVENT, True)),
         ("auto", GEVENT, Choice("gevent", 3000, GEVENT)),
         ("auto", {"mode": "threads", "threads": 8}, Choice("threads", 8, {"mode": "threads", "threads": 8})),
     ],
 )
-def test_auto_is_what_it_was_decided_to_be(mode: str, decision: dict[str, Any], choice: Choice) -> None:
+def test_auto_keeps_its_decision(mode: str, decision: dict[str, Any], choice: Choice) -> None:
     assert choose(settings(mode=mode), decision) == choice
 
 
 @pytest.mark.parametrize(("verdict", "level"), [("warning", "warning"), ("blocks", "blocks")])
-def test_auto_is_threads_otherwise_and_tells_why(verdict: str, level: str) -> None:
+def test_auto_is_threads_otherwise_with_the_reason(verdict: str, level: str) -> None:
     decision = threads_instead(said(verdict, level), settings(), HOST)
     assert (decision["mode"], decision["threads"]) == ("threads", 224)
     assert decision["because"] == "auto is threads, 224 a worker (flask_uwsgi_threads): it sleeps in C"

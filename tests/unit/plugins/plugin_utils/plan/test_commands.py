@@ -1,4 +1,4 @@
-"""Which host has the record of an application's commands, and what the plan says of it."""
+"""The host with the record of an application's commands, and the plan's message about it."""
 
 from dataclasses import replace
 from typing import Any
@@ -20,7 +20,7 @@ APPS = {"web1": "shop", "web2": "shop", "api1": "api", "api2": "api"}
     [
         ("shop", ["api1", "web1", "web2"], ["web2"], "web1"),
         ("api", ["web1", "api2", "api1"], ["api1"], "api2"),
-        # Without the group, the play; and where its play gives an application its name, the first of the play.
+        # Without the group, the play; if the play sets the application's name, the first host of the play.
         ("shop", [], ["api1", "web2", "web1"], "web2"),
         ("twin", ["web1", "api1"], ["web2", "web1"], "web2"),
     ],
@@ -46,7 +46,7 @@ def test_the_plan_says_whether_they_run(record: Record | None, run: dict[str, An
     assert told.startswith(f"shop: flask_uwsgi_pre_activate {said}")
 
 
-def test_a_run_that_lives_is_waited_for_and_named() -> None:
+def test_a_run_that_is_alive_is_awaited_and_named() -> None:
     assert commands.problem("shop", RUNNING, False) == (
         "shop: flask_uwsgi_pre_activate is running on web1, since 2026-11-24T03:12:20Z: deploy by them@there, pid 7, "
         "since 2026-11-24T03:12:00Z. Wait for that run to end, then deploy again. Its claim ends in 2080 s at the "
@@ -66,5 +66,5 @@ def test_a_run_that_lives_is_waited_for_and_named() -> None:
         (replace(RUNNING, by=THEM | controller.identity() | {"start": "0"}), False),
     ],
 )
-def test_nobody_else_is_in_the_way(record: Record | None, break_lock: bool) -> None:
+def test_other_runs_do_not_block(record: Record | None, break_lock: bool) -> None:
     assert commands.problem("shop", record, break_lock) == ""

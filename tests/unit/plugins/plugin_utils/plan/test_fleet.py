@@ -1,4 +1,4 @@
-"""What is compared between the hosts that are deployed together."""
+"""Comparisons between the hosts that are deployed together."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def test_applications_of_one_deploy_must_not_collide(other: Plan, problem: str) 
     assert [line.partition(": give")[0] for line in found] == ([problem] if problem else [])
 
 
-def test_three_of_one_machine_collide_once_for_each_pair() -> None:
+def test_three_on_one_machine_collide_once_for_each_pair() -> None:
     plans = [placed(name, name, "0.0.0.0:8040") for name in "abc"]
     assert [line.partition(" on one")[0] for line in fleet.problems(plans)] == [
         "flask_uwsgi_port=8040 is wanted by a and by b",
@@ -62,7 +62,7 @@ def test_the_names_of_many_hosts_are_counted() -> None:
     assert fleet.compared(plans, str).text == ["h0, h1, h2, h3, h4, h5, h6, h7 and 4 more: the plan"]
 
 
-def test_the_first_host_of_each_application_that_has_something_to_do_leads() -> None:
+def test_the_first_host_of_each_application_with_something_to_do_leads() -> None:
     plans = [
         placed("a", "shop", "0.0.0.0:8040", work="nothing"),
         placed("b", "shop", "0.0.0.0:8040", machine="m4", work="release"),
@@ -73,7 +73,7 @@ def test_the_first_host_of_each_application_that_has_something_to_do_leads() -> 
     assert fleet.compared(plans, str).leaders == {"shop": "c", "books": "d"}
 
 
-def test_a_host_that_is_only_repaired_does_not_lead_those_that_get_something_new() -> None:
+def test_a_host_that_is_only_repaired_does_not_lead_hosts_with_changes() -> None:
     plans = [
         placed("a", "shop", "0.0.0.0:8040", repairs=True),
         placed("b", "shop", "0.0.0.0:8040", machine="m2", commands=True),
@@ -84,7 +84,7 @@ def test_a_host_that_is_only_repaired_does_not_lead_those_that_get_something_new
     assert found.keepers == {"shop": "first of shop"}
 
 
-def test_the_keeper_is_the_one_that_was_set_and_nobody_without_commands() -> None:
+def test_the_keeper_is_the_configured_host_and_none_without_commands() -> None:
     plans = [
         placed("a", "shop", "0.0.0.0:8040", commands=True, keeper="db"),
         placed("b", "books", "0.0.0.0:8041", keeper="db"),
@@ -93,7 +93,7 @@ def test_the_keeper_is_the_one_that_was_set_and_nobody_without_commands() -> Non
     assert fleet.compared(plans, str).keepers == {"shop": "db"}
 
 
-def test_what_auto_was_decided_to_be_counts_for_the_same_application_and_artifact() -> None:
+def test_a_decision_of_auto_counts_for_the_same_application_and_artifact() -> None:
     threads = {"mode": "threads", "threads": 8}
     plans = [
         placed("a", "shop", "0.0.0.0:1", artifact="r1", undecided=True),

@@ -1,4 +1,4 @@
-"""What the settings say of folders that the source has, or has not."""
+"""The plan's messages about folders that the source has or lacks."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.support.planning import artifact as planned
 from tests.support.planning import settings
 
 
-def test_what_the_source_has_in_them_is_known_before_it_is_hidden(tmp_path: Path) -> None:
+def test_content_of_the_source_in_persistent_folders_is_reported_before_it_is_hidden(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for name in ("run.py", "instance/config.py", "instance/deep/x", "instances/y"):
         (source / name).parent.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.generation imp
 
 from tests.support.planning import artifact, settings
 
-# systemd's private library, in the versions whose function was looked at.
+# systemd's private library, in the versions whose function was examined.
 LIBRARY = next(
     (path for version in (252, 257) for path in Path("/usr/lib").glob(f"*/systemd/libsystemd-shared-{version}.so")),
     None,
@@ -63,15 +63,15 @@ VALUES = {
 
 
 def read_by_systemd(file: Path) -> dict[str, str]:
-    """Let systemd read an environment file, in a process of its own: the library is not made for strangers."""
+    """Let systemd read an environment file, in a separate process: the library is private to systemd."""
     command = [sys.executable, "-c", LOAD_ENV_FILE, str(LIBRARY), str(file)]
     done = subprocess.run(command, capture_output=True, timeout=30, check=True)
     pairs = (entry.partition("=") for entry in done.stdout.decode().split("\0") if entry)
     return {name: value for name, _, value in pairs}
 
 
-@pytest.mark.skipif(LIBRARY is None, reason="systemd 252 or 257 is not on this machine")
-def test_every_value_comes_through_systemd_itself_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.skipif(LIBRARY is None, reason="this machine has neither systemd 252 nor 257")
+def test_every_value_is_read_by_systemd_unchanged(tmp_path: Path) -> None:
     file = tmp_path / "environment"
     file.write_text(environment_file(VALUES))
     assert read_by_systemd(file) == VALUES
@@ -80,7 +80,7 @@ def test_every_value_comes_through_systemd_itself_as_it_was(tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["plain", "empty", "spaces", "double", "single", "dollar", "backtick", "newline"])
 def test_a_shell_reads_the_same(name: str) -> None:
     words = shlex.split(environment_file({name: VALUES[name]}))
-    # shlex knows the escapes of \ and " only; the other two stay.
+    # shlex knows only the escapes of \ and "; the other two stay.
     assert [re.sub(r"\\([$`])", r"\1", word) for word in words] == [f"{name}={VALUES[name]}"]
 
 
@@ -120,13 +120,13 @@ def recorded(files: dict[str, str], said: dict[str, Any], secrets: dict[str, Any
     return found
 
 
-def test_the_id_does_not_depend_on_the_order_of_anything() -> None:
+def test_the_id_does_not_depend_on_any_order() -> None:
     turned = identity(dict(reversed(FILES.items())), dict(reversed(MANIFEST.items())))
     assert turned == identity(FILES, MANIFEST)
 
 
 def test_the_id_is_the_same_in_every_process_and_version() -> None:
-    # Change this only together with artifact.RECIPE or on purpose: every host deploys anew.
+    # Change this only together with artifact.RECIPE or on purpose: every host deploys again.
     assert identity(FILES, MANIFEST) == "35fa882f6c8a"
 
 
@@ -149,16 +149,16 @@ def test_the_id_changes_with_the_manifest(change: dict[str, Any]) -> None:
     assert identity(FILES, {**MANIFEST, **change}) != identity(FILES, MANIFEST)
 
 
-def test_neither_the_id_nor_the_manifest_lets_anybody_guess_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neither_the_id_nor_the_manifest_permits_guessing_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     pin = {**FILES, "environment": environment_file({"PIN": "4711"})}
     sums = recorded(pin, MANIFEST)["checksums"]
     assert hashlib.sha256(pin["environment"].encode()).hexdigest() not in json.dumps(sums)
     assert sums["environment"].startswith("scrypt:")
     assert sums["uwsgi.ini"] == hashlib.sha256(pin["uwsgi.ini"].encode()).hexdigest()
-    # Another application with the same values has other checksums, so that no table serves for all.
+    # Another application with the same values has other checksums, so that no table works for all.
     other = recorded(pin, {**MANIFEST, "app_name": "books"})["checksums"]
     assert other["environment"] != sums["environment"] and other["uwsgi.ini"] == sums["uwsgi.ini"]
-    # The id has the environment through that checksum alone: with one that is always the same it does not change.
+    # The id depends on the environment only through that checksum: if it is constant, the id does not change.
     monkeypatch.setattr(checksums, "slow", lambda content, salt: "slow")
     assert identity(pin, MANIFEST) == identity({**pin, "environment": "other"}, MANIFEST)
 
@@ -171,7 +171,7 @@ def test_the_id_changes_with_the_secrets_and_the_manifest_has_no_value() -> None
     assert "secrets" not in without and one["secrets"]["names"] == ["TOKEN"]
 
 
-def test_a_content_does_not_run_into_a_name() -> None:
+def test_content_is_separated_from_names() -> None:
     manifest = {"app_name": "shop"}
     assert identity({"a": "b"}, manifest) != identity({"ab": ""}, manifest)
 
@@ -186,12 +186,12 @@ def test_the_manifest_has_the_name_and_the_checksum_of_every_file() -> None:
     }
 
 
-def test_the_id_is_the_beginning_of_the_digest_that_decides() -> None:
+def test_the_id_is_the_beginning_of_the_digest() -> None:
     whole = name(FILES, MANIFEST, {})
     assert len(whole.digest) == 64 and whole.id == whole.digest[:12]
 
 
-def test_what_is_written_is_what_was_named() -> None:
+def test_the_files_that_were_named_are_the_files_that_are_written() -> None:
     own, release = settings(secrets={"TOKEN": "s3cr3t"}, files={"a.ini": "x"}), artifact()
     choice = choose(own, {})
     written = generation.files(own, release, choice)
@@ -207,13 +207,13 @@ def test_there_is_a_unit_file_for_each_kind_and_no_other() -> None:
     assert {unit for unit in units if unit.endswith(".service")} == {kind.template for kind in kinds.KINDS}
 
 
-def test_native_libraries_have_one_thread_unless_the_environment_says_otherwise() -> None:
+def test_native_libraries_use_one_thread_unless_the_environment_says_otherwise() -> None:
     own = settings(environment={"OMP_NUM_THREADS": 4})
     text = generation.rendered(own, artifact(), choose(own, {}))["environment"]
     assert 'OMP_NUM_THREADS="4"\n' in text and 'OPENBLAS_NUM_THREADS="1"\n' in text
 
 
-def test_static_files_may_be_what_the_application_has_made() -> None:
+def test_static_files_may_be_created_by_the_application() -> None:
     assert static_folder("$STATE_DIRECTORY/static/a", "/srv/shop", artifact()) == "/var/lib/shop/static/a"
 
 

@@ -1,4 +1,4 @@
-"""What the plan of one host says."""
+"""The plan of one host."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -38,7 +38,7 @@ def planned(
     return plan.of("web1", asked, state(host, app), REQUEST, release, choose(asked, {}), G1)
 
 
-def test_a_first_deploy_makes_everything(release: Artifact) -> None:
+def test_a_first_deploy_creates_everything(release: Artifact) -> None:
     host = {"libpython": False, "missing_packages": ["libpq5", "ffmpeg"], "somaxconn": 128}
     found = planned(release, {"missing": ["account shop"], "accounts": {"user": None}}, host)
     assert (found.work, found.serving, found.repairs) == ("deploy", "", False)
@@ -59,7 +59,7 @@ def test_a_first_deploy_makes_everything(release: Artifact) -> None:
     ]
 
 
-def test_there_is_nothing_to_do_where_the_generation_serves(release: Artifact) -> None:
+def test_there_is_nothing_to_do_if_the_generation_serves(release: Artifact) -> None:
     found = planned(release, SERVES)
     assert found.work == "nothing"
     assert found.text == ["nothing to do: generation g1 (gevent) serves as wanted"]
@@ -68,14 +68,14 @@ def test_there_is_nothing_to_do_where_the_generation_serves(release: Artifact) -
 @pytest.mark.parametrize(
     ("changed", "work"),
     [
-        # The short name of two generations can be the same.
+        # Two generations can have the same short name.
         ({"digest": "other"}, "deploy"),
         ({"drift": ["the pidfile is missing"]}, "deploy"),
         ({"current": "g0"}, "deploy"),
         ({"lock": {"home": "h", "pid": 1, "start": "s"}}, "release"),
     ],
 )
-def test_anything_else_is_work(release: Artifact, changed: dict[str, Any], work: str) -> None:
+def test_any_difference_is_work(release: Artifact, changed: dict[str, Any], work: str) -> None:
     assert planned(release, {**SERVES, **changed}).work == work
 
 
@@ -95,7 +95,7 @@ def test_commands_belong_to_a_new_generation_and_not_to_a_repair(
     assert (found.work, found.commands, found.keeper) == ("deploy", wanted, "db")
 
 
-def test_what_is_on_the_host_is_not_shipped(release: Artifact) -> None:
+def test_an_artifact_on_the_host_is_not_shipped(release: Artifact) -> None:
     found = planned(release, {**SERVES, **HAS, "current": "g0", "mode": "threads"})
     assert not found.code and not found.wheels and found.serving == "g0 (threads)"
     assert found.text[:2] == [
@@ -104,19 +104,19 @@ def test_what_is_on_the_host_is_not_shipped(release: Artifact) -> None:
     ]
 
 
-def test_a_git_source_is_named_by_its_commit_and_wheels_that_are_missing_are_built(release: Artifact) -> None:
+def test_a_git_source_is_named_by_its_commit_and_missing_wheels_are_built(release: Artifact) -> None:
     git = replace(
         release, source={"kind": "git", "commit": "0123456789abcdef"}, wheelhouse={**release.wheelhouse, "built": False}
     )
     assert planned(git).text[1] == "artifact r1 (commit 0123456789ab): to ship, wheels to build"
 
 
-def test_an_address_that_changes_is_shown(release: Artifact) -> None:
+def test_a_changed_address_is_shown(release: Artifact) -> None:
     text = planned(release, {**SERVES, "current": "g0"}, port=80).text
     assert "address 0.0.0.0:8040 -> 0.0.0.0:80: the old one is served until the new one answers, then closed" in text
 
 
-def test_what_comes_of_the_source_is_shown(release: Artifact) -> None:
+def test_the_origin_of_the_source_is_shown(release: Artifact) -> None:
     found = replace(
         release,
         project="shop",
@@ -150,11 +150,11 @@ CHECKED = {"artifact": "r" * 64, "entry": "run.py:app", "path": "/healthz", "ver
         ({"mode": "threads"}, [], False),
         ({"gevent_check": "off"}, [], False),
         ({"gevent_check": False}, [], False),
-        # What was found out once decides what auto is; without a decision it is asked again.
+        # One decision of auto is kept; without one the check runs again.
         ({"mode": "auto"}, [CHECKED], True),
     ],
 )
-def test_the_gevent_check_is_made_where_its_answer_is_not_known(
+def test_the_gevent_check_runs_if_its_result_is_not_known(
     release: Artifact, own: dict[str, Any], checked: list[dict[str, str]], asked: bool
 ) -> None:
     found = planned(release, {"checked": checked}, **own)
@@ -178,12 +178,12 @@ def test_requirements_that_a_build_host_has_to_lock_come_first() -> None:
     assert found.text[1].endswith(": --pre")
 
 
-def test_a_plan_comes_back_from_what_a_task_has_registered(release: Artifact) -> None:
+def test_a_plan_is_restored_from_a_registered_result(release: Artifact) -> None:
     found = planned(release)
     assert Plan.read({**asdict(found), "changed": False, "failed": False}) == found
 
 
-def test_what_is_written_are_the_settings_of_the_plan_and_the_plan_shows_none(release: Artifact) -> None:
+def test_the_plan_s_settings_are_written_and_the_plan_shows_none(release: Artifact) -> None:
     own = {"secrets": {"TOKEN": "s3cr3t"}, "environment": {"A": "hidden", "B": True, "C": 1.5}, "extra_ini": {"x": [1]}}
     found = planned(release, **own)
     assert found.settings == settings(**own)

@@ -22,7 +22,7 @@ TURN = {"variant": "gevent", "round": 1, "concurrency": 10, "requests": 1000}
 
 
 @pytest.mark.parametrize(("concurrency", "requests"), [(1, 20), (100, 2000), (1000, 6000), (10000, 10000)])
-def test_each_client_makes_some_requests_and_at_least_one(concurrency: int, requests: int) -> None:
+def test_each_client_sends_at_least_one_request(concurrency: int, requests: int) -> None:
     assert compare.requests_for(concurrency, 20, 6000) == requests
 
 
@@ -34,7 +34,7 @@ def test_every_round_begins_with_another_variant() -> None:
     assert [run["concurrency"] for run in turns[0]["runs"]] == [1, 10]
 
 
-def test_sound_settings_have_no_problem() -> None:
+def test_valid_settings_have_no_problem() -> None:
     assert compare.problems(SETTINGS, ["app1"]) == []
 
 
@@ -53,7 +53,7 @@ def test_sound_settings_have_no_problem() -> None:
         ({"variants": SETTINGS["variants"] * 2}, "names twice"),  # type: ignore[operator]
     ],
 )
-def test_what_is_wrong_is_told_with_the_remedy(settings: dict[str, Any], told: str) -> None:
+def test_an_invalid_setting_is_reported_with_the_remedy(settings: dict[str, Any], told: str) -> None:
     (problem,) = compare.problems(SETTINGS | settings, ["app1"])
     assert told in problem
 
@@ -68,7 +68,7 @@ def test_a_comparison_is_of_one_host(hosts: list[str]) -> None:
     ("said", "answered"),
     [({}, 1000), ({"non_2xx": 10}, 990), ({"failed": 30}, 970), ({"failed": 1500, "non_2xx": 0}, 0)],
 )
-def test_what_was_lost_is_no_answer(said: dict[str, int], answered: int) -> None:
+def test_lost_requests_are_not_answers(said: dict[str, int], answered: int) -> None:
     assert compare.run(TURN, {"ab": ab(49.0, **said)}, {})["answered"] == answered
 
 
@@ -90,7 +90,7 @@ def test_a_run_that_ab_could_not_make_has_no_numbers() -> None:
     assert record["requests_per_second"] is record["threads"] is record["rss_mb"] is None
 
 
-def test_a_run_whose_module_broke_says_how() -> None:
+def test_a_run_whose_module_failed_has_the_reason() -> None:
     record = compare.run(TURN, {"failed": True, "msg": "MODULE FAILURE"}, {})
     assert (record["outcome"], record["reason"], record["answered"]) == ("failed", "MODULE FAILURE", 0)
 
@@ -110,12 +110,12 @@ def test_figures_are_medians_with_their_spread(made: Made) -> None:
         ((80, 130, 140), (70, 95, 99), True),
     ],
 )
-def test_medians_that_the_spread_of_rounds_covers_are_alike(one: Any, other: Any, same: bool) -> None:
+def test_medians_within_the_spread_of_rounds_are_equal(one: Any, other: Any, same: bool) -> None:
     spreads = [Spread(median=middle, min=low, max=high) for low, middle, high in (one, other)]
     assert compare.alike(spreads) is same
 
 
-def test_the_verdict_says_where_all_are_alike_and_where_not_and_why(made: Made) -> None:
+def test_the_verdict_says_where_variants_differ_and_why(made: Made) -> None:
     found = made({"gevent": {10: [49.0] * 3, 1000: [3900.0] * 3}, "threads": {10: [49.1] * 3, 1000: [3100.0] * 3}})
     assert found["verdict"] == [
         "At 10 concurrent all serve 49 req/s: indistinguishable, since 10 clients that wait 0.2 s can send no more "
@@ -136,20 +136,20 @@ def test_without_a_known_wait_there_is_no_ideal(made: Made) -> None:
     assert found["verdict"][0] == "At 10 concurrent all serve 49 req/s: indistinguishable."
 
 
-def test_what_was_not_measured_is_told(made: Made) -> None:
+def test_a_missing_measurement_is_reported(made: Made) -> None:
     found = made({"gevent": {10: [49.0]}, "threads": {10: ["no answer"]}})
     assert found["verdict"][0].startswith("Nothing can be compared")
     assert "Not measured: threads at 10; the table has the reasons." in found["verdict"]
     assert found["summary"][1]["reasons"] == ["no answer"]
 
 
-def test_lost_requests_are_told_with_their_number(made: Made) -> None:
+def test_lost_requests_are_reported_with_their_number(made: Made) -> None:
     found = made({"gevent": {10: [49.0]}})
     row = Entry.read(found["summary"][0] | {"failed": 7})
     assert "gevent lost 7 of 1,000 at 10" in " ".join(compare.verdict(found["variants"], [row], None))
 
 
-def test_a_comparison_that_was_cut_off_at_once_is_a_document_too() -> None:
+def test_a_comparison_interrupted_immediately_is_a_document_too() -> None:
     found = compare.document({"wait_s": 0.2}, VARIANTS, [])
     assert found["summary"] == []
     assert found["verdict"] == ["Nothing can be compared: all variants were measured together at no concurrency."]

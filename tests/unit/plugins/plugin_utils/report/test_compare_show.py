@@ -19,7 +19,7 @@ def charts(page: dict[str, Any]) -> list[ElementTree.Element]:
     return [ElementTree.fromstring(chart["svg"]) for group in page["charts"].values() for chart in group]
 
 
-def test_each_chart_is_a_picture_with_words_for_those_who_do_not_see_it(made: Made) -> None:
+def test_each_chart_is_a_picture_with_a_text_alternative(made: Made) -> None:
     page = compare_show.page(made(RATES))
     found = charts(page)
     assert [len(page["charts"][name]) for name in ("throughput", "latency", "failures", "footprint")] == [1, 2, 0, 2]
@@ -30,7 +30,7 @@ def test_each_chart_is_a_picture_with_words_for_those_who_do_not_see_it(made: Ma
         assert "width" not in svg.attrib
 
 
-def test_charts_share_a_page_without_sharing_names(made: Made) -> None:
+def test_charts_on_one_page_share_no_ids(made: Made) -> None:
     text = "".join(chart["svg"] for group in compare_show.page(made(RATES))["charts"].values() for chart in group)
     names = Counter(re.findall(r'\bid="([^"]+)"', text))
     assert names and set(names.values()) == {1}
@@ -44,17 +44,17 @@ def test_a_chart_has_the_colours_of_its_page(made: Made) -> None:
     assert not re.search(r"#0\d0\d0\d|#0a0a0a", text)
 
 
-def test_series_differ_without_colour(made: Made) -> None:
+def test_series_can_be_distinguished_without_colour(made: Made) -> None:
     text = compare_show.page(made(RATES))["charts"]["throughput"][0]["svg"]
     assert "stroke-dasharray" in text
 
 
-def test_nothing_measured_is_no_chart(made: Made) -> None:
+def test_without_measurements_there_is_no_chart(made: Made) -> None:
     page = compare_show.page(made({"gevent": {10: ["refused"]}, "threads": {10: ["refused"]}}))
     assert page["charts"]["throughput"] == page["charts"]["latency"] == page["charts"]["failures"] == []
 
 
-def test_failed_requests_have_a_chart_of_their_own(made: Made) -> None:
+def test_failed_requests_have_a_separate_chart(made: Made) -> None:
     document = made(RATES)
     document["summary"][0]["failed"] = 12
     page = compare_show.page(document)
@@ -79,7 +79,7 @@ def test_the_summary_has_a_line_for_each_figure_the_reasons_and_the_verdict(made
     assert lines[-1] == "The page: reports/compare/index.html"
 
 
-def test_a_summary_of_nothing_is_a_sentence() -> None:
+def test_the_summary_of_nothing_is_a_sentence() -> None:
     assert compare_show.summary({"summary": [], "verdict": ["Nothing can be compared."]}, "x").startswith("\nNothing")
 
 
@@ -92,11 +92,11 @@ def test_the_clients_have_a_table_and_charts(clients: dict[str, Any]) -> None:
     assert "gevent: 0.9 s; asyncio: 0.8 s" in page["clients"]["charts"][0]["svg"]
 
 
-def test_clients_that_were_cut_off_have_no_chart(clients: dict[str, Any]) -> None:
+def test_interrupted_clients_have_no_chart(clients: dict[str, Any]) -> None:
     page = compare_show.page({}, clients | {"summary": {}, "error": "stopped by Ctrl-C"})
     assert page["clients"]["charts"] == []
 
 
-def test_a_page_of_what_was_not_measured_says_how_to(made: Made, clients: dict[str, Any]) -> None:
+def test_a_page_without_measurements_says_how_to_get_them(made: Made, clients: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"clients\.json has format 0.*run playbooks/compare_clients\.yml again"):
         compare_show.page(made(RATES), clients | {"format": 0})

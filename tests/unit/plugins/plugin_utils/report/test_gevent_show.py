@@ -35,17 +35,17 @@ def test_the_verdict_of_each_check_comes_first() -> None:
     ]
 
 
-def test_a_path_that_is_too_short_to_tell_says_so_in_its_line() -> None:
+def test_a_path_that_is_too_short_to_judge_says_so_in_its_line() -> None:
     lines = gevent_table(check(least_ms=1.24, single_ms=27.0, burst_ms=8.0), "app1").splitlines()
     assert lines[4].endswith("GET /slow: 1.2 ms alone, 10 at once 8.0 ms (too short to see it wait)")
 
 
-def test_what_was_found_is_told_with_evidence_and_remedy_in_lines_that_fit() -> None:
+def test_a_finding_is_shown_with_evidence_and_remedy_in_lines_that_fit() -> None:
     lines = gevent_table(check(), "app1").splitlines()
     assert all(len(line) <= 120 and line == line.rstrip() for line in lines)
     at = lines.index("    app.py:9 index", next(n for n, line in enumerate(lines) if line.startswith("BLOCKS")))
     assert lines[at + 1] == "  -> Mend it"
 
 
-def test_what_was_not_measured_is_said_to_be_so() -> None:
+def test_a_missing_measurement_is_reported_as_such() -> None:
     assert "cooperation  blocks   GET /slow: not measured" in gevent_table(check(single_ms=None), "app1")

@@ -107,7 +107,7 @@ def misses(**changed: Any) -> list[str]:
         (Check("host", "ssh", None, "==", None, reason="unreachable"), False, "host: unreachable"),
     ],
 )
-def test_a_check_holds_or_says_measured_against_wanted(check: Check, holds: bool, miss: str | None) -> None:
+def test_a_check_passes_or_shows_measured_and_wanted_values(check: Check, holds: bool, miss: str | None) -> None:
     assert check.holds is holds
     if miss is not None:
         assert check.miss.startswith(miss)
@@ -115,7 +115,7 @@ def test_a_check_holds_or_says_measured_against_wanted(check: Check, holds: bool
     assert check.to_dict().get("miss") == (None if holds else check.miss)
 
 
-def test_a_host_that_holds_all_passes() -> None:
+def test_a_host_that_meets_all_thresholds_passes() -> None:
     report = loadtest.report(measured())
     assert (report["verdict"], report["misses"], report["warnings"]) == ("pass", [], [])
     assert all(check["holds"] for check in report["checks"])
@@ -168,16 +168,16 @@ def test_raw_files_are_named_relative_to_the_report() -> None:
         ({"document_length_bytes": 37}, "article body_bytes 37 != 3"),
     ],
 )
-def test_each_threshold_of_a_run_is_missed_by_name(changed: dict[str, Any], miss: str) -> None:
+def test_each_missed_threshold_of_a_run_is_named(changed: dict[str, Any], miss: str) -> None:
     assert misses(results=results(**changed)) == [miss]
 
 
-def test_all_failed_is_told_by_every_count() -> None:
+def test_a_run_in_which_all_failed_misses_every_count() -> None:
     said = misses(results=results(failed=1000, non_2xx=1000, document_length_bytes=0))
     assert said == ["article failed 1000 != 0", "article non_2xx 1000 != 0", "article body_bytes 0 != 3"]
 
 
-def test_a_run_that_failed_is_one_miss_with_its_reason() -> None:
+def test_a_failed_run_is_one_miss_with_its_reason() -> None:
     broken = [
         {
             "item": {"name": "article"},
@@ -202,7 +202,7 @@ def test_a_skipped_run_is_a_warning_and_no_miss() -> None:
     assert report["runs"][1]["outcome"] == "skipped"
 
 
-def test_a_host_without_an_answer_is_missed_once_and_its_runs_are_unsent() -> None:
+def test_a_host_without_an_answer_is_one_miss_and_its_runs_are_unsent() -> None:
     report = loadtest.report(
         measured(
             answer={
@@ -222,7 +222,7 @@ def test_a_host_without_an_answer_is_missed_once_and_its_runs_are_unsent() -> No
     assert report["complete"] is None
 
 
-def test_an_unreachable_host_is_missed_once() -> None:
+def test_an_unreachable_host_is_one_miss() -> None:
     skipped = {"skipped": True}
     report = loadtest.report(
         measured(
@@ -237,7 +237,7 @@ def test_an_unreachable_host_is_missed_once() -> None:
     assert report["verdict"] == "fail"
 
 
-def test_without_status_the_health_page_tells_mode_and_generation() -> None:
+def test_without_status_the_health_page_shows_mode_and_generation() -> None:
     report = loadtest.report(measured(service={"skipped": True}, mode=""))
     assert (report["verdict"], report["mode"], report["generation"]) == ("pass", "gevent", "0123456789ab")
 
@@ -262,7 +262,7 @@ def test_without_status_the_health_page_tells_mode_and_generation() -> None:
         ),
     ],
 )
-def test_each_part_of_the_process_model_is_missed_by_name(changed: dict[str, Any], miss: str) -> None:
+def test_each_missed_part_of_the_process_model_is_named(changed: dict[str, Any], miss: str) -> None:
     assert misses(service={"status": {**STATUS, **changed}}) == [miss]
 
 
@@ -283,7 +283,7 @@ def test_the_wrong_mode_is_missed_on_the_service_and_on_the_health_page() -> Non
     assert misses(mode="threads") == ["service mode gevent != threads (mode)", "health mode gevent != threads"]
 
 
-def test_a_mode_that_is_not_the_configured_one_is_missed_even_when_none_is_wanted() -> None:
+def test_a_mode_other_than_the_configured_one_is_missed_even_if_none_is_wanted() -> None:
     status = {**STATUS, "configured": {**STATUS["configured"], "mode": "threads"}}
     assert misses(mode="", service={"status": status}) == ["service mode gevent != threads"]
 
@@ -294,12 +294,12 @@ def test_a_status_that_cannot_be_read_is_missed() -> None:
     ]
 
 
-def test_a_wrong_body_is_missed_and_makes_no_claim_about_its_length() -> None:
+def test_a_wrong_body_is_missed_without_a_statement_about_its_length() -> None:
     answer = {"status": 200, "json": {"token": "x"}, "content": '{"token": "x"}', "url": "http://app1/"}
     assert misses(answer=answer) == ["answer body {'token': 'x'} != {} (loadtest_expected_body)"]
 
 
-def test_a_body_that_is_no_json_is_compared_as_text() -> None:
+def test_a_body_that_is_not_json_is_compared_as_text() -> None:
     answer = {"status": 200, "content": "ok\n", "url": "http://app1/"}
     assert misses(answer=answer, expected_body="ok") == []
 
@@ -313,7 +313,7 @@ def test_another_generation_on_the_health_page_is_missed() -> None:
     assert misses(health=health) == ["health generation fff != 0123456789ab"]
 
 
-def test_errors_on_kept_connections_are_told_by_kind() -> None:
+def test_errors_on_kept_connections_are_listed_by_kind() -> None:
     kept = {
         "sequential": counts(errors=20, sent=20, gave_up=True, kinds={"connection_reset": 20}),
         "parallel": counts(errors=3, kinds={"http_502": 2, "read_timeout": 1}),
@@ -337,7 +337,7 @@ def test_an_unexpected_error_is_missed() -> None:
     assert misses(unexpected="Load is measured: boom") == ["verify: Load is measured: boom"]
 
 
-def test_nothing_checked_is_no_success() -> None:
+def test_without_checks_there_is_no_success() -> None:
     skipped = {"skipped": True}
     report = loadtest.report(
         measured(service=skipped, answer=skipped, health=skipped, keepalive=skipped, runs=[], results=[])
@@ -345,7 +345,7 @@ def test_nothing_checked_is_no_success() -> None:
     assert report["verdict"] == "fail"
 
 
-def test_check_mode_gives_no_verdict() -> None:
+def test_check_mode_has_no_verdict() -> None:
     dry = [{"item": {"name": "article"}, "ab": {"outcome": "skipped", "reason": "check mode"}}]
     report = loadtest.report(measured(check_mode=True, results=dry, answer={"skipped": True}))
     assert (report["verdict"], report["misses"], report["warnings"]) == ("skipped", [], [])
@@ -358,7 +358,7 @@ def test_the_report_of_a_lost_host_has_the_same_fields() -> None:
 
 
 @pytest.mark.parametrize(("release", "told"), [("r1", True), ("r2", False), (None, False)])
-def test_what_the_gevent_check_said_is_told_of_the_release_that_serves_alone(release: str | None, told: bool) -> None:
+def test_the_gevent_check_s_result_is_shown_only_for_the_serving_release(release: str | None, told: bool) -> None:
     check = {"release": "r1", "verdict": "warning", "path": "/slow", "checks": {"imports": {}}, "measured": {"a": 1}}
     report = loadtest.report(measured(gevent=check, service={"status": {**STATUS, "release": release}}))
     assert report["gevent"].get("verdict") == ("warning" if told else None)
@@ -366,7 +366,7 @@ def test_what_the_gevent_check_said_is_told_of_the_release_that_serves_alone(rel
     assert loadtest.report(measured())["gevent"] == {}
 
 
-def test_an_answer_that_may_be_anything_may_be_of_any_length() -> None:
+def test_an_arbitrary_answer_may_have_any_length() -> None:
     other = [{"item": {"name": "article"}, "ab": {**RUN, "document_length_bytes": 99}}]
     assert misses(results=other, runs=measured()["runs"][:1]) != []
     assert misses(results=other, runs=measured()["runs"][:1], expected_body=None) == []

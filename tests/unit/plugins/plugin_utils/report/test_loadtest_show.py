@@ -100,7 +100,7 @@ def run(curve: list[float]) -> dict[str, Any]:
     return {"name": "article", "requests": 1000, "concurrency": 100, "curve_ms": curve}
 
 
-def test_the_chart_says_in_words_what_it_shows() -> None:
+def test_the_chart_describes_itself_in_words() -> None:
     (chart,) = loadtest_show.charts([run([float(ms) for ms in range(100, 201)])])
     assert chart["caption"] == "article: 1000 requests, 100 at a time"
     words = "50 % of the requests within 150 ms, 90 % of the requests within 190 ms, 99 % of the requests within 199 ms"
@@ -123,7 +123,7 @@ def test_without_matplotlib_there_is_a_page_without_charts(monkeypatch: pytest.M
     assert loadtest_show.page([passed()])["hosts"][0]["charts"] == []
 
 
-def test_the_page_gathers_all_hosts() -> None:
+def test_the_page_collects_all_hosts() -> None:
     page = loadtest_show.page([passed(), missed(), loadtest.missing_report("app3", "gone")])
     assert page["passed"] is False
     assert page["started_at"] == "2026-11-24T06:00:00+00:00"

@@ -17,7 +17,7 @@ def test_numbers_are_aligned_to_the_right() -> None:
     ]
 
 
-def test_the_head_has_a_rule_below_it() -> None:
+def test_the_head_is_underlined() -> None:
     assert TABLE.head([4, 6, 3], " ") == ["host served pid", "---- ------ ---"]
 
 
@@ -35,5 +35,5 @@ def test_a_cut_is_marked(size: int, text: str) -> None:
     assert cut("host", size) == text
 
 
-def test_a_table_without_rows_needs_no_room() -> None:
+def test_a_table_without_rows_has_no_width() -> None:
     assert TABLE.sizes([]) == [0, 0, 0]

@@ -11,7 +11,7 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import controll
 
 from tests.support import ROOT
 
-# Asks the lookup as Ansible loads it, from a child of this process, as one of Ansible's workers is.
+# Calls the lookup as Ansible loads it, from a child of this process, like one of Ansible's workers.
 LOOK_UP = """
 import json, sys
 from ansible.plugins.loader import init_plugin_loader, lookup_loader
@@ -22,7 +22,7 @@ print(json.dumps(lookup_loader.get("flaskops.uwsgi.run_identity").run(["deploy",
 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take this process for the run of Ansible whose worker asks."""
+    """Pretend that this process is the run of Ansible whose worker asks."""
     monkeypatch.setattr(controller.os, "getppid", os.getpid)
 
 
@@ -36,12 +36,12 @@ def test_a_run_is_named_by_its_process_on_its_controller() -> None:
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_process_that_is_there_lives() -> None:
+def test_an_existing_process_is_alive() -> None:
     assert controller.lives(controller.identity())
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_process_that_ended_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ended_process_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
         monkeypatch.setattr(controller.os, "getppid", lambda: process.pid)
         run = controller.identity()
@@ -50,7 +50,9 @@ def test_a_process_that_ended_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not controller.lives(run)
 
 
-def test_a_worker_that_outlives_its_run_takes_no_other_process_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_outlives_its_run_does_not_mistake_another_process_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with subprocess.Popen(["true"]) as process:
         pass
     monkeypatch.setattr(controller.multiprocessing, "parent_process", lambda: process)
@@ -60,7 +62,7 @@ def test_a_worker_that_outlives_its_run_takes_no_other_process_for_it(monkeypatc
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_process_that_has_the_id_of_one_that_ended_is_not_that_one() -> None:
+def test_a_process_that_reuses_an_id_is_not_the_same() -> None:
     run = controller.identity()
     assert not controller.lives(run | {"start": str(int(run["start"]) - 1)})
     assert not controller.lives(run | {"start": ""})
@@ -68,13 +70,13 @@ def test_a_process_that_has_the_id_of_one_that_ended_is_not_that_one() -> None:
 
 @pytest.mark.usefixtures("worker")
 @pytest.mark.parametrize(("pid", "start"), [(0, "1"), (2**22 + 1, "1"), ("7000000", "1")])
-def test_a_process_that_never_was_does_not_live(pid: int | str, start: str) -> None:
+def test_a_process_that_never_existed_is_not_alive(pid: int | str, start: str) -> None:
     assert not controller.lives(controller.identity() | {"pid": pid, "start": start})
 
 
 @pytest.mark.usefixtures("worker")
 @pytest.mark.parametrize("index", [0, 1, 2])
-def test_a_run_on_another_controller_is_taken_to_live(index: int) -> None:
+def test_a_run_on_another_controller_is_assumed_to_be_alive(index: int) -> None:
     run = controller.identity()
     home = run["home"].split()
     assert len(home) == 3
@@ -93,7 +95,7 @@ def test_a_name_with_blanks_and_parentheses_does_not_confuse(tmp_path: Path, mon
     assert controller._start(8) == ""
 
 
-def test_where_processes_cannot_be_seen_a_run_is_taken_to_live(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_assumed_to_be_alive_if_processes_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(controller, "_PROC", Path("/nonexistent"))
     run = controller.identity()
     assert run["home"] == platform.node()

@@ -7,12 +7,12 @@ import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import ArtifactError
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import controller, once
 
-# As Ansible's own workers are.
+# Like Ansible's own workers.
 FORK = multiprocessing.get_context("fork")
 
 
 def work(cache: Path, fails: bool) -> str:
-    """Note that it ran, and return how often."""
+    """Record a call, and return the number of calls."""
     with (cache / "ran").open("a") as stream:
         stream.write("x")
     if fails:
@@ -29,7 +29,7 @@ def worker(cache: Path, start: object, answers: object, fails: bool) -> None:
 
 
 @pytest.mark.parametrize(("fails", "answer"), [(False, "x"), (True, "problem: the branch is gone")])
-def test_the_workers_of_a_run_get_one_answer(tmp_path: Path, fails: bool, answer: str) -> None:
+def test_the_workers_of_a_run_share_one_answer(tmp_path: Path, fails: bool, answer: str) -> None:
     start, answers = FORK.Barrier(8), FORK.Queue()
     workers = [FORK.Process(target=worker, args=(tmp_path, start, answers, fails)) for _ in range(8)]
     for process in workers:
@@ -40,7 +40,7 @@ def test_the_workers_of_a_run_get_one_answer(tmp_path: Path, fails: bool, answer
     assert (tmp_path / "ran").read_text() == "x"
 
 
-def test_another_question_and_another_run_are_answered_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_question_and_another_run_get_new_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def ask(key: str) -> str:
         return once.once(tmp_path, key, lambda: work(tmp_path, False))
 
@@ -50,7 +50,7 @@ def test_another_question_and_another_run_are_answered_anew(tmp_path: Path, monk
     assert [ask("a"), ask("a")] == ["xxx", "xxx"]
 
 
-def test_an_answer_that_was_cut_off_is_given_anew(tmp_path: Path) -> None:
+def test_an_incomplete_answer_is_computed_again(tmp_path: Path) -> None:
     once.once(tmp_path, "key", lambda: "first")
     (answer,) = tmp_path.iterdir()
     answer.write_text(answer.read_text().splitlines()[0] + "\n")
@@ -58,10 +58,10 @@ def test_an_answer_that_was_cut_off_is_given_anew(tmp_path: Path) -> None:
     assert once.once(tmp_path, "key", lambda: "third") == "second"
 
 
-def test_answers_of_runs_that_have_ended_are_removed(tmp_path: Path) -> None:
+def test_answers_of_ended_runs_are_removed(tmp_path: Path) -> None:
     ended = {**controller.identity(), "start": "0"}
     (tmp_path / "once-ended.json").write_text(f"{json.dumps(ended)}\n{{}}\n")
-    # About to be written by a run that lives.
+    # About to be written by a running run.
     (tmp_path / "once-empty.json").touch()
     (tmp_path / "code-1.tar.gz").touch()
     once.once(tmp_path, "key", lambda: "")

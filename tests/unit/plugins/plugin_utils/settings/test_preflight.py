@@ -30,7 +30,7 @@ NAMES = [name.removeprefix("flask_uwsgi_") for name in OPTIONS]
 
 @pytest.fixture
 def s(tmp_path: Path) -> dict[str, Any]:
-    """Return the role's own defaults, with an application: settings with which nothing is wrong."""
+    """Return the role's defaults with an application: settings without problems."""
     source = tmp_path / "app"
     source.mkdir()
     (source / "run.py").write_text("")
@@ -57,7 +57,7 @@ def s(tmp_path: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def host() -> dict[str, Any]:
-    """Return a host on which nothing is wrong."""
+    """Return a host without problems."""
     return {
         "distribution": "debian",
         "version": "12",
@@ -73,7 +73,7 @@ def host() -> dict[str, Any]:
 
 
 def one(problems: Any, *words: str) -> str:
-    """Return the only problem, which says all the words."""
+    """Return the only problem, which must contain all the words."""
     found = list(problems)
     assert len(found) == 1, found
     for word in words:
@@ -81,7 +81,7 @@ def one(problems: Any, *words: str) -> str:
     return str(found[0])
 
 
-def test_settings_that_are_right_have_no_problem(s: dict[str, Any]) -> None:
+def test_valid_settings_have_no_problem(s: dict[str, Any]) -> None:
     assert settings_problems(s) == []
 
 
@@ -91,7 +91,7 @@ def test_values_from_the_command_line_are_strings_and_accepted(s: dict[str, Any]
 
 
 @pytest.mark.parametrize("mode", ["geven", "", "Threads", None, ["gevent"]])
-def test_a_mode_that_is_none_is_told_with_the_two_that_are(s: dict[str, Any], mode: Any) -> None:
+def test_an_invalid_mode_is_reported_with_the_valid_ones(s: dict[str, Any], mode: Any) -> None:
     one(value_problems({**s, "mode": mode}), f"flask_uwsgi_mode={mode} ", "set it to gevent or threads")
 
 
@@ -146,9 +146,7 @@ def test_seconds_of_the_canary_may_be_a_fraction(s: dict[str, Any]) -> None:
         ("bind", "", "an IPv4 address"),
     ],
 )
-def test_a_text_that_does_not_fit_is_told_with_what_would(
-    s: dict[str, Any], name: str, value: str, remedy: str
-) -> None:
+def test_an_invalid_text_is_reported_with_what_is_valid(s: dict[str, Any], name: str, value: str, remedy: str) -> None:
     one(value_problems({**s, name: value}), f"flask_uwsgi_{name}={value} is not valid: set it to ", remedy)
 
 
@@ -158,38 +156,38 @@ def test_a_text_that_does_not_fit_is_told_with_what_would(
         ("bind", "999.1.1.1"),
         # http.client sends nothing but ASCII: the swap would end in a UnicodeEncodeError.
         ("health_path", "/zustand/ä"),
-        # The canaries of an app `shop` have the units and the runtime directory of an app `shop-canary`.
+        # The canary of an app `shop` has the units and the runtime directory of an app `shop-canary`.
         ("app_name", "shop-canary"),
         ("app_name", "shop-relief"),
         ("app_name", "shop-check"),
     ],
 )
-def test_a_text_that_cannot_work_is_told_before_anything_changes(s: dict[str, Any], name: str, value: str) -> None:
+def test_a_text_that_cannot_work_is_reported_before_anything_changes(s: dict[str, Any], name: str, value: str) -> None:
     one(value_problems({**s, name: value}), f"flask_uwsgi_{name}={value}")
 
 
 @pytest.mark.parametrize("name", ["extra_ini", "unit_overrides"])
 @pytest.mark.parametrize("value", ["a=1", ["a"], None, ""])
-def test_a_dictionary_must_be_one(s: dict[str, Any], name: str, value: Any) -> None:
+def test_a_dictionary_must_be_a_dictionary(s: dict[str, Any], name: str, value: Any) -> None:
     one(value_problems({**s, name: value}), f"flask_uwsgi_{name}={value} is not valid: set it to a dictionary")
 
 
-def test_an_environment_that_is_no_dictionary_is_not_shown(s: dict[str, Any]) -> None:
+def test_an_environment_that_is_not_a_dictionary_is_not_shown(s: dict[str, Any]) -> None:
     told = "flask_uwsgi_environment, whose value may be a secret, is not valid: set it to a dictionary"
     one(value_problems({**s, "environment": "TOKEN=hunter2"}), told)
 
 
-def test_all_that_are_no_dictionaries_are_told(s: dict[str, Any]) -> None:
+def test_all_values_that_are_not_dictionaries_are_reported(s: dict[str, Any]) -> None:
     wrong = {"environment": "a", "extra_ini": {"socket": ":1"}, "unit_overrides": []}
     assert len(list(value_problems({**s, **wrong}))) == 3
 
 
 @pytest.mark.parametrize(("key", "variable"), MANAGED_KEYS.items())
-def test_a_key_of_uwsgi_ini_that_has_a_variable_is_told_with_it(s: dict[str, Any], key: str, variable: str) -> None:
+def test_a_uwsgi_key_with_a_variable_is_reported_with_the_variable(s: dict[str, Any], key: str, variable: str) -> None:
     one(value_problems({**s, "extra_ini": {key: 1}}), f"flask_uwsgi_extra_ini has {key!r}", f"set {variable} instead")
 
 
-def test_every_variable_that_is_told_instead_exists() -> None:
+def test_every_recommended_variable_exists() -> None:
     assert set(MANAGED_KEYS.values()) <= DEFAULTS.keys()
 
 
@@ -199,7 +197,7 @@ def test_a_key_that_the_service_depends_on_is_refused(s: dict[str, Any], key: st
 
 
 @pytest.mark.parametrize("name", ["1A", "A-B", "A B", "", "A=B", "É"])
-def test_what_is_no_name_of_an_environment_variable_is_told(s: dict[str, Any], name: str) -> None:
+def test_an_invalid_name_of_an_environment_variable_is_reported(s: dict[str, Any], name: str) -> None:
     problem = one(
         value_problems({**s, "environment": {name: "hidden"}}), "flask_uwsgi_environment", repr(name), "rename"
     )
@@ -217,7 +215,7 @@ def test_what_is_no_name_of_an_environment_variable_is_told(s: dict[str, Any], n
         ("LD_AUDIT", "$ORIGIN/evil.so"),
     ],
 )
-def test_what_the_loader_obeys_leads_into_no_release(s: dict[str, Any], name: str, value: str) -> None:
+def test_a_variable_of_the_loader_must_not_lead_into_a_release(s: dict[str, Any], name: str, value: str) -> None:
     found = one(
         value_problems({**s, "environment": {name: value}}), "flask_uwsgi_environment", repr(name), "below /usr"
     )
@@ -229,14 +227,14 @@ def test_a_library_of_the_system_may_be_preloaded(s: dict[str, Any]) -> None:
     assert list(value_problems({**s, "environment": given})) == []
 
 
-def test_secrets_are_judged(s: dict[str, Any]) -> None:
+def test_secrets_are_checked(s: dict[str, Any]) -> None:
     assert list(value_problems({**s, "secrets": {"key.pem": "x"}})) == []
     wrong = {"secrets": {"key.pem": "hidden"}, "secrets_in_environment": "yes"}
     assert "hidden" not in one(value_problems({**s, **wrong}), "flask_uwsgi_secrets has 'key.pem'")
     one(value_problems({**s, "secrets": {"TOKEN_FILE": "x"}}), "which is also in flask_uwsgi_environment")
 
 
-def test_a_source_that_is_missing_is_the_only_problem_of_the_files(s: dict[str, Any]) -> None:
+def test_a_missing_source_is_the_only_problem_of_the_files(s: dict[str, Any]) -> None:
     one(
         settings_problems({**s, "source": "/nonexistent", "requirements": "/nonexistent/requirements.txt"}),
         "flask_uwsgi_source=/nonexistent is not a directory",
@@ -245,7 +243,7 @@ def test_a_source_that_is_missing_is_the_only_problem_of_the_files(s: dict[str, 
 
 
 @pytest.mark.parametrize("source", ["", None])
-def test_a_source_that_is_not_set_is_told(s: dict[str, Any], source: str | None) -> None:
+def test_a_source_that_is_not_set_is_reported(s: dict[str, Any], source: str | None) -> None:
     one(
         settings_problems({**s, "source": source}),
         "flask_uwsgi_source is not set: set it to your application: a folder, a wheel or an sdist on the controller, a "
@@ -253,22 +251,22 @@ def test_a_source_that_is_not_set_is_told(s: dict[str, Any], source: str | None)
     )
 
 
-def test_a_wsgi_file_that_is_missing_is_told_with_the_source(s: dict[str, Any]) -> None:
+def test_a_missing_wsgi_file_is_reported_with_the_source(s: dict[str, Any]) -> None:
     one(
         settings_problems({**s, "wsgi_file": "wsgi.py"}),
         f"flask_uwsgi_wsgi_file=wsgi.py does not exist in flask_uwsgi_source={s['source']}: set it to the file",
     )
 
 
-def test_a_wsgi_file_outside_the_source_is_told(s: dict[str, Any]) -> None:
+def test_a_wsgi_file_outside_the_source_is_reported(s: dict[str, Any]) -> None:
     one(settings_problems({**s, "wsgi_file": __file__}), "flask_uwsgi_wsgi_file=")
 
 
-def test_a_wsgi_file_is_not_wanted_where_a_module_is_told(s: dict[str, Any]) -> None:
+def test_a_wsgi_file_is_not_required_with_a_module(s: dict[str, Any]) -> None:
     assert settings_problems({**s, "wsgi_file": "none.py", "module": "shop:app"}) == []
 
 
-def test_requirements_that_are_missing_are_told(s: dict[str, Any]) -> None:
+def test_missing_requirements_are_reported(s: dict[str, Any]) -> None:
     one(
         settings_problems({**s, "requirements": "none.txt"}),
         "flask_uwsgi_requirements=none.txt does not exist on the controller",
@@ -297,7 +295,7 @@ def test_a_package_needs_a_module(
     assert list(source_problems({**s, "source": source, "module": "shop:app"})) == []
 
 
-def test_what_is_in_a_repository_is_not_judged_before_it_is_checked_out(s: dict[str, Any]) -> None:
+def test_the_content_of_a_repository_is_not_checked_before_the_checkout(s: dict[str, Any]) -> None:
     git = {**s, "source": "git+https://example.org/shop.git@v1", "wsgi_file": "w.py", "requirements": "r.txt"}
     assert settings_problems(git) == []
     one(settings_problems({**git, "wsgi_file": "../w.py"}), "flask_uwsgi_wsgi_file=../w.py does not exist")
@@ -305,14 +303,14 @@ def test_what_is_in_a_repository_is_not_judged_before_it_is_checked_out(s: dict[
 
 
 @pytest.mark.parametrize("name", ["packages", "build_packages"])
-def test_a_name_that_no_debian_package_has_is_told(s: dict[str, Any], name: str) -> None:
+def test_an_invalid_name_of_a_debian_package_is_reported(s: dict[str, Any], name: str) -> None:
     assert list(package_problems({**s, name: ["libpq5", "g++", "libstdc++6", "python3.11"]})) == []
     for wrong in ("libpq5; reboot", "LibPQ", "-y", "libpq5=1.2", "a", "", "libpq5\n"):
         one(package_problems({**s, name: ["gcc", wrong]}), f"flask_uwsgi_{name} has {wrong!r}", "correct it")
     one(package_problems({**s, name: "libpq5"}), f"flask_uwsgi_{name}=libpq5 is not valid: set it to a list")
 
 
-def test_all_problems_of_the_settings_are_told_at_once(s: dict[str, Any]) -> None:
+def test_all_problems_of_the_settings_are_reported_together(s: dict[str, Any]) -> None:
     wrong = {
         "mode": "x",
         "port": 0,
@@ -333,7 +331,7 @@ def test_all_problems_of_the_settings_are_told_at_once(s: dict[str, Any]) -> Non
 
 
 def app(*strangers: dict[str, Any], **known: Any) -> dict[str, Any]:
-    """Return what is known of an application of which nothing is on the host."""
+    """Return the state of an application of which nothing is on the host."""
     nothing: dict[str, Any] = {
         "strangers": list(strangers),
         "foreign": [],
@@ -356,7 +354,7 @@ def test_a_host_that_fits_has_no_problem(s: dict[str, Any], host: dict[str, Any]
 
 
 @pytest.mark.parametrize(("distribution", "version"), [("debian", "11"), ("ubuntu", "24.04"), ("debian", "")])
-def test_a_distribution_that_is_not_supported_is_told_with_those_that_are(
+def test_an_unsupported_distribution_is_reported_with_the_supported_ones(
     s: dict[str, Any], host: dict[str, Any], distribution: str, version: str
 ) -> None:
     one(
@@ -366,18 +364,18 @@ def test_a_distribution_that_is_not_supported_is_told_with_those_that_are(
     )
 
 
-def test_a_host_without_systemd_is_told(s: dict[str, Any], host: dict[str, Any]) -> None:
+def test_a_host_without_systemd_is_reported(s: dict[str, Any], host: dict[str, Any]) -> None:
     one(problems_of(s, {**host, "systemd": False}), "ansible_host does not run systemd", "use a host that does")
 
 
-def test_secrets_on_a_host_that_cannot_hand_them_over_are_told(s: dict[str, Any], host: dict[str, Any]) -> None:
+def test_secrets_on_a_host_without_credentials_support_are_reported(s: dict[str, Any], host: dict[str, Any]) -> None:
     closed = {**host, "shared_mounts": False}
     assert problems_of(s, closed) == []
     one(problems_of({**s, "secrets": {"A": "1"}}, closed), "flask_uwsgi_secrets", "run `mount --make-rshared /`")
     assert problems_of({**s, "secrets": {"A": "1"}}, host) == []
 
 
-def test_too_few_open_files_are_told_with_the_number_that_would_do(s: dict[str, Any], host: dict[str, Any]) -> None:
+def test_too_few_open_files_are_reported_with_a_sufficient_number(s: dict[str, Any], host: dict[str, Any]) -> None:
     problem = one(
         problems_of(s, {**host, "nofile": 4096}),
         "flask_uwsgi_gevent=3000 needs 6256 open files in each worker, and this host allows 4096",
@@ -389,7 +387,7 @@ def test_too_few_open_files_are_told_with_the_number_that_would_do(s: dict[str, 
     assert problems_of({**s, "gevent": 1921}, {**host, "nofile": 4096})
 
 
-def test_threads_need_a_descriptor_more_each(s: dict[str, Any], host: dict[str, Any]) -> None:
+def test_threads_need_one_more_descriptor_each(s: dict[str, Any], host: dict[str, Any]) -> None:
     threads = {**s, "mode": "threads", "threads": 1000, "processes": 1}
     one(problems_of(threads, {**host, "nofile": 3255}), "flask_uwsgi_threads=1000", "needs 3256", "set it to 999 or")
     assert problems_of(threads, {**host, "nofile": 3256}) == []
@@ -400,19 +398,17 @@ def test_a_worker_may_open_what_any_program_may() -> None:
 
 
 @pytest.mark.parametrize(("mode", "cores"), [("gevent", 100), ("gevent", 200), ("threads", 150)])
-def test_the_number_that_would_do_is_the_largest(
-    s: dict[str, Any], host: dict[str, Any], mode: str, cores: int
-) -> None:
+def test_the_sufficient_number_is_the_largest(s: dict[str, Any], host: dict[str, Any], mode: str, cores: int) -> None:
     enough = cores - 1
     host["nofile"] = files_per_worker(mode, enough)
     one(problems_of({**s, "mode": mode, mode: cores}, host), f"set it to {enough} or less")
 
 
-def test_no_number_is_offered_where_none_would_do(s: dict[str, Any], host: dict[str, Any]) -> None:
+def test_no_number_is_offered_if_none_is_sufficient(s: dict[str, Any], host: dict[str, Any]) -> None:
     assert "set it to" not in one(problems_of(s, {**host, "nofile": 200}))
 
 
-def test_too_few_open_files_of_the_kernel_are_told(s: dict[str, Any], host: dict[str, Any]) -> None:
+def test_a_low_limit_of_open_files_of_the_kernel_is_reported(s: dict[str, Any], host: dict[str, Any]) -> None:
     one(
         problems_of(s, {**host, "file_max": 25_000}),
         "flask_uwsgi_processes=4 × flask_uwsgi_gevent=3000 needs 25024 open files, and the kernel allows 25000",
@@ -420,7 +416,7 @@ def test_too_few_open_files_of_the_kernel_are_told(s: dict[str, Any], host: dict
     )
 
 
-def test_too_few_tasks_are_told(s: dict[str, Any], host: dict[str, Any]) -> None:
+def test_too_few_tasks_are_reported(s: dict[str, Any], host: dict[str, Any]) -> None:
     one(
         problems_of({**s, "mode": "threads", "threads": 3000}, {**host, "tasks": 12_511}),
         "flask_uwsgi_processes=4 × flask_uwsgi_threads=3000 needs 12512 tasks, and this host allows 12511",
@@ -429,7 +425,7 @@ def test_too_few_tasks_are_told(s: dict[str, Any], host: dict[str, Any]) -> None
     assert problems_of({**s, "mode": "threads", "threads": 3000}, {**host, "tasks": 12_512}) == []
 
 
-def test_greenlets_are_no_tasks() -> None:
+def test_greenlets_are_not_tasks() -> None:
     assert tasks("gevent", 4, 3000) == tasks("gevent", 4, 1) < tasks("threads", 4, 256)
 
 
@@ -450,7 +446,7 @@ def test_there_is_room_for_executors_and_children() -> None:
         ({"OMP_NUM_THREADS": "many", "MKL_NUM_THREADS": "-1", "BLIS_NUM_THREADS": ""}, 0),
     ],
 )
-def test_threads_of_native_libraries_have_room(
+def test_there_is_room_for_threads_of_native_libraries(
     s: dict[str, Any], host: dict[str, Any], environment: dict[str, Any], more: int
 ) -> None:
     need = tasks("threads", 4, 256) + 4 * more
@@ -460,7 +456,7 @@ def test_threads_of_native_libraries_have_room(
     one(problems_of(asked, {**host, "tasks": need - 1}), f"needs {need} tasks")
 
 
-def test_a_backlog_above_somaxconn_is_told_unless_the_role_may_raise_it(
+def test_a_backlog_above_somaxconn_is_reported_unless_the_role_may_raise_it(
     s: dict[str, Any], host: dict[str, Any]
 ) -> None:
     one(
@@ -471,7 +467,7 @@ def test_a_backlog_above_somaxconn_is_told_unless_the_role_may_raise_it(
     assert problems_of({**s, "manage_sysctl": True}, {**host, "somaxconn": 128}) == []
 
 
-def test_a_disk_that_is_too_full_is_told(s: dict[str, Any], host: dict[str, Any]) -> None:
+def test_a_disk_that_is_too_full_is_reported(s: dict[str, Any], host: dict[str, Any]) -> None:
     one(
         problems_of(s, {**host, "free_mb": 199}),
         "flask_uwsgi_base_dir=/opt has 199 MB free, flask_uwsgi_min_free_mb=200 are wanted",
@@ -480,7 +476,7 @@ def test_a_disk_that_is_too_full_is_told(s: dict[str, Any], host: dict[str, Any]
     assert problems_of({**s, "min_free_mb": 0}, {**host, "free_mb": 0}) == []
 
 
-def test_a_port_that_is_taken_is_told_with_who_has_it(s: dict[str, Any], host: dict[str, Any]) -> None:
+def test_a_taken_port_is_reported_with_its_holder(s: dict[str, Any], host: dict[str, Any]) -> None:
     one(
         problems_of(s, host, {"pid": 42, "name": "nginx"}),
         "flask_uwsgi_port=8040 is taken by nginx (pid 42)",
@@ -488,7 +484,7 @@ def test_a_port_that_is_taken_is_told_with_who_has_it(s: dict[str, Any], host: d
     )
 
 
-def test_all_problems_of_a_host_are_told_at_once(s: dict[str, Any], host: dict[str, Any]) -> None:
+def test_all_problems_of_a_host_are_reported_together(s: dict[str, Any], host: dict[str, Any]) -> None:
     small = {
         **host,
         "distribution": "plan9",
@@ -510,7 +506,7 @@ def test_an_address_of_the_host_is_accepted(s: dict[str, Any], host: dict[str, A
     assert problems_of({**s, "bind": bind}, host) == []
 
 
-def test_an_address_that_is_not_the_host_s_is_told_with_those_that_are(s: dict[str, Any], host: dict[str, Any]) -> None:
+def test_a_foreign_address_is_reported_with_those_of_the_host(s: dict[str, Any], host: dict[str, Any]) -> None:
     one(
         problems_of({**s, "bind": "192.0.2.8"}, host),
         "flask_uwsgi_bind=192.0.2.8 is no address of this host",
@@ -522,7 +518,7 @@ def test_an_address_that_is_not_the_host_s_is_told_with_those_that_are(s: dict[s
     "name",
     ["break_lock", "log_requests", "log_x_forwarded_for", "manage_sysctl", "preload", "secrets_in_environment"],
 )
-def test_a_word_that_is_neither_true_nor_false_is_told(s: dict[str, Any], name: str) -> None:
+def test_a_value_that_is_neither_true_nor_false_is_reported(s: dict[str, Any], name: str) -> None:
     one(value_problems({**s, name: "perhaps"}), f"flask_uwsgi_{name}=perhaps", "set it to true or false")
 
 
@@ -537,7 +533,7 @@ def test_a_word_that_is_neither_true_nor_false_is_told(s: dict[str, Any], name: 
         ("0.0.0.0", "0.0.0.0:8041", False),
     ],
 )
-def test_the_port_of_another_application_is_told_also_while_that_is_stopped(
+def test_the_port_of_another_application_is_reported_even_while_it_is_stopped(
     s: dict[str, Any], host: dict[str, Any], bind: str, listen: str, collides: bool
 ) -> None:
     problems = list(host_problems(s | {"bind": bind}, host, app(neighbours={"books": listen})))
@@ -581,7 +577,7 @@ def test_the_port_of_another_application_is_told_also_while_that_is_stopped(
         ({"mode": "auto", "gevent_check": False}, ("flask_uwsgi_mode=auto needs the check",)),
     ],
 )
-def test_what_describes_an_application_of_one_s_own_is_judged(
+def test_settings_that_describe_an_application_are_checked(
     s: dict[str, Any], changed: dict[str, Any], words: tuple[str, ...]
 ) -> None:
     one(value_problems(s | changed), *words)

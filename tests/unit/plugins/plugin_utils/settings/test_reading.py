@@ -1,4 +1,4 @@
-"""How the settings are read from the variables of a task."""
+"""How the settings are read from a task's variables."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.support.planning import values
 
 
 class Templates:
-    """Evaluates functions, each as often as it is asked to, and nothing else."""
+    """Evaluates functions, each as often as requested, and nothing else."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -53,7 +53,7 @@ def test_a_secret_that_cannot_be_evaluated_is_a_problem_without_its_value(secret
     assert problem.startswith(named) and "hidden" not in problem and "secrets" not in found
 
 
-def test_what_ansible_attaches_to_a_value_is_left_behind() -> None:
+def test_ansible_s_tags_of_a_value_are_removed() -> None:
     class Tagged(str):
         def __str__(self) -> str:
             return self

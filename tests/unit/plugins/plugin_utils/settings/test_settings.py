@@ -1,4 +1,4 @@
-"""The settings and their types are those of the role's argument specs."""
+"""The settings and their types agree with the role's argument specs."""
 
 from dataclasses import fields
 from typing import get_type_hints
@@ -24,14 +24,14 @@ def test_every_number_has_a_range() -> None:
     assert RANGES.keys() == set(of_type("int", "float"))
 
 
-def test_a_command_line_has_strings() -> None:
+def test_values_of_the_command_line_are_strings() -> None:
     found = settings(port="80", canary_seconds="1.5", preload="yes", log_requests="0", gevent_check=False)
     assert (found.port, found.canary_seconds, found.preload, found.log_requests) == (80, 1.5, True, False)
     # YAML reads a bare off as false.
     assert found.gevent_check == "off"
 
 
-def test_what_follows_from_settings() -> None:
+def test_values_derived_from_settings() -> None:
     found = settings(base_dir="/srv", bind="127.0.0.1", port=81, mount="/shop", health_path="")
     assert (found.root, found.listen, found.entry) == ("/srv/shop", "127.0.0.1:81", "run.py:app")
     assert (found.health, found.accepted, found.probe, found.probe_accepted) == ("/shop/", 0, "/shop/", 0)

@@ -7,11 +7,11 @@ app = Flask(__name__)
 
 @app.get("/hello/<name>")
 def hello(name: str) -> dict[str, str]:
-    """Greet, and tell where this page is."""
+    """Greet, and say where this page is mounted."""
     return {"hello": name, "here": url_for("hello", name=name)}
 
 
 @app.get("/healthz")
 def healthz() -> dict[str, str]:
-    """Tell that the application serves."""
+    """Report that the application serves."""
     return {"status": "ok"}

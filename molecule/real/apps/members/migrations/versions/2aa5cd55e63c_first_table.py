@@ -8,7 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the table of members."""
+    """Create the table of members."""
     op.create_table(
         "member",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -21,5 +21,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop it again."""
+    """Drop it."""
     op.drop_table("member")

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    """Make the table of requests."""
+    """Create the table of requests."""
 
     initial = True
     dependencies = ()

@@ -1,1 +1,1 @@
-"""Migrations of the data base."""
+"""Migrations of the database."""

@@ -1,4 +1,4 @@
-"""Which ships are in: a project as `uv init --package` makes it."""
+"""The ships in a harbour: a project as `uv init --package` creates it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHIPS = Path(os.environ.get("STATE_DIRECTORY", ".")) / "ships.json"
 
 
 def create_app(name: str = "harbour") -> Flask:
-    """Return the application of a harbour."""
+    """Create the application for a harbour."""
     app = Flask(__name__)
 
     @app.get("/")
@@ -34,5 +34,5 @@ def create_app(name: str = "harbour") -> Flask:
 
 @click.command()
 def main() -> None:
-    """Tell the version on the command line."""
+    """Print the version on the command line."""
     click.echo(version("harbour"))

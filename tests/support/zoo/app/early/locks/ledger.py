@@ -1,4 +1,4 @@
-"""Is written by one request at a time."""
+"""Written by one request at a time."""
 
 import threading
 

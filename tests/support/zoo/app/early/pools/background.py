@@ -1,4 +1,4 @@
-"""Does things beside the requests."""
+"""Runs work in the background of requests."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,4 +1,4 @@
-"""Asks a service that takes its time."""
+"""Requests a slow service."""
 
 from contextlib import suppress
 from socket import AF_INET, SOCK_DGRAM, socket

@@ -1,4 +1,4 @@
-"""Asks others over TLS."""
+"""A client for TLS."""
 
 import ssl
 
@@ -6,4 +6,4 @@ PROTOCOL = ssl.PROTOCOL_TLS_CLIENT
 
 
 class Context(ssl.SSLContext):
-    """With the company's certificates."""
+    """A context with the company's certificates."""

@@ -1,3 +1,3 @@
-"""Stands for the real one, which needs libpq."""
+"""Stands in for the real package, which needs libpq."""
 
 __version__ = "2.9.10"

@@ -1,6 +1,6 @@
 """Found only through flask_uwsgi_python_path."""
 
 
-def told(path: str) -> bytes:
+def reply(path: str) -> bytes:
     """Return the body of an answer."""
     return path.encode()
