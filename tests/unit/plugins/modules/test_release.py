@@ -352,9 +352,7 @@ def shipped(tmp_path: Path, code: Path, wheelhouse: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_the_module_unpacks_an_artifact_once(
-    run_module: RunModule, shipped: dict[str, Any], tmp_path: Path
-) -> None:
+def test_the_module_unpacks_an_artifact_once(run_module: RunModule, shipped: dict[str, Any], tmp_path: Path) -> None:
     root = tmp_path / "opt" / "shop"
     checked = run_module("release", check=True, **shipped)
     assert checked["changed"] and left(root / "releases") == left(root / "venvs") == []

@@ -70,7 +70,7 @@ def observe(layout: TemporaryLayout, monkeypatch: pytest.MonkeyPatch, document: 
     return found
 
 
-def test_the_status_is_what_systemd_the_stats_and_the_kernel_tell(
+def test_the_status_agrees_with_systemd_the_stats_and_the_kernel(
     layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = observe(layout, monkeypatch, stats(os.getpid(), workers=2, cores=500)).to_dict()
@@ -105,7 +105,7 @@ def test_the_status_is_what_systemd_the_stats_and_the_kernel_tell(
 
 
 @pytest.mark.parametrize(("threads", "mode"), [(8, "threads"), (11, "threads"), (7, "gevent"), (1, "gevent")])
-def test_as_many_threads_as_cores_are_threads_mode(
+def test_as_many_threads_as_cores_is_threads_mode(
     layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch, threads: int, mode: str
 ) -> None:
     monkeypatch.setattr(status, "_threads", lambda pid: threads)
@@ -114,7 +114,7 @@ def test_as_many_threads_as_cores_are_threads_mode(
     assert (found.mode, found.observed.threads_per_worker) == (mode, threads)
 
 
-def test_a_worker_that_just_ended_is_no_error(
+def test_a_worker_that_has_just_ended_is_no_error(
     layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = subprocess.Popen(["true"])
@@ -124,7 +124,7 @@ def test_a_worker_that_just_ended_is_no_error(
     assert found.observed.rss_mb == 0
 
 
-def test_a_service_that_is_down_is_told_without_asking_it(
+def test_a_service_that_is_down_is_reported_without_a_request_to_it(
     layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serving.systemctl("stop", "shop@g1.service")
@@ -134,15 +134,13 @@ def test_a_service_that_is_down_is_told_without_asking_it(
     assert found.pidfile_true
 
 
-def test_before_the_first_deploy_there_is_a_status_too(layout: TemporaryLayout, host: FakeHost) -> None:
+def test_there_is_a_status_before_the_first_deploy(layout: TemporaryLayout, host: FakeHost) -> None:
     found = status.of(layout)
     assert (found.generation, found.state, found.kept) == (None, "inactive", [])
     assert (found.rollback, found.lock) == (None, None)
 
 
-def test_the_status_tells_who_changes_it_and_where_a_rollback_would_go(
-    layout: TemporaryLayout, serving: FakeHost
-) -> None:
+def test_the_status_shows_the_current_run_and_the_rollback_target(layout: TemporaryLayout, serving: FakeHost) -> None:
     run = {"who": "root@controller", "home": "controller", "pid": 7, "start": "1", "since": "now", "what": "deploy"}
     serving.serve("g2")
     serving.systemctl("stop", SOCKET, "shop@g2.service")
@@ -153,7 +151,7 @@ def test_the_status_tells_who_changes_it_and_where_a_rollback_would_go(
     assert found.lock == run | {"renewed": found.lock["renewed"], "idle_s": found.lock["idle_s"]}
 
 
-def test_a_worker_with_a_request_is_busy_however_many_it_has(
+def test_a_worker_with_any_number_of_requests_is_busy(
     layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = stats(os.getpid(), workers=3, cores=4)
@@ -169,16 +167,16 @@ def test_a_worker_with_a_request_is_busy_however_many_it_has(
 # Stats that do not answer.
 
 
-def test_stats_that_nobody_serves_do_not_hide_what_systemd_tells(layout: TemporaryLayout, serving: FakeHost) -> None:
+def test_stats_without_a_server_do_not_hide_the_data_from_systemd(layout: TemporaryLayout, serving: FakeHost) -> None:
     found = status.of(layout)
     assert (found.state, found.main_pid) == ("active", serving.active["shop@g1.service"])
     assert (found.mode, found.observed, found.configured.mode) == (None, None, "gevent")
-    # The fake's socket has nobody behind it.
+    # The fake's socket has no server.
     path = layout.runtime / "g1" / "g1.stats"
     assert found.stats_error == f"uWSGI's stats do not respond: Connection refused ({path})"
 
 
-def test_stats_that_are_silent_are_not_waited_for_for_ever(
+def test_stats_without_an_answer_do_not_block_forever(
     layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch, short_path: Path
 ) -> None:
     with socket.socket(socket.AF_UNIX) as silent:
@@ -191,7 +189,7 @@ def test_stats_that_are_silent_are_not_waited_for_for_ever(
     assert found.stats_error.startswith("uWSGI's stats do not respond: timed out after 0.1 s (")
 
 
-def test_stats_that_end_halfway_are_told(
+def test_truncated_stats_are_reported(
     layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch, short_path: Path
 ) -> None:
     with socket.socket(socket.AF_UNIX) as server:
