@@ -201,7 +201,7 @@ def test_a_host_lost_before_the_plan_refuses_the_deploy(
         case("sshd", SECOND, RESERVE, everyday=True),
         case("hangs", FIRST, RESERVE),
         case("power", SECOND, RESERVE),
-        case("sshd", FIRST, "Claim the names of the application"),
+        case("sshd", FIRST, "Install what the host lacks"),
         case("sshd", FIRST, "Ship and unpack the release"),
         case("power", SECOND, "Ship and unpack the release"),
         case("hangs", FIRST, "Ship and unpack the release"),

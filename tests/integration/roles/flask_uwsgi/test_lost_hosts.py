@@ -204,7 +204,7 @@ def test_an_ended_runs_reservation_on_a_lost_host_ends_the_deploy(deploy: Callab
     ("task", "lost", "serial"),
     [
         (RESERVE, "b", ""),
-        ("Claim the names of the application", "a", ""),
+        ("Install what the host lacks", "a", ""),
         ("Ship and unpack the release", "d", "100%"),
         ("Write the generation", "bc", ""),
         ("Run the commands of the deploy: pre", "a", "100%"),
