@@ -1,8 +1,7 @@
-"""Applications on one host, each deployed once for all tests that ask for it, in the mode they ask for."""
+"""One application for each mode on one host, whose releases the tests deploy."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import subprocess
@@ -16,7 +15,9 @@ import testinfra
 from tests.support.application import Application, Deploy, Release
 
 HOST = "mol-http"
-FIRST_PORT = 8100
+# Of all releases, so that all have the same wheels.
+REQUIREMENTS = ("a2wsgi==1.10.10", "django", "flask", "flask-sock", "flask-socketio")
+PORTS = {"gevent": 8100, "threads": 8101}
 TESTS = Path(__file__).resolve().parent
 
 
@@ -41,20 +42,18 @@ def address() -> str:
 
 @pytest.fixture(scope="session")
 def deployed(play: Callable[..., subprocess.CompletedProcess[str]], address: str) -> Iterator[Deploy]:
-    """Deploy an application, or return the one that was deployed with the same source, mode and variables.
+    """Deploy a release of the mode's application, unless it is deployed: deployed(SOURCE, MODE, VARIABLE=VALUE).
 
-    Each set of arguments is an application of its own with its own port: tests of different releases do not undo each
-    other's deploys: deployed(SOURCE, MODE, flask_uwsgi_header_size=16384).
+    Each mode has one application, so that a deploy of another release or of other settings installs nothing anew. What
+    was deployed before it is gone.
     """
     host = testinfra.get_host(f"ansible://{HOST}?ansible_inventory={os.environ['SANDBOX_INVENTORY']}", sudo=True)
-    known: dict[str, Application] = {}
-    numbers = itertools.count()
+    known: dict[str, tuple[str, Application]] = {}
 
     def deploy(source: Path, mode: str, **variables: Any) -> Application:
-        key = json.dumps([str(source), mode, variables], sort_keys=True)
-        if key not in known:
-            number = next(numbers)
-            name, port = f"http_{number}", FIRST_PORT + number
+        key = json.dumps([str(source), variables], sort_keys=True)
+        if mode not in known or known[mode][0] != key:
+            name, port = f"http_{mode}", PORTS[mode]
             chosen = {
                 "flask_uwsgi_app_name": name,
                 "flask_uwsgi_port": port,
@@ -63,23 +62,23 @@ def deployed(play: Callable[..., subprocess.CompletedProcess[str]], address: str
             }
             done = play("deploy", "-e", f"mode={mode}", "-e", json.dumps(chosen))
             assert done.returncode == 0, done.stdout[-8000:]
-            known[key] = Application(host, name, (address, port), mode, source, variables)
-        return known[key]
+            known[mode] = key, Application(host, name, (address, port), mode, source, variables)
+        return known[mode][1]
 
     yield deploy
 
 
 @pytest.fixture(scope="session")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
-    """Return the folder of a release: release("app_echo.py", "flask", note="text of note")."""
+    """Return the folder of a release: release("app_echo.py", note="text of note")."""
     known: dict[str, Path] = {}
 
-    def make(module: str, *requirements: str, **files: str) -> Path:
-        key = json.dumps([module, requirements, files], sort_keys=True)
+    def make(module: str, **files: str) -> Path:
+        key = json.dumps([module, files], sort_keys=True)
         if key not in known:
             folder = tmp_path_factory.mktemp(module.removesuffix(".py"))
             (folder / "run.py").write_text((TESTS / module).read_text())
-            (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in requirements))
+            (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in REQUIREMENTS))
             for name, text in files.items():
                 path = folder / name.replace("__", "/")
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ def test_a_swap_reports_the_streams_that_it_cut(
     deployed: Deploy, release: Release, mode: str, play: Callable[..., Any]
 ) -> None:
     variables = {"flask_uwsgi_stop_timeout": STOP_S, "flask_uwsgi_processes": 1}
-    site = deployed(release("app_events.py", "flask", "flask-sock"), mode, **variables)
+    site = deployed(release("app_events.py"), mode, **variables)
     before = site.unit
     changed = json.dumps({"flask_uwsgi_environment": {"CHANGED": "1"}})
     with socket.create_connection(site.address, timeout=120) as reader:

@@ -20,7 +20,7 @@ HANG_S = 5
 def site(deployed: Deploy, release: Release, mode: str) -> Application:
     """An application with one worker, so that a stream can be all that it serves."""
     variables = {"flask_uwsgi_hang_timeout": HANG_S, "flask_uwsgi_processes": 1, "flask_uwsgi_request_timeout": 3}
-    return deployed(release("app_events.py", "flask", "flask-sock"), mode, **variables)
+    return deployed(release("app_events.py"), mode, **variables)
 
 
 def events(site: Application, path: str) -> Iterator[tuple[str, float]]:

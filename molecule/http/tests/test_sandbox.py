@@ -19,7 +19,7 @@ Play = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="module")
 def site(deployed: Deploy, release: Release, mode: str) -> Application:
     """An application with folders that outlive its releases."""
-    source = release("app_sandbox.py", "flask", instance__config_py="DEBUG = True", data__readme="text")
+    source = release("app_sandbox.py", instance__config_py="DEBUG = True", data__readme="text")
     # From a command before the swap, which has the same folders.
     command = "test ! -e instance/config_py && echo prepared > instance/prepared && test $STATE_DIRECTORY = $HOME"
     return deployed(source, mode, flask_uwsgi_persistent=FOLDERS, flask_uwsgi_pre_activate=[command])
@@ -94,7 +94,7 @@ def test_the_rest_of_a_release_is_read_only(site: Application, what: str) -> Non
 @pytest.mark.full
 def test_an_override_permits_what_it_names(deployed: Deploy, release: Release, mode: str) -> None:
     overrides = {"SystemCallFilter": "@resources @chown", "ProcSubset": "all"}
-    site = deployed(release("app_sandbox.py", "flask"), mode, flask_uwsgi_unit_overrides=overrides)
+    site = deployed(release("app_sandbox.py"), mode, flask_uwsgi_unit_overrides=overrides)
     for what in ("nice", "affinity", "group", "proc"):
         assert do(site, what)["error"] == ""
     # No writable folders of the source are set here.

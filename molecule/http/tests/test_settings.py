@@ -88,7 +88,7 @@ def test_an_unknown_host_is_still_refused(shop: Application) -> None:
 @pytest.fixture(scope="module")
 def asgi(deployed: Deploy, release: Release, mode: str) -> Application:
     """An ASGI application behind a2wsgi."""
-    return deployed(release("app_asgi.py", "a2wsgi==1.10.10"), mode, flask_uwsgi_health_path="")
+    return deployed(release("app_asgi.py"), mode, flask_uwsgi_health_path="")
 
 
 def test_a2wsgi_serves_an_asgi_application_under_load(asgi: Application) -> None:

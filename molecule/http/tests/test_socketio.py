@@ -18,7 +18,7 @@ PATH = "/socket.io/?EIO=4&transport="
 @pytest.fixture(scope="module")
 def site(deployed: Deploy, release: Release, mode: str) -> Application:
     """An application whose polling clients all reach one process."""
-    return deployed(release("app_socketio.py", "flask", "flask-socketio"), mode, flask_uwsgi_processes=1)
+    return deployed(release("app_socketio.py"), mode, flask_uwsgi_processes=1)
 
 
 def test_it_chooses_the_async_mode_of_the_mode(site: Application, mode: str) -> None:

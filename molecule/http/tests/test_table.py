@@ -243,7 +243,7 @@ def test_the_table_is_documented() -> None:
     assert [(name, int(status)) for name, status in rows] == [(case.name, case.status) for case in TABLE]
 
 
-FRAMEWORKS = {"flask": ("app_flask.py", "flask"), "django": ("app_django.py", "django")}
+FRAMEWORKS = ("flask", "django")
 # All frameworks receive the same of it; HEAD, OPTIONS and the like they answer by themselves.
 MAIN = [
     case
@@ -257,8 +257,7 @@ MAIN = [
 @pytest.fixture(scope="module", params=FRAMEWORKS)
 def framework(deployed: Deploy, release: Release, mode: str, request: pytest.FixtureRequest) -> Application:
     """An application of a framework that gives the same answers."""
-    module, requirement = FRAMEWORKS[request.param]
-    return deployed(release(module, requirement), mode, flask_uwsgi_body_mb=8, flask_uwsgi_processes=1)
+    return deployed(release(f"app_{request.param}.py"), mode, flask_uwsgi_body_mb=8, flask_uwsgi_processes=1)
 
 
 @pytest.mark.parametrize("case", MAIN, ids=lambda case: case.name)

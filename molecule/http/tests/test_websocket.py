@@ -31,7 +31,7 @@ INVALID = {
 def site(deployed: Deploy, release: Release, mode: str) -> Application:
     """An application with websockets."""
     variables = {"flask_uwsgi_request_timeout": REQUEST_S, "flask_uwsgi_stop_timeout": STOP_S}
-    return deployed(release("app_websocket.py", "flask", "flask-sock"), mode, **variables)
+    return deployed(release("app_websocket.py"), mode, **variables)
 
 
 @pytest.mark.parametrize("path", WAYS)
