@@ -218,6 +218,7 @@ def appended(code: str) -> Callable[[Path], object]:
             {"flask_uwsgi_module": "notes:number"},
             "flask_uwsgi_module=notes:number is int, which cannot be called. Name the WSGI application",
             id="not callable",
+            marks=pytest.mark.full,
         ),
         pytest.param(
             "def make(settings):\n    return create_app()",

@@ -204,7 +204,7 @@ def test_a_failed_deploy_removes_files_of_its_own_application_only(
 # The role in a play of another project, as in the README.
 
 
-@pytest.mark.parametrize("serial", [1, "100%"])
+@pytest.mark.parametrize("serial", [1, pytest.param("100%", marks=pytest.mark.full)])
 def test_the_role_in_a_play_of_its_own_reaches_all_hosts(
     fleet: Fleet, own_play: Any, application: Any, serial: int | str
 ) -> None:
@@ -281,6 +281,7 @@ def test_a_deploy_that_is_repeated_after_a_failed_batch_does_not_migrate_again(
     assert migrations.done == {FIRST: 1, SECOND: 0}
 
 
+@pytest.mark.full
 def test_deploys_limited_to_one_host_after_the_other_migrate_once(
     fleet: Fleet, run: Any, application: Any, migrations: Migrations
 ) -> None:
@@ -313,6 +314,7 @@ def test_of_two_deploys_at_once_one_migrates_and_the_other_is_refused(
     assert migrations.done == {FIRST: 1, SECOND: 0}
 
 
+@pytest.mark.full
 def test_batches_of_another_projects_play_migrate_once(
     fleet: Fleet, own_play: Any, application: Any, migrations: Migrations
 ) -> None:
@@ -342,6 +344,7 @@ def test_without_the_host_that_records_commands_a_deploy_is_refused_and_another_
 
 
 # Seven deploys.
+@pytest.mark.full
 @pytest.mark.timeout(400)
 def test_the_role_twice_in_one_play_deploys_two_applications(
     fleet: Fleet, own_play: Any, run: Any, application: Any, found: str

@@ -234,7 +234,7 @@ def test_a_host_lost_before_the_first_swap_removes_the_release_from_all(
         case("power", FIRST, SWAP, ()),
         case("hangs", FIRST, SWAP, ()),
         case("hangs", SECOND, SWAP, (FIRST,)),
-        case("sshd", SECOND, SWAP, (FIRST,), time=2, everyday=True),
+        case("sshd", SECOND, SWAP, (FIRST,), time=2),
         case("power", SECOND, SWAP, (FIRST,), time=2),
     ],
 )

@@ -64,7 +64,7 @@ def test_a_service_is_stopped_and_started_whatever_it_left(site: Site, kind: str
 
 
 @pytest.mark.usefixtures("good_clients")
-@pytest.mark.parametrize("kind", ["fifo", *full("directory", "link", "silent", "nonsense")])
+@pytest.mark.parametrize("kind", full("fifo", "directory", "link", "silent", "nonsense"))
 def test_files_that_the_service_keeps_planting_delay_operations_within_their_limits(site: Site, kind: str) -> None:
     site.source = site.release()
     before = site.generation

@@ -26,6 +26,7 @@ def engine(request: pytest.FixtureRequest, host: Any) -> str:
     return str(request.param)
 
 
+@pytest.mark.full
 @pytest.mark.timeout(240)
 def test_load_hosts_send_together_and_their_latencies_are_merged(
     engine: str, play: Callable[..., Any], tmp_path: Path

@@ -99,6 +99,7 @@ RELEASES = (
         'import time\n\n@app.before_request\ndef ask():\n    print("waiting for the data base", flush=True)\n'
         "    time.sleep(600)",
         {"flask_uwsgi_health_timeout": 2},
+        full=True,
     ),
     Release(
         "a variable that is missing, in whichever mode",
@@ -165,6 +166,7 @@ RELEASES = (
         "start operation timed out",
         "app.run(port=8099)",
         {"flask_uwsgi_start_timeout": 6, "flask_uwsgi_gevent_check": "off"},
+        full=True,
     ),
     Release(
         "waits for ever while it is loaded",

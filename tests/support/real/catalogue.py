@@ -218,7 +218,6 @@ APPLICATIONS = (
             ],
         },
         missing=(Missing("environment", "flask_uwsgi_health_host"), Missing("persistent", "flask_uwsgi_persistent")),
-        everyday=True,
     ),
     Application(
         "mlflow", "mlflow 3.17 (tracking server)", 8058, questions.mlflow, "mlflow==3.17.2",
