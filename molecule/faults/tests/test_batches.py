@@ -173,6 +173,7 @@ def test_the_status_document_has_both_hosts(fleet: Fleet, run: Any, tmp_path: Pa
     assert [status["drift"] for status in document.values()] == [[], []]
 
 
+@pytest.mark.full
 def test_a_failed_deploy_removes_files_of_its_own_application_only(
     fleet: Fleet, run: Any, application: Any, tmp_path: Path
 ) -> None:

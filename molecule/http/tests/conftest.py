@@ -15,6 +15,8 @@ import testinfra
 from tests.support.application import Application, Deploy, Release
 
 HOST = "mol-http"
+# What they test, such as the unit and the files of a generation, hardly depends on the mode.
+SAME_IN_BOTH_MODES = ("test_sandbox", "test_settings")
 # Of all releases, so that all have the same wheels.
 REQUIREMENTS = ("a2wsgi==1.10.10", "django", "flask", "flask-sock", "flask-socketio")
 PORTS = {"gevent": 8100, "threads": 8101}
@@ -89,9 +91,13 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     return make
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the first test that uses an application the time to deploy it."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Give the first test that uses an application the time to deploy it, and mark what the second mode repeats."""
     for item in items:
+        repeated = item.path.stem in SAME_IN_BOTH_MODES or "framework" in item.fixturenames
+        if repeated and item.callspec.params["mode"] == "threads":
+            item.add_marker(pytest.mark.full)
         if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(600))
 
