@@ -38,7 +38,7 @@ class ActionModule(AskingAction):
         except ArtifactError as error:
             return {"failed": True, "msg": str(error)}
         except LostError as error:
-            return {"failed": True, "lost": True, "msg": str(error)}
+            return error.result
 
     def _of(self, request: Request, wheels: bool, variables: Mapping[str, Any]) -> dict[str, Any]:
         did = []
@@ -82,7 +82,7 @@ class ActionModule(AskingAction):
         built = sum(bool(wheel["built_from"]) for wheel in result["wheels"])
         return (
             f"wheelhouse {house['id']}: {len(result['wheels'])} wheels, {built} of them built, "
-            f"{result['megabytes']} MB, in {result['seconds']} s on {self._where(variables)}"
+            f"{result['megabytes']} MB, in {result['seconds']} s on {self.where(variables)}"
         )
 
     def _ask(
@@ -90,10 +90,7 @@ class ActionModule(AskingAction):
     ) -> dict[str, Any]:
         result = self.ask(f"flaskops.uwsgi.{module}", given, variables)
         if result.get("why"):
-            raise ArtifactError(building.problem(request, result, self._where(variables), project))
+            raise ArtifactError(building.problem(request, result, self.where(variables), project))
         if result.get("failed"):
-            raise LostError(str(result["msg"]))
+            raise (LostError if result.get("lost") else ArtifactError)(str(result["msg"]))
         return result
-
-    def _where(self, variables: Mapping[str, Any]) -> str:
-        return str(self._task.delegate_to or variables["inventory_hostname"])

@@ -40,7 +40,7 @@ class ActionModule(AskingAction):
             return {**result, "msg": f"{why}{after}"}
         if state == "read":
             host, run = asked["host"], asked["run"]
-            result["text"] = commands.told(app, record, asked["generations"][0], run, host, self._keeper(variables))
+            result["text"] = commands.told(app, record, asked["generations"][0], run, host, self.where(variables))
         return result
 
     def _asked(self, asked: Mapping[str, Any], variables: Mapping[str, Any]) -> tuple[dict[str, Any], Record | None]:
@@ -49,10 +49,7 @@ class ActionModule(AskingAction):
 
     def _silent(self, app: str, result: Mapping[str, Any], variables: Mapping[str, Any]) -> str:
         return (
-            f"{self._keeper(variables)} has the record of flask_uwsgi_pre_activate for {app}, and cannot be asked: "
+            f"{self.where(variables)} has the record of flask_uwsgi_pre_activate for {app}, and cannot be asked: "
             f"{str(self.unusable(result, variables)).rstrip('.')}. Or set flask_uwsgi_keeper to another host of the "
             "inventory: it has no record, so the commands run again."
         )
-
-    def _keeper(self, variables: Mapping[str, Any]) -> str:
-        return str(self._task.delegate_to or variables["inventory_hostname"])

@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.following import FollowingAction
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.plan import Plan
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run.asking import AskingAction, LostError
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run.seal import SealError
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.reading import plain
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.planning import looked_up
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.planning import looked_up, planned
 
 
-class ActionModule(AskingAction):
+class ActionModule(FollowingAction):
     """Named as Ansible expects."""
 
-    _VALID_ARGS = frozenset({"plan"})
-
-    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def follow(self, plan: Plan, task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Return the result of the module ``release``."""
-        super().run(tmp, task_vars)
-        variables = task_vars or {}
-        plan = Plan.read(plain(self._task.args["plan"]))
-        try:
-            artifact = looked_up(plan.request)
-        except SealError as error:
-            return {"failed": True, "msg": f"the plan has no release to ship ({error}): plan again in this run"}
-        archives = [*([artifact.code] if plan.code else []), *([artifact.wheelhouse] if plan.wheels else [])]
+        # To look again reads all of the wheelhouse.
+        artifact = (looked_up if plan.wheels else planned)(plan.request)
         incoming = ""
         if not self._task.check_mode:
             if plan.wheels and not artifact.wheelhouse["built"]:
-                return {"failed": True, "msg": "its wheels were not built"}
-            try:
-                incoming = self.directory(variables)
-                for archive in archives:
-                    self.put(Path(archive["path"]), variables)
-            except LostError as error:
-                return {"failed": True, "lost": True, "msg": str(error)}
+                cache = Path(artifact.wheelhouse["path"]).parent
+                removed = f"or were removed from artifact_cache={cache} meanwhile: deploy again"
+                return {"failed": True, "msg": f"its wheels were not built, {removed}"}
+            incoming = self.directory(task_vars)
+            for archive in [*([artifact.code] if plan.code else []), *([artifact.wheelhouse] if plan.wheels else [])]:
+                self.put(Path(archive["path"]), task_vars)
         return self.ask(
             "flaskops.uwsgi.release",
             {
@@ -46,5 +36,5 @@ class ActionModule(AskingAction):
                 "artifact": asdict(artifact),
                 "incoming": incoming,
             },
-            variables,
+            task_vars,
         )

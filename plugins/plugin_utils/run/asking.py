@@ -16,6 +16,11 @@ _WRAPPING = re.compile(r"^(Task failed: |Module failed: )+")
 class LostError(Exception):
     """The host could not be asked; the message is for the operator."""
 
+    @property
+    def result(self) -> dict[str, Any]:
+        """The result of a task that ends with it."""
+        return {"failed": True, "lost": True, "msg": str(self)}
+
 
 class AskingAction(ActionBase):  # type: ignore[misc]
     """An action that runs a module on its host.
@@ -42,9 +47,9 @@ class AskingAction(ActionBase):  # type: ignore[misc]
                 task_vars,
             )
         except LostError as error:
-            return {"failed": True, "lost": True, "msg": str(error)}
+            return error.result
         if result.pop("unreachable", False):
-            return {"failed": True, "lost": True, "msg": self._unreachable(str(result.get("msg")), task_vars)}
+            return LostError(self._unreachable(str(result.get("msg")), task_vars)).result
         return result
 
     def put(self, file: Path, task_vars: Mapping[str, Any]) -> str:
@@ -58,16 +63,13 @@ class AskingAction(ActionBase):  # type: ignore[misc]
             LostError: it could not be copied.
         """
         target = f"{self.directory(task_vars)}{file.name}"
-        try:
-            self._transfer_file(str(file), target)
-        except AnsibleConnectionFailure as error:
-            raise LostError(self._unreachable(str(error), task_vars)) from error
-        except AnsibleError as error:
+
+        def uncopied(said: str, task_vars: Mapping[str, Any]) -> str:
             where, _ = self._host(task_vars)
-            raise LostError(
-                f"{file.name} cannot be copied to {where}: {_brief(str(error))}. Check the free space of "
-                f"{Path(target).parent.parent} there"
-            ) from error
+            folder = Path(target).parent.parent
+            return f"{file.name} cannot be copied to {where}: {_brief(said)}. Check the free space of {folder} there"
+
+        self._reach(lambda: self._transfer_file(str(file), target), task_vars, uncopied)
         return target
 
     def get(self, path: str, file: Path, task_vars: Mapping[str, Any]) -> None:
@@ -95,17 +97,26 @@ class AskingAction(ActionBase):  # type: ignore[misc]
         path = self._connection._shell.tmpdir or self._reach(self._make_tmp_path, task_vars)
         return f"{path.rstrip('/')}/"
 
+    def where(self, task_vars: Mapping[str, Any]) -> str:
+        """Return the name of the host that the task runs on."""
+        return str(self._task.delegate_to or task_vars["inventory_hostname"])
+
     def unusable(self, result: Mapping[str, Any], task_vars: Mapping[str, Any]) -> str:
         """Return why a module could not answer, with the remedy."""
         return str(result["msg"]) if result.get("lost") else self._unusable(str(result.get("msg")), task_vars)
 
-    def _reach(self, work: Callable[[], Any], task_vars: Mapping[str, Any]) -> Any:
+    def _reach(
+        self,
+        work: Callable[[], Any],
+        task_vars: Mapping[str, Any],
+        explain: Callable[[str, Mapping[str, Any]], str] | None = None,
+    ) -> Any:
         try:
             return work()
         except AnsibleConnectionFailure as error:
             raise LostError(self._unreachable(str(error), task_vars)) from error
         except AnsibleError as error:
-            raise LostError(self._unusable(str(error), task_vars)) from error
+            raise LostError((explain or self._unusable)(str(error), task_vars)) from error
 
     def _unreachable(self, said: str, task_vars: Mapping[str, Any]) -> str:
         where, who = self._host(task_vars)
@@ -124,9 +135,8 @@ class AskingAction(ActionBase):  # type: ignore[misc]
         return f"{where} cannot be examined: {_brief(said)}"
 
     def _host(self, task_vars: Mapping[str, Any]) -> tuple[str, str]:
-        name = self._task.delegate_to or task_vars["inventory_hostname"]
         of_host = (task_vars.get("ansible_delegated_vars") or {}).get(self._task.delegate_to, task_vars)
-        where = self._templar.template(of_host.get("ansible_host") or name)
+        where = self._templar.template(of_host.get("ansible_host") or self.where(task_vars))
         user = self._templar.template(of_host.get("ansible_user") or "(the default)")
         return f"ansible_host={where}", f"ansible_user={user}"
 

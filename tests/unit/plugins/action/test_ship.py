@@ -45,7 +45,8 @@ def act(shipped: list[str], monkeypatch: pytest.MonkeyPatch) -> Act:
 
         for name, work in {"ask": ask, "put": put, "directory": lambda *_: "/tmp/task/"}.items():
             monkeypatch.setattr(ship.ActionModule, name, work)
-        monkeypatch.setattr(ship, "looked_up", lambda _: found)
+        for name in ("looked_up", "planned"):
+            monkeypatch.setattr(ship, name, lambda _: found)
         monkeypatch.setattr("ansible.plugins.action.ActionBase.run", lambda *_: {})
         monkeypatch.setattr(ship.ActionModule, "_display", None, raising=False)
         task = SimpleNamespace(args={"plan": asdict(plan)}, delegate_to=None, async_val=0, check_mode=check, diff=False)

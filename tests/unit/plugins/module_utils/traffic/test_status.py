@@ -1,7 +1,9 @@
+import contextlib
 import os
 import socket
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -176,14 +178,21 @@ def test_stats_without_a_server_do_not_hide_the_data_from_systemd(layout: Tempor
     assert found.stats_error == f"uWSGI's stats do not respond: Connection refused ({path})"
 
 
+@contextlib.contextmanager
+def listening(short_path: Path, monkeypatch: pytest.MonkeyPatch, timeout: float) -> Iterator[socket.socket]:
+    """Listen in the place of the stats, which are then read within so many seconds."""
+    read = status.read_stats
+    monkeypatch.setattr(status, "read_stats", lambda path: read(short_path / path.name, timeout=timeout))
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(short_path / "g1.stats"))
+        server.listen()
+        yield server
+
+
 def test_stats_without_an_answer_do_not_block_forever(
     layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch, short_path: Path
 ) -> None:
-    with socket.socket(socket.AF_UNIX) as silent:
-        silent.bind(str(short_path / "g1.stats"))
-        silent.listen()
-        read = status.read_stats
-        monkeypatch.setattr(status, "read_stats", lambda path: read(short_path / path.name, timeout=0.1))
+    with listening(short_path, monkeypatch, timeout=0.1):
         found = status.of(layout)
     assert found.state == "active"
     assert found.stats_error.startswith("uWSGI's stats do not respond: timed out after 0.1 s (")
@@ -192,9 +201,7 @@ def test_stats_without_an_answer_do_not_block_forever(
 def test_truncated_stats_are_reported(
     layout: TemporaryLayout, serving: FakeHost, monkeypatch: pytest.MonkeyPatch, short_path: Path
 ) -> None:
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(short_path / "g1.stats"))
-        server.listen()
+    with listening(short_path, monkeypatch, timeout=5) as server:
 
         def answer() -> None:
             connection, _ = server.accept()
@@ -203,8 +210,6 @@ def test_truncated_stats_are_reported(
 
         thread = threading.Thread(target=answer)
         thread.start()
-        read = status.read_stats
-        monkeypatch.setattr(status, "read_stats", lambda path: read(short_path / path.name, timeout=5))
         found = status.of(layout)
         thread.join()
     assert found.stats_error.startswith("uWSGI's stats do not respond: not JSON: Expecting value")
