@@ -92,3 +92,18 @@ def test_a_host_that_is_lost_is_a_failure(act: Act) -> None:
 def test_the_plan_of_another_run_is_refused(act: Act, shipped: list[str]) -> None:
     found = act(replace(PLAN, asked=""), artifact())
     assert found["failed"] and "plan again in this run" in found["msg"] and shipped == []
+
+
+def test_code_alone_is_shipped_without_reading_the_wheelhouse_again(
+    act: Act, shipped: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act(PLAN, artifact())
+    asked: list[str] = []
+    for name in ("looked_up", "planned"):
+        monkeypatch.setattr(ship, name, lambda _, name=name: asked.append(name) or artifact())
+    for wheels in (False, True):
+        task = SimpleNamespace(
+            args={"plan": asdict(replace(PLAN, wheels=wheels))}, delegate_to=None, async_val=0, check_mode=False
+        )
+        ship.ActionModule(task, SimpleNamespace(), None, None, SimpleNamespace(), None).run(None, {})
+    assert asked == ["planned", "looked_up"]
