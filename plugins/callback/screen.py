@@ -166,7 +166,8 @@ class CallbackModule(Plain):
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
         """Record that a host begins a task."""
         self._waiting[host.get_name(), task._uuid] = task.delegate_to or host.get_name()
-        if not (self._section.phase or self._section.entitled or task.action.rpartition(".")[2] == _QUIET):
+        quiet = isinstance(task, TaskInclude) or task.action.rpartition(".")[2] == _QUIET
+        if not (self._section.phase or self._section.entitled or quiet):
             self._section.worked = self._section.entitled = True
             self._say_title()
         self._show_live(task)

@@ -44,7 +44,9 @@ def entered(plays: list[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any
         entry, file = place
         if entry != file:
             (folder / f"{file}.yml").write_text(yaml.safe_dump(play["tasks"]))
-        role = {"ansible.builtin.import_role": {"name": "flask_uwsgi", "tasks_from": entry}}
+        # As playbooks/deploy.yml does.
+        way = "import_role" if entry == "ready" else "include_role"
+        role = {"name": play["name"], f"ansible.builtin.{way}": {"name": "flask_uwsgi", "tasks_from": entry}}
         tasks = [{"ansible.builtin.import_tasks": f"{file}.yml"}] if entry != file else play["tasks"]
         ready += tasks if entry == "ready" else []
         (folder / f"{entry}.yml").write_text(yaml.safe_dump(ready if entry == "ready" else tasks))
