@@ -85,7 +85,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure import stacks
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure.blame import in_either_mode
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure.explain import entry_of, explain, telling
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure.explain import entry_of, explain, relevant_lines
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent import processes
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.elf import ElfError, wants
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.gevent.instance import Instance, running
@@ -186,7 +186,7 @@ def look(instance: Instance, manifest: Manifest, asked: Mapping[str, Any]) -> Ev
         ended = failure == "ended"
         cause = explain(logged, manifest, "", unit, root) if ended else ""
         common = bool(cause) and in_either_mode(logged, manifest, unit, root, loading=True)
-        trace = instance.hanging() if failure == "hangs" else telling(logged)
+        trace = instance.hanging() if failure == "hangs" else relevant_lines(logged)
         if failure == "hangs" and (cause := stacks.server(stacks.of(trace), entry_of(manifest))):
             common = True
         return Evidence(failure=failure, cause=cause, common=common, trace=trace, roots=roots)
@@ -220,7 +220,7 @@ def look(instance: Instance, manifest: Manifest, asked: Mapping[str, Any]) -> Ev
         cause=cause,
         common=bool(cause),
         chosen=chosen(manifest, asked),
-        trace=(instance.crash() or telling(instance.log())) if died else (),
+        trace=(instance.crash() or relevant_lines(instance.log())) if died else (),
         measured=measured,
         installed=distributions([*sites, *folders]),
         network=network(loaded, layout.root),

@@ -50,4 +50,4 @@ def in_either_mode(
         return any(not one.library and any(map(_REPEATED.match, one.lines)) for one in inner)
     if found.last.kind == "ImportError":
         return not _OF_PATCHED.search(found.last.text)
-    return not remedies.told(found, manifest).endswith(remedies.MEND)
+    return not remedies.explain(found, manifest).endswith(remedies.MEND)

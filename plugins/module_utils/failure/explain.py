@@ -88,8 +88,8 @@ def explain(
     items = parse(log, serves=serves)
     found = cause(items)
     if found and found.loading and found.last.kind == "EntryError":
-        told = found.last.text.rstrip(".")
-        return f"{told}. {_not_to_end(told)}" if _ENDED_ITSELF.match(told) else told
+        message = found.last.text.rstrip(".")
+        return f"{message}. {_not_to_end(message)}" if _ENDED_ITSELF.match(message) else message
     asked = _PROBLEM.match(problem)
     death = deaths.explain(list(_untangled(items, found)), unit or {}, root)
     # Many applications report on their health page what failed, and log nothing.
@@ -101,15 +101,15 @@ def explain(
         noticed = asked[0] if asked else "" if problem.startswith("`systemctl ") else problem.rstrip(".")
         return f"{noticed}: {death}" if noticed and not (found and found.loading) else death
     if found and found.loading:
-        return f"{entry} raised while it was loaded: {remedies.told(found, manifest)}"
+        return f"{entry} raised while it was loaded: {remedies.explain(found, manifest)}"
     if seen.hanging and any(_TIMED_OUT.match(line.text) for line in log):
-        return stacks.told(seen.hanging, entry, manifest.start_timeout)
+        return stacks.unfinished(seen.hanging, entry, manifest.start_timeout)
     # A process that logs such a line later has already loaded the application, and reports something else.
     if refused := refused_by([] if serves else log[: _first_ready(log)], manifest) or ended_itself(log, entry):
         return refused
     if asked and found:
         who = "A thread of the application" if found.aside else "The request"
-        return f"{asked[0]}. {who} raised {remedies.told(found, manifest)}"
+        return f"{asked[0]}. {who} raised {remedies.explain(found, manifest)}"
     lines_alone = [item.text for item in items if isinstance(item, Said)]
     if asked and (bare := [text for text in lines_alone if _ERROR.match(text) and not _NO_CALLABLE.match(text)]):
         return f"{asked[0]}. The request raised {bare[-1].rstrip('.')}. {remedies.MEND}"
@@ -226,7 +226,7 @@ def raised(lines: Iterable[str], manifest: Manifest | None) -> str:
         manifest: the generation it belongs to.
     """
     tracebacks = [item for item in parse(said(lines)) if isinstance(item, Traceback) and item.last.name]
-    return remedies.told(tracebacks[-1], manifest) if manifest and tracebacks else ""
+    return remedies.explain(tracebacks[-1], manifest) if manifest and tracebacks else ""
 
 
 # What uWSGI and systemd say at every start and stop, which says nothing about a failure.
@@ -254,7 +254,7 @@ _BACKTRACE = re.compile(
 )
 
 
-def telling(lines: Iterable[Said | str], most: int = MOST) -> list[str]:
+def relevant_lines(lines: Iterable[Said | str], most: int = MOST) -> list[str]:
     """Return the lines of a log that are the application's own, or show why it failed.
 
     Args:
@@ -330,11 +330,11 @@ def refusal(
         lines of text: the cause, and the log, if there is any.
     """
     lines = said(lines)
-    shown = telling(lines)
+    shown = relevant_lines(lines)
     known = explain(lines, manifest, problem, unit, root)
     log = ["Its last log lines:", *(f"    {line}" for line in shown)] if shown else []
     # The exception that entry.py raised is the cause, and is not shown again.
     if not shown and cause(parse(lines)) is None:
         log = ["It logged nothing of its own."]
-    told = (known or problem).rstrip(".")
-    return [told if told.endswith(("?", "!")) else f"{told}.", *log]
+    message = (known or problem).rstrip(".")
+    return [message if message.endswith(("?", "!")) else f"{message}.", *log]

@@ -57,7 +57,7 @@ _PEERS = (
 )
 
 
-def told(traceback: Traceback, manifest: Manifest) -> str:
+def explain(traceback: Traceback, manifest: Manifest) -> str:
     """Return what was raised, what led to it, and what to do.
 
     Args:

@@ -36,7 +36,7 @@ class Place:
     library: bool
 
     @property
-    def told(self) -> str:
+    def phrase(self) -> str:
         """The place as a phrase."""
         return f"{self.where} ({self.function})" if self.function else self.where
 
@@ -93,7 +93,7 @@ def of(places: Sequence[str]) -> list[Place]:
 def within(stack: Sequence[Place]) -> str:
     """Return a description of where a stack is: the application's own line, and the library call that it is in."""
     own = next((place for place in stack if not place.library), stack[0])
-    return own.told if own is stack[0] else f"{own.told}, within {stack[0].told}"
+    return own.phrase if own is stack[0] else f"{own.phrase}, within {stack[0].phrase}"
 
 
 def _place(match: re.Match[str]) -> Place:
@@ -113,12 +113,12 @@ def server(stack: Sequence[Place], entry: str) -> str:
         return ""
     own = next((place for place in stack if not place.library), stack[0])
     return (
-        f"{entry} starts its own server while loading, at {own.told}, and does not get past it. "
+        f"{entry} starts its own server while loading, at {own.phrase}, and does not get past it. "
         'uWSGI is the server: put that call below `if __name__ == "__main__":`'
     )
 
 
-def told(stack: Sequence[Place], entry: str, seconds: float) -> str:
+def unfinished(stack: Sequence[Place], entry: str, seconds: float) -> str:
     """Return the problem of an application that did not finish loading, where it was, and what to do.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..failure import deaths, remedies
-from ..failure.explain import raised, telling
+from ..failure.explain import raised, relevant_lines
 from ..host import kinds, systemd, temporary
 from ..host.foreign import printables
 from ..host.layout import Layout
@@ -81,10 +81,10 @@ def _reason(unit: str, when: str, seconds: float, printed: list[str], refused: s
     remedy = "Correct it, and deploy again."
     if refused:
         cause, remedy = f"{cause}. {refused[0].upper()}{refused[1:]}", "Then deploy again."
-    elif told := raised(own, manifest):
-        why = told.removesuffix(f". {remedies.MEND}")
-        cause, remedy = f"{cause}: {why}", remedy if why != told else "Then deploy again."
-    shown = telling(own)
+    elif exception := raised(own, manifest):
+        why = exception.removesuffix(f". {remedies.MEND}")
+        cause, remedy = f"{cause}: {why}", remedy if why != exception else "Then deploy again."
+    shown = relevant_lines(own)
     return "\n".join(
         (
             f"{command}flask_uwsgi_{when}_activate failed: {cause}. {remedy}",

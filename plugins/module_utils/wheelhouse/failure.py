@@ -82,7 +82,7 @@ _NOISE = re.compile(
 # The last line of a traceback, and lines of compilers.
 _RAISED = re.compile(r"(?:\w+\.)*(?:\w*(?:Error|Exception)|SystemExit): \S.*")
 _COMPILED = re.compile(r"\berror: command '|\bfatal error:|\bcc1|\bld: |collect2: |ninja: ", re.IGNORECASE)
-_TELLING = re.compile(r"\b(error|fatal)\b.*:|not found|No such file|cannot find", re.IGNORECASE)
+_RELEVANT = re.compile(r"\b(error|fatal)\b.*:|not found|No such file|cannot find", re.IGNORECASE)
 
 
 def missing_packages(output: str) -> list[str]:
@@ -115,7 +115,7 @@ def present(output: str) -> list[str]:
     return [name for name in asked if name in there]
 
 
-def telling_lines(output: str, count: int = 12) -> list[str]:
+def relevant_lines(output: str, count: int = 12) -> list[str]:
     """Return the lines of an output that name an error, and the last ones, without those that say nothing.
 
     Args:
@@ -127,9 +127,9 @@ def telling_lines(output: str, count: int = 12) -> list[str]:
     tries = [number for number, line in enumerate(lines) if line.startswith("WARNING: Retrying")]
     earlier = set(tries[:-1])
     lines = [line for number, line in enumerate(lines) if number not in earlier]
-    telling = [number for number, line in enumerate(lines) if _TELLING.search(line)][-count // 2 :]
-    last = [number for number in range(len(lines)) if number not in telling][len(telling) - count :]
-    return [lines[number] for number in sorted(telling + last)]
+    relevant = [number for number, line in enumerate(lines) if _RELEVANT.search(line)][-count // 2 :]
+    last = [number for number in range(len(lines)) if number not in relevant][len(relevant) - count :]
+    return [lines[number] for number in sorted(relevant + last)]
 
 
 def _lines(output: str) -> list[str]:
@@ -153,7 +153,7 @@ def build_problem(
         project: the name of the source itself if it is built; else empty.
     """
     said, subject = masked(str(result["said"])), str(result["subject"])
-    lines = "".join(f"\n    {line}" for line in telling_lines(said))
+    lines = "".join(f"\n    {line}" for line in relevant_lines(said))
     own = bool(project) and (subject == project or (_OWN in said and not _ANOTHER.search(said)))
     sentence = _sentence(subject, str(result["why"]), said, variable, host, limits, result.get("installed") or [], own)
     if own and subject != project:

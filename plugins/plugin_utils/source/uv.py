@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ...module_utils.release.artifact import masked
-from ...module_utils.wheelhouse.failure import telling_lines
+from ...module_utils.wheelhouse.failure import relevant_lines
 
 # Seconds that uv may take.
 TIMEOUT = 600
@@ -164,7 +164,7 @@ def _run(
         if refused:
             return done
         said = "\n".join(line for line in said.splitlines() if not line.startswith("TRACE "))
-        raise UvError(_reason(said) + ":" + "".join(f"\n    {line}" for line in telling_lines(said, 8)))
+        raise UvError(_reason(said) + ":" + "".join(f"\n    {line}" for line in relevant_lines(said, 8)))
     return done
 
 

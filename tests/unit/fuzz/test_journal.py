@@ -61,7 +61,7 @@ def test_the_journal_is_read_whatever_was_logged(records: list[dict[str, Any]], 
 def test_a_failed_start_is_explained_or_not(lines: list[str]) -> None:
     cause = explain.explain(lines, MANIFEST)
     assert isinstance(cause, str)
-    shown = explain.telling(lines)
+    shown = explain.relevant_lines(lines)
     # In a traceback, paths are shortened, and omissions are marked.
     known = [line.replace("/a/releases/b/", "") for line in lines]
     assert len(shown) <= explain.MOST
@@ -71,7 +71,7 @@ def test_a_failed_start_is_explained_or_not(lines: list[str]) -> None:
 @given(TEXT | st.text(max_size=200))
 def test_a_failed_build_is_read_whatever_it_printed(output: str) -> None:
     failure.missing_packages(output)
-    assert len(failure.telling_lines(output)) <= 12
+    assert len(failure.relevant_lines(output)) <= 12
 
 
 # 64 kB that make a regular expression backtrack.
@@ -93,10 +93,10 @@ def test_a_long_line_is_read_within_the_limit(piece: str, within: Any) -> None:
     with within(BOUND_S):
         foreign.printable(line)
         explain.explain([line, line], MANIFEST)
-        explain.telling([line])
+        explain.relevant_lines([line])
     with within(BOUND_S):
         failure.missing_packages(line)
-        failure.telling_lines(line)
+        failure.relevant_lines(line)
 
 
 @pytest.mark.parametrize(
@@ -108,4 +108,4 @@ def test_many_lines_are_read_within_the_limit(piece: str, within: Any) -> None:
     with within(BOUND_S):
         logs.errors(read(records), 10)
         explain.explain(lines, MANIFEST)
-        failure.telling_lines("\n".join(lines))
+        failure.relevant_lines("\n".join(lines))

@@ -231,7 +231,7 @@ os._exit(0)
     found = stacks.split([Said("7", text) for text in done.stderr.splitlines()])
     assert (done.returncode, found.rest) == (0, [])
     own = [place for place in found.hanging if place.where.startswith(str(tmp_path))]
-    assert [place.told for place in own] == [
+    assert [place.phrase for place in own] == [
         f"{tmp_path}/app.py:{line(code, wait)} (waits)",
         f"{tmp_path}/app.py:{line(code, '    waits()')}",
     ]
@@ -273,5 +273,5 @@ with process.loading(start_timeout=60, stop_timeout=3, preload=False):
     found = stacks.split([Said("7", text) for text in done.stderr.splitlines()])
     assert (done.returncode, [one for one in found.rest if one.text]) == (-signal.SIGSEGV, [])
     assert f"{tmp_path}/app.py:{line(code, '    ctypes.string_at(0)')} (crash)" in [
-        place.told for place in found.crashed
+        place.phrase for place in found.crashed
     ]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure import remedies
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure.explain import explain as explained
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure.explain import refusal, refused_by, telling
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure.explain import refusal, refused_by, relevant_lines
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure.tracebacks import Traceback, parse
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.foreign import printable
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.journal import Said
@@ -224,7 +224,7 @@ def test_an_exception_in_a_request_is_not_attributed_to_loading() -> None:
 def test_the_application_s_lines_and_tracebacks_are_kept_and_uwsgi_s_chatter_is_dropped(log: list[str]) -> None:
     underlines = [line for line in log if set(line) <= set(" ^~")] if log is not SYNTAX else []
     shown = [line.replace("/opt/shop/releases/8c11aa20f3b4/", "") for line in log if line not in underlines]
-    assert telling([*BEFORE, *log, *AFTER]) == [line for line in shown if line != "failed to compile run.py"]
+    assert relevant_lines([*BEFORE, *log, *AFTER]) == [line for line in shown if line != "failed to compile run.py"]
 
 
 @pytest.mark.parametrize(
@@ -240,11 +240,11 @@ def test_the_application_s_lines_and_tracebacks_are_kept_and_uwsgi_s_chatter_is_
     ],
 )
 def test_messages_of_systemd_and_uwsgi_about_the_failure_are_kept(line: str) -> None:
-    assert telling([*BEFORE, line]) == [line]
+    assert relevant_lines([*BEFORE, line]) == [line]
 
 
 def test_empty_lines_are_dropped() -> None:
-    assert telling(["", "  ", "a word"]) == ["a word"]
+    assert relevant_lines(["", "  ", "a word"]) == ["a word"]
 
 
 @pytest.mark.parametrize(
@@ -258,12 +258,12 @@ def test_empty_lines_are_dropped() -> None:
     ],
 )
 def test_an_application_may_use_the_same_words(line: str) -> None:
-    assert telling([line]) == [line]
+    assert relevant_lines([line]) == [line]
 
 
 def test_messages_of_uwsgi_after_the_load_are_dropped() -> None:
     # The canary's own health request as well.
-    assert telling(["- SystemD socket activation detected -", *BEFORE, *ASKED]) == ASKED[6:-1]
+    assert relevant_lines(["- SystemD socket activation detected -", *BEFORE, *ASKED]) == ASKED[6:-1]
 
 
 def test_the_loader_s_message_is_shown_unchanged() -> None:
@@ -273,11 +273,13 @@ def test_the_loader_s_message_is_shown_unchanged() -> None:
 
 
 def test_an_application_that_exits_is_reported_with_the_remedy() -> None:
-    told = "flask_uwsgi_wsgi_file=run.py ended itself with sys.exit(3) while it was loaded"
-    assert explain(loading(f"EntryError: {told}")) == f"{told}. A module that is imported must not end its process"
-    told = "flask_uwsgi_module=shop:app ended itself with sys.exit('SHOP_MODE is not set') while it was loaded"
-    assert explain(loading(f"EntryError: {told}")) == (
-        f"{told}. If it reads SHOP_MODE from its environment, set SHOP_MODE in flask_uwsgi_environment"
+    message = "flask_uwsgi_wsgi_file=run.py ended itself with sys.exit(3) while it was loaded"
+    assert (
+        explain(loading(f"EntryError: {message}")) == f"{message}. A module that is imported must not end its process"
+    )
+    message = "flask_uwsgi_module=shop:app ended itself with sys.exit('SHOP_MODE is not set') while it was loaded"
+    assert explain(loading(f"EntryError: {message}")) == (
+        f"{message}. If it reads SHOP_MODE from its environment, set SHOP_MODE in flask_uwsgi_environment"
     )
     # One worker called os._exit, while another had loaded the application.
     log = ["WSGI app 0 (mountpoint='') ready in 0 seconds on interpreter 0x7fad83b76ef8 pid: 11 (default app)"]
@@ -289,9 +291,9 @@ def test_an_application_that_exits_is_reported_with_the_remedy() -> None:
 
 def test_an_exception_of_a_module_is_reported_with_the_module() -> None:
     log = ["Traceback (most recent call last):", "ValueError: no such tenant"]
-    told = explain([*BEFORE, *log, *AFTER], "run.py", "app", "shop:app")
+    message = explain([*BEFORE, *log, *AFTER], "run.py", "app", "shop:app")
     assert (
-        told
+        message
         == "flask_uwsgi_module=shop:app raised while it was loaded: ValueError: no such tenant. Correct the application"
     )
 
@@ -422,9 +424,9 @@ OS = ('  File "run.py", line 2, in <module>', '  File "<frozen os>", line 679, i
     ],
 )
 def test_the_remedy_names_the_variable_to_set(log: list[str], remedy: str) -> None:
-    told = explain(log)
-    assert told.startswith("flask_uwsgi_wsgi_file=run.py raised while it was loaded: ")
-    assert remedy in told
+    message = explain(log)
+    assert message.startswith("flask_uwsgi_wsgi_file=run.py raised while it was loaded: ")
+    assert remedy in message
 
 
 def test_a_secret_that_is_a_file_is_not_expected_in_the_environment() -> None:
@@ -472,7 +474,7 @@ ENDED = "flask_uwsgi_wsgi_file=run.py ended itself"
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         (
             "workers-missing",
@@ -530,9 +532,9 @@ ENDED = "flask_uwsgi_wsgi_file=run.py ended itself"
         ("master-syscall", "a process was ended by SIGSYS: it made a system call that the filter forbids"),
     ],
 )
-def test_the_cause_is_found_in_a_real_log(name: str, told: str) -> None:
+def test_the_cause_is_found_in_a_real_log(name: str, message: str) -> None:
     first, *log = refusal(journal(name), MANIFEST, SYSTEMCTL)
-    assert first.startswith(told)
+    assert first.startswith(message)
     assert "systemctl" not in first
     assert log[0] == "Its last log lines:" and 1 < len(log) <= 19
     assert not [line for line in log if "entry.py" in line or "importlib" in line or "GAME OVER" in line]
@@ -559,7 +561,7 @@ def stands(*frames: str) -> list[Said]:
 
 
 @pytest.mark.parametrize(
-    ("frames", "told"),
+    ("frames", "message"),
     [
         (
             ['ROOT/run.py", line 5 in wait', 'ROOT/run.py", line 9 in <module>'],
@@ -588,9 +590,9 @@ def stands(*frames: str) -> list[Said]:
         ),
     ],
 )
-def test_a_load_that_does_not_end_is_reported_with_its_place(frames: list[str], told: str) -> None:
+def test_a_load_that_does_not_end_is_reported_with_its_place(frames: list[str], message: str) -> None:
     first, *log = refusal(stands(*frames), MANIFEST, SYSTEMCTL)
-    assert first.startswith(f"flask_uwsgi_wsgi_file=run.py {told}")
+    assert first.startswith(f"flask_uwsgi_wsgi_file=run.py {message}")
     assert log == [
         "Its last log lines:",
         "    shop-canary@3f2a90c1d5e7.service: start operation timed out. Terminating.",
@@ -657,7 +659,7 @@ def test_an_error_of_a_request_is_reported_with_its_path(name: str) -> None:
     # Only the last lines of a long log are read, and the application answered anyway.
     late = [line for line in journal(name) if not line.text.startswith(("WSGI app ", "spawned uWSGI master"))]
     assert refusal(late, MANIFEST, problem)[0] == refusal(journal(name), MANIFEST, problem)[0]
-    shown = telling(journal(name))
+    shown = relevant_lines(journal(name))
     assert shown[0].endswith("ERROR in app: Exception on /healthz [GET]")
     assert shown[1:] == [
         "Traceback (most recent call last):",
@@ -673,11 +675,11 @@ def test_an_error_of_a_request_is_reported_with_its_path(name: str) -> None:
 def test_an_invalid_answer_is_reported_once() -> None:
     ready = "WSGI app 0 (mountpoint='') ready in 0 seconds on interpreter 0x7fad83b76ef8 pid: 11 (default app)"
     log = [ready, *["TypeError: 'NoneType' object is not iterable"] * 20]
-    told = refusal(log, MANIFEST, "GET /healthz answered 500 instead of 200: Internal Server Error")
-    assert told[0].startswith(
+    lines = refusal(log, MANIFEST, "GET /healthz answered 500 instead of 200: Internal Server Error")
+    assert lines[0].startswith(
         "GET /healthz answered 500 instead of 200. The request raised TypeError: 'NoneType' object"
     )
-    assert told[1:] == ["Its last log lines:", f"    {log[1]}"]
+    assert lines[1:] == ["Its last log lines:", f"    {log[1]}"]
 
 
 def test_the_traceback_of_one_worker_is_complete_although_others_wrote_in_between() -> None:
@@ -706,8 +708,8 @@ def test_an_exception_of_a_thread_is_not_the_reason_of_a_failed_load() -> None:
 
 
 def test_an_exception_in_the_loader_is_shown_once() -> None:
-    told = "flask_uwsgi_module=shop:app: shop has no app. Name one that it has"
-    assert refusal(loading(f"uwsgi_file_entry.EntryError: {told}"), MANIFEST, SYSTEMCTL) == [f"{told}."]
+    message = "flask_uwsgi_module=shop:app: shop has no app. Name one that it has"
+    assert refusal(loading(f"uwsgi_file_entry.EntryError: {message}"), MANIFEST, SYSTEMCTL) == [f"{message}."]
     ended = "flask_uwsgi_wsgi_file=run.py ended itself with sys.exit(3) while it was loaded"
     cause = "The above exception was the direct cause of the following exception:"
     log = [*loading("SystemExit: 3")[:-1], cause, *loading(f"uwsgi_file_entry.EntryError: {ended}")]
@@ -735,7 +737,7 @@ def test_a_long_traceback_shows_the_application_s_own_frames() -> None:
     ]
     own = ['  File "/opt/a/releases/r/shop/db.py", line 7, in connect', "    raise_it()"]
     log = loading("ValueError: no", *"\n".join([*library[:15], *own, *library[15:]]).splitlines())
-    assert telling(log) == [
+    assert relevant_lines(log) == [
         "Traceback (most recent call last):",
         "  … 15 more",
         '  File "shop/db.py", line 7, in connect',
@@ -752,16 +754,16 @@ def test_few_lines_of_a_long_log_are_shown_including_the_cause(frames: int) -> N
     deep = [f'  File "run.py", line {n}, in f' for n in range(frames)]
     lines = [f"line {n}" for n in range(50)]
     message = "ValueError: a\n" + "\n".join(f"  {n}" for n in range(frames))
-    shown = telling([*lines, *loading(message, *deep), *lines])
+    shown = relevant_lines([*lines, *loading(message, *deep), *lines])
     assert len(shown) <= 18 and "ValueError: a" in shown and shown[-1] == "line 49"
 
 
 def test_repeated_lines_of_health_requests_are_shown_once_and_counted() -> None:
-    assert telling([Said("7", "caf\ufffd")] * 18) == ["caf\ufffd", "  … 17 more times"]
+    assert relevant_lines([Said("7", "caf\ufffd")] * 18) == ["caf\ufffd", "  … 17 more times"]
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("said", "message"),
     [
         (
             '{"status": "error", "error": "[Errno 2] No such file or directory: \'/proc/meminfo\'"}',
@@ -774,23 +776,25 @@ def test_repeated_lines_of_health_requests_are_shown_once_and_counted() -> None:
         ("no such table: users", ""),
     ],
 )
-def test_the_answer_shows_a_denial_by_the_sandbox_that_the_log_does_not(said: str, told: str) -> None:
+def test_the_answer_shows_a_denial_by_the_sandbox_that_the_log_does_not(said: str, message: str) -> None:
     found = explained([], MANIFEST, f"GET /healthz answered 500 instead of 200: {said}", {}, "/opt/shop")
-    assert found.startswith(told) and bool(found) == bool(told)
+    assert found.startswith(message) and bool(found) == bool(message)
 
 
 def test_lines_that_the_application_logs_twice_are_shown_twice() -> None:
     once = [Said("1", "trying"), Said("1", "trying")]
-    assert telling(once) == ["trying", "trying"]
-    assert telling([*once, Said("2", "trying"), Said("2", "other")]) == ["trying", "trying", "other"]
+    assert relevant_lines(once) == ["trying", "trying"]
+    assert relevant_lines([*once, Said("2", "trying"), Said("2", "other")]) == ["trying", "trying", "other"]
 
 
 def test_a_request_that_the_sandbox_denied_is_reported_with_its_path() -> None:
     ready = "WSGI app 0 (mountpoint='') ready in 0 seconds on interpreter 0x7fad83b76ef8 pid: 11 (default app)"
     log = [ready, *loading("OSError: [Errno 30] Read-only file system: 'instance/shop.db'")[:-1]]
-    told = explained(log, MANIFEST, "GET /healthz answered 500 instead of 200: ")
-    assert told.startswith("GET /healthz answered 500 instead of 200: a release is read-only to the service: OSError: ")
-    assert told.count("Read-only") == 1 and "flask_uwsgi_persistent: [instance]" in told
+    message = explained(log, MANIFEST, "GET /healthz answered 500 instead of 200: ")
+    assert message.startswith(
+        "GET /healthz answered 500 instead of 200: a release is read-only to the service: OSError: "
+    )
+    assert message.count("Read-only") == 1 and "flask_uwsgi_persistent: [instance]" in message
 
 
 def test_the_cause_of_a_worker_s_end_is_reported_with_the_symptom() -> None:
@@ -814,10 +818,10 @@ def test_the_step_is_named_at_which_systemd_cannot_start_a_unit() -> None:
         "shop@g.service: Main process exited, code=exited, status=226/NAMESPACE",
         "shop@g.service: Failed with result 'exit-code'.",
     ]
-    told = refusal(log, MANIFEST, SYSTEMCTL)
-    assert told[0].startswith("systemd could not start it (226/NAMESPACE, /srv/shop: No such file)")
-    assert "flask_uwsgi_unit_overrides" in told[0]
-    assert [line.strip() for line in told[2:]] == log[:3]
+    lines = refusal(log, MANIFEST, SYSTEMCTL)
+    assert lines[0].startswith("systemd could not start it (226/NAMESPACE, /srv/shop: No such file)")
+    assert "flask_uwsgi_unit_overrides" in lines[0]
+    assert [line.strip() for line in lines[2:]] == log[:3]
 
 
 @pytest.mark.parametrize(
@@ -831,6 +835,6 @@ def test_a_long_line_is_read_quickly(piece: str) -> None:
     started = time.monotonic()
     for log in ([line] * 3, loading(line), loading(f"OperationalError: refused {line}"), loading("E: a", f"  {line}")):
         explain(log)
-        telling(log)
+        relevant_lines(log)
     remedies.named(f"not set {line}")
     assert time.monotonic() - started < 15

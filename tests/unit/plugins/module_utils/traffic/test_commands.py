@@ -73,7 +73,7 @@ def test_the_same_commands_left_running_by_a_killed_run_are_awaited(layout: Temp
 
 
 @pytest.mark.parametrize(
-    ("result", "told"),
+    ("result", "message"),
     [
         (
             "exit-code",
@@ -86,7 +86,7 @@ def test_the_same_commands_left_running_by_a_killed_run_are_awaited(layout: Temp
     ],
 )
 def test_a_failed_command_is_reported_with_its_last_lines(
-    layout: TemporaryLayout, fake: Systemd, result: str, told: str
+    layout: TemporaryLayout, fake: Systemd, result: str, message: str
 ) -> None:
     def fail() -> None:
         raise systemd.SystemdError("`systemctl start` failed")
@@ -94,7 +94,7 @@ def test_a_failed_command_is_reported_with_its_last_lines(
     fake.outcome, fake.properties["Result"] = fail, result
     with pytest.raises(commands.CommandsError) as raised:
         commands.run(layout, "g1", "pre", 5)
-    assert told in str(raised.value)
+    assert message in str(raised.value)
     assert str(raised.value).endswith("Its last lines:\n    two")
     assert nothing_remains(layout, fake)
 

@@ -6,7 +6,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse.failure 
     build_problem,
     missing_packages,
     present,
-    telling_lines,
+    relevant_lines,
 )
 
 
@@ -77,13 +77,13 @@ def test_missing_packages_that_the_build_host_has_are_recognized(
 def test_an_installed_package_is_not_recommended() -> None:
     said = "fatal error: Python.h: No such file\nfatal error: ffi.h: No such file"
     result = {"subject": "x==1", "why": "failed", "said": said, "installed": ["python3-dev"]}
-    told = build_problem(result, "r=1", "b", LIMITS)
-    assert "which lacks a Debian package. Add libffi-dev to flask_uwsgi_build_packages" in told
-    told = build_problem({**result, "installed": ["libffi-dev", "python3-dev"]}, "r=1", "b", LIMITS)
-    assert told.startswith(
+    message = build_problem(result, "r=1", "b", LIMITS)
+    assert "which lacks a Debian package. Add libffi-dev to flask_uwsgi_build_packages" in message
+    message = build_problem({**result, "installed": ["libffi-dev", "python3-dev"]}, "r=1", "b", LIMITS)
+    assert message.startswith(
         "x==1, of r=1, cannot be built on b, although it has libffi-dev and python3-dev. Require a release that "
     )
-    assert "flask_uwsgi_build_packages" not in told
+    assert "flask_uwsgi_build_packages" not in message
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ PIP = """\
 
 
 def test_the_relevant_lines_are_kept_without_the_frame_around_them() -> None:
-    lines = telling_lines(PIP, 6)
+    lines = relevant_lines(PIP, 6)
     assert lines == [
         "error: subprocess-exited-with-error",
         "Error: pg_config executable not found.",
@@ -141,8 +141,8 @@ def test_the_relevant_lines_are_kept_without_the_frame_around_them() -> None:
 
 
 def test_a_short_output_is_kept_completely() -> None:
-    assert telling_lines("a\n\n b\n", 12) == ["a", "b"]
-    assert telling_lines("") == []
+    assert relevant_lines("a\n\n b\n", 12) == ["a", "b"]
+    assert relevant_lines("") == []
 
 
 def test_the_last_of_many_attempts_says_why_they_failed() -> None:
@@ -152,11 +152,11 @@ def test_the_last_of_many_attempts_says_why_they_failed() -> None:
         "SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed'))': /simple/flask/"
     )
     output = "\n".join([*(retrying.format(left) for left in (4, 3, 2, 1, 0)), "ERROR: No matching distribution found"])
-    assert telling_lines(output) == [retrying.format(0), "ERROR: No matching distribution found"]
+    assert relevant_lines(output) == [retrying.format(0), "ERROR: No matching distribution found"]
 
 
 def test_a_package_s_output_is_made_printable() -> None:
-    assert telling_lines("error: \x1b]0;owned\x07 \u202egnp.exe\x1b[2J\n") == [
+    assert relevant_lines("error: \x1b]0;owned\x07 \u202egnp.exe\x1b[2J\n") == [
         "error: \\x1b]0;owned\\x07 \\u202egnp.exe\\x1b[2J"
     ]
 
@@ -166,7 +166,7 @@ def test_an_output_of_long_lines_is_read_quickly(piece: str) -> None:
     output = "\n".join([(piece * 65536)[:65536]] * 30)
     started = time.monotonic()
     missing_packages(output)
-    telling_lines(output)
+    relevant_lines(output)
     assert time.monotonic() - started < 30
 
 
@@ -210,16 +210,16 @@ LIMITS = {
     ],
 )  # fmt: skip
 def test_a_failed_build_names_package_host_and_remedy(subject: str, why: str, said: str, sentence: str) -> None:
-    told = build_problem({"subject": subject, "why": why, "said": said}, "r=1", "b", LIMITS)
-    assert sentence in told.splitlines()[0]
-    assert told.splitlines()[-1] == "No application host was changed."
-    assert all(f"    {line}" in told for line in said.splitlines())
+    message = build_problem({"subject": subject, "why": why, "said": said}, "r=1", "b", LIMITS)
+    assert sentence in message.splitlines()[0]
+    assert message.splitlines()[-1] == "No application host was changed."
+    assert all(f"    {line}" in message for line in said.splitlines())
 
 
 def test_a_build_s_output_moves_no_cursor_and_is_cut() -> None:
     said = "error: \x1b]0;title\x07 \x1b[2J\r\x9b\u202e" + "x" * 10_000
-    told = build_problem({"subject": "x==1", "why": "failed", "said": said}, "r=1", "b", LIMITS)
-    assert all(line.isprintable() and len(line) < 600 for line in told.splitlines())
+    message = build_problem({"subject": "x==1", "why": "failed", "said": said}, "r=1", "b", LIMITS)
+    assert all(line.isprintable() and len(line) < 600 for line in message.splitlines())
 
 
 def test_a_password_in_a_url_is_not_shown() -> None:
