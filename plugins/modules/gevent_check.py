@@ -190,11 +190,11 @@ def look(instance: Instance, manifest: Manifest, asked: Mapping[str, Any]) -> Ev
         if failure == "hangs" and (cause := stacks.server(stacks.of(trace), entry_of(manifest))):
             common = True
         return Evidence(failure=failure, cause=cause, common=common, trace=trace, roots=roots)
-    loaded, told = instance.loaded(), {}
+    loaded, activity = instance.loaded(), {}
     worker = instance.worker
 
     def when_late() -> None:
-        told.update(instance.tell())
+        activity.update(instance.activity())
 
     measured = measure(
         instance.socket,
@@ -209,13 +209,13 @@ def look(instance: Instance, manifest: Manifest, asked: Mapping[str, Any]) -> Ev
     )
     died = instance.worker != worker
     cause = "" if died or chosen(manifest, asked) else unhealthy_cause(instance, manifest, measured, asked["host"])
-    told = told or instance.tell()
+    activity = activity or instance.activity()
     # By now the requests have also imported what they need.
-    loaded |= {name: told[name] for name in ("modules", "extensions", "processes") if name in told}
+    loaded |= {name: activity[name] for name in ("modules", "extensions", "processes") if name in activity}
     folders = [path for said in listed(loaded, "path") if (path := within(said, layout.root))]
     return Evidence(
         loaded=loaded,
-        told=told,
+        activity=activity,
         died=died,
         cause=cause,
         common=bool(cause),

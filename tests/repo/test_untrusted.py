@@ -81,7 +81,7 @@ def test_only_the_helper_removes_directories() -> None:
     "body",
     [
         "return (layout.runtime / 'a.pid').read_text()",
-        "path = layout.check_runtime / 'told.json'\n    return path.open()",
+        "path = layout.check_runtime / 'activity.json'\n    return path.open()",
         "return open(layout.pidfile)",
         "a = runtime.folder(layout, unit)\n    b = a / 'x.stats'\n    return b.read_bytes()",
         "return int(layout.pidfile.read_text())",

@@ -22,7 +22,7 @@ from ..host.layout import Layout
 from ..release import generation as gen
 
 # Seconds that the hook's monitor has to report what waits; it looks every 0.02 s.
-_TELL_S = 3.0
+_REPORT_S = 3.0
 # Seconds after which a stack that has not grown is considered complete.
 _WRITTEN_S = 0.2
 # Where the hub itself waits.
@@ -88,14 +88,14 @@ class Instance:
         """Return what the hook recorded while the application was loaded; empty before a worker runs."""
         return self._read("loaded.json")
 
-    def tell(self) -> dict[str, Any]:
+    def activity(self) -> dict[str, Any]:
         """Return what has blocked the hub so far, and what waits now."""
-        told = self.layout.check_runtime / "told.json"
+        path = self.layout.check_runtime / "activity.json"
         # No link is followed and nothing is written, whatever the account has put there.
         with suppress(OSError):
-            told.unlink(missing_ok=True)
-            os.close(os.open(told.with_name("tell"), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        if found := self._told():
+            path.unlink(missing_ok=True)
+            os.close(os.open(path.with_name("ask"), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        if found := self._activity():
             return found
         # Its interpreter is blocked; Python's own signal handler does not need it.
         worker = self.worker
@@ -110,7 +110,7 @@ class Instance:
         if not stack or not _IDLE.search(stack[0]):
             return stack
         # The hub runs, so the hook, which handles the same signal, soon records what waits for it.
-        waiting = self._told().get("waiting")
+        waiting = self._activity().get("waiting")
         first = waiting[0] if isinstance(waiting, list) and waiting else None
         found = first.get("stack") if isinstance(first, dict) else None
         return list(map(str, found)) if isinstance(found, list) and found else stack
@@ -125,7 +125,7 @@ class Instance:
             os.kill(pid, signal.SIGURG)
         except ProcessLookupError:
             return []
-        deadline = time.monotonic() + _TELL_S
+        deadline = time.monotonic() + _REPORT_S
         seen, since = "", time.monotonic()
         while time.monotonic() < deadline:
             time.sleep(0.05)
@@ -165,10 +165,10 @@ class Instance:
     def _master(self) -> str:
         return systemd.show(self.unit, "MainPID")["MainPID"]
 
-    def _told(self) -> dict[str, Any]:
+    def _activity(self) -> dict[str, Any]:
         """Return what the hook has recorded, waiting a little for it; empty if there is nothing."""
-        deadline = time.monotonic() + _TELL_S
-        while not (found := self._read("told.json")) and time.monotonic() < deadline:
+        deadline = time.monotonic() + _REPORT_S
+        while not (found := self._read("activity.json")) and time.monotonic() < deadline:
             time.sleep(0.05)
         return found
 

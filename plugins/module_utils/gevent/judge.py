@@ -106,7 +106,7 @@ class Evidence:
 
     Args:
         loaded: what the hook recorded while the application was loaded.
-        told: what blocked the hub, what waited, and what ran an asyncio loop.
+        activity: what blocked the hub, what waited, and what ran an asyncio loop.
         measured: what the probe found, or None if the instance never responded.
         failure: why it never responded (``hangs``, ``memory``, ``ended``), or None.
         cause: the most likely cause, in words.
@@ -121,7 +121,7 @@ class Evidence:
     """
 
     loaded: Mapping[str, Any] = field(default_factory=dict)
-    told: Mapping[str, Any] = field(default_factory=dict)
+    activity: Mapping[str, Any] = field(default_factory=dict)
     measured: Measured | None = None
     failure: str | None = None
     cause: str = ""
@@ -136,7 +136,7 @@ class Evidence:
 
     def rows(self, key: str) -> list[Mapping[str, Any]]:
         """Return a list from the hook without unexpected entries, since the application can write there."""
-        found = self.loaded.get(key) or self.told.get(key) or []
+        found = self.loaded.get(key) or self.activity.get(key) or []
         return [row for row in found if isinstance(row, Mapping)] if isinstance(found, list) else []
 
     def stacks(self, key: str) -> list[tuple[str, ...]]:
@@ -336,21 +336,21 @@ def numbers(version: str) -> tuple[int, ...]:
 
 def _library(entry: Mapping[str, Any], found: tuple[str, str], loaded: bool, evidence: Evidence) -> Iterator[Finding]:
     label = f"{found[0]} {found[1]}"
-    told = (f"{entry['reference']}",)
+    reference = (f"{entry['reference']}",)
     if entry["verdict"] == "ok":
         return
     helper = entry.get("remedied_by")
     if helper and normalised(helper) in evidence.installed:
-        yield Finding("note", f"{label} with {helper}", told, str(entry["remedy"]))
+        yield Finding("note", f"{label} with {helper}", reference, str(entry["remedy"]))
         return
     if not loaded:
-        yield Finding("note", f"{label} is installed but was not imported: {entry['symptom']}", told)
+        yield Finding("note", f"{label} is installed but was not imported: {entry['symptom']}", reference)
         return
     level = str(entry["verdict"])
     # The operator's path waits, and it did overlap, so the known problem must be with another use of the library.
     if level == "blocks" and _overlaps(evidence.measured):
         level = "warning"
-    yield Finding(level, f"{label}: {entry['symptom']}", told, str(entry["remedy"]))
+    yield Finding(level, f"{label}: {entry['symptom']}", reference, str(entry["remedy"]))
 
 
 def _overlaps(measured: Measured | None) -> bool:
@@ -404,8 +404,8 @@ def _together(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Fi
         what = f"{measured.unfinished} of {measured.requests} simultaneous requests for {asked[4:]} never ended"
         yield Finding("blocks", what, _culprit(evidence), _YIELD)
     elif bad:
-        told = ", ".join(f"{count} × {status if status != '0' else 'no answer'}" for status, count in bad.items())
-        what = f"{asked} answers a single request, but {measured.requests} at once: {told}. {gist(measured.said)}"
+        counts = ", ".join(f"{count} × {status if status != '0' else 'no answer'}" for status, count in bad.items())
+        what = f"{asked} answers a single request, but {measured.requests} at once: {counts}. {gist(measured.said)}"
         loops = tuple(str(row.get("where")) for row in evidence.rows("loops"))
         yield Finding("blocks", what.strip(), loops or _culprit(evidence), _YIELD)
     elif measured.least_ms < FAST_MS:

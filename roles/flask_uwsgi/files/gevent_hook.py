@@ -5,9 +5,9 @@ uWSGI 2.0.31 imports it (``--shared-import``) before ``gevent-early-monkey-patch
 application, or its master with ``flask_uwsgi_preload``. The hook writes to the instance's runtime directory:
 
 - ``loaded.json``: the result of the imports, once a worker has the application;
-- ``told.json``: what blocked the hub and what waits, each time the file ``tell`` appears;
+- ``activity.json``: what blocked the hub and what waits, each time the file ``ask`` appears;
 - ``stacks``: the stack of each thread of the process that gets SIGURG, even of one that holds the interpreter's lock,
-  and of one that crashes; if its hub runs, ``told.json`` as well.
+  and of one that crashes; if its hub runs, ``activity.json`` as well.
 
 Nothing imported above may import ``socket``, ``ssl`` or ``threading``: they would be patched too late.
 """
@@ -31,7 +31,7 @@ _STDLIB = os.path.dirname(os.__file__)  # noqa: PTH120
 _GENERATION = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
 # These keep the originals on purpose.
 _OURS = {"gevent", "greenlet", "zope", "uwsgidecorators", __name__}
-_TELLING = {"ssl", "socket", "threading", "select", "selectors", "subprocess", "queue", "asyncio", "concurrent.futures"}
+_NOTABLE = {"ssl", "socket", "threading", "select", "selectors", "subprocess", "queue", "asyncio", "concurrent.futures"}
 # What plugins/module_utils/gevent/processes.py judges.
 _OF_PROCESSES = (
     "Barrier", "BoundedSemaphore", "Condition", "Event", "JoinableQueue", "Lock", "Manager", "Pipe", "Pool", "Queue",
@@ -104,7 +104,7 @@ def before_patch() -> dict[str, ModuleType]:
     return {
         name: module
         for name, module in list(sys.modules.items())
-        if module is not None and (foreign(getattr(module, "__file__", None)) or name in _TELLING)
+        if module is not None and (foreign(getattr(module, "__file__", None)) or name in _NOTABLE)
     }
 
 
@@ -270,7 +270,7 @@ class Watch:
         # Only now, since uWSGI has set its own handlers in the meantime.
         faulthandler.enable(_STACKS, all_threads=False)
         if self.loaded:
-            self._tell_loaded()
+            self._report_loaded()
 
     def _application_loaded(self) -> None:
         """Called by ``process.py`` when the application has been loaded, in the worker or before the fork."""
@@ -278,9 +278,9 @@ class Watch:
 
         self.loaded = True
         if uwsgi.worker_id() >= 1:
-            self._tell_loaded()
+            self._report_loaded()
 
-    def _tell_loaded(self) -> None:
+    def _report_loaded(self) -> None:
         """Report the result of the imports, and watch this worker."""
         self.report |= {
             "pid": os.getpid(),
@@ -320,7 +320,7 @@ class Watch:
                 sleep(_BLOCKING)
                 if tracer.did_block_hub(hub):
                     self._note_blocking(hub)
-                self._tell_when_asked(hub)
+                self._report_when_asked(hub)
 
         get_original("_thread", "start_new_thread")(watch, ())
 
@@ -334,19 +334,19 @@ class Watch:
         finally:
             sys.setswitchinterval(interval)
 
-    def _tell_when_asked(self, hub: Any) -> None:
+    def _report_when_asked(self, hub: Any) -> None:
         """Have the hub report; if it does not get to that, this monitor thread reports what it knows."""
         try:
-            os.unlink(os.path.join(_FOLDER, "tell"))  # noqa: PTH108, PTH118
+            os.unlink(os.path.join(_FOLDER, "ask"))  # noqa: PTH108, PTH118
         except OSError:
             if self.asked_at and time.monotonic() - self.asked_at > _HUB_S:
                 self.asked_at = 0.0
                 self._write(Counter())
             return
         self.asked_at = time.monotonic()
-        hub.loop.run_callback_threadsafe(self.tell)
+        hub.loop.run_callback_threadsafe(self.report_activity)
 
-    def tell(self, *_: Any) -> None:
+    def report_activity(self, *_: Any) -> None:
         """Report what has blocked the hub so far, and what waits now.
 
         It must be called in the hub's own thread: reading the frames of running greenlets can crash the process.
@@ -359,7 +359,7 @@ class Watch:
 
     def _write(self, waiting: Counter) -> None:
         write(
-            "told.json",
+            "activity.json",
             {
                 "blocked": self.blocked.rows("stack"),
                 "waiting": waiting.rows("stack"),
@@ -420,7 +420,7 @@ def write(name: str, document: Any) -> None:
 
 if "uwsgi" in sys.modules:
     _WATCH = Watch()
-    signal.signal(signal.SIGURG, _WATCH.tell)
+    signal.signal(signal.SIGURG, _WATCH.report_activity)
     # Open as long as the process lives: a signal writes to it.
     _STACKS = open(os.path.join(_FOLDER, "stacks"), "w", encoding="utf-8")  # noqa: PTH118, PTH123, SIM115
     faulthandler.register(signal.SIGURG, file=_STACKS, all_threads=True, chain=True)

@@ -138,7 +138,7 @@ def test_an_owner_of_any_shape_is_reported(document: Any) -> None:
         | st.lists(st.dictionaries(st.sampled_from(["message", "where", "kind", "module", "file", "stack"]), JSON)),
         max_size=6,
     ),
-    told=st.dictionaries(
+    activity=st.dictionaries(
         st.sampled_from(["blocked", "waiting", "loops"]),
         JSON | st.lists(st.fixed_dictionaries({"stack": JSON | st.lists(JSON, max_size=3), "where": JSON}), max_size=3),
         max_size=3,
@@ -146,11 +146,11 @@ def test_an_owner_of_any_shape_is_reported(document: Any) -> None:
     installed=st.dictionaries(st.sampled_from(["grpcio", "psycopg2"]), st.text(max_size=6), max_size=2),
 )
 def test_a_gevent_check_handles_anything_the_application_writes(
-    loaded: dict[str, Any], told: dict[str, Any], installed: dict[str, str]
+    loaded: dict[str, Any], activity: dict[str, Any], installed: dict[str, str]
 ) -> None:
     catalogue = yaml.safe_load(CATALOGUE.read_text())
     for failure in (None, "hangs", "memory", "ended"):
-        evidence = judge.Evidence(loaded=loaded, told=told, installed=installed, failure=failure)
+        evidence = judge.Evidence(loaded=loaded, activity=activity, installed=installed, failure=failure)
         json.dumps(asdict(judge.judge(evidence, catalogue)))
 
 

@@ -32,7 +32,7 @@ class FakeInstance:
         self.layout = layout
         self.socket = layout.check_runtime / "g.sock"
         self.worker = 7
-        self.told = 0
+        self.asked = 0
 
     def start(self, deadline: float) -> str | None:
         return self.failure
@@ -40,8 +40,8 @@ class FakeInstance:
     def loaded(self) -> dict[str, Any]:
         return {"gevent": "26.9.0", "python": "3.11.2", "path": ["/etc"], "extensions": [{"module": "x", "file": "/x"}]}
 
-    def tell(self) -> dict[str, Any]:
-        self.told += 1
+    def activity(self) -> dict[str, Any]:
+        self.asked += 1
         return {}
 
     def crash(self) -> list[str]:
@@ -199,8 +199,8 @@ def test_a_request_s_error_in_either_mode_is_reported_with_its_cause(
 ) -> None:
     found = Measured("/healthz", 10, 200, [Answer(500, 0.1, "")])
     log = ["WSGI app 0 (mountpoint='') ready in 1 seconds", *TRACE.splitlines()[:-1]]
-    told = [line.format(code="open('x')", raised="OSError: [Errno 30] Read-only file system: 'x/y'") for line in log]
-    monkeypatch.setattr(instance, "log", lambda: told)
+    logged = [line.format(code="open('x')", raised="OSError: [Errno 30] Read-only file system: 'x/y'") for line in log]
+    monkeypatch.setattr(instance, "log", lambda: logged)
     monkeypatch.setattr(gevent_check, "measure", lambda *_, **__: found)
     check = call_module(gevent_check, generation="g", path="/healthz", catalogue=CATALOGUE)["check"]
     assert check["common"] and "flask_uwsgi_persistent: [x]" in check["cause"]
@@ -236,7 +236,7 @@ def test_any_report_written_by_the_application_leads_to_a_verdict(
 ) -> None:
     for value in ODD:
         monkeypatch.setattr(instance, "loaded", lambda value=value: {key: value})
-        monkeypatch.setattr(instance, "tell", lambda value=value: {key: value})
+        monkeypatch.setattr(instance, "activity", lambda value=value: {key: value})
         result = call_module(gevent_check, generation="g", catalogue=CATALOGUE)
         assert (result["failed"], result["check"]["generation"]) == (False, "g"), value
 

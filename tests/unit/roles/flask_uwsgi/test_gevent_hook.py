@@ -87,9 +87,9 @@ def test_the_most_frequent_places_come_first(hook: ModuleType) -> None:
 
 
 def test_a_document_is_written_completely(hook: ModuleType, tmp_path: Path) -> None:
-    hook.write("told.json", {"blocked": []})
-    assert json.loads((tmp_path / "told.json").read_text()) == {"blocked": []}
-    assert [path.name for path in tmp_path.iterdir()] == ["told.json"]
+    hook.write("activity.json", {"blocked": []})
+    assert json.loads((tmp_path / "activity.json").read_text()) == {"blocked": []}
+    assert [path.name for path in tmp_path.iterdir()] == ["activity.json"]
 
 
 class Hub:
@@ -111,14 +111,16 @@ def watch(hook: ModuleType, monkeypatch: pytest.MonkeyPatch) -> object:
 
 def test_waiting_greenlets_are_examined_in_their_own_thread(hook: ModuleType, watch: Any, tmp_path: Path) -> None:
     hub = Hub()
-    watch._tell_when_asked(hub)
+    watch._report_when_asked(hub)
     assert hub.called == []
-    (tmp_path / "tell").touch()
-    watch._tell_when_asked(hub)
+    (tmp_path / "ask").touch()
+    watch._report_when_asked(hub)
     # The monitor is another thread: reading the frames of running greenlets has crashed the process.
-    assert (hub.called, sorted(tmp_path.iterdir())) == ([watch.tell], [])
-    watch.tell()
-    assert json.loads((tmp_path / "told.json").read_text())["waiting"] == [{"stack": ["run.py:1 index"], "count": 1}]
+    assert (hub.called, sorted(tmp_path.iterdir())) == ([watch.report_activity], [])
+    watch.report_activity()
+    assert json.loads((tmp_path / "activity.json").read_text())["waiting"] == [
+        {"stack": ["run.py:1 index"], "count": 1}
+    ]
 
 
 def test_a_blocked_hub_is_still_reported_with_what_blocks_it(
@@ -127,11 +129,11 @@ def test_a_blocked_hub_is_still_reported_with_what_blocks_it(
     now = [100.0]
     monkeypatch.setattr(hook.time, "monotonic", lambda: now[0])
     watch.blocked.add((("run.py:2 wait",),))
-    (tmp_path / "tell").touch()
+    (tmp_path / "ask").touch()
     for now[0], written in ((100.0, False), (100.4, False), (100.6, True)):
-        watch._tell_when_asked(Hub())
-        assert (tmp_path / "told.json").exists() is written
-    document = json.loads((tmp_path / "told.json").read_text())
+        watch._report_when_asked(Hub())
+        assert (tmp_path / "activity.json").exists() is written
+    document = json.loads((tmp_path / "activity.json").read_text())
     assert (document["blocked"][0]["stack"], document["waiting"]) == (["run.py:2 wait"], [])
 
 
@@ -146,7 +148,7 @@ spec.loader.exec_module(hook)
 import gevent, gevent.monkey
 blocks = time.sleep
 gevent.monkey.patch_time()
-watch, told = hook.Watch(), Path(sys.argv[2], "told.json")
+watch, answer = hook.Watch(), Path(sys.argv[2], "activity.json")
 watch._monitor()
 blocks(0.5)
 
@@ -154,9 +156,9 @@ def wait_in_c():
     blocks(1)
 
 gevent.spawn(wait_in_c).join()
-Path(sys.argv[2], "tell").touch()
+Path(sys.argv[2], "ask").touch()
 deadline = time.monotonic() + 30
-while not told.exists() and time.monotonic() < deadline:
+while not answer.exists() and time.monotonic() < deadline:
     gevent.sleep(0.05)
 """
 
@@ -168,5 +170,5 @@ def test_a_greenlet_that_blocks_the_hub_later_is_found_too(tmp_path: Path) -> No
         capture_output=True, text=True, check=False, env={"RUNTIME_DIRECTORY": str(tmp_path)}, timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    document = json.loads((tmp_path / "told.json").read_text())
+    document = json.loads((tmp_path / "activity.json").read_text())
     assert document["blocked"][0]["stack"][0].endswith(" wait_in_c"), document["blocked"]

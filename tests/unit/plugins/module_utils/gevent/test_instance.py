@@ -95,14 +95,14 @@ def test_it_is_ready_when_its_worker_has_reported(layout: TemporaryLayout, fake:
 
 
 @pytest.mark.parametrize(
-    ("state", "result", "told"),
+    ("state", "result", "reason"),
     [("failed", "exit-code", "ended"), ("failed", "oom-kill", "memory"), ("inactive", "success", "ended")],
 )
 def test_the_reason_why_it_is_not_ready_is_reported(
-    fake: Systemd, instance: Instance, state: str, result: str, told: str
+    fake: Systemd, instance: Instance, state: str, result: str, reason: str
 ) -> None:
     fake.says |= {"ActiveState": state, "Result": result}
-    assert instance.start(time.monotonic() + 10) == told
+    assert instance.start(time.monotonic() + 10) == reason
 
 
 def test_links_planted_by_the_service_are_not_followed(
@@ -137,7 +137,7 @@ def test_the_process_is_asked_where_an_import_hangs(
             time.sleep(0.01)
         fake.says["MainPID"] = str(process.pid)
         # Others may wait meanwhile, but none of them loads the application.
-        leave(layout, "told.json", {"waiting": [{"stack": ["run.py:3 serve"], "count": 1}]})
+        leave(layout, "activity.json", {"waiting": [{"stack": ["run.py:3 serve"], "count": 1}]})
         assert instance.hanging() == ["<string>:7 load", "<string>:8 <module>"]
         process.kill()
 
@@ -147,7 +147,7 @@ def test_the_greenlet_that_waits_for_the_hub_is_reported(
 ) -> None:
     monkeypatch.setattr(Instance, "stack", lambda *_: HUB)
     document = {"waiting": [{"stack": ["run.py:3 <module>"], "count": 1}]}
-    late = threading.Timer(0.5, leave, (layout, "told.json", document))
+    late = threading.Timer(0.5, leave, (layout, "activity.json", document))
     late.start()
     assert instance.hanging() == ["run.py:3 <module>"]
     late.join()
@@ -157,9 +157,9 @@ def test_the_hub_is_reported_when_no_greenlet_waits_for_it(
     layout: TemporaryLayout, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Instance, "stack", lambda *_: HUB)
-    monkeypatch.setattr(gevent_instance, "_TELL_S", 0.1)
+    monkeypatch.setattr(gevent_instance, "_REPORT_S", 0.1)
     assert instance.hanging() == HUB
-    leave(layout, "told.json", {"waiting": []})
+    leave(layout, "activity.json", {"waiting": []})
     assert instance.hanging() == HUB
 
 
@@ -176,19 +176,19 @@ def test_the_place_of_a_worker_s_crash_is_read_from_its_file(layout: TemporaryLa
 def test_a_blocked_interpreter_is_asked_by_signal(
     layout: TemporaryLayout, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gevent_instance, "_TELL_S", 0.1)
+    monkeypatch.setattr(gevent_instance, "_REPORT_S", 0.1)
     sent: list[tuple[int, int]] = []
     with subprocess.Popen(["sleep", "60"]) as child:
         leave(layout, "loaded.json", {"pid": child.pid})
         monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
-        assert instance.tell() == {}
+        assert instance.activity() == {}
         monkeypatch.undo()
         child.kill()
     assert sent == [(child.pid, signal.SIGURG)]
 
 
 @pytest.mark.parametrize(
-    ("stack", "told"),
+    ("stack", "activity"),
     [
         (["run.py:1 wait"], {"blocked": [{"stack": ["run.py:1 wait"], "count": 1}]}),
         (HUB, {}),
@@ -196,24 +196,24 @@ def test_a_blocked_interpreter_is_asked_by_signal(
     ],
 )
 def test_a_hub_that_waits_for_events_is_not_blocked(
-    instance: Instance, monkeypatch: pytest.MonkeyPatch, stack: list[str], told: dict[str, object]
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, stack: list[str], activity: dict[str, object]
 ) -> None:
-    monkeypatch.setattr(gevent_instance, "_TELL_S", 0.1)
+    monkeypatch.setattr(gevent_instance, "_REPORT_S", 0.1)
     monkeypatch.setattr(Instance, "worker", 4711)
     monkeypatch.setattr(Instance, "stack", lambda _self, _pid: stack)
-    assert instance.tell() == told
+    assert instance.activity() == activity
 
 
 @pytest.mark.parametrize(
-    "told",
+    "content",
     [{"waiting": {}}, {"waiting": 5}, {"waiting": [5]}, {"waiting": [{"stack": 5}]}, {"waiting": [{}]}, [], 5, None],
 )
 def test_a_report_about_a_hanging_import_may_have_any_content(
-    layout: TemporaryLayout, instance: Instance, monkeypatch: pytest.MonkeyPatch, told: object
+    layout: TemporaryLayout, instance: Instance, monkeypatch: pytest.MonkeyPatch, content: object
 ) -> None:
     monkeypatch.setattr(Instance, "stack", lambda *_: HUB)
-    monkeypatch.setattr(gevent_instance, "_TELL_S", 0.1)
-    leave(layout, "told.json", told)
+    monkeypatch.setattr(gevent_instance, "_REPORT_S", 0.1)
+    leave(layout, "activity.json", content)
     assert instance.hanging() == HUB
 
 
@@ -232,9 +232,9 @@ def test_a_worker_must_be_a_process_id(layout: TemporaryLayout, instance: Instan
 def test_obstacles_at_the_hook_s_paths_are_no_error(
     layout: TemporaryLayout, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gevent_instance, "_TELL_S", 0.1)
-    (layout.check_runtime / "told.json").mkdir()
-    (layout.check_runtime / "tell").mkdir()
+    monkeypatch.setattr(gevent_instance, "_REPORT_S", 0.1)
+    (layout.check_runtime / "activity.json").mkdir()
+    (layout.check_runtime / "ask").mkdir()
     os.mkfifo(layout.check_runtime / "stacks")
-    assert instance.tell() == {}
+    assert instance.activity() == {}
     assert instance.crash() == []

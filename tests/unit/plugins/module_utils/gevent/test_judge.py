@@ -93,9 +93,9 @@ def test_content_written_by_the_application_breaks_nothing(nonsense: Any) -> Non
     keys = ("early", "warnings", "locks", "threads", "threads_before", "asyncio", "patches", "extensions")
     parts = [{"module": "m", "originals": nonsense, "locks": nonsense, "pools": nonsense}]
     loaded: dict[str, Any] = dict.fromkeys((*keys, "modules", "unpatched"), nonsense)
-    told = dict.fromkeys(("loops", "blocked", "waiting"), nonsense)
+    activity = dict.fromkeys(("loops", "blocked", "waiting"), nonsense)
     for seen in (loaded, loaded | {"early": parts}):
-        judge(Evidence(loaded=seen, told=told, measured=measured(unfinished=1)), CATALOGUE)
+        judge(Evidence(loaded=seen, activity=activity, measured=measured(unfinished=1)), CATALOGUE)
 
 
 # Imports.
@@ -230,7 +230,7 @@ def test_an_asyncio_loop_in_a_request_is_a_warning_and_its_import_is_not() -> No
     imported = {"modules": ["asyncio", "sqlalchemy.ext.asyncio"]}
     assert found("libraries", loaded=imported) == ("ok", [])
     loops = {"loops": [{"kind": "loop", "where": "run.py:9 index", "count": 3}]}
-    finding = one("libraries", loaded=imported, told=loops)
+    finding = one("libraries", loaded=imported, activity=loops)
     assert (finding["level"], finding["evidence"]) == ("warning", ["run.py:9 index"])
 
 
@@ -239,18 +239,18 @@ def test_an_asyncio_loop_in_a_request_is_a_warning_and_its_import_is_not() -> No
 
 def test_requests_that_wait_without_yielding_are_reported_with_the_stack() -> None:
     serial = measured(burst_ms=2010.0, overlap=0.0)
-    finding = one("cooperation", measured=serial, told=BLOCKED)
+    finding = one("cooperation", measured=serial, activity=BLOCKED)
     assert (finding["level"], finding["evidence"][0]) == ("blocks", "app.py:9 index")
     assert "10 at once took 2010 ms, one 200 ms" in finding["what"]
 
 
 def test_requests_that_yield_in_part_are_a_warning() -> None:
-    assert one("cooperation", measured=measured(burst_ms=1300.0, overlap=0.4), told=BLOCKED)["level"] == "warning"
+    assert one("cooperation", measured=measured(burst_ms=1300.0, overlap=0.4), activity=BLOCKED)["level"] == "warning"
 
 
 def test_requests_that_wait_for_one_another_do_not_count_as_blocking() -> None:
     waiting = {"waiting": [{"stack": [RELEASE + "pool.py:3 get"], "count": 9}]}
-    finding = one("cooperation", measured=measured(burst_ms=2010.0, overlap=0.0), told=waiting)
+    finding = one("cooperation", measured=measured(burst_ms=2010.0, overlap=0.0), activity=waiting)
     assert (finding["level"], finding["evidence"]) == ("warning", ["pool.py:3 get"])
 
 
@@ -258,7 +258,7 @@ def test_requests_that_wait_for_one_another_do_not_count_as_blocking() -> None:
 def test_computing_requests_are_reported_without_advising_threads(single: float, level: str) -> None:
     # Measured on a busy machine: the worker waits for a core most of the time.
     busy = measured(single_ms=single, burst_ms=single * 10, overlap=0.0, cpu_share=0.3, busy_share=0.9)
-    finding = one("cooperation", measured=busy, told=BLOCKED)
+    finding = one("cooperation", measured=busy, activity=BLOCKED)
     assert (finding["level"], finding["evidence"][0]) == (level, "app.py:9 index")
     assert "computes" in finding["what"]
 
@@ -271,19 +271,19 @@ def test_a_worker_that_crashed_blocks_with_its_stack() -> None:
 
 def test_a_busy_host_is_not_the_application_s_fault() -> None:
     crowded = measured(burst_ms=1500.0, overlap=0.28, cpu_share=0.1, busy_share=0.8)
-    finding = one("cooperation", measured=crowded, told=BLOCKED)
+    finding = one("cooperation", measured=crowded, activity=BLOCKED)
     assert finding["level"] == "warning" and "the host was too busy" in finding["what"]
 
 
 def test_an_answer_that_is_too_fast_to_judge_is_ok() -> None:
     fast = measured(single_ms=0.9, burst_ms=8.0, overlap=0.1)
-    assert found("cooperation", measured=fast, told=BLOCKED) == ("ok", [])
-    finding = one("cooperation", measured=fast, told=BLOCKED, chosen=True)
+    assert found("cooperation", measured=fast, activity=BLOCKED) == ("ok", [])
+    finding = one("cooperation", measured=fast, activity=BLOCKED, chosen=True)
     assert finding["level"] == "note" and "flask_uwsgi_gevent_check_path=/probe answers too fast" in finding["what"]
 
 
 def test_concurrent_requests_that_never_end_block_however_fast_one_is() -> None:
-    finding = one("cooperation", measured=measured(single_ms=0.9, unfinished=9, statuses={"200": 1}), told=BLOCKED)
+    finding = one("cooperation", measured=measured(single_ms=0.9, unfinished=9, statuses={"200": 1}), activity=BLOCKED)
     assert (finding["level"], finding["evidence"][0]) == ("blocks", "app.py:9 index")
 
 
@@ -295,18 +295,18 @@ def test_errors_under_concurrency_only_block_and_show_the_body() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "message"),
     [
         (Answer(500, 1.0, "broken"), "answers 500 instead of 200, even alone"),
         (Answer(302, 1.0, "", "/login"), "answers 302 and redirects to /login"),
         (Answer(0, 1.0, "no answer: timed out"), "got no answer, even alone"),
     ],
 )
-def test_a_probe_that_fails_without_concurrency_never_blocks(answer: Answer, told: str) -> None:
+def test_a_probe_that_fails_without_concurrency_never_blocks(answer: Answer, message: str) -> None:
     alone = measured(single_ms=None, alone=[answer])
     finding = one("cooperation", measured=alone)
     assert finding["level"] == "warning" and finding["what"].startswith("no result: ")
-    assert told in finding["what"] and finding["remedy"]
+    assert message in finding["what"] and finding["remedy"]
 
 
 def test_an_error_that_threads_mode_would_give_too_is_reported_with_its_cause() -> None:
@@ -321,13 +321,13 @@ def test_an_error_that_threads_mode_would_give_too_is_reported_with_its_cause() 
 def test_a_request_that_waits_for_a_thread_missing_in_every_worker_blocks() -> None:
     stack = ["/usr/lib/python3.11/threading.py:320 wait", RELEASE + "run.py:9 index"]
     alone = measured(single_ms=None, alone=[Answer(0, 5.0, "timed out")])
-    finding = one("cooperation", measured=alone, told={"waiting": [{"stack": stack, "count": 1}]})
+    finding = one("cooperation", measured=alone, activity={"waiting": [{"stack": stack, "count": 1}]})
     assert (finding["level"], finding["evidence"][1]) == ("blocks", "run.py:9 index")
 
 
 def test_a_long_computation_is_reported_although_a_busy_host_made_it_overlap() -> None:
     # Measured during other tests: 120 ms of computing took 518 ms alone.
     seen = measured(single_ms=518.5, burst_ms=1550.6, overlap=0.5, cpu_share=0.8, busy_share=0.99)
-    finding = one("cooperation", measured=seen, told=BLOCKED)
+    finding = one("cooperation", measured=seen, activity=BLOCKED)
     assert finding["level"] == "warning" and "computes" in finding["what"]
     assert finding["evidence"][0] == "app.py:9 index"

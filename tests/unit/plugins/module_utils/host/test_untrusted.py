@@ -80,7 +80,7 @@ def test_a_file_of_another_account_does_not_count_as_root_s(tmp_path: Path) -> N
 def test_another_object_in_place_of_a_file_is_reported(
     short_path: Path, plant: Callable[[Path], None], reason: str, read: Callable[[Path], object]
 ) -> None:
-    path = short_path / "told.json"
+    path = short_path / "activity.json"
     plant(path)
     with bounded(20), pytest.raises(UntrustedError) as caught:
         read(path)
