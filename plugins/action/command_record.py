@@ -25,8 +25,8 @@ class ActionModule(AskingAction):
         break_lock = self._templar.template(variables.get("flask_uwsgi_break_lock", False))
         after = {"read": " Nothing was changed.", "done": _UNRECORDED}.get(state, "")
         result, record = self._asked(asked, variables)
-        if state in ("read", "claimed") and (told := commands.problem(app, record, break_lock)):
-            return {"failed": True, "msg": f"{told}{after}"}
+        if state in ("read", "claimed") and (problem := commands.problem(app, record, break_lock)):
+            return {"failed": True, "msg": f"{problem}{after}"}
         if record and result.get("failed") and state == "claimed":
             replaced = reserved.replaceable(record.by, break_lock)
             result, record = self._asked({**asked, "replace": replaced}, variables)
@@ -40,7 +40,7 @@ class ActionModule(AskingAction):
             return {**result, "msg": f"{why}{after}"}
         if state == "read":
             host, run = asked["host"], asked["run"]
-            result["text"] = commands.told(app, record, asked["generations"][0], run, host, self.where(variables))
+            result["text"] = commands.summary(app, record, asked["generations"][0], run, host, self.where(variables))
         return result
 
     def _asked(self, asked: Mapping[str, Any], variables: Mapping[str, Any]) -> tuple[dict[str, Any], Record | None]:

@@ -38,7 +38,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             try:
                 return str(variables["hostvars"][host].get(name, default))
             except AnsibleError:
-                # The plan of such a host tells why, if it is in the run.
+                # The plan of such a host shows why, if it is in the run.
                 return ""
 
         lookup = lookup_loader.get("ansible.builtin.inventory_hostnames", loader=self._loader, templar=self._templar)

@@ -52,7 +52,7 @@ class CallbackModule(Default):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         # The messages shown so far, each with its task and host.
-        self._told: dict[tuple[str, ...], tuple[Any, str]] = {}
+        self._shown: dict[tuple[str, ...], tuple[Any, str]] = {}
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """Show a task that failed."""
@@ -114,7 +114,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         if rest:
             body += self._dump_results(rest).strip("\n").splitlines()
         host = str(part(result, "host").get_name())
-        head, body = self._but_told(head, body, task._uuid, host)
+        head, body = self._without_repeats(head, body, task._uuid, host)
         self._display.display("\n".join(line.rstrip() for line in (head, *body)), color=color, stderr=on_stderr)
 
     def _innermost(self) -> list[str]:
@@ -125,16 +125,16 @@ class CallbackModule(Default):  # type: ignore[misc]
         message, place = (getattr(event, name, None) or "" for name in ("msg", "formatted_source_context"))
         return [printable(line) for line in f"{message}\n{place}".strip().splitlines()] if message else []
 
-    def _but_told(self, head: str, body: list[str], task: Any, host: str) -> tuple[str, list[str]]:
+    def _without_repeats(self, head: str, body: list[str], task: Any, host: str) -> tuple[str, list[str]]:
         """Return head and body of a failure without what has already been shown."""
         shown = tuple(body)
-        by, where = self._told.get(shown, (None, ""))
+        by, where = self._shown.get(shown, (None, ""))
         long = sum(map(len, shown)) > _LONG
-        self._told[shown] = (task, host)
+        self._shown[shown] = (task, host)
         if body and by and (by == task or long):
             return f"{head} As {'above' if by != task or where == host else f'on {where}'}.", []
         # A task that rescues another one may repeat its message with an addition.
-        begun = next((told for told in self._told if len(told) < len(shown) and shown[: len(told)] == told), ())
+        begun = next((one for one in self._shown if len(one) < len(shown) and shown[: len(one)] == one), ())
         if sum(map(len, begun)) > _LONG:
             return f"{head} As above.", body[len(begun) :]
         return head, body

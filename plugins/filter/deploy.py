@@ -11,7 +11,7 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import reserved
 
 
 def gevent_refusal(check: Mapping[str, Any]) -> str:
-    """Tell why a deploy in gevent mode is refused, and what to do.
+    """Explain why a deploy in gevent mode is refused, and what to do.
 
     Args:
         check: the result of the gevent check.
@@ -35,7 +35,7 @@ def gevent_refusal(check: Mapping[str, Any]) -> str:
 
 
 def common_failure(check: Mapping[str, Any]) -> str:
-    """Tell why an application is refused that would fail in threads mode, too.
+    """Explain why an application is refused that would fail in threads mode, too.
 
     Args:
         check: the result of the gevent check.
@@ -69,7 +69,7 @@ def deploy_summary(plans: Sequence[Mapping[str, Any]], swaps: Sequence[Mapping[s
         else:
             what = f"{plan['serving'] or 'nothing'} -> {named}"
         lines.append(f"{plan['host']}: {what}{seconds(swap.get('steps', {}))}")
-        lines += [f"{plan['host']}: {said}" for said in toll.told(swap.get("toll") or {})]
+        lines += [f"{plan['host']}: {said}" for said in toll.sentences(swap.get("toll") or {})]
     return "\n".join(lines)
 
 

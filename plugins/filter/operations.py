@@ -162,7 +162,7 @@ def serving_summary(done: Mapping[str, Any], state: str, check: bool = False) ->
     """
     what = f"{'would be ' if check else ''}{state}" if done["changed"] else f"was already {state}"
     said = [f"generation {done['generation']} {what}{seconds(done.get('steps') or {})}"]
-    return "\n".join([*said, *toll.told(done.get("toll") or {})])
+    return "\n".join([*said, *toll.sentences(done.get("toll") or {})])
 
 
 def plan_rollback(statuses: Mapping[str, Mapping[str, Any]], host: str, to: str) -> dict[str, Any]:
@@ -191,7 +191,7 @@ def rollback_summary(plan: Mapping[str, Any], swap: Mapping[str, Any]) -> str:
         return f"{plan['to']} serves"
     moved = f"{plan['before']} -> {plan['to']}{seconds(swap.get('steps') or {})}"
     said = [f"{moved}; go forward again with -e to={plan['before']}, or with the next deploy"]
-    return "\n".join([*said, *toll.told(swap.get("toll") or {})])
+    return "\n".join([*said, *toll.sentences(swap.get("toll") or {})])
 
 
 def _count(number: int, what: str) -> str:

@@ -59,7 +59,7 @@ def taken(units: Iterable[str], after: str | None) -> Toll:
     return total
 
 
-def told(found: Mapping[str, Any]) -> list[str]:
+def sentences(found: Mapping[str, Any]) -> list[str]:
     """Return the sentences that report a toll to an operator; none if nothing was cut."""
     requests, workers, seconds = (found.get(name, 0) for name in ("requests", "workers", "seconds"))
     when = f"{seconds} s after the stop began"

@@ -28,7 +28,7 @@ def keeper(app: str, group: Iterable[str], play: Sequence[str], name_of: Callabl
     return next((host for host in (*group, *play) if name_of(host) == app), play[0])
 
 
-def told(app: str, record: Record | None, generation: str, run: Mapping[str, Any], host: str, keeper: str) -> str:
+def summary(app: str, record: Record | None, generation: str, run: Mapping[str, Any], host: str, keeper: str) -> str:
     """Return what a deploy will do about the commands.
 
     Args:

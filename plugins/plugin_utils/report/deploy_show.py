@@ -7,5 +7,5 @@ from collections.abc import Mapping
 
 def seconds(steps: Mapping[str, float]) -> str:
     """Return how long the steps of a swap took, in brackets; empty if there were none."""
-    told = ", ".join(f"{step.replace('_', ' ')} {taken:.1f} s" for step, taken in steps.items())
-    return f" [{told}]" if told else ""
+    text = ", ".join(f"{step.replace('_', ' ')} {taken:.1f} s" for step, taken in steps.items())
+    return f" [{text}]" if text else ""

@@ -28,16 +28,16 @@ def test_what_fails_in_either_mode_is_not_said_to_be_gevent_s() -> None:
     ]
 
 
-def test_a_refusal_tells_what_blocks_where_and_what_to_do() -> None:
-    told = gevent_refusal(said("blocks")).splitlines()
-    assert told[0].startswith("flask_uwsgi_mode=gevent breaks this application")
-    assert told[1:5] == [
+def test_a_refusal_shows_what_blocks_where_and_what_to_do() -> None:
+    lines = gevent_refusal(said("blocks")).splitlines()
+    assert lines[0].startswith("flask_uwsgi_mode=gevent breaks this application")
+    assert lines[1:5] == [
         "  cooperation: it sleeps in C",
         "      run.py:3",
         "      in slow",
         "      remedy: call gevent.sleep",
     ]
-    assert "-e mode=threads" in told[-1] and "The running release was not changed" in told[-1]
+    assert "-e mode=threads" in lines[-1] and "The running release was not changed" in lines[-1]
 
 
 def test_the_summary_has_a_line_for_each_host() -> None:

@@ -37,7 +37,7 @@ def test_a_host_that_serves_is_a_row_with_all_its_numbers() -> None:
     assert not any(line.startswith("DRIFT") for line in rest)
 
 
-def test_drift_is_told_below_the_table() -> None:
+def test_drift_is_shown_below_the_table() -> None:
     table = status_table({"app1": {**SERVING, "pidfile_true": False, "drift": ["first", "second"]}, "app2": SERVING})
     assert table.splitlines()[2].endswith(" FALSE")
     assert "\n\nDRIFT app1: first\nDRIFT app1: second\n\napp1: kept" in table
@@ -142,7 +142,7 @@ def test_the_filters_have_the_names_that_the_role_uses() -> None:
 # What was done.
 
 
-def test_what_a_start_a_stop_or_a_restart_came_to_is_told_with_its_times() -> None:
+def test_the_outcome_of_a_start_a_stop_or_a_restart_is_shown_with_its_times() -> None:
     done = {"changed": True, "generation": "g1", "steps": {"restart": 1.25, "stop_old": 0.5}}
     assert serving_summary(done, "restarted") == "generation g1 restarted [restart 1.2 s, stop old 0.5 s]"
     assert serving_summary({"changed": False, "generation": "g1"}, "stopped") == "generation g1 was already stopped"
@@ -158,7 +158,7 @@ def test_a_host_that_is_not_known_has_no_say_in_a_rollback() -> None:
     }
 
 
-def test_what_a_rollback_came_to_is_told_with_the_way_forth() -> None:
+def test_the_outcome_of_a_rollback_is_shown_with_the_way_forward() -> None:
     plan = {"to": "g1", "before": "g2", "settled": False}
     assert rollback_summary(plan, {"changed": True, "steps": {"start": 2.0}}) == (
         "g2 -> g1 [start 2.0 s]; go forward again with -e to=g2, or with the next deploy"

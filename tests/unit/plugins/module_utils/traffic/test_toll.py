@@ -3,7 +3,7 @@
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.stopping import stop_all
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.swap import Swap
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.toll import Toll, told
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic.toll import Toll, sentences
 
 from tests.support.fake_host import FakeHost, write_generation
 
@@ -71,5 +71,5 @@ def test_the_toll_of_an_earlier_stop_does_not_count(host: FakeHost) -> None:
     ],
 )
 def test_the_toll_is_reported_in_sentences(found: dict[str, int], said: list[str]) -> None:
-    assert told(found) == said
-    assert all("seconds" not in sentence for sentence in told(found))
+    assert sentences(found) == said
+    assert all("seconds" not in sentence for sentence in sentences(found))

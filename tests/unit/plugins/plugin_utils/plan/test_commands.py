@@ -42,8 +42,8 @@ def test_the_first_host_of_an_application_keeps_its_record(
     ],
 )
 def test_the_plan_says_whether_they_run(record: Record | None, run: dict[str, Any], said: str) -> None:
-    told = commands.told("shop", record, "g1", run, "web2", "web1")
-    assert told.startswith(f"shop: flask_uwsgi_pre_activate {said}")
+    summary = commands.summary("shop", record, "g1", run, "web2", "web1")
+    assert summary.startswith(f"shop: flask_uwsgi_pre_activate {said}")
 
 
 def test_a_run_that_is_alive_is_awaited_and_named() -> None:

@@ -44,7 +44,7 @@ def test_static_folders_that_the_artifact_lacks_are_named(tmp_path: Path) -> Non
         "/kept": "uploads/images",
     }
     assert list(folders.problems(settings(static=good, persistent=["uploads"]), release)) == []
-    (told,) = folders.problems(settings(static={**good, "/b": "tests/static"}, persistent=["uploads"]), release)
-    assert told.startswith("flask_uwsgi_static has /b=tests/static, and the artifact has no such folder: ")
-    (told,) = folders.problems(settings(static={"/kept": "uploads/images"}, persistent=[]), release)
-    assert told.startswith("flask_uwsgi_static has /kept=uploads/images, ")
+    (message,) = folders.problems(settings(static={**good, "/b": "tests/static"}, persistent=["uploads"]), release)
+    assert message.startswith("flask_uwsgi_static has /b=tests/static, and the artifact has no such folder: ")
+    (message,) = folders.problems(settings(static={"/kept": "uploads/images"}, persistent=[]), release)
+    assert message.startswith("flask_uwsgi_static has /kept=uploads/images, ")
