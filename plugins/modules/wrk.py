@@ -152,8 +152,8 @@ def measure(module: AnsibleModule, executable: str) -> dict[str, Any]:
     """
     params = module.params
     body = Path(params["data_file"]).read_text(encoding="utf-8") if params["data_file"] else params["body"]
-    told = subprocess.run([executable, "-v"], capture_output=True, text=True, check=False)
-    number = engine.version("wrk", told.stdout)
+    printed = subprocess.run([executable, "-v"], capture_output=True, text=True, check=False)
+    number = engine.version("wrk", printed.stdout)
     found: dict[str, Any] = {"outcome": "measured", "reason": "", "files": {}}
     with tempfile.TemporaryDirectory(dir=module.tmpdir) as folder:
         script = Path(folder) / "run.lua"

@@ -24,26 +24,26 @@ wrk.body = {body}
 wrk.headers["Content-Type"] = {content_type}
 function done(summary, latency, requests)
   local e = summary.errors
-  local told = {{}}
+  local counts = {{}}
   local ffi = require("ffi")
   ffi.cdef("typedef struct {{ uint64_t count, limit, min, max, data[]; }} stats;")
   local all = ffi.cast("stats **", latency)[0]
   if tonumber(all.min) == latency.min and tonumber(all.max) == latency.max then
     for value = latency.min, latency.max do
       if all.data[value] > 0 then
-        told[#told + 1] = string.format('"%d":%d', value, tonumber(all.data[value]))
+        counts[#counts + 1] = string.format('"%d":%d', value, tonumber(all.data[value]))
       end
     end
   else
     -- another version: slow, and right
     for i = 1, #latency do
       local value, count = latency(i)
-      told[#told + 1] = string.format('"%d":%d', value, count)
+      counts[#counts + 1] = string.format('"%d":%d', value, count)
     end
   end
   io.write("{mark}", string.format('{{"duration_us":%d,"requests":%d,"bytes":%d,', summary.duration, summary.requests,
     summary.bytes), string.format('"connect":%d,"read":%d,"write":%d,"status":%d,"timeout":%d,', e.connect, e.read,
-    e.write, e.status, e.timeout), '"latency_us":{{', table.concat(told, ","), "}}}}\\n")
+    e.write, e.status, e.timeout), '"latency_us":{{', table.concat(counts, ","), "}}}}\\n")
 end
 """
 # Part of a line that wrk prints → kind, remedy.
@@ -119,10 +119,10 @@ def parse(stdout: str, stderr: str, returncode: int | None) -> WrkResult | LoadE
         the numbers, or why there are none.
     """
     line = next((line for line in stdout.splitlines() if line.startswith(_MARK)), None)
-    told = _told(line.removeprefix(_MARK)) if line is not None else None
-    if returncode != 0 or told is None:
+    numbers = _numbers(line.removeprefix(_MARK)) if line is not None else None
+    if returncode != 0 or numbers is None:
         return _error(stdout, stderr, returncode)
-    counts, latency_us = told
+    counts, latency_us = numbers
     histogram: dict[float, int] = {}
     for us, count in latency_us.items():
         # To a tenth of a millisecond: a histogram of microseconds would have a line for every request.
@@ -142,7 +142,7 @@ def parse(stdout: str, stderr: str, returncode: int | None) -> WrkResult | LoadE
     )
 
 
-def _told(text: str) -> tuple[dict[str, int], dict[int, int]] | None:
+def _numbers(text: str) -> tuple[dict[str, int], dict[int, int]] | None:
     """Return the counts by name and the requests by microseconds; None if the script did not write this."""
     try:
         document = json.loads(text)

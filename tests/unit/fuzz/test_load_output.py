@@ -104,5 +104,5 @@ def test_long_output_is_parsed_within_the_limit(what: str, within: Any) -> None:
 
 @given(st.dictionaries(st.floats(0, 10**6), st.integers(1, 10**6), max_size=20))
 def test_percentiles_are_those_of_the_histogram(histogram: dict[float, int]) -> None:
-    told = load.figures(histogram)
-    assert set(told.curve_ms) <= set(histogram)
+    figures = load.figures(histogram)
+    assert set(figures.curve_ms) <= set(histogram)

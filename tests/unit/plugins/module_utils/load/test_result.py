@@ -63,7 +63,7 @@ def test_failures_are_summed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("registered", "told"),
+    ("registered", "reason"),
     [
         ({"msg": "Failed to connect", "unreachable": True}, "load2: Failed to connect"),
         ({}, "load2: it gave no result"),
@@ -73,9 +73,9 @@ def test_failures_are_summed() -> None:
         ),
     ],
 )
-def test_a_run_that_is_missing_on_one_host_is_no_measurement(registered: dict[str, Any], told: str) -> None:
+def test_a_run_that_is_missing_on_one_host_is_no_measurement(registered: dict[str, Any], reason: str) -> None:
     found = load.merge({"load1": result({"1": 5}), "load2": registered})
-    assert (found["outcome"], found["reason"]) == ("failed", told)
+    assert (found["outcome"], found["reason"]) == ("failed", reason)
 
 
 def test_missing_measurements_are_not_invented() -> None:

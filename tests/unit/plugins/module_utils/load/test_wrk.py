@@ -17,14 +17,14 @@ from tests.support.load_target import LOGIN, Server
 RunModule = Callable[..., dict[str, Any]]
 needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed: apt install wrk")
 
-TOLD = (
+PRINTED = (
     'FLASKOPS {"duration_us":2000000,"requests":4,"bytes":400,"connect":1,"read":2,"write":0,"status":3,"timeout":1,'
     '"latency_us":{"1000":1,"2000":2,"90040":1}}\n'
 )
 
 
 def test_numbers_have_the_names_and_units_of_ab() -> None:
-    parsed = wrk.parse(f"Running 2s test\n{TOLD}", "", 0)
+    parsed = wrk.parse(f"Running 2s test\n{PRINTED}", "", 0)
     assert isinstance(parsed, WrkResult)
     assert parsed.histogram_ms == {1.0: 1, 2.0: 2, 90.0: 1}
     found = parsed.to_dict()
@@ -35,7 +35,7 @@ def test_numbers_have_the_names_and_units_of_ab() -> None:
 
 
 def test_a_run_without_an_answer_has_no_latency() -> None:
-    text = TOLD.replace('"requests":4', '"requests":0').replace('"1000":1,"2000":2,"90040":1', "")
+    text = PRINTED.replace('"requests":4', '"requests":0').replace('"1000":1,"2000":2,"90040":1', "")
     parsed = wrk.parse(text, "", 0)
     assert isinstance(parsed, WrkResult)
     found = parsed.to_dict()
