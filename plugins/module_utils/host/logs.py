@@ -80,9 +80,9 @@ def units(layout: Layout) -> list[str]:
     logged = systemd.journalctl("--field=_SYSTEMD_UNIT").splitlines()
     # If a unit's processes never logged, systemd may have said why.
     there = [path.name for path in layout.generations.glob("[!.]*")]
-    told = [layout.unit(kind, name) for kind in kinds.KINDS for name in there]
+    installed = [layout.unit(kind, name) for kind in kinds.KINDS for name in there]
     sockets = [path.name.removesuffix(".d") for path in layout.units.glob(f"{layout.socket('*')}.d")]
-    return sorted({*filter(pattern.fullmatch, logged), *told, *sockets})
+    return sorted({*filter(pattern.fullmatch, logged), *installed, *sockets})
 
 
 def _entries(record: journal.Record) -> list[Entry]:
@@ -107,7 +107,7 @@ def errors(entries: Sequence[Entry], window: int) -> list[list[Entry]]:
     for position, entry in enumerate(entries):
         index = latest.pop(entry.by, None)
         if index is None or not _continues(found[index], entry.text):
-            if not _tells_an_error(entry):
+            if not _is_error(entry):
                 continue
             index = len(found)
             found.append([])
@@ -118,7 +118,7 @@ def errors(entries: Sequence[Entry], window: int) -> list[list[Entry]]:
     return [error for error, end in zip(found, ends, strict=True) if end >= len(entries) - window]
 
 
-def _tells_an_error(entry: Entry) -> bool:
+def _is_error(entry: Entry) -> bool:
     if entry.by == "systemd":
         return entry.priority <= _WARNING or "Main process exited" in entry.text
     # This comes first, since clients choose the text of a request line.

@@ -15,7 +15,7 @@ from . import untrusted
 from .untrusted import UntrustedError
 
 # Seconds after which an attempt without a response is meaningful.
-_TELLING_S = 0.5
+_MEANINGFUL_S = 0.5
 _BODY = 2000
 _ERROR = 500
 # Bytes of headers; http.client stops at 64 kB a line and 100 lines.
@@ -272,7 +272,7 @@ def await_health(
             problem += f". {advice}" if advice else ""
         except UntrustedError as error:
             # An attempt that the deadline cut short says less than the response before it.
-            if not problem or remaining >= _TELLING_S:
+            if not problem or remaining >= _MEANINGFUL_S:
                 problem = f"GET {target} got no answer: {error.reason}"
                 if not status:
                     problem += ". Set flask_uwsgi_health_path to a path that answers"

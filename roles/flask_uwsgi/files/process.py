@@ -186,12 +186,12 @@ class End:
                 f"{', '.join(names[:_SHOWN])}{more}. Make them daemons, or end them when the process does"
             )
 
-    def _unraisable(self, told: Any) -> None:
+    def _unraisable(self, report: Any) -> None:
         """Record Python's report of an exit function that failed."""
-        if told.exc_type is LateError:
-            self._late_function(told.exc_traceback)
+        if report.exc_type is LateError:
+            self._late_function(report.exc_traceback)
         else:
-            sys.__unraisablehook__(told)
+            sys.__unraisablehook__(report)
 
     def _late_function(self, traceback: TracebackType | None) -> None:
         where = ""
@@ -243,7 +243,7 @@ def log_stack(greenlet: Any) -> None:
 
 
 @contextmanager
-def told_of_the_fork(*, preload: bool) -> Iterator[None]:
+def fork_callbacks(*, preload: bool) -> Iterator[None]:
     """Run once what the application registers in the meantime for the child of a fork: a worker is one, of the master.
 
     Libraries (metrics, tracing, error reporting) learn from it that they are in a new process. Python's own
@@ -474,7 +474,7 @@ def loading(*, start_timeout: float, stop_timeout: float, preload: bool) -> Iter
     fork = Fork(traced=os.environ.get("FLASK_UWSGI_ROLE") != "service")
     if preload:
         fork.begin()
-    with watched(max(start_timeout / 2, start_timeout - _BEFORE_S)), told_of_the_fork(preload=preload):
+    with watched(max(start_timeout / 2, start_timeout - _BEFORE_S)), fork_callbacks(preload=preload):
         yield
     end.install()
     if preload and (found := fork.found()):

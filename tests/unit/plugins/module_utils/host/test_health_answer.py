@@ -6,7 +6,7 @@ DEBUG = "<!DOCTYPE html>\n<html>\n<head>\n<style>h1 {color: red}</style>\n</head
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "shown"),
     [
         ("", ""),
         (" \n no database \nand more", "no database"),
@@ -18,8 +18,8 @@ DEBUG = "<!DOCTYPE html>\n<html>\n<head>\n<style>h1 {color: red}</style>\n</head
         ("a < b", "a < b"),
     ],
 )
-def test_the_first_line_with_text_is_shown(body: str, told: str) -> None:
-    assert gist(body) == told
+def test_the_first_line_with_text_is_shown(body: str, shown: str) -> None:
+    assert gist(body) == shown
 
 
 def test_a_long_line_is_cut() -> None:
@@ -49,9 +49,9 @@ def test_text_that_resembles_html_is_read_quickly(body: str) -> None:
 def test_each_answer_is_reported_with_its_likely_cause_and_the_variable_to_set(
     answered: int, location: str, words: list[str]
 ) -> None:
-    told = advice(answered, 200, "/healthz", "localhost", location)
-    assert [word for word in words if word not in told] == []
-    assert not told.endswith(".") and ".." not in told
+    message = advice(answered, 200, "/healthz", "localhost", location)
+    assert [word for word in words if word not in message] == []
+    assert not message.endswith(".") and ".." not in message
 
 
 @pytest.mark.parametrize("answered", [500, 503])

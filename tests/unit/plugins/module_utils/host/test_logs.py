@@ -135,7 +135,7 @@ def test_lines_that_resemble_an_error_are_not_one(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("priority", "line", "told"),
+    ("priority", "line", "is_error"),
     [
         (4, "shop@g1.service: Main process exited, code=killed, status=9/KILL", True),
         (5, "shop@g1.service: Main process exited, code=exited, status=22/n/a", True),
@@ -145,8 +145,8 @@ def test_lines_that_resemble_an_error_are_not_one(line: str) -> None:
         (6, "shop@g1.service: Scheduled restart job, restart counter is at 1.", False),
     ],
 )
-def test_systemd_s_messages_are_errors_by_their_priority(priority: int, line: str, told: bool) -> None:
-    assert bool(logs.errors([entry(line, "systemd", priority)], 1)) is told
+def test_systemd_s_messages_are_errors_by_their_priority(priority: int, line: str, is_error: bool) -> None:
+    assert bool(logs.errors([entry(line, "systemd", priority)], 1)) is is_error
 
 
 def test_a_line_with_the_priority_of_an_error_is_one() -> None:

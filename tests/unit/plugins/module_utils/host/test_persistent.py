@@ -56,8 +56,8 @@ def test_folders_of_the_source_are_valid(names: list[str]) -> None:
     ],
 )
 def test_an_invalid_folder_is_reported(name: str) -> None:
-    told = list(persistent.problems([name, "instance"]))
-    assert len(told) == 1 and told[0].startswith(f"flask_uwsgi_persistent has {name!r}, which is not a folder")
+    messages = list(persistent.problems([name, "instance"]))
+    assert len(messages) == 1 and messages[0].startswith(f"flask_uwsgi_persistent has {name!r}, which is not a folder")
 
 
 @pytest.mark.parametrize("value", ["instance", {"a": 1}, [1], None])
@@ -69,8 +69,8 @@ def test_a_value_that_is_not_a_list_is_reported(value: Any) -> None:
 
 @pytest.mark.parametrize("names", [["data", "data/a"], ["data/a", "data"], ["a/b", "a-b"], ["a", "a"]])
 def test_two_folders_at_one_place_are_reported(names: list[str]) -> None:
-    told = list(persistent.problems(names))
-    assert len(told) == 1 and "which would be stored in the same place" in told[0]
+    messages = list(persistent.problems(names))
+    assert len(messages) == 1 and "which would be stored in the same place" in messages[0]
 
 
 def test_mount_points_are_created_once(tmp_path: Path) -> None:

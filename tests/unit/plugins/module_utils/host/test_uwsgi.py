@@ -292,8 +292,8 @@ def test_without_a_health_path_any_answer_is_accepted_and_an_error_is_noted(
     remarks: list[str] = []
     path = serve(http(status, b"<title>Server Error</title>"))
     assert await_health(path, "/", 0, 5, remark=remarks.append) is None
-    told = "GET / answered 500: Server Error. No flask_uwsgi_health_path is set"
-    assert [remark.startswith(told) for remark in remarks] == [True] * remarked
+    message = "GET / answered 500: Server Error. No flask_uwsgi_health_path is set"
+    assert [remark.startswith(message) for remark in remarks] == [True] * remarked
 
 
 def test_without_a_health_path_an_answer_is_still_required(serve: Serve) -> None:
@@ -312,19 +312,19 @@ def test_the_healthy_status_can_be_chosen(serve: Serve) -> None:
 def test_after_the_timeout_the_last_problem_is_reported(serve: Serve) -> None:
     count = iter(range(1000))
     problem = await_health(serve(lambda c: http("503 Busy", b"try %d" % next(count))(c)), "/healthz", 200, 1)
-    told = re.fullmatch(r"GET /healthz answered 503 instead of 200: try (\d+)", problem or "")
+    match = re.fullmatch(r"GET /healthz answered 503 instead of 200: try (\d+)", problem or "")
     # The very last request may have been cut short.
-    assert told and int(told[1]) >= next(count) - 2 >= 1, problem
+    assert match and int(match[1]) >= next(count) - 2 >= 1, problem
 
 
-@pytest.mark.parametrize(("telling_s", "told"), [(60, "answered 503"), (0.01, "got no answer")])
+@pytest.mark.parametrize(("meaningful_s", "message"), [(60, "answered 503"), (0.01, "got no answer")])
 def test_a_missing_answer_is_reported_unless_the_deadline_cut_it_short(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, telling_s: float, told: str
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, meaningful_s: float, message: str
 ) -> None:
-    monkeypatch.setattr(uwsgi, "_TELLING_S", telling_s)
+    monkeypatch.setattr(uwsgi, "_MEANINGFUL_S", meaningful_s)
     answers = iter([http("503 Busy")])
     problem = await_health(serve(lambda c: next(answers, lambda _: time.sleep(3))(c)), "/healthz", 200, 1.5)
-    assert problem and told in problem
+    assert problem and message in problem
 
 
 def test_a_refused_connection_is_reported_after_the_timeout(short_path: Path) -> None:
