@@ -35,7 +35,7 @@ a form or a file and read it back, and request static files and a stream.
 Tested on {date}. A combination that is not in the table has not been tested.
 """
 
-TOLD = """
+MESSAGES = """
 ## Messages for a missing variable
 
 Each deploy failed before any traffic moved.
@@ -70,10 +70,10 @@ def page(found: list[dict[str, Any]], date: str) -> str:
     names = ("mode", "distribution", "attempts", "requests", "failed", "seconds")
     tried = [(each["title"], *(row[name] for name in names)) for each in ordered for row in each["tried"]]
     text = HEADER.format(date=date) + "\n" + table(head, tried)
-    told = {(each["title"], row["variable"]): row["says"] for each in ordered for row in each["told"]}
-    if told:
-        rows = [(title, f"`{variable}`", _code(says)) for (title, variable), says in told.items()]
-        text += TOLD + table(("application", "left out", "message"), rows)
+    messages = {(each["title"], row["variable"]): row["says"] for each in ordered for row in each["refusals"]}
+    if messages:
+        rows = [(title, f"`{variable}`", _code(says)) for (title, variable), says in messages.items()]
+        text += MESSAGES + table(("application", "left out", "message"), rows)
     return text
 
 

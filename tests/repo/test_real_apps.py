@@ -44,15 +44,15 @@ def test_every_variable_exists_and_a_variable_that_is_left_out_is_set(app: Appli
 
 def test_the_page_has_a_row_for_each_mode_and_one_for_each_message(generator: ModuleType) -> None:
     row = {"mode": "gevent", "distribution": "Debian 12", "attempts": 1, "requests": 1234, "failed": 0, "seconds": 40}
-    told = {"variable": "flask_uwsgi_files", "says": "a | b"}
+    refusal = {"variable": "flask_uwsgi_files", "says": "a | b"}
     found = [
-        {"title": "Second", "position": 1, "distribution": "12", "tried": [row], "told": []},
+        {"title": "Second", "position": 1, "distribution": "12", "tried": [row], "refusals": []},
         {
             "title": "First",
             "position": 0,
             "distribution": "12",
             "tried": [row, row | {"mode": "threads"}],
-            "told": [told],
+            "refusals": [refusal],
         },
     ]
     page = generator.page(found, "2026-11-27")

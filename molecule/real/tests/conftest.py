@@ -31,7 +31,13 @@ def record(operator: Operator) -> Callable[..., None]:
         folder.mkdir(parents=True, exist_ok=True)
         rows = [{"distribution": f"Debian {version}", **row} for row in tried]
         position = [each.name for each in APPLICATIONS].index(app.name)
-        document = {"title": app.title, "position": position, "distribution": version, "tried": rows, "told": refusals}
+        document = {
+            "title": app.title,
+            "position": position,
+            "distribution": version,
+            "tried": rows,
+            "refusals": refusals,
+        }
         (folder / f"{app.name}-debian-{version}.json").write_text(json.dumps(document, indent=2) + "\n")
 
     return write
