@@ -150,11 +150,11 @@ def lock_of(
         raise Unresolved(replace(resolution, head=begun))
     # A build host may have created it, from the output of foreign code.
     text = files.text(path, None)
-    told = [line.removeprefix("# ") for line in text.removeprefix(head).splitlines() if line.startswith("# ")]
+    noted = [line.removeprefix("# ") for line in text.removeprefix(head).splitlines() if line.startswith("# ")]
     return Lock(
         _checked(list(art.requirements(text)), variable), made_from, path, wanted.ignored,
-        [*wanted.notes, *told, *art.replaced([one for line in wanted.requirements for one in art.requirements(line)],
-                                    art.requirements(server.read_text()))],
+        [*wanted.notes, *noted, *art.replaced([one for line in wanted.requirements for one in art.requirements(line)],
+                                     art.requirements(server.read_text()))],
         wanted.itself is not None,
     )  # fmt: skip
 

@@ -94,7 +94,7 @@ def imported(archive: str, names: Mapping[str, str], entry: str, roots: Sequence
     code = _read(archive, roots)
     absent = {name: file for name, file in absent.items() if name not in code.modules}
     start = {name for name, file in code.modules.items() if file == entry} or ({entry} & code.modules.keys())
-    told: dict[str, str] = {}
+    notes: dict[str, str] = {}
     left, seen = sorted(start), set(start)
     while left:
         module = left.pop()
@@ -107,13 +107,13 @@ def imported(archive: str, names: Mapping[str, str], entry: str, roots: Sequence
                     left.append(name)
                 if name in absent and (one.sure or name != one.name or not _binds(code, name)):
                     place = absent[name]
-                    told.setdefault(
+                    notes.setdefault(
                         place,
                         f"artifact_exclude has {names[place]!r}, which leaves out {place}, and line {one.line} of "
                         f"{file} imports {name}: the release will not have it. Set artifact_exclude without that "
                         "pattern, or rename it",
                     )
-    return list(told.values())
+    return list(notes.values())
 
 
 def _dotted(file: str, root: str) -> str:

@@ -65,10 +65,10 @@ def test_a_refused_wheelhouse_is_kept_for_inspection_and_is_no_artifact(
     for _ in range(2):
         with pytest.raises(ArtifactError) as refused:
             fetch(planned, request_, house)
-    told = str(refused.value)
-    assert told.startswith("the wheelhouse 1 does not match its locks") and "evil-1.0" in told
-    assert f"The wheels are in {kept}.refused for inspection" in told
-    assert told.endswith("nothing was shipped, and no application host was changed.")
+    message = str(refused.value)
+    assert message.startswith("the wheelhouse 1 does not match its locks") and "evil-1.0" in message
+    assert f"The wheels are in {kept}.refused for inspection" in message
+    assert message.endswith("nothing was shipped, and no application host was changed.")
     # Only the last one.
     assert sorted(path.name for path in kept.parent.iterdir()) == [f"{kept.name}.refused"]
 
@@ -93,6 +93,6 @@ def test_a_failed_build_names_the_variable_and_no_password(requirements: str, sa
         "git+https://jane:hunter2@example.org/shop", "", "", "", PLATFORM, "", requirements=requirements,
         limits={"artifact_build_timeout": 5},
     )  # fmt: skip
-    told = building.problem(asked, {"subject": "x==1", "why": "timeout", "said": ""}, "build1", "")
-    assert told.startswith(f"x==1, of {said}") and "artifact_build_timeout=5 seconds on build1" in told
-    assert "hunter2" not in told
+    message = building.problem(asked, {"subject": "x==1", "why": "timeout", "said": ""}, "build1", "")
+    assert message.startswith(f"x==1, of {said}") and "artifact_build_timeout=5 seconds on build1" in message
+    assert "hunter2" not in message

@@ -139,9 +139,9 @@ def test_lists_of_requirements_that_are_not_taken_by_themselves_are_named(app: P
 )
 def test_requirements_of_a_tool_that_is_not_read_are_refused(app: Path, locked: LockOf, name: str, remedy: str) -> None:
     (app / name).write_text("whatever")
-    told = problem(lambda: locked(app))
-    assert told.startswith(f"flask_uwsgi_source has {name}, which is not read, and no requirements.txt")
-    assert remedy in told
+    message = problem(lambda: locked(app))
+    assert message.startswith(f"flask_uwsgi_source has {name}, which is not read, and no requirements.txt")
+    assert remedy in message
     # Whoever has none says so with an empty one.
     (app / "requirements.txt").touch()
     assert locked(app) == Lock([])
@@ -172,7 +172,7 @@ def test_a_project_that_only_a_build_can_read_is_read_by_one(
     # What a build host has made of it.
     found.path.write_text(f"flask==3.0 {HASH}\n")
     assert pins(locked(app, code=code, built=True)) == {"flask": "3.0"}
-    # Without a build nobody can tell.
+    # Without a build that is unknown.
     assert locked(app, code=code) == Lock([], notes=[UNSAID])
     # A list of its own is enough.
     (app / "requirements.txt").write_text(f"flask==3.1 {HASH}\n")
@@ -191,7 +191,7 @@ def test_a_lock_is_taken_as_it_is(app: Path, locked: LockOf, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("given", ["none.txt", "/nonexistent/none.txt"])
-def test_requirements_that_are_missing_are_told(app: Path, locked: LockOf, given: str) -> None:
+def test_missing_requirements_are_reported(app: Path, locked: LockOf, given: str) -> None:
     assert problem(lambda: locked(app, given)).startswith(
         f"flask_uwsgi_requirements={given} does not exist on the controller"
     )
@@ -216,7 +216,7 @@ def test_requirements_are_locked_with_the_server_s_versions_where_they_fit(app: 
 
 @pytest.mark.usefixtures("registry")
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("wanted", "notes"),
     [
         ("gevent<2", ["gevent 2.0 of artifact_server_lock is installed, although the requirements say gevent<2"]),
         ("gevent==1.0\nuwsgi==2.0.21", ["gevent 2.0 of", "uwsgi 2.0.31 of"]),
@@ -229,15 +229,15 @@ def test_requirements_are_locked_with_the_server_s_versions_where_they_fit(app: 
         ("flask\n-c limits.txt", []),
     ],
 )
-def test_the_server_is_the_one_that_was_proven_and_a_pin_of_another_is_told(
-    app: Path, locked: LockOf, wanted: str, told: list[str]
+def test_the_server_is_the_one_that_was_proven_and_a_pin_of_another_is_noted(
+    app: Path, locked: LockOf, wanted: str, notes: list[str]
 ) -> None:
     (app / "limits.txt").write_text("gevent<2\n")
     (app / "requirements.txt").write_text(f"{wanted}\n")
     lock = locked(app)
     assert (pins(lock)["gevent"], pins(lock)["greenlet"]) == ("2.0", "3.0")
     assert not {"uwsgi", "pyuwsgi"} & set(pins(lock))
-    assert len(lock.notes) == len(told) and all(map(str.startswith, lock.notes, told)), lock.notes
+    assert len(lock.notes) == len(notes) and all(map(str.startswith, lock.notes, notes)), lock.notes
 
 
 @pytest.mark.usefixtures("registry")
@@ -305,8 +305,10 @@ def test_a_lock_that_is_given_must_have_the_package(locked: LockOf, app: Path) -
     given = app / "lock.txt"
     for text, says in ((f"click==8.0 {HASH}", "does not have flask"), (f"flask==3.1 {HASH}", "pins flask==3.1")):
         given.write_text(text)
-        told = problem(lambda: locked(package, str(given)))
-        assert told.startswith(f"flask_uwsgi_requirements={given} {says}, and flask_uwsgi_source=flask==3.0: recreate")
+        message = problem(lambda: locked(package, str(given)))
+        assert message.startswith(
+            f"flask_uwsgi_requirements={given} {says}, and flask_uwsgi_source=flask==3.0: recreate"
+        )
     given.write_text(f"Flask==3.0 {HASH}\n")
     assert pins(locked(package, str(given))) == {"flask": "3.0"}
 
@@ -328,7 +330,7 @@ def test_a_distribution_is_locked_without_itself(locked: LockOf, tmp_path: Path)
     assert pins(locked(Distribution(file), str(given))) == {"click": "8.0"}
 
 
-# What only a build would tell.
+# What only a build would show.
 
 EVIL = """
 import json, os, pathlib
@@ -439,7 +441,7 @@ def test_an_sdist_with_static_metadata_is_read(locked: LockOf, tmp_path: Path, m
     ['[project]\nname = "evil"\nversion = "1"\ndynamic = ["dependencies"]\n', '[tool.poetry.dependencies]\nx = "*"\n'],
 )
 @pytest.mark.usefixtures("registry")
-def test_a_project_whose_dependencies_only_a_build_tells_is_left_to_a_build_host(
+def test_a_project_whose_dependencies_only_a_build_shows_is_left_to_a_build_host(
     app: Path, locked: LockOf, mark: Path, text: str
 ) -> None:
     (app / "pyproject.toml").write_text(f"{text}{BACKEND}")
@@ -513,8 +515,8 @@ def test_settings_of_uv_in_a_project_do_not_count(app: Path, locked: LockOf, tmp
         ('[[tool.poetry.source]]\nname = "ours"\nurl = "https://example.org/simple"\n', "tool.poetry.source"),
     ):
         (app / "pyproject.toml").write_text(text + more)
-        told = problem(lambda: locked(app))
-        assert f" in {where}, which does not count here" in told and "hunter2" not in told
+        message = problem(lambda: locked(app))
+        assert f" in {where}, which does not count here" in message and "hunter2" not in message
 
 
 @pytest.mark.usefixtures("registry")
@@ -564,9 +566,11 @@ def test_a_place_of_packages_in_a_file_is_refused_by_its_line(
 ) -> None:
     (app / "requirements.txt").write_text("-r more.txt\n")
     (app / "more.txt").write_text(f"# Ours.\n\n{line}\nflask==3.0 {HASH if lock else ''}\n")
-    told = problem(lambda: locked(app))
-    assert told.startswith(f"flask_uwsgi_requirements={app / 'more.txt'} has {shown} in line 3, which does not count")
-    assert "UV_INDEX" in told and "/etc/pip.conf" in told and "hunter2" not in told
+    message = problem(lambda: locked(app))
+    assert message.startswith(
+        f"flask_uwsgi_requirements={app / 'more.txt'} has {shown} in line 3, which does not count"
+    )
+    assert "UV_INDEX" in message and "/etc/pip.conf" in message and "hunter2" not in message
 
 
 @pytest.mark.usefixtures("registry")
@@ -614,8 +618,8 @@ def test_what_leads_out_or_cannot_be_read_is_refused_by_name(
     (app / "link.txt").symlink_to(tmp_path / "secret.txt")
     os.mkfifo(app / "pipe")
     (app / "requirements.txt").write_text(text)
-    told = problem(lambda: locked(app))
-    assert says in told and "hunter2" not in told
+    message = problem(lambda: locked(app))
+    assert says in message and "hunter2" not in message
 
 
 @pytest.mark.usefixtures("registry")
@@ -634,14 +638,14 @@ def test_the_encodings_that_editors_write_are_read(app: Path, locked: LockOf) ->
         assert pins(locked(app))["flask"] == "3.0"
         (app / "requirements.txt").write_text("flask\n-c more.txt\n")
         assert pins(locked(app))["flask"] == "3.0"
-    for content, told in (
+    for content, message in (
         (b"flask # caf\xe9\n", "is not UTF-8 text (byte 11): save it as UTF-8"),
         (b"flask\n\n# coding: latin-1 \xe9\n", "is not UTF-8 text (byte 25): save it as UTF-8"),
         (b"# coding: klingon\nflask\n", "declares the encoding 'klingon', which Python does not know"),
         (b"# coding: ascii\nflask # caf\xe9\n", "is not ASCII text (byte 27)"),
     ):
         (app / "more.txt").write_bytes(content)
-        assert f"flask_uwsgi_requirements={app / 'more.txt'} {told}" in problem(lambda: locked(app))
+        assert f"flask_uwsgi_requirements={app / 'more.txt'} {message}" in problem(lambda: locked(app))
 
 
 # The source's own project among its requirements.
@@ -677,11 +681,11 @@ def test_the_source_itself_stands_for_what_its_project_requires(
 
 
 @pytest.mark.usefixtures("registry")
-def test_an_extra_that_the_project_does_not_have_is_told(app: Path, locked: LockOf) -> None:
+def test_an_extra_that_the_project_does_not_have_is_reported(app: Path, locked: LockOf) -> None:
     (app / "pyproject.toml").write_text(SHOP)
     (app / "requirements.txt").write_text(".[oldest]\n")
-    told = problem(lambda: locked(app, code=[Path("pyproject.toml")]))
-    assert "names the extra 'oldest' of the source, which" in told and "(there are: all, old)" in told
+    message = problem(lambda: locked(app, code=[Path("pyproject.toml")]))
+    assert "names the extra 'oldest' of the source, which" in message and "(there are: all, old)" in message
 
 
 def test_a_lock_that_names_the_source_too_is_a_lock(app: Path, locked: LockOf) -> None:
@@ -699,7 +703,7 @@ def test_a_lock_that_names_the_source_too_is_a_lock(app: Path, locked: LockOf) -
         ("pyproject.toml", '[tool.poetry]\nname = "a"\n[build-system]\nrequires = ["poetry-core"]\n'),
     ],
 )
-def test_what_only_a_build_tells_of_the_source_itself_is_left_to_a_build_host(
+def test_what_only_a_build_shows_of_the_source_itself_is_left_to_a_build_host(
     app: Path, locked: LockOf, name: str, text: str
 ) -> None:
     (app / name).write_text(text)
@@ -746,7 +750,7 @@ def test_a_poetry_lock_gives_what_is_not_for_development(app: Path, locked: Lock
 
 
 @pytest.mark.parametrize(
-    ("lock", "told"),
+    ("lock", "message"),
     [
         (
             poetry_lock().replace("Flask", "Flusk"),
@@ -759,10 +763,10 @@ def test_a_poetry_lock_gives_what_is_not_for_development(app: Path, locked: Lock
         (poetry_lock(flask='groups = ["main"]\n').replace(FILES, "files = []\n", 1), "has no exact version or no hash"),
     ],
 )
-def test_a_poetry_lock_that_cannot_be_taken_is_refused(app: Path, locked: LockOf, lock: str, told: str) -> None:
+def test_a_poetry_lock_that_cannot_be_taken_is_refused(app: Path, locked: LockOf, lock: str, message: str) -> None:
     (app / "pyproject.toml").write_text(POETRY)
     (app / "poetry.lock").write_text(lock)
-    assert told in problem(lambda: locked(app))
+    assert message in problem(lambda: locked(app))
 
 
 def test_an_old_poetry_lock_gives_versions_to_what_the_project_requires(app: Path, locked: LockOf) -> None:
@@ -792,8 +796,8 @@ def test_a_uv_lock_that_leads_out_is_refused_by_name(app: Path, locked: LockOf, 
         f'[[package]]\nname = "x"\nversion = "1"\nsource = {source}\n'
         '[[package]]\nname = "shop"\nversion = "1"\nsource = { virtual = "." }\ndependencies = [{ name = "x" }]\n'
     )
-    told = problem(lambda: locked(app))
-    assert told.startswith("flask_uwsgi_requirements=") and "cannot be locked" in told
+    message = problem(lambda: locked(app))
+    assert message.startswith("flask_uwsgi_requirements=") and "cannot be locked" in message
 
 
 def test_reading_a_uv_lock_runs_no_interpreter_of_the_source(app: Path, locked: LockOf, mark: Path) -> None:
@@ -846,24 +850,24 @@ def test_a_lock_is_made_once_and_again_when_something_that_went_into_it_changes(
         ("flask<3.1\nflask>3.0\n", "flask>3.0"),
     ],
 )
-def test_what_cannot_be_resolved_is_told_in_uv_s_own_words(app: Path, locked: LockOf, text: str, says: str) -> None:
+def test_what_cannot_be_resolved_is_reported_in_uv_s_own_words(app: Path, locked: LockOf, text: str, says: str) -> None:
     (app / "requirements.txt").write_text(text)
-    told = problem(lambda: locked(app))
-    assert told.startswith(
+    message = problem(lambda: locked(app))
+    assert message.startswith(
         f"flask_uwsgi_requirements={app / 'requirements.txt'} cannot be locked: correct what it requires:"
     )
-    assert says in told and 2 <= len(told.splitlines()) <= 9
+    assert says in message and 2 <= len(message.splitlines()) <= 9
 
 
 @pytest.mark.usefixtures("registry")
-def test_a_line_that_is_no_release_is_told(app: Path, locked: LockOf, tmp_path: Path) -> None:
+def test_a_line_that_is_not_a_release_is_reported(app: Path, locked: LockOf, tmp_path: Path) -> None:
     local = wheel(tmp_path, "local", "1.0")
     (app / "requirements.txt").write_text(f"local @ {local.as_uri()}\n")
-    told = problem(lambda: locked(app))
-    assert "cannot be locked: 'local @ file:" in told and "Require a release" in told
+    message = problem(lambda: locked(app))
+    assert "cannot be locked: 'local @ file:" in message and "Require a release" in message
 
 
-def test_an_include_that_is_missing_is_told(app: Path, locked: LockOf) -> None:
+def test_a_missing_include_is_reported(app: Path, locked: LockOf) -> None:
     (app / "requirements.txt").write_text("-r none.txt\n")
     assert f"flask_uwsgi_requirements includes {app / 'none.txt'}, which does not exist" in problem(lambda: locked(app))
 
@@ -888,10 +892,12 @@ def test_files_that_include_each_other_end(app: Path) -> None:
         ),
     ],
 )
-def test_a_project_whose_dependencies_cannot_be_read_is_told(app: Path, locked: LockOf, text: str, says: str) -> None:
+def test_a_project_whose_dependencies_cannot_be_read_is_reported(
+    app: Path, locked: LockOf, text: str, says: str
+) -> None:
     (app / "pyproject.toml").write_text(text)
-    told = problem(lambda: locked(app))
-    assert told.startswith(f"flask_uwsgi_requirements={app / 'pyproject.toml'} ") and says in told
+    message = problem(lambda: locked(app))
+    assert message.startswith(f"flask_uwsgi_requirements={app / 'pyproject.toml'} ") and says in message
     assert says in problem(lambda: locked(app, "pyproject.toml"))
 
 
@@ -902,25 +908,27 @@ def test_a_project_must_be_for_the_host_s_python(app: Path, locked: LockOf, need
     if fits:
         assert locked(app).path
     else:
-        told = problem(lambda: locked(app))
-        assert f"has requires-python='{needs}', but {PLATFORM} has Python 3.13: deploy to another" in told
+        message = problem(lambda: locked(app))
+        assert f"has requires-python='{needs}', but {PLATFORM} has Python 3.13: deploy to another" in message
 
 
 def test_a_project_that_is_named_must_be_one(app: Path, locked: LockOf) -> None:
     (app / "pyproject.toml").write_text("[tool.ruff]\n")
-    told = problem(lambda: locked(app, "pyproject.toml"))
-    assert told.startswith("flask_uwsgi_requirements=pyproject.toml has no project.dependencies: add them")
+    message = problem(lambda: locked(app, "pyproject.toml"))
+    assert message.startswith("flask_uwsgi_requirements=pyproject.toml has no project.dependencies: add them")
 
 
-def test_a_controller_without_uv_is_told_with_both_remedies(
+def test_a_controller_without_uv_is_reported_with_both_remedies(
     app: Path, locked: LockOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (app / "requirements.txt").write_text("flask\n")
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
-    told = problem(lambda: locked(app))
-    assert "is not a lock, and none can be created because the controller has no uv: install it beside Ansible" in told
-    assert "or set flask_uwsgi_requirements to a lock with exact versions and hashes" in told
+    message = problem(lambda: locked(app))
+    assert (
+        "is not a lock, and none can be created because the controller has no uv: install it beside Ansible" in message
+    )
+    assert "or set flask_uwsgi_requirements to a lock with exact versions and hashes" in message
 
 
 @pytest.fixture
@@ -935,17 +943,17 @@ def uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]
     return write
 
 
-def test_a_registry_that_cannot_be_reached_is_told_without_its_password(
+def test_a_registry_that_cannot_be_reached_is_reported_without_its_password(
     app: Path, locked: LockOf, uv: Callable[[str], None]
 ) -> None:
     uv("echo 'error: Failed to fetch: `https://me:hunter2@registry.invalid/simple/flask/`' >&2; exit 2")
     (app / "requirements.txt").write_text("flask\n")
-    told = problem(lambda: locked(app))
-    assert "the package registry cannot be reached from the controller. Check network, proxy and uv's" in told
-    assert "//…@registry.invalid" in told and "hunter2" not in told
+    message = problem(lambda: locked(app))
+    assert "the package registry cannot be reached from the controller. Check network, proxy and uv's" in message
+    assert "//…@registry.invalid" in message and "hunter2" not in message
 
 
-def test_a_lock_that_takes_too_long_is_told(
+def test_a_lock_that_takes_too_long_is_reported(
     app: Path, locked: LockOf, uv: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uv("exec sleep 60")

@@ -27,10 +27,10 @@ def test_a_folder_is_one_whatever_it_is_called(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("text", ["/nonexistent", "~/nonexistent", "./nonexistent"])
-def test_a_folder_that_is_missing_is_told(text: str) -> None:
-    told = problem(text)
-    assert told.startswith(f"flask_uwsgi_source={text} is not a directory on the controller: set it to the folder")
-    assert "==VERSION" not in told
+def test_a_missing_folder_is_reported(text: str) -> None:
+    message = problem(text)
+    assert message.startswith(f"flask_uwsgi_source={text} is not a directory on the controller: set it to the folder")
+    assert "==VERSION" not in message
 
 
 @pytest.mark.parametrize("name", ["shop-1.4-py3-none-any.whl", "shop-1.4.tar.gz", "shop-1.4.zip"])
@@ -54,10 +54,10 @@ def test_a_pinned_package_is_one(text: str, package: Package) -> None:
 
 
 @pytest.mark.parametrize("text", ["httpbin>=0.10", "httpbin~=1", "httpbin==0.10.*", "httpbin==", "h[a]<2", "h==1,<2"])
-def test_a_package_without_an_exact_version_is_told(text: str) -> None:
+def test_a_package_without_an_exact_version_is_reported(text: str) -> None:
     name = text[0] if text.startswith(("h[", "h=")) else "httpbin"
-    told = problem(text)
-    assert told.startswith(f"flask_uwsgi_source={text} has no exact version: set it to {name}==VERSION"), told
+    message = problem(text)
+    assert message.startswith(f"flask_uwsgi_source={text} has no exact version: set it to {name}==VERSION"), message
 
 
 def test_a_bare_name_may_be_a_folder_or_a_package() -> None:
@@ -101,8 +101,8 @@ def test_a_repository_is_named_as_for_pip(text: str, url: str, ref: str, subdire
         ("https://u:hunter2@h/shop-1.0.tar.gz", "https://…@h/shop-1.0.tar.gz is an address"),
     ],
 )
-def test_what_is_no_repository_at_a_ref_is_told(text: str, says: str) -> None:
-    told = problem(text)
-    assert told.startswith("flask_uwsgi_source=") and says in told, told
+def test_what_is_not_a_repository_at_a_ref_is_reported(text: str, says: str) -> None:
+    message = problem(text)
+    assert message.startswith("flask_uwsgi_source=") and says in message, message
     for secret in ("hunter2", "word@", "pass/"):
-        assert secret not in told
+        assert secret not in message

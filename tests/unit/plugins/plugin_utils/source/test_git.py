@@ -141,20 +141,20 @@ def test_a_commit_that_is_there_asks_nobody(repository: Path, cache: Path) -> No
 @pytest.mark.parametrize(
     ("ref", "hint"), [("v9", "a commit that exists"), ("abc1234", "all 40 digits of it"), ("b" * 40, "a commit that")]
 )
-def test_a_ref_that_does_not_exist_is_told(repository: Path, cache: Path, ref: str, hint: str) -> None:
-    told = problem(source(repository, ref), cache)
-    assert told.startswith(
+def test_a_ref_that_does_not_exist_is_reported(repository: Path, cache: Path, ref: str, hint: str) -> None:
+    message = problem(source(repository, ref), cache)
+    assert message.startswith(
         f"flask_uwsgi_source=git+{repository.as_uri()}@{ref} has no {ref!r}: set the part after the @"
     )
-    assert hint in told
+    assert hint in message
 
 
-def test_a_repository_that_does_not_exist_is_told(tmp_path: Path, cache: Path) -> None:
-    told = problem(source(tmp_path / "none"), cache)
-    assert "/none@main does not exist, or is not visible: correct the address:\n    fatal: " in told
+def test_a_repository_that_does_not_exist_is_reported(tmp_path: Path, cache: Path) -> None:
+    message = problem(source(tmp_path / "none"), cache)
+    assert "/none@main does not exist, or is not visible: correct the address:\n    fatal: " in message
 
 
-def test_a_folder_that_is_not_in_the_repository_is_told(repository: Path, cache: Path) -> None:
+def test_a_folder_that_is_not_in_the_repository_is_reported(repository: Path, cache: Path) -> None:
     with pytest.raises(ArtifactError, match=r"@main has no folder web at main \(commit [0-9a-f]{12}\): correct #sub"):
         git.checkout(source(repository, subdirectory="web"), cache)
 
@@ -244,17 +244,17 @@ def test_a_tree_cannot_write_outside_its_folder(
     if not checked:
         monkeypatch.setattr(git, "_SAFE", ())
     before = set(tmp_path.iterdir())
-    told = problem(source(repository), cache)
+    message = problem(source(repository), cache)
     # Control characters are all the same to git.
     by_git = checked and "control" not in request.node.callspec.id
     ours = r"which is not a valid file name|which cannot be written"
-    assert re.search(r"git-fsck\) refuses" if by_git else ours, told), told
-    assert "\x1b" not in told
+    assert re.search(r"git-fsck\) refuses" if by_git else ours, message), message
+    assert "\x1b" not in message
     assert list(hostile.iterdir()) == []
     assert set(tmp_path.iterdir()) == before
 
 
-def test_two_names_that_are_one_on_the_controller_are_told(
+def test_two_names_that_are_one_on_the_controller_are_reported(
     repository: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("readme", "README"):
@@ -313,22 +313,22 @@ def test_git_asks_nobody(cache: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     assert "prompt=0 dir=\n" in problem(source("https://h/x.git"), cache) + "\n"
 
 
-def test_a_controller_without_git_is_told(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_controller_without_git_is_reported(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    told = problem(source("https://h/x.git"), cache)
-    assert told.endswith("is a git repository, but the controller has no git: install the package git there")
+    message = problem(source("https://h/x.git"), cache)
+    assert message.endswith("is a git repository, but the controller has no git: install the package git there")
 
 
-def test_a_repository_that_takes_too_long_is_told(
+def test_a_repository_that_takes_too_long_is_reported(
     repository: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(git, "TIMEOUT", 0)
     assert "cannot be reached from the controller: check the address" in problem(source(repository), cache)
 
 
-def test_a_server_that_nobody_runs_is_told(cache: Path) -> None:
-    told = problem(source("http://127.0.0.1:9/x.git"), cache)
-    assert "cannot be reached from the controller: check the address, the network and git's proxy" in told
+def test_a_server_that_is_not_running_is_reported(cache: Path) -> None:
+    message = problem(source("http://127.0.0.1:9/x.git"), cache)
+    assert "cannot be reached from the controller: check the address, the network and git's proxy" in message
 
 
 @pytest.fixture
@@ -353,20 +353,20 @@ def refusing() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("account", ["", "shop:hunter2@"])
-def test_a_repository_that_needs_credentials_is_told_without_asking_or_showing_any(
+def test_a_repository_that_needs_credentials_is_reported_without_asking_or_showing_any(
     refusing: str, cache: Path, account: str
 ) -> None:
-    told = problem(source(f"http://{account}{refusing}"), cache)
-    assert "needs credentials that the controller does not have" in told
+    message = problem(source(f"http://{account}{refusing}"), cache)
+    assert "needs credentials that the controller does not have" in message
     for remedy in ("the ssh agent", "deploy key", "credential helper"):
-        assert remedy in told
-    assert "hunter2" not in told and "shop" not in told
-    assert (f"git+http://…@{refusing}@main" if account else f"git+http://{refusing}@main") in told
+        assert remedy in message
+    assert "hunter2" not in message and "shop" not in message
+    assert (f"git+http://…@{refusing}@main" if account else f"git+http://{refusing}@main") in message
     assert "hunter2" not in "".join(path.read_text() for path in cache.iterdir())
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("said", "expected"),
     [
         ("git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.", "needs credentials"),
         ("Host key verification failed.\nfatal: Could not read", "ssh key the controller does not know"),
@@ -379,13 +379,13 @@ def test_a_repository_that_needs_credentials_is_told_without_asking_or_showing_a
         ("fatal: detected dubious ownership in repository at '/x'", "cannot be read: see git's message"),
     ],
 )
-def test_what_git_says_becomes_a_remedy(cache: Path, monkeypatch: pytest.MonkeyPatch, said: str, told: str) -> None:
+def test_what_git_says_becomes_a_remedy(cache: Path, monkeypatch: pytest.MonkeyPatch, said: str, expected: str) -> None:
     def fail(*_: str) -> str:
         raise git._GitError(said)
 
     monkeypatch.setattr(git, "_git", fail)
     message = problem(source("ssh://git@h/x.git"), cache)
-    assert message.startswith("flask_uwsgi_source=git+ssh://…@h/x.git@main ") and told in message
+    assert message.startswith("flask_uwsgi_source=git+ssh://…@h/x.git@main ") and expected in message
     assert f"    {said.splitlines()[-1]}" in message
 
 

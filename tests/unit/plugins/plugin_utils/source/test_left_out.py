@@ -51,10 +51,10 @@ REPORTS = {"shop/__init__.py": "", "shop/reports/__init__.py": "", "tests/__init
         ("class Views:\n    from tests import helpers", "tests"),
     ],
 )
-def test_a_package_that_is_imported_and_left_out_is_told(tmp_path: Path, run: str, place: str) -> None:
-    (told,) = notes(tmp_path, {**REPORTS, "run.py": run})
-    assert told.startswith(f"artifact_exclude has '{Path(place).name}', which leaves out {place}, and line ")
-    assert " of run.py imports " in told and told.endswith("Set artifact_exclude without that pattern, or rename it")
+def test_a_package_that_is_imported_and_left_out_is_reported(tmp_path: Path, run: str, place: str) -> None:
+    (note,) = notes(tmp_path, {**REPORTS, "run.py": run})
+    assert note.startswith(f"artifact_exclude has '{Path(place).name}', which leaves out {place}, and line ")
+    assert " of run.py imports " in note and note.endswith("Set artifact_exclude without that pattern, or rename it")
 
 
 @pytest.mark.parametrize(
@@ -81,13 +81,13 @@ def test_a_package_that_is_imported_and_left_out_is_told(tmp_path: Path, run: st
         "@" + ".".join(["a"] * 900) + "\ndef x():\n    import tests",
     ],
 )
-def test_what_a_service_does_not_import_is_not_told(tmp_path: Path, run: str) -> None:
+def test_what_a_service_does_not_import_is_not_reported(tmp_path: Path, run: str) -> None:
     # Nothing leads to the last two.
     more = {"test_run.py": "import tests", "bench/run.py": "import shop.reports"}
     assert notes(tmp_path, {**REPORTS, **more, "run.py": run}) == []
 
 
-def test_imports_are_followed_from_the_entry_and_each_package_is_told_once(tmp_path: Path) -> None:
+def test_imports_are_followed_from_the_entry_and_each_package_is_reported_once(tmp_path: Path) -> None:
     files = {
         **REPORTS,
         "run.py": "from shop import app",
@@ -114,8 +114,8 @@ def test_imports_are_followed_from_the_entry_and_each_package_is_told_once(tmp_p
 )
 def test_they_are_found_wherever_python_looks(tmp_path: Path, settings: dict[str, Any], plan: dict[str, Any]) -> None:
     files = {"src/shop/__init__.py": "", "src/shop/wsgi.py": "import shop.reports", "src/shop/reports/a.py": ""}
-    (told,) = notes(tmp_path, files, settings, **plan)
-    assert "leaves out src/shop/reports, and line 1 of src/shop/wsgi.py imports shop.reports" in told
+    (note,) = notes(tmp_path, files, settings, **plan)
+    assert "leaves out src/shop/reports, and line 1 of src/shop/wsgi.py imports shop.reports" in note
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_they_are_found_wherever_python_looks(tmp_path: Path, settings: dict[str
         {"run.py": "from shop import reports", "shop/__init__.py": "from x import reports", "shop/reports/a.py": ""},
     ],
 )
-def test_what_is_there_after_all_is_not_told(tmp_path: Path, files: dict[str, str]) -> None:
+def test_what_is_there_after_all_is_not_reported(tmp_path: Path, files: dict[str, str]) -> None:
     assert notes(tmp_path, files, {"python_path": ["lib"]}) == []
 
 

@@ -148,7 +148,7 @@ def names(plan: dict[str, Any]) -> dict[str, str]:
         return {member.name: (tar.extractfile(member) or io.BytesIO()).read().decode() for member in tar}
 
 
-def test_every_release_tells_what_is_installed_for_it(options: dict[str, Any]) -> None:
+def test_every_release_lists_what_is_installed_for_it(options: dict[str, Any]) -> None:
     plan = plan_of(options)
     installed = plan["wheelhouse"]["requirements"]
     assert names(plan)["requirements.lock"] == installed["application"] + installed["server"]
@@ -173,7 +173,7 @@ def test_a_distribution_is_built_besides_and_has_no_code(options: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (
             {"shop.data/scripts/uwsgi": "#!/bin/sh\n"},
@@ -184,13 +184,13 @@ def test_a_distribution_is_built_besides_and_has_no_code(options: dict[str, Any]
     ],
 )
 def test_a_wheel_that_may_not_be_installed_is_refused_before_anything_is_built(
-    options: dict[str, Any], tmp_path: Path, content: dict[str, str | bytes] | None, told: str
+    options: dict[str, Any], tmp_path: Path, content: dict[str, str | bytes] | None, message: str
 ) -> None:
     shop = wheel(tmp_path, "shop", content, version="1.4")
     if content is None:
         shop.write_bytes(b"no zip")
     problem = problem_of({**options, "source": str(shop)})
-    assert problem.startswith(f"flask_uwsgi_source={shop} is not safe to install:\n  - {told}")
+    assert problem.startswith(f"flask_uwsgi_source={shop} is not safe to install:\n  - {message}")
 
 
 def test_a_package_is_its_entry_in_the_lock(options: dict[str, Any], tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_other_build_packages_give_other_wheels(options: dict[str, Any]) -> None
     assert plans[0]["code"] == plans[1]["code"]
 
 
-def test_a_lock_that_is_made_is_told_and_stays(options: dict[str, Any], tmp_path: Path) -> None:
+def test_a_lock_that_is_made_is_reported_and_stays(options: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "app" / "requirements.txt").unlink()
     (tmp_path / "app" / "pyproject.toml").write_text(
         '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\n'
@@ -337,7 +337,7 @@ def test_a_project_is_built_of_what_is_deployed_of_it(options: dict[str, Any], t
     assert plan_of(options)["wheelhouse"]["id"] != plan["wheelhouse"]["id"]
 
 
-def test_a_project_among_its_own_requirements_is_told(options: dict[str, Any], tmp_path: Path) -> None:
+def test_a_project_among_its_own_requirements_is_reported(options: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "app" / "pyproject.toml").write_text(BUILT.replace("My.Shop", "Flask"))
     assert problem_of(options) == (
         "flask_uwsgi_requirements has flask, which flask_uwsgi_source is itself: remove that line"

@@ -55,7 +55,7 @@ def test_requirements_that_name_the_source_need_no_backend(tmp_path: Path) -> No
     assert project_of(tmp_path, files, asked=True) is None
 
 
-def test_a_project_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_project_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"pyproject\.toml is not valid TOML"):
         project_of(tmp_path, written(tmp_path, {"pyproject.toml": "[build-system\n"}))
 

@@ -107,9 +107,9 @@ def test_a_wheel_that_no_lock_names_is_refused(house: Path) -> None:
 
 def test_a_wheel_of_another_version_is_refused(house: Path) -> None:
     path = wheel(house, "shop", version="1.1")
-    told = problems(house, entry(path, "shop==1.0"))
-    assert "shop-1.1-py3-none-any.whl is not in the lock, which has shop==1.0" in told
-    assert "shop==1.0 of the lock has no wheel" in told
+    message = problems(house, entry(path, "shop==1.0"))
+    assert "shop-1.1-py3-none-any.whl is not in the lock, which has shop==1.0" in message
+    assert "shop==1.0 of the lock has no wheel" in message
 
 
 def test_versions_and_names_are_compared_as_the_registry_does(house: Path) -> None:
@@ -119,11 +119,11 @@ def test_versions_and_names_are_compared_as_the_registry_does(house: Path) -> No
     assert judged(house, entry(path, "zope.event==1.0.rc1"), entry(local, "uWSGI==2.0.31"))
 
 
-def test_an_entry_without_a_wheel_and_one_with_two_are_told_together(house: Path) -> None:
+def test_an_entry_without_a_wheel_and_one_with_two_are_reported_together(house: Path) -> None:
     path = wheel(house, "shop")
     wheel(house, "shop", tag="py2.py3-none-any")
-    told = problems(house, entry(path), entry(path, "click==8.0"))
-    assert "shop==1.0 has 2 wheels: " in told and "click==8.0 of the lock has no wheel" in told
+    message = problems(house, entry(path), entry(path, "click==8.0"))
+    assert "shop==1.0 has 2 wheels: " in message and "click==8.0 of the lock has no wheel" in message
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_downloaded_wheel_has_a_locked_hash(house: Path, tag: str) -> None:
     assert f"shop-1.0-{tag}.whl has none of the hashes that the lock has for shop==1.0" in problems(house, lock)
 
 
-def test_a_wheel_that_was_built_is_told_by_the_hash_of_its_sdist(house: Path) -> None:
+def test_a_wheel_that_was_built_is_identified_by_the_hash_of_its_sdist(house: Path) -> None:
     built = wheel(house, "shop", tag="cp311-cp311-linux_x86_64").name
     lock = "shop==1.0 --hash=sha256:" + "a" * 64
     assert judged(house, lock)
@@ -171,11 +171,11 @@ def test_a_wheel_that_was_built_is_told_by_the_hash_of_its_sdist(house: Path) ->
 def test_pip_is_the_one_of_the_build_lock_whatever_the_application_has(house: Path) -> None:
     own = wheel(house, "pip", {"pip/__main__.py": "evil"}, version="1.0")
     assert judged(house, entry(own))["pip"] == "pip-26.3-py3-none-any.whl"
-    told = problems(house)
-    assert "pip-1.0-py3-none-any.whl is not in the lock" in told
+    message = problems(house)
+    assert "pip-1.0-py3-none-any.whl is not in the lock" in message
     (house / "pip-26.3-py3-none-any.whl").unlink()
-    told = problems(house, entry(own))
-    assert "there is no wheel of pip==26.3 of artifact_build_lock with one of the hashes of that lock" in told
+    message = problems(house, entry(own))
+    assert "there is no wheel of pip==26.3 of artifact_build_lock with one of the hashes of that lock" in message
 
 
 @pytest.mark.parametrize("name", ["shop-1.0-py3-none-any.whl", "shop-1.0.tar.gz"])
@@ -197,8 +197,8 @@ def test_a_wheel_as_source_is_installed_as_it_is(house: Path, tmp_path: Path) ->
     distribution = tmp_path / made.name
     distribution.write_bytes(b"another")
     other = wheel(house, "other")
-    told = problems(house, entry(other), distribution=distribution)
-    assert f"{made.name} is not the file that flask_uwsgi_source names" in told
+    message = problems(house, entry(other), distribution=distribution)
+    assert f"{made.name} is not the file that flask_uwsgi_source names" in message
 
 
 @pytest.mark.parametrize("kind", ["text", "folder", "link", "name", "no tar"])
@@ -270,9 +270,9 @@ def test_a_name_that_leads_out_is_refused(house: Path, name: str) -> None:
 
 def test_a_name_that_is_nested_without_end_is_refused(house: Path) -> None:
     path = wheel(house, "shop", {"a/" * 1500 + "x.py": ""})
-    told = problems(house)
-    assert f"{path.name} holds 'a/a/" in told and "…, which is nested more than 100 folders deep" in told
-    assert len(told) < 500
+    message = problems(house)
+    assert f"{path.name} holds 'a/a/" in message and "…, which is nested more than 100 folders deep" in message
+    assert len(message) < 500
 
 
 def test_a_command_that_leads_out_is_refused(house: Path) -> None:
@@ -284,8 +284,10 @@ def test_a_command_that_leads_out_is_refused(house: Path) -> None:
 def test_two_distributions_do_not_own_one_file(house: Path) -> None:
     wheel(house, "flask")
     wheel(house, "evil", {"flask/__init__.py": "evil"})
-    told = problems(house)
-    assert f"evil-1.0-py3-none-any.whl and flask-1.0-py3-none-any.whl both install '{SITE}/flask/__init__.py'" in told
+    message = problems(house)
+    assert (
+        f"evil-1.0-py3-none-any.whl and flask-1.0-py3-none-any.whl both install '{SITE}/flask/__init__.py'" in message
+    )
 
 
 @pytest.mark.parametrize(
@@ -314,9 +316,9 @@ def test_what_two_distributions_may_share(house: Path) -> None:
 def test_record_lists_all_there_is_as_it_is(house: Path) -> None:
     wheel(house, "one", {"one/more.py": "x"}, record={"one/more.py": ""})
     wheel(house, "two", {"two/more.py": "x"}, record={"two/more.py": ",sha256=AAAA,1"})
-    told = problems(house)
-    assert "one-1.0-py3-none-any.whl holds 'one/more.py', which its RECORD does not list" in told
-    assert "two-1.0-py3-none-any.whl holds 'two/more.py', which does not match its RECORD" in told
+    message = problems(house)
+    assert "one-1.0-py3-none-any.whl holds 'one/more.py', which its RECORD does not list" in message
+    assert "two-1.0-py3-none-any.whl holds 'two/more.py', which does not match its RECORD" in message
 
 
 @pytest.mark.parametrize("kind", ["no metadata", "two infos", "other name", "other version", "scheme", "twice", "link"])
@@ -326,41 +328,41 @@ def test_a_wheel_is_what_its_name_says(house: Path, kind: str) -> None:
             path = house / "shop-1.0-py3-none-any.whl"
             with zipfile.ZipFile(path, "w") as archive:
                 archive.writestr("shop.py", "")
-            told = "does not have exactly its own .dist-info (there are: none)"
+            message = "does not have exactly its own .dist-info (there are: none)"
         case "two infos":
             wheel(house, "shop", {"flask-3.0.dist-info/METADATA": ""})
-            told = "does not have exactly its own .dist-info (there are: flask-3.0.dist-info, shop-1.0.dist-info)"
+            message = "does not have exactly its own .dist-info (there are: flask-3.0.dist-info, shop-1.0.dist-info)"
         case "other name":
             wheel(house, "shop", metadata="Name: flask\nVersion: 1.0\n")
-            told = "says that it is 'flask' '1.0'"
+            message = "says that it is 'flask' '1.0'"
         case "other version":
             wheel(house, "shop", metadata="Name: shop\nVersion: 1.1\n")
-            told = "says that it is 'shop' '1.1'"
+            message = "says that it is 'shop' '1.1'"
         case "scheme":
             wheel(house, "shop", {"shop-1.0.data/stdlib/os.py": ""})
-            told = "holds 'shop-1.0.data/stdlib/os.py', which is installed nowhere"
+            message = "holds 'shop-1.0.data/stdlib/os.py', which is installed nowhere"
         case "twice":
             path = wheel(house, "shop")
             with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as archive:
                 archive.writestr("shop/__init__.py", "evil")
-            told = "holds 'shop/__init__.py' twice"
+            message = "holds 'shop/__init__.py' twice"
         case "link":
             path = wheel(house, "shop")
             link = zipfile.ZipInfo("shop/link")
             link.external_attr = (stat.S_IFLNK | 0o777) << 16
             with zipfile.ZipFile(path, "a") as archive:
                 archive.writestr(link, "/etc/passwd")
-            told = "holds 'shop/link', a link"
-    assert told in problems(house)
+            message = "holds 'shop/link', a link"
+    assert message in problems(house)
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x05\x06" + bytes(18)])
-def test_what_is_no_wheel_inside_is_told(house: Path, content: bytes) -> None:
+def test_what_is_not_a_wheel_inside_is_reported(house: Path, content: bytes) -> None:
     (house / "shop-1.0-py3-none-any.whl").write_bytes(content)
     assert "shop-1.0-py3-none-any.whl " in problems(house)
 
 
-def test_a_wheel_cut_short_or_changed_is_told(house: Path) -> None:
+def test_a_wheel_cut_short_or_changed_is_reported(house: Path) -> None:
     path = wheel(house, "shop", {"shop/data.bin": bytes(5000)})
     content = bytearray(path.read_bytes())
     content[content.index(bytes(100)) + 2000] = 1
@@ -381,9 +383,9 @@ def test_a_wheel_that_unpacks_to_more_than_any_may_is_not_unpacked(
     assert "unpacks to more than" in problems(house)
 
 
-def test_many_problems_are_told_up_to_a_number(house: Path) -> None:
+def test_many_problems_are_reported_up_to_a_number(house: Path) -> None:
     wheel(house, "shop", {f"../{number}": "" for number in range(1)} | {"x": ""})
     for number in range(40):
         wheel(house, f"evil{number}")
-    told = problems(house, "shop==1.0 --hash=sha256:" + "a" * 64).splitlines()
-    assert len(told) == 21 and told[-1] == "  - and 21 more"
+    lines = problems(house, "shop==1.0 --hash=sha256:" + "a" * 64).splitlines()
+    assert len(lines) == 21 and lines[-1] == "  - and 21 more"
