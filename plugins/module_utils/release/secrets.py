@@ -98,9 +98,9 @@ def unknown(name: str, message: str) -> str:
         message: what Ansible said. It may quote anything: only the name of a variable is taken from it.
     """
     what = f"flask_uwsgi_secrets has {name!r}, which" if name else "flask_uwsgi_secrets"
-    told = f"{what} cannot be evaluated"
+    problem = f"{what} cannot be evaluated"
     if found := _UNDEFINED.search(message):
-        return f"{told}: {found[1] or found[2]} is not defined. Define it, or correct the reference to it"
+        return f"{problem}: {found[1] or found[2]} is not defined. Define it, or correct the reference to it"
     if re.search(r"vault|decrypt", message, re.IGNORECASE):
-        return f"{told}: it cannot be decrypted. Provide its password (--ask-vault-pass, or --vault-password-file)"
-    return f"{told}: its lookup or its expression fails. Correct it"
+        return f"{problem}: it cannot be decrypted. Provide its password (--ask-vault-pass, or --vault-password-file)"
+    return f"{problem}: its lookup or its expression fails. Correct it"

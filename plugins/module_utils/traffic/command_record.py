@@ -62,7 +62,7 @@ class Record:
     at: str
 
     def covers(self, generation: str, run: Mapping[str, Any] | None) -> bool:
-        """Tell whether the commands have run for a generation, or in the same run of Ansible for other hosts."""
+        """Return whether the commands have run for a generation, or in the same run of Ansible for other hosts."""
         return self.state == DONE and (generation in self.generations or reservation.same(self.by, run))
 
 

@@ -225,7 +225,7 @@ def _known(settings: Settings, state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_unchecked(settings: Settings, app: Mapping[str, Any], artifact: Artifact, choice: Choice) -> bool:
-    """Tell whether the gevent check is wanted, and no generation on the host has its answer."""
+    """Return whether the gevent check is wanted, and no generation on the host has its answer."""
     if settings.gevent_check == "off":
         return False
     if settings.mode == "auto":

@@ -126,13 +126,13 @@ def problems(settings: Mapping[str, Any], hosts: Sequence[str]) -> list[str]:
     if len(set(names)) < len(names):
         found.append(f"compare_variants has names twice ({', '.join(names)}): give each its own name")
     for one in variants:
-        told = f"compare_variants has {dict(one)}"
+        entry = f"compare_variants has {dict(one)}"
         if not str(one.get("name") or "").replace("-", "").isalnum():
-            found.append(f"{told}: give it a name of letters, digits and -")
+            found.append(f"{entry}: give it a name of letters, digits and -")
         if one.get("mode") not in ("gevent", "threads"):
-            found.append(f"{told}: set its mode to gevent or threads")
+            found.append(f"{entry}: set its mode to gevent or threads")
         if not _whole(one.get("cores"), 1, 100000):
-            found.append(f"{told}: set its cores (greenlets or threads per worker) to a whole number")
+            found.append(f"{entry}: set its cores (greenlets or threads per worker) to a whole number")
     return found
 
 

@@ -35,7 +35,7 @@ def run(what: str) -> dict[str, Any]:
 
 
 def lives(run: Mapping[str, Any]) -> bool:
-    """Tell whether a run is still at work; of one on another controller that is assumed.
+    """Return whether a run is still at work; of one on another controller that is assumed.
 
     Args:
         run: what :func:`identity` returned then.

@@ -53,7 +53,7 @@ def once(cache: Path, key: str, work: Callable[[], str]) -> str:
 
 
 def _forget(cache: Path) -> None:
-    """Remove the answers of runs that live no more; of a run before a restart that cannot be told, but its age can."""
+    """Remove the answers of runs that have ended, and old ones, because a run before a restart counts as alive."""
     for answer in cache.glob("once-*.json"):
         try:
             run = json.loads(answer.read_text().splitlines()[0])

@@ -307,7 +307,7 @@ def package_problems(s: Mapping[str, Any]) -> Iterator[str]:
 
 
 def settings_problems(s: Mapping[str, Any]) -> list[str]:
-    """Return every problem that can be told without asking a host."""
+    """Return every problem that can be found without asking a host."""
     return [*value_problems(s), *package_problems(s), *source_problems(s)]
 
 

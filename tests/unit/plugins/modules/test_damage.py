@@ -276,8 +276,8 @@ def test_a_damaged_serving_generation_with_an_unknown_address_is_reported_and_no
     call_module: CallModule, layout: TemporaryLayout, spoiled: FakeHost
 ) -> None:
     (layout.generations / "g3/units/listen.conf").unlink()
-    told = call_module(status)["status"]
-    assert told["drift"][:2] == [
+    reported = call_module(status)["status"]
+    assert reported["drift"][:2] == [
         "generation g3 is damaged: manifest.json is empty",
         "the address of generation g3 is unknown",
     ]

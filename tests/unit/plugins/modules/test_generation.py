@@ -244,11 +244,11 @@ def test_units_that_systemd_rejects_leave_nothing_behind(
     run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
 ) -> None:
     complaint = "Unknown key name 'X' in section 'Service', ignoring."
-    told = "".join(
+    complaints = "".join(
         f'echo "${{SYSTEMD_UNIT_PATH%:}}/{unit}@g1.service.d/generation.conf:5: {complaint}" >&2; '
         for unit in ("shop", "shop-canary", "shop-relief")
     )
-    program(tmp_path / "bin/systemd-analyze", f'echo "/usr/lib/other.service:1: no matter" >&2; {told}')
+    program(tmp_path / "bin/systemd-analyze", f'echo "/usr/lib/other.service:1: no matter" >&2; {complaints}')
     result = run_generation(**arguments)
     assert result["failed"]
     assert f"(a directive in flask_uwsgi_unit_overrides?): {complaint} Nothing" in result["msg"]

@@ -205,10 +205,10 @@ def test_deeply_nested_folders_are_refused(source: Path) -> None:
         descriptor = inner
     os.close(descriptor)
     try:
-        told = refusal(source)
+        message = refusal(source)
     finally:
         trees.remove(source)
-    assert "…, which is nested more than 100 folders deep: move it up" in told and len(told) < 500
+    assert "…, which is nested more than 100 folders deep: move it up" in message and len(message) < 500
 
 
 # The id of the code.
@@ -382,10 +382,10 @@ def test_a_package_in_both_locks_has_the_server_s_version_only_if_the_server_use
         f"pyuwsgi==2.0.30 ; sys_platform == 'linux' {HASH}\n",
     )
     server = lock(tmp_path, f"uwsgi==2.0.31 {HASH}\nzope-interface==6.0 {HASH}\ngevent==26.9.0 {HASH}\n")
-    own, rest, told = art.server_entries(application, server)
+    own, rest, notes = art.server_entries(application, server)
     assert [entry.name for entry in own] == ["zope-interface", "flask"]
     assert [(entry.name, art.pin(entry)) for entry in rest] == [("uwsgi", "2.0.31"), ("gevent", "26.9.0")]
-    assert told == [
+    assert notes == [
         "gevent 26.9.0 of artifact_server_lock is installed, although the requirements say Gevent==24.2.1: this "
         "service is tested only with 26.9.0",
         "uwsgi 2.0.31 of artifact_server_lock is installed, although the requirements say pyuwsgi==2.0.30: this "

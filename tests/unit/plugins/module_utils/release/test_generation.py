@@ -204,8 +204,8 @@ def test_a_multiline_value_is_hidden_as_well(layout: TemporaryLayout) -> None:
 def test_the_difference_lists_secrets_that_are_added_and_removed(
     before: dict[str, str], after: dict[str, str], shown: str
 ) -> None:
-    told = gen.secrets_difference(*(Secrets(tuple(sorted(found)), repr(found)) for found in (before, after)))
-    assert told == (f"--- secrets (values hidden)\n{shown}" if shown else "")
+    difference = gen.secrets_difference(*(Secrets(tuple(sorted(found)), repr(found)) for found in (before, after)))
+    assert difference == (f"--- secrets (values hidden)\n{shown}" if shown else "")
 
 
 # Retention.

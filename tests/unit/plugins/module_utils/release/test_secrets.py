@@ -11,7 +11,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.secrets imp
 VALUE = "s3cr3t-v4lue"
 
 
-def told(given: Any, environment: dict[str, Any] | None = None, in_environment: bool = False) -> str:
+def problem_with(given: Any, environment: dict[str, Any] | None = None, in_environment: bool = False) -> str:
     """Return the only problem, which never shows the value."""
     found = list(problems(given, environment or {}, in_environment))
     assert len(found) == 1, found
@@ -27,53 +27,55 @@ def test_a_secret_is_any_text_or_number(value: Any) -> None:
 
 @pytest.mark.parametrize("name", ["", ".", ".hidden", "a b", "a/b", "a:b", "a%b", "É", "-a", "n" * 201, "a\n"])
 def test_an_invalid_credential_name_is_reported(name: str) -> None:
-    assert f"has {name!r}, which is not a valid credential name: rename it to at most 200 characters" in told(
+    assert f"has {name!r}, which is not a valid credential name: rename it to at most 200 characters" in problem_with(
         {name: VALUE}
     )
-    assert f"has {name!r}, which is not a valid credential name" in told({name: VALUE}, in_environment=True)
+    assert f"has {name!r}, which is not a valid credential name" in problem_with({name: VALUE}, in_environment=True)
 
 
 @pytest.mark.parametrize("name", ["key.pem", "a-b", "1a"])
 def test_an_invalid_variable_name_is_reported_if_the_secret_becomes_one(name: str) -> None:
     assert list(problems({name: VALUE}, {}, False)) == []
-    problem = told({name: VALUE}, in_environment=True)
+    problem = problem_with({name: VALUE}, in_environment=True)
     assert f"has {name!r}, which is not a valid environment variable name: rename it" in problem
     assert "or set flask_uwsgi_secrets_in_environment=false" in problem
 
 
 @pytest.mark.parametrize("in_environment", [True, False])
 def test_a_name_that_is_also_in_the_environment_is_reported(in_environment: bool) -> None:
-    problem = told({"TOKEN": VALUE}, {"TOKEN": "x"}, in_environment)
+    problem = problem_with({"TOKEN": VALUE}, {"TOKEN": "x"}, in_environment)
     assert "has 'TOKEN', which is also in flask_uwsgi_environment: remove it from one" in problem
 
 
 @pytest.mark.parametrize("value", [None, ""])
 def test_an_empty_value_is_reported(value: Any) -> None:
-    assert "has 'TOKEN', whose value is empty: set it, or remove the entry" in told({"TOKEN": value})
+    assert "has 'TOKEN', whose value is empty: set it, or remove the entry" in problem_with({"TOKEN": value})
 
 
 @pytest.mark.parametrize("value", [True, [VALUE], {"a": VALUE}])
 def test_a_value_of_another_type_is_reported(value: Any) -> None:
-    assert "has 'TOKEN', whose value is neither a string nor a number: put it in quotes" in told({"TOKEN": value})
+    assert "has 'TOKEN', whose value is neither a string nor a number: put it in quotes" in problem_with(
+        {"TOKEN": value}
+    )
 
 
 def test_bytes_that_are_not_text_are_reported() -> None:
-    assert "whose value is not text: encode it" in told({"TOKEN": f"{VALUE}\udcff"})
+    assert "whose value is not text: encode it" in problem_with({"TOKEN": f"{VALUE}\udcff"})
 
 
 def test_a_null_byte_is_reported_if_the_secret_becomes_a_variable() -> None:
-    assert "which no environment variable can" in told({"TOKEN": f"{VALUE}\0"}, in_environment=True)
+    assert "which no environment variable can" in problem_with({"TOKEN": f"{VALUE}\0"}, in_environment=True)
 
 
 def test_more_than_systemd_accepts_is_reported() -> None:
-    assert "need 804 kB, at least 4 each, and systemd can pass 800" in told({"A": VALUE, "B": "x" * 800 * 1024})
+    assert "need 804 kB, at least 4 each, and systemd can pass 800" in problem_with({"A": VALUE, "B": "x" * 800 * 1024})
     assert list(problems({f"N{number}": "x" for number in range(200)}, {}, True)) == []
-    assert "need 804 kB" in told({f"N{number}": "x" for number in range(201)})
+    assert "need 804 kB" in problem_with({f"N{number}": "x" for number in range(201)})
 
 
 @pytest.mark.parametrize("given", [VALUE, [VALUE], None])
 def test_a_value_that_is_not_a_dictionary_is_reported_and_not_shown(given: Any) -> None:
-    assert told(given) == "flask_uwsgi_secrets, whose value is not shown, is not valid: set it to a dictionary"
+    assert problem_with(given) == "flask_uwsgi_secrets, whose value is not shown, is not valid: set it to a dictionary"
 
 
 def test_all_problems_are_reported() -> None:

@@ -47,7 +47,7 @@ def test_secrets_are_named_and_their_values_are_not(layout: TemporaryLayout, hos
 
 
 def stats(pid: int, workers: int, cores: int) -> dict[str, Any]:
-    """Return what uWSGI's stats server tells, less what nobody reads."""
+    """Return a document of uWSGI's stats server, without the fields that are not read."""
     return {
         "listen_queue": 3,
         "sockets": [{"name": ":8040", "max_queue": 0}, {"name": "/run/x.sock", "max_queue": 4096}],

@@ -39,7 +39,7 @@ def test_valid_settings_have_no_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"rounds": 0}, "compare_rounds=0 is not valid: set it to a whole number"),
         ({"time_limit_s": "x"}, "compare_time_limit_s=x"),
@@ -53,9 +53,9 @@ def test_valid_settings_have_no_problem() -> None:
         ({"variants": SETTINGS["variants"] * 2}, "names twice"),  # type: ignore[operator]
     ],
 )
-def test_an_invalid_setting_is_reported_with_the_remedy(settings: dict[str, Any], told: str) -> None:
+def test_an_invalid_setting_is_reported_with_the_remedy(settings: dict[str, Any], message: str) -> None:
     (problem,) = compare.problems(SETTINGS | settings, ["app1"])
-    assert told in problem
+    assert message in problem
 
 
 @pytest.mark.parametrize("hosts", [[], ["app1", "app2"]])

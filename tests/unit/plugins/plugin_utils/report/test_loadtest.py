@@ -357,11 +357,11 @@ def test_the_report_of_a_lost_host_has_the_same_fields() -> None:
     assert (lost["verdict"], lost["file"], lost["misses"]) == ("fail", "rack_1.json", ["host: not measured"])
 
 
-@pytest.mark.parametrize(("release", "told"), [("r1", True), ("r2", False), (None, False)])
-def test_the_gevent_check_s_result_is_shown_only_for_the_serving_release(release: str | None, told: bool) -> None:
+@pytest.mark.parametrize(("release", "shown"), [("r1", True), ("r2", False), (None, False)])
+def test_the_gevent_check_s_result_is_shown_only_for_the_serving_release(release: str | None, shown: bool) -> None:
     check = {"release": "r1", "verdict": "warning", "path": "/slow", "checks": {"imports": {}}, "measured": {"a": 1}}
     report = loadtest.report(measured(gevent=check, service={"status": {**STATUS, "release": release}}))
-    assert report["gevent"].get("verdict") == ("warning" if told else None)
+    assert report["gevent"].get("verdict") == ("warning" if shown else None)
     assert "measured" not in report["gevent"]
     assert loadtest.report(measured())["gevent"] == {}
 

@@ -173,8 +173,8 @@ def test_a_dictionary_must_be_a_dictionary(s: dict[str, Any], name: str, value: 
 
 
 def test_an_environment_that_is_not_a_dictionary_is_not_shown(s: dict[str, Any]) -> None:
-    told = "flask_uwsgi_environment, whose value may be a secret, is not valid: set it to a dictionary"
-    one(value_problems({**s, "environment": "TOKEN=hunter2"}), told)
+    message = "flask_uwsgi_environment, whose value may be a secret, is not valid: set it to a dictionary"
+    one(value_problems({**s, "environment": "TOKEN=hunter2"}), message)
 
 
 def test_all_values_that_are_not_dictionaries_are_reported(s: dict[str, Any]) -> None:
