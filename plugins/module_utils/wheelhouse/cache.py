@@ -6,11 +6,14 @@ of the host can lead to a different wheel.
 
 from __future__ import annotations
 
+import fcntl
 import inspect
 import json
 import os
+import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..host import files
@@ -44,20 +47,30 @@ def key(sdist: Path, patches: Mapping[str, str], tools: Iterable[Path]) -> str:
 
 def find(name: str) -> Path | None:
     """Return the wheel of a key, or None if it was never built here."""
-    found = next((ROOT / name).glob("[!.]*.whl"), None)
-    if found:
-        os.utime(found.parent)
+    with _locked():
+        found = next((ROOT / name).glob("[!.]*.whl"), None)
+        if found:
+            os.utime(found.parent)
     return found
 
 
 def keep(name: str, wheel: Path) -> None:
     """Keep a wheel under its key, and remove the least recently used ones."""
-    ROOT.mkdir(mode=0o700, exist_ok=True)
-    folder = ROOT / name
-    folder.mkdir(mode=0o700, exist_ok=True)
-    with wheel.open("rb") as content:
+    with _locked(), wheel.open("rb") as content:
+        folder = ROOT / name
+        folder.mkdir(mode=0o700, exist_ok=True)
         files.write(folder / wheel.name, content, 0o600)
-    for old in sorted(ROOT.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)[_KEPT:]:
-        for path in old.iterdir():
-            path.unlink()
-        old.rmdir()
+        for old in sorted(ROOT.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)[_KEPT:]:
+            shutil.rmtree(old)
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    """Let one build at a time use the cache: several can run on a host."""
+    ROOT.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(ROOT, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,4 +1,5 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,16 @@ def test_the_least_recently_used_wheels_are_removed(tmp_path: Path, monkeypatch:
         os.utime(cache.ROOT / key, (number, number))
         assert cache.find("a")
     assert {path.name for path in cache.ROOT.iterdir()} == {"a", "c"}
+
+
+def test_builds_that_run_at_the_same_time_may_remove_the_same_wheels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "_KEPT", 1)
+    wheel = made(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: cache.keep(f"k{number}", wheel), range(200)))
+    assert len(list(cache.ROOT.iterdir())) == 1
 
 
 def test_an_incomplete_wheel_does_not_count(tmp_path: Path) -> None:
