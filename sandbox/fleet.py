@@ -42,6 +42,8 @@ OPTIONS = (
     # Logins are recorded.
     "--cap-add=AUDIT_WRITE",
 )
+# A wheel is found again by everything that its build could see (module_utils/wheelhouse/cache.py), on whichever host.
+BUILD_OPTIONS = ("--volume=wheels:/var/cache/flaskops-build",)
 
 
 class Fleet:
@@ -215,6 +217,7 @@ class Fleet:
             f"--mac-address={mac_address(address)}",
             *(f"--publish={publish}" for publish in spec.publish),
             *OPTIONS,
+            *(BUILD_OPTIONS if spec.group == "build" else ()),
             *self._podman.create_options(),
             image_name,
             "/usr/local/sbin/sandbox-init",
