@@ -165,19 +165,30 @@ def serving_summary(done: Mapping[str, Any], state: str, check: bool = False) ->
     return "\n".join([*said, *toll.sentences(done.get("toll") or {})])
 
 
-def plan_rollback(statuses: Mapping[str, Mapping[str, Any]], host: str, to: str) -> dict[str, Any]:
+def plan_rollback(status: Mapping[str, Any], app: str, to: str) -> dict[str, Any]:
     """Plan the rollback of one host, see :func:`rollback.plan`.
 
     Args:
-        statuses: the status of each host of the play, empty if unknown.
-        host: the host to plan.
+        status: its status, as the module ``flaskops.uwsgi.status`` returns it.
+        app: the application.
         to: a generation, or ``previous``.
 
     Returns:
         the fields of :class:`rollback.Rollback`.
     """
-    known = {name: Status.read(found) for name, found in statuses.items() if found}
-    return asdict(rollback.plan(known, host, to))
+    return asdict(rollback.plan(Status.read(status), app, to))
+
+
+def rollback_conflicts(plans: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Compare the plans of all hosts, see :func:`rollback.conflicts`.
+
+    Args:
+        plans: what :func:`plan_rollback` returned for each host, empty if the host was not asked.
+
+    Returns:
+        why an application cannot be rolled back, by application.
+    """
+    return rollback.conflicts({host: rollback.Rollback(**found) for host, found in plans.items() if found})
 
 
 def rollback_summary(plan: Mapping[str, Any], swap: Mapping[str, Any]) -> str:
@@ -207,6 +218,7 @@ class FilterModule:
             "gevent_table": gevent_show.gevent_table,
             "logs_page": logs_page,
             "rollback": plan_rollback,
+            "rollback_conflicts": rollback_conflicts,
             "rollback_summary": rollback_summary,
             "serving_summary": serving_summary,
             "status_report": status_report,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ class Rollback:
     """The plan of a rollback on one host.
 
     Args:
+        app: the application.
+        asked: a generation, or ``previous``.
         to: the generation that will serve; None if there is none.
         before: the generation that serves now.
         settled: whether there is nothing to do.
@@ -22,6 +25,8 @@ class Rollback:
         text: the plan for people.
     """
 
+    app: str
+    asked: str
     to: str | None
     before: str | None
     settled: bool
@@ -41,15 +46,14 @@ def target(status: Status, to: str) -> str | None:
     return to if to in status.kept else None
 
 
-def plan(statuses: Mapping[str, Status], host: str, to: str) -> Rollback:
+def plan(status: Status, app: str, to: str) -> Rollback:
     """Plan the rollback of one host.
 
     Args:
-        statuses: the status of each host of the play, as far as it is known.
-        host: the host to plan.
+        status: what serves on the host.
+        app: the application.
         to: a generation, or ``previous``.
     """
-    status = statuses[host]
     wanted, current = target(status, to), status.generation
     kept = ", ".join(status.kept) or "none"
     problems = []
@@ -59,12 +63,26 @@ def plan(statuses: Mapping[str, Status], host: str, to: str) -> Rollback:
         problems.append(f"flask_uwsgi_rollback_to={to}: no generation served here before {current}; kept are: {kept}")
     elif wanted is None:
         problems.append(f"flask_uwsgi_rollback_to={to} is not on this host: set it to one of those kept: {kept}")
-    targets = {name: target(other, to) for name, other in statuses.items()}
-    if len(set(targets.values())) > 1:
-        where = ", ".join(f"{name}: {goal or 'none'}" for name, goal in targets.items())
-        problems.append(f"flask_uwsgi_rollback_to={to} is not the same on every host ({where}): name one (-e to=…)")
     settled = wanted == current and not status.drift
-    return Rollback(wanted, current, settled, problems, _text(status, wanted, settled))
+    return Rollback(app, to, wanted, current, settled, problems, _text(status, wanted, settled))
+
+
+def conflicts(plans: Mapping[str, Rollback]) -> dict[str, str]:
+    """Return why an application cannot be rolled back, for each application whose hosts have different targets.
+
+    Args:
+        plans: the plans by host.
+    """
+    targets: dict[str, dict[str, Rollback]] = defaultdict(dict)
+    for host, found in plans.items():
+        targets[found.app][host] = found
+    return {app: _conflict(hosts) for app, hosts in targets.items() if len({each.to for each in hosts.values()}) > 1}
+
+
+def _conflict(plans: Mapping[str, Rollback]) -> str:
+    asked = " or ".join(dict.fromkeys(each.asked for each in plans.values()))
+    where = ", ".join(f"{host}: {each.to or 'none'}" for host, each in plans.items())
+    return f"flask_uwsgi_rollback_to={asked} is not the same on every host ({where}): name one (-e to=…)"
 
 
 def _text(status: Status, wanted: str | None, settled: bool) -> str:

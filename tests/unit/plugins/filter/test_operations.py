@@ -5,6 +5,7 @@ from ansible_collections.flaskops.uwsgi.plugins.filter.operations import (
     FilterModule,
     logs_page,
     plan_rollback,
+    rollback_conflicts,
     rollback_summary,
     serving_summary,
     status_report,
@@ -135,7 +136,8 @@ def test_where_there_are_no_lines_the_page_says_why() -> None:
 
 def test_the_filters_have_the_names_that_the_role_uses() -> None:
     assert FilterModule().filters().keys() == {
-        "gevent_table", "logs_page", "rollback", "rollback_summary", "serving_summary", "status_report", "status_table",
+        "gevent_table", "logs_page", "rollback", "rollback_conflicts", "rollback_summary", "serving_summary",
+        "status_report", "status_table",
     }  # fmt: skip
 
 
@@ -148,14 +150,19 @@ def test_the_outcome_of_a_start_a_stop_or_a_restart_is_shown_with_its_times() ->
     assert serving_summary({"changed": False, "generation": "g1"}, "stopped") == "generation g1 was already stopped"
 
 
-def test_a_host_that_is_not_known_has_no_say_in_a_rollback() -> None:
-    assert plan_rollback({"web1": SERVING, "web2": {}}, "web1", "previous") == {
+def test_a_rollback_is_planned_for_a_host_and_compared_with_those_of_the_hosts_that_are_known() -> None:
+    plan = plan_rollback(SERVING, "shop", "previous")
+    assert plan == {
+        "app": "shop",
+        "asked": "previous",
         "to": "dcf077cdf43b",
         "before": "031ea839e33a",
         "settled": False,
         "problems": [],
         "text": ("031ea839e33a -> dcf077cdf43b; traffic moves once it is proven; also kept: 031ea839e33a (-e to=…)"),
     }
+    assert rollback_conflicts({"web1": plan, "web2": {}, "web3": plan}) == {}
+    assert list(rollback_conflicts({"web1": plan, "web2": {**plan, "to": None}})) == ["shop"]
 
 
 def test_the_outcome_of_a_rollback_is_shown_with_the_way_forward() -> None:
