@@ -222,9 +222,9 @@ def value_problems(s: Mapping[str, Any]) -> Iterator[str]:
             )
     for key in _dictionary(s["environment"]):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(key)):
-            yield f"flask_uwsgi_environment has {key!r}, which is no name of an environment variable: rename it"
+            yield f"flask_uwsgi_environment has {key!r}, which is not the name of an environment variable: rename it"
         elif key in ("FLASK_UWSGI_GENERATION", "FLASK_UWSGI_ROLE"):
-            yield f"flask_uwsgi_environment has {key!r}, by which a process is told what it is: remove it"
+            yield f"flask_uwsgi_environment has {key!r}, which the service sets for each process: remove it"
     for name, value in _dictionary(s["environment"]).items():
         # systemd starts what writes the pidfile, as root, with the same environment; the loader obeys these (ld.so(8)).
         if str(name).startswith("LD_") and not all(map(_OF_THE_SYSTEM.match, re.split(r"[:;\s]", str(value)))):
