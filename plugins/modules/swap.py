@@ -34,6 +34,10 @@ options:
     description: Whether to first try the generation without traffic.
     type: bool
     default: true
+  give_back:
+    description: Whether to end this run's reservation of the application once the generation serves.
+    type: bool
+    default: false
   trial:
     description: Whether the move belongs to a trial (M(flaskops.uwsgi.trial)). Any other move ends one.
     type: bool
@@ -52,6 +56,10 @@ before:
   description: The generation that served before, or null.
   type: str
   returned: always
+given_back:
+  description: Whether this run's reservation was ended.
+  type: bool
+  returned: when not in check mode
 steps:
   description: The seconds that each step took.
   type: dict
@@ -84,8 +92,10 @@ def main() -> None:
             "how": {"type": "str", "choices": ["deploy", "rollback"], "default": "deploy"},
             "restart": {"type": "bool", "default": False},
             "canary": {"type": "bool", "default": True},
+            "give_back": {"type": "bool", "default": False},
             "trial": {"type": "bool", "default": False},
         },
+        required_if=[("give_back", True, ["run"])],
         supports_check_mode=True,
     )
     os.umask(0o022)
@@ -101,6 +111,7 @@ def main() -> None:
             swap = Swap(layout, new, **options)
             before = swap.old
             changed = swap.run()
+        given_back = asked["give_back"] and reservation.release(layout, asked["run"])
         for said in swap.remarks:
             module.warn(said)
     except reservation.LockedError as error:
@@ -109,7 +120,8 @@ def main() -> None:
         serving = layout.current_generation()
         serves = f"Generation {serving} serves." if serving else "Nothing served before, nothing serves now."
         module.fail_json(msg=f"{error}\n{serves}")
-    module.exit_json(changed=changed, before=before, steps=swap.steps, toll=asdict(swap.toll), diff=diff)
+    steps, toll = swap.steps, asdict(swap.toll)
+    module.exit_json(changed=changed, before=before, given_back=given_back, steps=steps, toll=toll, diff=diff)
 
 
 if __name__ == "__main__":

@@ -571,7 +571,6 @@ _MODULE = f'for fd in /proc/[0-9]*/fd/*; do test "$(readlink $fd)" = /run/{APP}.
                 ("Swap traffic to the generation", f"{APP}-canary@*", False),
                 ("Swap traffic to the generation", f"{APP}-canary@*", True),
                 ("Swap traffic to the generation", f"{APP}@*", False),
-                ("Give back the reservation", "", False),
             )
         ),
     ],

@@ -30,7 +30,7 @@ RESERVE = "Reserve the application"
 COMMANDS = "Run the commands of the deploy: pre"
 # Once per batch.
 SWAP = "Swap traffic to the generation"
-GIVE_BACK = "Give back the reservation"
+COMMANDS_AFTER = "Run the commands of the deploy: post"
 CANARY = f"{APP}-canary@*"
 # With these options a dead connection is detected after two seconds. One of an earlier run would have other options.
 QUICK = "-o ControlMaster=auto -o ControlPersist=20s -o ServerAliveInterval=1 -o ServerAliveCountMax=2"
@@ -310,8 +310,8 @@ def test_a_host_lost_after_its_swap_ends_the_deploy_too(
     fleet: Fleet, cut: Any, run: Any, new: list[str], loss: str, lost: str, time: int
 ) -> None:
     before, (other,) = fleet.serving, {FIRST, SECOND} - {lost}
-    with cut(loss, lost, GIVE_BACK, time=time):
-        said = run("deploy", *new, code=2)
+    with cut(loss, lost, COMMANDS_AFTER, time=time):
+        said = run("deploy", *new, "-e", json.dumps({"flask_uwsgi_post_activate": ["true"]}), code=2)
     serve = (FIRST,) if lost == FIRST else (FIRST, SECOND)
     assert ended(lost, serve) in said, said
     now = serving(fleet)

@@ -210,9 +210,8 @@ def unchanged(found: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
 def _locked(path: Path) -> IO[str] | None:
     """Return the lock's file, locked, or None if another process has locked it.
 
-    Only root may open it: any process that can open a file can lock it. A removal unlinks the file while others wait
-        for
-    it: what they then have locked is no longer the lock.
+    Only root may open it: any process that can open a file can lock it. A removal unlinks the file while others
+    wait for it: what they then have locked is no longer the lock.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)

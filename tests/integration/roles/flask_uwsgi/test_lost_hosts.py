@@ -36,12 +36,13 @@ MODULES: dict[str, dict[str, Any]] = {
 MODULE = """#!/usr/bin/python
 import json
 from ansible.module_utils.basic import AnsibleModule
-names = ("app_name", "base_dir", "generation", "group", "lease", "port", "replace", "reserved", "restart", "run",
-         "state", "timeout", "user", "when")
+names = ("app_name", "base_dir", "generation", "give_back", "group", "lease", "port", "replace", "reserved", "restart",
+         "run", "state", "timeout", "user", "when")
 module = AnsibleModule({name: {"type": "raw"} for name in names})
 with open(__LOG__, "a") as log:
     print(__NAME__, module.params["app_name"], module.params["state"] or "", file=log)
-module.exit_json(changed=True, **__RESULT__)
+given_back = {"given_back": module.boolean(module.params["give_back"])} if __NAME__ == "swap" else {}
+module.exit_json(changed=True, **__RESULT__, **given_back)
 """
 # Everything that a plan needs is here, so that only the connection is used.
 PLAN = """
@@ -249,7 +250,8 @@ def test_a_build_host_that_is_lost_takes_the_release_from_all(deploy: Callable[.
 def test_a_host_that_is_lost_later_ends_the_deploy_there(
     deploy: Callable[..., Deploy], task: str, time: int, lost: str, serial: str, serve: str, unchanged: str, held: str
 ) -> None:
-    done = deploy(task, lost, time, serial)
+    # Commands that follow the swap keep the reservation until they have run.
+    done = deploy(task, lost, time, serial, flask_uwsgi_post_activate=["true"] if task == GIVE_BACK else [])
     failed = lost[0]
     end = [
         f"{END}{failed}.",
@@ -260,7 +262,9 @@ def test_a_host_that_is_lost_later_ends_the_deploy_there(
     ]
     assert done.code == 2 and all(part in done.said for part in end), done.output
     assert done.hosts("swap") == list(serve)
-    # Every reservation that can be reached is released.
-    assert done.hosts("reservation", "absent") == [name for name in done.hosts("reservation") if name not in held]
+    # Every reservation that can be reached is released, by the swap if the host serves.
+    by_swap = serve if task == SWAP else ""
+    released = [name for name in done.hosts("reservation") if name not in held + by_swap]
+    assert done.hosts("reservation", "absent") == released
     later = [] if serial else [name for name in unchanged if name not in lost]
     assert done.hosts("release", "absent") == later

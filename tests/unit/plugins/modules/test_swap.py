@@ -46,6 +46,23 @@ def test_a_swap_returns_the_previous_generation_and_the_duration_of_each_step(
     assert (restarted["changed"], list(restarted["steps"])) == (True, ["restart", "stop_old"])
 
 
+def test_a_swap_gives_the_reservation_back_if_it_is_asked_to_and_the_generation_serves(
+    call_module: RunModule, layout: TemporaryLayout, host: FakeHost
+) -> None:
+    host.serve("g1")
+    write_generation(layout, "g2")
+    reservation.reserve(layout, US)
+    ours = {"run": US, "reserved": True}
+    assert call_module(swap, generation="g2", **ours)["given_back"] is False
+    assert reservation.owner(layout) == US
+    host.refused.add("shop@g1.service")
+    assert call_module(swap, generation="g1", give_back=True, canary=False, **ours)["failed"]
+    assert reservation.owner(layout) == US
+    host.refused.clear()
+    assert call_module(swap, generation="g1", give_back=True, **ours)["given_back"] is True
+    assert reservation.owner(layout) is None
+
+
 def test_a_failed_swap_reports_what_serves(call_module: RunModule, layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("g1")
     write_generation(layout, "g2")
