@@ -327,6 +327,7 @@ def test_batches_of_another_projects_play_migrate_once(
     assert migrations.done == {FIRST: 1, SECOND: 0}
 
 
+@pytest.mark.full
 def test_without_the_host_that_records_commands_a_deploy_is_refused_and_another_one_can_be_set(
     fleet: Fleet, run: Any, application: Any, migrations: Migrations, tmp_path: Path
 ) -> None:

@@ -391,6 +391,8 @@ def test_a_worker_that_grows_within_a_request_is_killed(site: Site, fault: Fault
 # The service and its host.
 
 
+# The runbook has one, too.
+@pytest.mark.full
 @gevent
 def test_a_crash_loop_ends_when_its_cause_is_removed(site: Site, fault: Faults, served: str) -> None:
     generation, cursor = site.generation, site.cursor()

@@ -322,9 +322,8 @@ def test_a_host_lost_after_its_swap_ends_the_deploy_too(
 # The role in a play of another project.
 
 
-@pytest.mark.parametrize(
-    ("lost", "serial"), [(SECOND, "100%"), pytest.param(FIRST, 1, marks=full)], ids=["at once", "serial"]
-)
+@full
+@pytest.mark.parametrize(("lost", "serial"), [(SECOND, "100%"), (FIRST, 1)], ids=["at once", "serial"])
 def test_a_host_lost_in_another_projects_play_is_a_failure_too(
     fleet: Fleet, cut: Any, own_play: Any, new: list[str], lost: str, serial: int | str
 ) -> None:

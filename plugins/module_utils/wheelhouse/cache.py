@@ -10,7 +10,6 @@ import fcntl
 import inspect
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -61,7 +60,9 @@ def keep(name: str, wheel: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         files.write(folder / wheel.name, content, 0o600)
         for old in sorted(ROOT.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)[_KEPT:]:
-            shutil.rmtree(old)
+            for path in old.iterdir():
+                path.unlink()
+            old.rmdir()
 
 
 @contextmanager
