@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import ROOT
 from tests.support.service import APP, Service
 from tests.support.wire import Address, Answer, Crowd, ask, drip, request, take_slowly
 
@@ -54,7 +55,8 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A release with a static folder, beside files that must not be served."""
     folder = tmp_path_factory.mktemp("wire")
     shutil.copy(Path(__file__).with_name("app_wire.py"), folder / "run.py")
-    (folder / "requirements.txt").write_text("")
+    # Its wheels are already built.
+    shutil.copy(ROOT / "app/requirements.txt", folder)
     (folder / "static.env").write_text(f"KEY={SECRET}\n")
     for name in ("static", "static_private"):
         (folder / name).mkdir()
