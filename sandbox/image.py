@@ -24,9 +24,7 @@ IN_MEMORY = 'mount -t tmpfs tmpfs "$0" && TMPDIR="$0" exec "$@"'
 def recipe(suite: str) -> list[str]:
     """Return the mmdebstrap command that builds a suite, without the output file and the mirror."""
     setup = f'--customize-hook=chroot "$1" sh -eu < {SETUP}'
-    # An installed server has package lists. Without them, every host would fetch and unpack the same ones.
-    options = ["--variant=minbase", f"--include={PACKAGES}", "--skip=cleanup/apt/lists"]
-    return ["mmdebstrap", *options, setup, "--format=tar", suite]
+    return ["mmdebstrap", "--variant=minbase", f"--include={PACKAGES}", setup, "--format=tar", suite]
 
 
 def identity(command: list[str], setup: bytes) -> str:
