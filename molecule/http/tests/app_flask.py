@@ -1,6 +1,6 @@
 """The answers of app_raw.py, by a Flask application."""
 
-from flask import Flask, request
+from flask import Flask, request, url_for
 
 app = Flask(__name__)
 METHODS = ["GET", "POST"]
@@ -24,4 +24,4 @@ def echo(path):
     """Answer with the request as it arrived."""
     body = request.get_data()
     document = {name: value for name, value in request.environ.items() if isinstance(value, str)}
-    return {"environ": document, "received": len(body)}
+    return {"environ": document, "received": len(body), "url": url_for("echo", path=path, _external=True)}

@@ -23,7 +23,7 @@ from ..source.artifact import Artifact
 from .choice import Choice
 
 # As they are.
-_FILES = ("guard.py", "websocket.py", "application.py", "process.py", "gevent_hook.py")
+_FILES = ("guard.py", "websocket.py", "application.py", "proxies.py", "process.py", "gevent_hook.py")
 _TEMPLATES = {
     "uwsgi.ini": "uwsgi.ini.j2",
     "credentials.py": "credentials.py.j2",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -206,12 +207,14 @@ def value_problems(s: Mapping[str, Any]) -> Iterator[str]:
             yield f"flask_uwsgi_extra_ini has {key!r}, which has a variable: set {MANAGED_KEYS[key]} instead"
         elif key in FIXED_KEYS:
             yield f"flask_uwsgi_extra_ini has {key!r}, which the service depends on: remove it"
-    for name in ("post_activate", "pre_activate", "python_path"):
+    for name in ("post_activate", "pre_activate", "python_path", "trusted_proxies"):
         if not (isinstance(s[name], list) and all(isinstance(item, str) for item in s[name])):
             yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to a list of strings"
     for folder in s["python_path"] if isinstance(s["python_path"], list) else []:
         if not _inside(folder):
             yield f"flask_uwsgi_python_path has {folder!r}, which leads out of the source: name a folder in it"
+    for proxy in s["trusted_proxies"] if isinstance(s["trusted_proxies"], list) else []:
+        yield from _proxy_problem(proxy)
     yield from persistent.problems(s["persistent"])
     for path, folder in _dictionary(s["static"]).items():
         inside = str(folder).removeprefix(f"{STATE}/").partition(":")[2] or str(folder).removeprefix(f"{STATE}/")
@@ -236,6 +239,19 @@ def value_problems(s: Mapping[str, Any]) -> Iterator[str]:
     yield from values.entry_problems(s)
     yield from values.file_problems(s["files"])
     yield from secrets.problems(s["secrets"], _dictionary(s["environment"]), bool(truth(s["secrets_in_environment"])))
+
+
+def _proxy_problem(proxy: Any) -> Iterator[str]:
+    wrong = f"flask_uwsgi_trusted_proxies has {proxy!r}, which"
+    try:
+        network = ipaddress.ip_network(str(proxy), strict=False)
+    except ValueError:
+        yield f"{wrong} is neither an address nor a network: write one such as 10.0.0.5 or 10.0.1.0/28"
+        return
+    if not network.prefixlen:
+        yield f"{wrong} trusts every client: name the addresses of the proxies"
+    elif "/" in str(proxy) and str(network) != str(proxy):
+        yield f"{wrong} is an address within a network: write {network}, or the address alone"
 
 
 def _inside(folder: Any) -> bool:

@@ -74,6 +74,7 @@ class Settings:
     stop_timeout: int
     switch_interval_ms: int
     threads: int
+    trusted_proxies: list[str]
     unit_overrides: dict[str, Any]
     user: str
     worker_memory_mb: int

@@ -31,9 +31,9 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
-def load(module: str = "", wsgi_file: str = "run.py", callable_name: str = "app", mount: str = "") -> Any:
+def load(module: str = "", wsgi_file: str = "run.py", callable_name: str = "app", **others: Any) -> Any:
     """Return the application that uWSGI would get."""
-    own = settings(module=module, wsgi_file=wsgi_file, callable=callable_name, mount=mount)
+    own = settings(module=module, wsgi_file=wsgi_file, callable=callable_name, **others)
     code = generation.rendered(own, artifact(), choose(own, {}))["entry.py"]
     namespace: dict[str, Any] = {"__name__": "uwsgi_file_entry", "__file__": str(FILES / "entry.py")}
     exec(compile(code, "entry.py", "exec"), namespace)
@@ -249,6 +249,14 @@ def test_the_application_answers_below_its_mount_point_only(source: Path) -> Non
     assert ask(application, "/shop") == ("200 OK", "/shop|")
     assert ask(application, "/shops")[0] == "404 Not Found"
     assert ask(application, "/")[0] == "404 Not Found"
+
+
+def test_an_application_behind_trusted_proxies_gets_what_they_state(source: Path) -> None:
+    (source / "run.py").write_text(APP)
+    stated = {"REMOTE_ADDR": "10.0.0.5", "HTTP_X_FORWARDED_PREFIX": "/shop", "SCRIPT_NAME": "", "PATH_INFO": "/mount/x"}
+    for trusted, name in ([], "/mount"), (["10.0.0.5"], "/shop/mount"), (["10.0.0.6"], "/mount"):
+        application = load(mount="/mount", trusted_proxies=trusted)
+        assert b"".join(application(dict(stated), lambda *_: None)).decode() == f"{name}|/x"
 
 
 def test_a_file_without_the_callable_is_reported(source: Path) -> None:
