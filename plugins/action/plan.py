@@ -30,6 +30,9 @@ class ActionModule(AskingAction):
     def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the plan. A problem is part of it: those of all hosts are reported together."""
         super().run(tmp, task_vars)
+        # One host would compare the plans before the others have theirs.
+        if problems := self._strategy_problems(task_vars or {}):
+            return {"failed": True, "msg": "\n".join([*problems, "Nothing was changed."])}
         found = self._plan(task_vars or {})
         # After a verdict nobody compares the plans.
         late = bool(self._task.args.get("verdict"))
@@ -40,7 +43,7 @@ class ActionModule(AskingAction):
     def _plan(self, variables: Mapping[str, Any]) -> plan.Plan:
         host = str(variables["inventory_hostname"])
         values, problems = read(variables, self._templar.template)
-        if problems := problems or self._strategy_problems(variables) or self._value_problems(values, variables):
+        if problems := problems or self._value_problems(values, variables):
             return plan.Plan(host, problems)
         settings = typed(values)
         # With a problem, too: what this run has prepared before has to be taken back.

@@ -42,6 +42,9 @@ class Proxies:
         else:
             for name in [name for name in environ if name.startswith(_STATED)]:
                 del environ[name]
+            # uWSGI itself believes X-Forwarded-Proto and X-Forwarded-SSL. Its sockets speak plain HTTP.
+            environ["wsgi.url_scheme"] = "http"
+            environ.pop("HTTPS", None)
         return self._application(environ, start_response)
 
     def _is_trusted(self, address: str) -> bool:

@@ -421,8 +421,8 @@ def test_other_output_does_not_mix_with_the_line(run: Run, tmp_path: Path) -> No
     plays = [{"name": "Prepare", "tasks": [do("true"), {"name": "Build", "speak": {}}]}]
     library = {"ANSIBLE_ACTION_PLUGINS": str(tmp_path / "action"), "ANSIBLE_LIBRARY": str(tmp_path / "action")}
     shown = run(plays, hosts="one,", file="playbooks/deploy.yml", terminal=True, settings=library)
-    assert re.search(r"Build  0:02\r\x1b\[Kby the way\n", shown)
-    assert "Build  0:03" in shown.partition("by the way")[2]
+    assert re.search(r"Build  0:0\d\r\x1b\[Kby the way\n", shown)
+    assert re.search(r"Build  0:0\d", shown.partition("by the way")[2])
 
 
 def test_a_host_that_was_not_contacted_yet_has_no_line(run: Run) -> None:

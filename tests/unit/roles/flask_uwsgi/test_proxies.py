@@ -69,7 +69,9 @@ def test_nobody_else_can_state_anything(peer: str) -> None:
         "HTTP_X_FORWARDED_SERVER": "evil",
         "HTTP_X_REAL_IP": "127.0.0.1",
     }
-    seen = found(REMOTE_ADDR=peer, HTTP_ACCEPT="*/*", **forged)
+    # What uWSGI itself makes of them.
+    believed = {"wsgi.url_scheme": "https", "HTTPS": "on"}
+    seen = found(REMOTE_ADDR=peer, HTTP_ACCEPT="*/*", **{**forged, **believed})
     assert seen == {
         "REMOTE_ADDR": peer,
         "REMOTE_PORT": "40000",
