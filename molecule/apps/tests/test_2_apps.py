@@ -257,6 +257,8 @@ def appended(code: str) -> Callable[[Path], object]:
             "`flask --app notes no-such-command` of flask_uwsgi_pre_activate failed: it exited with status 2. Correct "
             "it",
             id="migration fails",
+            # Other scenarios have one, too.
+            marks=pytest.mark.full,
         ),
         pytest.param(
             "",
