@@ -61,6 +61,7 @@ def test_there_is_a_playbook_for_every_operation() -> None:
         "compare",
         "compare_clients",
         "deploy",
+        "load_balancer",
         "logs",
         "remove",
         "restart",
@@ -96,7 +97,7 @@ def test_the_examples_of_modules_use_options_that_exist(ansible: Ansible, instal
     full = [f"flaskops.uwsgi.{name}" for name in MODULES]
     documented = json.loads(ansible("ansible-doc", "--type", "module", "--json", *full).stdout)
     for name, page in documented.items():
-        options = page["doc"]["options"]
+        options = page["doc"].get("options") or {}
         required = {option for option, details in options.items() if details.get("required")}
         for task in yaml.safe_load(page["examples"]):
             if name in task:

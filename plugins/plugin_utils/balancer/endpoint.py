@@ -1,0 +1,52 @@
+"""Where an application answers on a host, for those who send requests to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..plan.choice import choose
+from ..settings.settings import Settings
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where an application answers on a host.
+
+    Args:
+        app: its name.
+        address: the host's address, as the controller reaches it.
+        port: its port.
+        mount: the path that it is below; empty for all paths.
+        health_path: the path of a health request.
+        health_status: the status that means healthy; 0 for any that is not an error.
+        health_host: the host name of a health request.
+        capacity: the requests that it serves at the same time.
+    """
+
+    app: str
+    address: str
+    port: int
+    mount: str
+    health_path: str
+    health_status: int
+    health_host: str
+    capacity: int
+
+
+def endpoint(settings: Settings, address: str) -> Endpoint:
+    """Return the endpoint of an application.
+
+    Args:
+        settings: its settings on the host.
+        address: the host's address.
+    """
+    return Endpoint(
+        app=settings.app_name,
+        address=address,
+        port=settings.port,
+        mount=settings.mount,
+        health_path=settings.health,
+        health_status=settings.accepted,
+        health_host=settings.health_host,
+        capacity=settings.processes * choose(settings, {}).cores,
+    )
