@@ -66,6 +66,14 @@ def request(*headers: str, line: str = "GET /echo HTTP/1.1", body: bytes = b"") 
     return head.encode("latin-1") + body
 
 
+def own_address(peer: str) -> str:
+    """Return this machine's address, as a peer sees it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        # Sends nothing: it only chooses the route.
+        probe.connect((peer, 9))
+        return str(probe.getsockname()[0])
+
+
 def ask(address: Address, data: bytes, *, timeout: float = 30) -> Answer:
     """Send bytes at once, and return the answer.
 

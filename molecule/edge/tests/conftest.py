@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import ROOT
+from tests.support import ROOT, console
 from tests.support.edge import Site
 
 
@@ -23,6 +23,6 @@ def power() -> Callable[[str, str], None]:
     """Switch a host off or on: power("off", NAME)."""
 
     def switch(word: str, name: str) -> None:
-        subprocess.run(["python3", "-m", "sandbox", word, name], cwd=ROOT, check=True)
+        subprocess.run([*console.SANDBOX, word, name], cwd=ROOT, check=True)
 
     return switch

@@ -15,15 +15,9 @@ import pytest
 
 from tests.support.edge import PLAIN, SHOP, Site
 from tests.support.service import wait
+from tests.support.wire import own_address
 
 pytestmark = pytest.mark.timeout(300)
-
-
-def own_address(address: str) -> str:
-    """Return this machine's address, as another one sees it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((address, 9))
-        return str(probe.getsockname()[0])
 
 
 def test_the_certificate_has_the_name_of_the_site(site: Site) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-import socket
 from typing import Any
 
 import pytest
 
 from tests.support.application import Application, Deploy, Release
+from tests.support.wire import own_address
 
 CLIENT = "192.0.2.7"
 STATED = (
@@ -24,10 +24,7 @@ STATED = (
 @pytest.fixture(scope="module")
 def shop(deployed: Deploy, release: Release, mode: str, address: str) -> Application:
     """An application for which this machine is the proxy."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((address, 9))
-        own = probe.getsockname()[0]
-    return deployed(release("app_flask.py"), mode, flask_uwsgi_trusted_proxies=[own])
+    return deployed(release("app_flask.py"), mode, flask_uwsgi_trusted_proxies=[own_address(address)])
 
 
 def test_what_a_trusted_proxy_states_is_the_request(shop: Application) -> None:
