@@ -26,7 +26,7 @@ def generator() -> ModuleType:
 def test_each_application_has_a_unique_name_and_port() -> None:
     assert len(APPLICATIONS) == 12
     assert len({app.name for app in APPLICATIONS}) == len({app.port for app in APPLICATIONS}) == 12
-    assert sum(app.everyday for app in APPLICATIONS) == 2
+    assert sum(app.everyday for app in APPLICATIONS) == 1
 
 
 def test_every_folder_of_an_application_is_deployed() -> None:

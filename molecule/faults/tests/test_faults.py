@@ -31,7 +31,7 @@ from tests.support.witness.samples import Sample
 
 HOST = "mol-faults-1"
 # Measured with as many as in docs/OPERATIONS.md; other runs use fewer, because other scenarios need the cores.
-CLIENTS = 100 if os.environ.get("FLASKOPS_FULL") else 40
+CLIENTS = 100 if os.environ.get("FLASKOPS_FULL") else 20
 HANG_S = 3
 THREADS = 8
 MEMORY_MB = 300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +12,8 @@ from tests.support import ROOT, listing
 from tests.support.site import APP, CANARY, SECRET, TOOLS, Site
 from tests.support.witness import Witness
 
-CLIENTS = 40
+# Other runs use fewer, because other scenarios need the cores.
+CLIENTS = 40 if os.environ.get("FLASKOPS_FULL") else 15
 
 
 @pytest.fixture(scope="session")

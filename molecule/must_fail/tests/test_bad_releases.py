@@ -115,6 +115,7 @@ RELEASES = (
         "async def asgi(scope, receive, send):\n    pass",
         # Without a health path, nothing else would notice.
         {"flask_uwsgi_callable": "asgi", "flask_uwsgi_health_path": "", "flask_uwsgi_gevent_check": "off"},
+        full=True,
     ),
     Release(
         "no health path, and no page answers",

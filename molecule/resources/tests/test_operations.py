@@ -15,7 +15,7 @@ from tests.support.service import APP, OTHER, sample_application
 from tests.support.witness import Report, Witness
 
 # As many clients as docs/OPERATIONS.md reports use both cores, and make each operation half as long again.
-CLIENTS = 200 if os.environ.get("FLASKOPS_FULL") else 80
+CLIENTS = 200 if os.environ.get("FLASKOPS_FULL") else 30
 # The promise is enforced exactly where it is measured for docs/OPERATIONS.md, on a quiet machine. Elsewhere other work
 # may take the cores for a moment; a faulty swap costs several times that.
 PATIENCE = 1 if os.environ.get("FLASKOPS_FULL") else 2

@@ -15,7 +15,13 @@ ANIMALS = yaml.safe_load((Path(__file__).parents[1] / "vars" / "animals.yml").re
 CHECKS = ("imports", "libraries", "cooperation")
 HEALTHY = [animal["name"] for animal in ANIMALS if not animal.keys() & set(CHECKS)]
 
-every_animal = pytest.mark.parametrize("animal", ANIMALS, ids=lambda animal: animal["name"])
+every_animal = pytest.mark.parametrize(
+    "animal",
+    [
+        pytest.param(animal, id=animal["name"], marks=[pytest.mark.full] if animal.get("full") else [])
+        for animal in ANIMALS
+    ],
+)
 
 
 def checked(name: str) -> dict[str, Any]:
@@ -56,7 +62,7 @@ def test_gevent_is_not_blamed_for_a_fault_that_threads_mode_has_too(animal: dict
     )
 
 
-@pytest.mark.parametrize("name", ["harmless", "sample"])
+@pytest.mark.parametrize("name", [pytest.param("harmless", marks=pytest.mark.full), "sample"])
 def test_nothing_is_reported_about_harmless_code(name: str) -> None:
     assert {part: check["findings"] for part, check in checked(name)["checks"].items()} == {part: [] for part in CHECKS}
 

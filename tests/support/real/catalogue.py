@@ -239,7 +239,6 @@ APPLICATIONS = (
     Application(
         "chat", "Flask-SocketIO", 8059, questions.chat, "chat",
         SECRET | {"module": "app:app", "health_path": "", "processes": 1},
-        everyday=True,
     ),
     Application(
         "jobs", "Flask-APScheduler", 8060, questions.jobs, "jobs", {"module": "jobs:app"}, load="/healthz",
