@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import http.client
 import json
 import os
@@ -10,13 +11,16 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests.support.service import wait
 
 SHOP, PLAIN = "shop.example.org", "plain.example.org"
 ASK = """
@@ -43,7 +47,7 @@ class Site:
     def __init__(self, host: Any) -> None:
         self.balancer = host
         groups = yaml.safe_load(Path(os.environ["SANDBOX_INVENTORY"]).read_text())["all"]["children"]
-        (self.address,) = (one["ansible_host"] for one in groups["load_balancer"]["hosts"].values())
+        self.address = next(iter(groups["load_balancer"]["hosts"].values()))["ansible_host"]
         inventory = os.environ["SANDBOX_INVENTORY"]
         self.hosts = {
             name: host.get_host(f"ansible://{name}", ansible_inventory=inventory, sudo=True)
@@ -81,14 +85,26 @@ class Site:
 
     def state(self, server: str) -> str:
         """Return the status of a server, as HAProxy shows it."""
-        rows = [line.split(",") for line in self.runtime("show stat").splitlines()]
-        (found,) = (row[rows[0].index("status")] for row in rows if row[:2] == ["flask", server])
+        return self.row(server)["status"]
+
+    def row(self, server: str) -> dict[str, str]:
+        """Return what HAProxy shows of a server."""
+        rows = csv.DictReader(self.runtime("show stat").removeprefix("# ").splitlines())
+        (found,) = (row for row in rows if (row["pxname"], row["svname"]) == ("flask", server))
         return found
 
     def done(self) -> Counter[str]:
         """Return how often each order was executed, on whatever host."""
         lines = "\n".join(host.check_output("cat /var/lib/edge/done || true") for host in self.hosts.values())
         return Counter(lines.split())
+
+    @contextmanager
+    def held(self, name: str, seconds: int = 20) -> Iterator[Callable[[], bool]]:
+        """Hold requests on all hosts, one of which is named; yield whether some of them were cut."""
+        with ThreadPoolExecutor() as pool:
+            asked = [pool.submit(self.request, "GET", f"/hold/{seconds}") for _ in range(2 * len(self.hosts))]
+            wait(lambda: int(self.row(name)["scur"]) > 0, "requests on the host")
+            yield lambda: any(one.done() for one in asked)
 
     @contextmanager
     def visitors(self, count: int = 8) -> Iterator[Seen]:

@@ -28,6 +28,13 @@ def where():
     }
 
 
+@app.get("/hold/<int:seconds>")
+def hold(seconds):
+    """Answer after a long while."""
+    sleep(seconds)
+    return "held\n"
+
+
 @app.post("/orders/<number>")
 def order(number):
     """Note an order, after a while."""

@@ -1,0 +1,107 @@
+"""Hosts are drained and maintained under load: visitors notice nothing, and an ended run leaves nothing drained."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support.edge import Site
+from tests.support.service import wait
+
+pytestmark = pytest.mark.timeout(300)
+ANSWERED = {"GET 200", "POST 200"}
+
+
+def orders(site: Site, name: str) -> int:
+    """Return how many orders a host has executed."""
+    return int(site.hosts[name].check_output("cat /var/lib/edge/done 2>/dev/null | wc -l"))
+
+
+def test_a_drained_host_gets_nothing_until_it_serves_again(site: Site, play: Callable[..., Any]) -> None:
+    first, second = site.hosts
+    with site.visitors() as seen:
+        done = play("drain", "--limit", first)
+        assert done.returncode == 0, done.stdout
+        before = orders(site, first)
+        again = play("drain", "--limit", first)
+        assert again.returncode == 0 and "changed=0" in again.stdout, again.stdout
+        refused = play("drain", "--limit", second)
+        status = play("status")
+        site.balancer.check_output("systemctl restart haproxy && sleep 1")
+        assert site.state(first).startswith("DRAIN")
+        assert orders(site, first) == before
+        back = play("undrain", "--limit", first)
+        assert back.returncode == 0, back.stdout
+        assert site.state(first) == "UP"
+        wait(lambda: orders(site, first) > before, "orders on the host")
+    # A restart closes the connections in flight.
+    assert set(seen.outcomes) >= ANSWERED
+    assert refused.returncode == 2
+    assert f"without {second}, 0 of the 2 servers of flask would go on serving" in " ".join(refused.stdout.split())
+    shown = " ".join(status.stdout.split())
+    assert status.returncode == 0, status.stdout
+    assert re.search(rf"{first} was drained by \S+@\S+ since \S+Z \(drain\)", shown), status.stdout
+
+
+def test_hosts_are_rebooted_one_after_the_other(site: Site, play: Callable[..., Any]) -> None:
+    booted = {name: host.check_output("uptime --since") for name, host in site.hosts.items()}
+    before = site.done()
+    with site.visitors() as seen:
+        done = play("maintain", "-e", "action=reboot")
+    assert done.returncode == 0, done.stdout
+    assert {site.state(name) for name in site.hosts} == {"UP"}
+    assert all(host.check_output("uptime --since") != booted[name] for name, host in site.hosts.items())
+    assert set(seen.outcomes) == ANSWERED, seen.outcomes
+    assert site.done() - before == dict.fromkeys(seen.confirmed, 1)
+
+
+def test_a_failed_action_stops_the_run_and_the_others_serve(site: Site, play: Callable[..., Any]) -> None:
+    first, second = site.hosts
+    with site.visitors() as seen:
+        done = play("maintain", "-e", "action=restart_host_service", "-e", "load_balancer_host_service=nosuch")
+    assert done.returncode == 2
+    assert site.state(first).startswith("DRAIN") and site.state(second) == "UP"
+    assert set(seen.outcomes) == ANSWERED, seen.outcomes
+    # The run has ended, so the next one lets the host serve again.
+    done = play("load_balancer")
+    assert done.returncode == 0, done.stdout
+    wait(lambda: site.state(first) == "UP", "the host up")
+
+
+@pytest.mark.parametrize(
+    ("playbook", "variables", "message"),
+    [
+        ("maintain", {}, "action= is not valid: set it to one of reboot, upgrade, restart_host_service"),
+        ("maintain", {"action": "restart_host_service"}, "needs load_balancer_host_service: name the unit"),
+        ("drain", {}, "without mol-edge-1, mol-edge-2, 0 of the 2 servers of flask would go on serving"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(
+    site: Site, play: Callable[..., Any], playbook: str, variables: dict[str, str], message: str
+) -> None:
+    done = play(playbook, "-e", json.dumps(variables))
+    assert done.returncode == 2
+    assert message in " ".join(done.stdout.split())
+    assert {site.state(name) for name in site.hosts} == {"UP"}
+
+
+def test_requests_that_do_not_end_fail_the_drain_and_the_host_goes_on_serving(
+    site: Site, play: Callable[..., Any]
+) -> None:
+    first = next(iter(site.hosts))
+    with site.held(first) as held:
+        done = play("drain", "--limit", first, "-e", "load_balancer_drain_timeout=1")
+        said = " ".join(done.stdout.split())
+        assert done.returncode == 2
+        assert re.search(rf"flask/{first} has \d+ requests after load_balancer_drain_timeout=1 seconds", said), said
+        wait(lambda: site.state(first) == "UP", "the host up")
+        cut = play(
+            "drain", "--limit", first, "-e", "load_balancer_drain_timeout=1", "-e", "load_balancer_drain_cut=true"
+        )
+        assert cut.returncode == 0, cut.stdout
+        wait(held, "the request cut")
+    assert play("undrain", "--limit", first).returncode == 0

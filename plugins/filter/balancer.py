@@ -1,0 +1,41 @@
+"""Filters of the role load_balancer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import balancer_show
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import controller
+
+
+def balancer_failures(results: Sequence[Mapping[str, Any]]) -> str:
+    """Join the messages of the balancers that failed.
+
+    Args:
+        results: the results of a loop over the balancers.
+    """
+    return " ".join(f"{one['item']}: {one['msg']}." for one in results if one.get("failed"))
+
+
+def abandoned(drained: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the servers that were drained by a run which has ended without letting them serve again.
+
+    What was drained on purpose, by playbooks/drain.yml, is not among them.
+
+    Args:
+        drained: the run that drained each server.
+    """
+    return sorted(name for name, run in drained.items() if run.get("what") != "drain" and not controller.lives(run))
+
+
+class FilterModule:
+    """Named as Ansible expects."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        return {
+            "abandoned": abandoned,
+            "balancer_failures": balancer_failures,
+            "balancer_table": balancer_show.status,
+        }

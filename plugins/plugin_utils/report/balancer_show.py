@@ -1,0 +1,51 @@
+"""Shows what load balancers do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from .table import Table
+
+_HEAD = ("balancer", "application", "host", "state", "check", "requests", "waiting", "weight")
+_TABLE = Table(_HEAD, right=("requests", "waiting", "weight"))
+
+
+def status(balancers: Mapping[str, Mapping[str, Any]], differ: Collection[str] = ()) -> str:
+    """Show the servers of all balancers in a table, and below it what needs attention.
+
+    Args:
+        balancers: the result of the module ``balancer_status``, or why there is none, by balancer.
+        differ: the balancers whose configuration is not that of the inventory.
+    """
+    rows: list[Sequence[str]] = [_HEAD]
+    said = []
+    for name, found in balancers.items():
+        if found.get("failed"):
+            said.append(f"{name}: {found['msg']}")
+            continue
+        rows += [
+            (
+                name, one["backend"], one["name"], one["status"], one["check"],
+                str(one["sessions"]), str(one["queued"]), str(one["weight"]),
+            )
+            for one in found["servers"]
+        ]  # fmt: skip
+        said += [f"{name}: {host} was drained {drain(run)}" for host, run in found["drained"].items()]
+        if left := len(found["leaving"]):
+            verb = "process of HAProxy still has" if left == 1 else "processes of HAProxy still have"
+            said.append(f"{name}: {left} older {verb} connections, after a reload")
+        if name in differ:
+            said.append(f"{name}: its configuration is not that of the inventory: run playbooks/load_balancer.yml")
+    sizes = _TABLE.sizes(rows)
+    table = [_TABLE.line(row, sizes).rstrip() for row in rows] if len(rows) > 1 else []
+    return "\n".join([*table, *said])
+
+
+def drain(run: Mapping[str, Any]) -> str:
+    """Say who drained a host, when, and what for.
+
+    Args:
+        run: who, since and what, as recorded.
+    """
+    return f"by {run.get('who', 'somebody')} since {run.get('since', 'an unknown time')} ({run.get('what', 'unknown')})"

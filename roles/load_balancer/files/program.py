@@ -1,0 +1,23 @@
+"""Commands that HAProxy's unit and timers run on a load balancer. Beside it are the collection's own modules."""
+
+import sys
+from pathlib import Path
+
+from utils.balancer import servers
+from utils.balancer.runtime import Runtime, RuntimeAPIError
+
+
+def main(command: str, socket: str, master: str, folder: str) -> None:
+    """Run a command: ``keep`` writes the states of the servers to where the next process reads them."""
+    runtime = Runtime(Path(socket), Path(master))
+    try:
+        if command == "keep":
+            servers.keep(runtime, Path(folder) / "servers")
+        else:
+            sys.exit(f"{command} is no command")
+    except (RuntimeAPIError, OSError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,34 @@
+"""The status of load balancers: a table, and what needs attention."""
+
+from typing import Any
+
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import balancer_show
+
+SERVER = {
+    "backend": "shop", "name": "web1", "status": "UP", "check": "L7OK/200", "sessions": 12, "queued": 0, "weight": 1,
+}  # fmt: skip
+QUIET: dict[str, Any] = {"servers": [SERVER], "drained": {}, "leaving": []}
+
+
+def test_a_row_for_each_server() -> None:
+    assert balancer_show.status({"lb1": QUIET}).splitlines() == [
+        "balancer  application  host  state  check     requests  waiting  weight",
+        "lb1       shop         web1  UP     L7OK/200        12        0       1",
+    ]
+
+
+def test_what_needs_attention_stands_below() -> None:
+    drained = {"web1": {"who": "ann@desk", "since": "2026-01-02T03:04:05Z", "what": "reboot"}}
+    shown = balancer_show.status(
+        {"lb1": {**QUIET, "drained": drained, "leaving": [7, 8]}, "lb2": {"failed": True, "msg": "no answer"}}, ["lb1"]
+    )
+    assert shown.splitlines()[2:] == [
+        "lb1: web1 was drained by ann@desk since 2026-01-02T03:04:05Z (reboot)",
+        "lb1: 2 older processes of HAProxy still have connections, after a reload",
+        "lb1: its configuration is not that of the inventory: run playbooks/load_balancer.yml",
+        "lb2: no answer",
+    ]
+
+
+def test_balancers_that_do_not_answer_have_no_table() -> None:
+    assert balancer_show.status({"lb1": {"failed": True, "msg": "no answer"}}) == "lb1: no answer"
