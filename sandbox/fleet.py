@@ -44,6 +44,9 @@ OPTIONS = (
 )
 # A wheel is found again by everything that its build could see (module_utils/wheelhouse/cache.py), on whichever host.
 BUILD_OPTIONS = ("--volume=wheels:/var/cache/flaskops-build",)
+# A pair of balancers moves an address between them (VRRP).
+BALANCER_OPTIONS = ("--cap-add=NET_ADMIN", "--cap-add=NET_RAW")
+GROUP_OPTIONS = {"build": BUILD_OPTIONS, "load_balancer": BALANCER_OPTIONS}
 
 
 class Fleet:
@@ -217,7 +220,7 @@ class Fleet:
             f"--mac-address={mac_address(address)}",
             *(f"--publish={publish}" for publish in spec.publish),
             *OPTIONS,
-            *(BUILD_OPTIONS if spec.group == "build" else ()),
+            *GROUP_OPTIONS.get(spec.group, ()),
             *self._podman.create_options(),
             image_name,
             "/usr/local/sbin/sandbox-init",

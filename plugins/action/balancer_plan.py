@@ -29,7 +29,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return {"failed": True, "msg": "\n".join([*plan.problems, "Nothing was changed."])}
         # Keys leave the controller by a task of their own, which shows nothing.
         pairs = {site.certificate: site.pair.pem for site in plan.sites if site.pair}
-        sites = [{**asdict(site), "pair": None} for site in plan.sites]
+        sites = [{**asdict(site), "pair": None, "addresses": site.addresses} for site in plan.sites]
         backends = [{**asdict(one), "first": asdict(one.first)} for one in plan.backends]
         return {
             "changed": False,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.balancer import pair
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import balancer_show
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import controller
 
@@ -29,6 +31,16 @@ def abandoned(drained: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return sorted(name for name, run in drained.items() if run.get("what") != "drain" and not controller.lives(run))
 
 
+def balancer_network(vip: str, facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the interface and the own address of the network that a shared address belongs to, or the problem.
+
+    Args:
+        vip: the shared address.
+        facts: the network facts of the balancer.
+    """
+    return asdict(pair.network(vip, facts))
+
+
 class FilterModule:
     """Named as Ansible expects."""
 
@@ -37,5 +49,6 @@ class FilterModule:
         return {
             "abandoned": abandoned,
             "balancer_failures": balancer_failures,
+            "balancer_network": balancer_network,
             "balancer_table": balancer_show.status,
         }

@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: balancer_servers
 short_description: Drain servers of a load balancer, or let them serve again
-version_added: 0.1.0
+version_added: 0.4.0
 author: The flaskops maintainers (!UNKNOWN)
 description:
   - Sets states and weights of servers at HAProxy's runtime socket, in all backends that have them.

@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: balancer_status
 short_description: Show the servers of a load balancer, and who drained them
-version_added: 0.1.0
+version_added: 0.4.0
 author: The flaskops maintainers (!UNKNOWN)
 description:
   - Asks HAProxy at its runtime socket; never relies on its configuration.

@@ -49,17 +49,28 @@ class Site:
         groups = yaml.safe_load(Path(os.environ["SANDBOX_INVENTORY"]).read_text())["all"]["children"]
         self.address = next(iter(groups["load_balancer"]["hosts"].values()))["ansible_host"]
         inventory = os.environ["SANDBOX_INVENTORY"]
+        self.balancers = {
+            name: host.get_host(f"ansible://{name}", ansible_inventory=inventory, sudo=True)
+            for name in groups["load_balancer"]["hosts"]
+        }
         self.hosts = {
             name: host.get_host(f"ansible://{name}", ansible_inventory=inventory, sudo=True)
             for name in groups["flask"]["hosts"]
         }
 
     def request(
-        self, method: str, path: str, name: str = SHOP, *, tls: bool = True, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        name: str = SHOP,
+        *,
+        tls: bool = True,
+        headers: dict[str, str] | None = None,
+        timeout: float = 30,
     ) -> http.client.HTTPResponse:
         """Send a request, as a browser that knows the name, and return the response with its body as ``text``."""
-        connection = http.client.HTTPConnection(name, timeout=30)
-        connection.sock = socket.create_connection((self.address, 443 if tls else 80), timeout=30)
+        connection = http.client.HTTPConnection(name, timeout=timeout)
+        connection.sock = socket.create_connection((self.address, 443 if tls else 80), timeout=timeout)
         if tls:
             context = ssl.create_default_context()
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

@@ -51,10 +51,15 @@ class Site:
     rules: list[str]
 
     @property
+    def addresses(self) -> list[str]:
+        """What people call it: each name, with the path."""
+        return [f"{name}{self.path}" for name in self.names]
+
+    @property
     def text(self) -> str:
         """The site in a line, for people."""
         scheme = "http" if self.tls == "off" else "https"
-        return f"{', '.join(f'{scheme}://{name}{self.path}' for name in self.names)} -> {self.app}"
+        return f"{', '.join(f'{scheme}://{address}' for address in self.addresses)} -> {self.app}"
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,17 @@ from utils.balancer.runtime import Runtime, RuntimeAPIError
 
 
 def main(command: str, socket: str, master: str, folder: str) -> None:
-    """Run a command: ``keep`` writes the states of the servers to where the next process reads them."""
+    """Run a command.
+
+    ``keep`` writes the states of the servers to where the next process reads them. ``alive`` fails if HAProxy does not
+    answer.
+    """
     runtime = Runtime(Path(socket), Path(master))
     try:
         if command == "keep":
             servers.keep(runtime, Path(folder) / "servers")
+        elif command == "alive":
+            runtime.ask("show info")
         else:
             sys.exit(f"{command} is no command")
     except (RuntimeAPIError, OSError) as error:

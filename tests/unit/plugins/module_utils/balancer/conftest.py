@@ -55,8 +55,8 @@ class HAProxy:
                 return "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state ...\n" + "".join(rows)
             case ["show", "stat", *_]:
                 rows = (
-                    f"{name.replace('/', ',')},0,{self.sessions.get(name, 0)},{status},{self.weights[name]},10.0.0.1:80,"
-                    "* L7OK,200\n"
+                    ",".join(map(str, (*name.split("/"), 0, self.sessions.get(name, 0), status, self.weights[name])))
+                    + ",10.0.0.1:80,* L7OK,200\n"
                     for name, (_, status) in self.servers.items()
                 )
                 return HEAD + "".join(rows)

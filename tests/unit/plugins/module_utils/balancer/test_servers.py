@@ -33,7 +33,7 @@ def test_a_server_that_nobody_knows_is_named(runtime: Runtime) -> None:
 
 def test_enough_servers_must_go_on_serving(haproxy: HAProxy, runtime: Runtime) -> None:
     assert servers.chosen(runtime.servers(), DRAIN)
-    with pytest.raises(ServersError, match=r"without web1, web2, 0 of the 2 servers of shop .* min_ready=1: bring"):
+    with pytest.raises(ServersError, match=r"without web1, web2, 0 of the 2 servers of shop .*_min_ready=1: bring"):
         servers.chosen(runtime.servers(), replace(DRAIN, names=["web1", "web2"]))
     haproxy.servers["shop/web2"] = ["ready", "DOWN"]
     with pytest.raises(ServersError, match=r"without web1, 0 of the 2 servers of shop would go on serving"):
@@ -77,9 +77,7 @@ def test_requests_are_waited_for_also_in_processes_that_a_reload_has_left(haprox
 
 def test_a_server_that_stays_down_is_named(haproxy: HAProxy, runtime: Runtime) -> None:
     haproxy.servers["shop/web1"] = ["ready", "DOWN"]
-    with pytest.raises(
-        ServersError, match=r"shop/web1 \(10\.0\.0\.1:80\) is DOWN, its last check L7OK/200 after load_"
-    ):
+    with pytest.raises(ServersError, match=r"shop/web1 \(10\.0\.0\.1:80\) is DOWN, its last check L7OK/200 after"):
         servers.wait_until_up(runtime, ["web1"], READY)
     servers.wait_until_up(runtime, ["web1"], replace(READY, wait_s=0))
 
