@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -31,6 +32,27 @@ def abandoned(drained: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return sorted(name for name, run in drained.items() if run.get("what") != "drain" and not controller.lives(run))
 
 
+def balancer_ports_taken(listening: str, ports: Mapping[str, int]) -> list[str]:
+    """Return why ports cannot be used, with the remedy.
+
+    Args:
+        listening: the output of ``ss``: the listening sockets with their processes.
+        ports: the port of each variable.
+    """
+    found = []
+    for variable, port in ports.items():
+        for line in listening.splitlines():
+            # state, two queues, address, peer, processes
+            fields = line.split(maxsplit=5)
+            if len(fields) > 3 and fields[3].endswith(f":{port}") and '"haproxy"' not in line:
+                who = ", ".join(f"{name} (process {pid})" for name, pid in re.findall(r'\("([^"]*)",pid=(\d+)', line))
+                found.append(
+                    f"{variable}={port} is taken by {who or 'another program'}: stop it there, or choose another port."
+                )
+                break
+    return found
+
+
 def balancer_network(vip: str, facts: Mapping[str, Any]) -> dict[str, str]:
     """Return the interface and the own address of the network that a shared address belongs to, or the problem.
 
@@ -50,5 +72,6 @@ class FilterModule:
             "abandoned": abandoned,
             "balancer_failures": balancer_failures,
             "balancer_network": balancer_network,
+            "balancer_ports_taken": balancer_ports_taken,
             "balancer_table": balancer_show.status,
         }

@@ -43,6 +43,10 @@ options:
     description: Whether requests that have not ended in that time are cut.
     type: bool
     default: false
+  ignore_unknown:
+    description: Whether servers to which no site sends requests are left out. Otherwise the module fails for them.
+    type: bool
+    default: false
   run:
     description: The run that drains them, from the lookup P(flaskops.uwsgi.run_identity#lookup). It is recorded.
     type: dict
@@ -77,7 +81,7 @@ before:
   returned: always
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +135,7 @@ def main() -> None:
             "wait": {"type": "int", "default": 60},
             "min_ready": {"type": "int", "default": 1},
             "cut": {"type": "bool", "default": False},
+            "ignore_unknown": {"type": "bool", "default": False},
             "run": {"type": "dict"},
             "folder": {"type": "path", "required": True},
             "socket": {"type": "path", "default": "/run/haproxy/admin.sock"},
@@ -150,7 +155,10 @@ def main() -> None:
     runtime = Runtime(Path(asked["socket"]), Path(asked["master"]))
     balancer = Balancer(runtime, folder / "servers", Records(folder / "drained.json"))
     try:
-        found = servers.chosen(runtime.servers(), wish)
+        seen = runtime.servers()
+        if asked["ignore_unknown"]:
+            wish = replace(wish, names=[name for name in wish.names if any(one.name == name for one in seen)])
+        found = servers.chosen(seen, wish)
         doomed = servers.different(found, wish)
         if not module.check_mode:
             balancer.grant(wish, doomed, asked["run"] or {})

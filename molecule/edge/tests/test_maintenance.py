@@ -106,3 +106,36 @@ def test_requests_that_do_not_end_fail_the_drain_and_the_host_goes_on_serving(
         assert cut.returncode == 0, cut.stdout
         wait(held, "the request cut")
     assert play("undrain", "--limit", first).returncode == 0
+
+
+def test_a_host_is_stopped_and_started_without_a_failed_request(site: Site, play: Callable[..., Any]) -> None:
+    first = next(iter(site.hosts))
+    before = site.done()
+    with site.visitors() as seen:
+        for playbook in ("stop", "start"):
+            done = play(playbook, "--limit", first)
+            assert done.returncode == 0, done.stdout
+        wait(lambda: site.state(first) == "UP", "the host up")
+    assert set(seen.outcomes) == ANSWERED, seen.outcomes
+    assert site.done() - before == dict.fromkeys(seen.confirmed, 1)
+
+
+def test_a_port_that_something_else_has_is_refused(site: Site, play: Callable[..., Any]) -> None:
+    start = "systemd-run --quiet --unit=other python3 -m http.server 8099"
+    site.balancer.check_output(start)
+    try:
+        wait(lambda: site.balancer.run("ss -Hltn sport = :8099").stdout, "the other program")
+        done = play("load_balancer", "-e", "load_balancer_http_port=8099")
+    finally:
+        site.balancer.check_output("systemctl stop other")
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 2
+    assert "load_balancer_http_port=8099 is taken by python3 (process" in said
+    assert site.request("GET", "/where").status == 200
+
+
+def test_a_request_is_followed_by_its_id(site: Site) -> None:
+    number = site.where()["headers"]["X-Request-Id"]
+    assert number in site.balancer.check_output("journalctl --unit haproxy --lines 200 --no-pager --output cat")
+    logs = "journalctl --unit 'edge@*' --lines 200 --no-pager --output cat"
+    assert sum(f"id={number}" in host.check_output(logs) for host in site.hosts.values()) == 1

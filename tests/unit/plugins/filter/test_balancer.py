@@ -2,7 +2,12 @@
 
 import re
 
-from ansible_collections.flaskops.uwsgi.plugins.filter.balancer import FilterModule, abandoned, balancer_failures
+from ansible_collections.flaskops.uwsgi.plugins.filter.balancer import (
+    FilterModule,
+    abandoned,
+    balancer_failures,
+    balancer_ports_taken,
+)
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import controller
 
 from tests.support import ROOT
@@ -24,3 +29,20 @@ def test_only_what_an_ended_run_drained_is_abandoned() -> None:
     elsewhere = {**ended, "home": "another"}
     drained = {"a": alive, "b": ended, "c": {**ended, "what": "drain"}, "d": elsewhere}
     assert abandoned(drained) == ["b"]
+
+
+def test_who_has_a_port_is_named() -> None:
+    listening = """\
+LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=40,fd=3))
+LISTEN 0 511 *:80 *:* users:(("nginx",pid=7,fd=6),("nginx",pid=8,fd=6))
+LISTEN 0 128 [::]:8443 [::]:*
+LISTEN 0 511 *:443 *:* users:(("haproxy",pid=9,fd=6))
+"""
+    ports = {"load_balancer_http_port": 80, "load_balancer_https_port": 443}
+    assert balancer_ports_taken(listening, ports) == [
+        "load_balancer_http_port=80 is taken by nginx (process 7), nginx (process 8): stop it there, or choose "
+        "another port."
+    ]
+    assert balancer_ports_taken(listening, {"load_balancer_https_port": 8443}) == [
+        "load_balancer_https_port=8443 is taken by another program: stop it there, or choose another port."
+    ]
