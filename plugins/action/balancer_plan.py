@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.balancer import authority
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.balancer.endpoint import Endpoint
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.balancer.sites import planned
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.reading import plain
@@ -14,7 +15,7 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.reading im
 class ActionModule(ActionBase):  # type: ignore[misc]
     """Named as Ansible expects."""
 
-    _VALID_ARGS = frozenset({"endpoints", "sites"})
+    _VALID_ARGS = frozenset({"acme", "endpoints", "sites"})
     _requires_connection = False
     _supports_check_mode = True
 
@@ -25,8 +26,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         groups = {name: list(hosts) for name, hosts in (task_vars or {})["groups"].items()}
         endpoints = {host: Endpoint(**found) for host, found in asked["endpoints"].items() if found}
         plan = planned(asked["sites"], groups, endpoints)
-        if plan.problems:
-            return {"failed": True, "msg": "\n".join([*plan.problems, "Nothing was changed."])}
+        if problems := [*plan.problems, *authority.problems(asked["sites"], asked["acme"])]:
+            return {"failed": True, "msg": "\n".join([*problems, "Nothing was changed."])}
         # Keys leave the controller by a task of their own, which shows nothing.
         pairs = {site.certificate: site.pair.pem for site in plan.sites if site.pair}
         sites = [{**asdict(site), "pair": None, "addresses": site.addresses} for site in plan.sites]

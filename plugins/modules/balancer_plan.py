@@ -22,6 +22,12 @@ options:
     description: For each application host, what M(flaskops.uwsgi.endpoint) returned for it.
     type: dict
     required: true
+  acme:
+    description:
+      - The values of C(load_balancer_acme_agree), C(_server), C(_email), C(_ca) and C(_port), by the rest of their
+        names, and HAProxy's own ports as C(taken).
+    type: dict
+    required: true
 """
 
 EXAMPLES = r"""
@@ -29,6 +35,7 @@ EXAMPLES = r"""
   flaskops.uwsgi.balancer_plan:
     sites: "{{ load_balancer_sites }}"
     endpoints: "{{ endpoints }}"
+    acme: {agree: true, server: "", email: "", ca: "", port: 8402, taken: [80, 443]}
   register: plan
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: balancer_status
-short_description: Show the servers of a load balancer, and who drained them
+short_description: Show the servers of a load balancer, who drained them, and its certificates
 version_added: 0.4.0
 author: The flaskops maintainers (!UNKNOWN)
 description:
@@ -24,6 +24,10 @@ options:
     description: The socket of HAProxy's master process.
     type: path
     default: /run/haproxy-master.sock
+  settings:
+    description: The settings of renewals. Without this file, nothing is renewed.
+    type: path
+    default: /etc/haproxy/flaskops/acme.json
 """
 
 EXAMPLES = r"""
@@ -49,15 +53,69 @@ leaving:
   type: list
   elements: int
   returned: always
+certificates:
+  description: >-
+    file, names, ends, serial (on the disk), served (in HAProxy's memory) and temporary of each certificate in use.
+  type: list
+  elements: dict
+  returned: always
+renewals:
+  description: A message for each certificate that could not be renewed.
+  type: list
+  elements: str
+  returned: always
 """
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer import certificates
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.records import Records
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.renewal import Renewal, moment, problems
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.runtime import Runtime, RuntimeAPIError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.files import DamagedError
+
+SERVICE = "haproxy-flaskops-renew.service"
+
+
+def in_use(runtime: Runtime, renewal: Renewal) -> list[dict[str, Any]]:
+    """Return what is known of each certificate in HAProxy's memory.
+
+    Args:
+        runtime: HAProxy.
+        renewal: what is renewed.
+    """
+    renewed = {site.file for site in renewal.sites}
+    found = []
+    for file, served in certificates.loaded(runtime).items():
+        shown: dict[str, Any] = {"file": file.name, "names": [], "ends": "", "serial": "", "served": served}
+        shown["temporary"] = False
+        # One that cannot be read has no serial number on the disk.
+        with suppress(certificates.CertificateError):
+            kept = certificates.kept(file)
+            shown |= {"names": kept.names, "ends": moment(kept.ends), "serial": kept.serial}
+            shown["temporary"] = file in renewed and kept.self_signed
+        found.append(shown)
+    return found
+
+
+def failures(module: AnsibleModule, renewal: Renewal) -> list[str]:
+    """Return a message for each certificate that could not be renewed.
+
+    Args:
+        module: the module, which runs commands.
+        renewal: what is renewed.
+    """
+    if not renewal.sites:
+        return []
+    if found := problems(renewal.records.read()):
+        return found
+    # A full disk has no room for a record, either.
+    failed = module.run_command(["systemctl", "is-failed", "--quiet", SERVICE])[0] == 0
+    return [f"the last renewal of certificates failed: see `journalctl -u {SERVICE}`"] if failed else []
 
 
 def main() -> None:
@@ -67,6 +125,7 @@ def main() -> None:
             "folder": {"type": "path", "required": True},
             "socket": {"type": "path", "default": "/run/haproxy/admin.sock"},
             "master": {"type": "path", "default": "/run/haproxy-master.sock"},
+            "settings": {"type": "path", "default": "/etc/haproxy/flaskops/acme.json"},
         },
         supports_check_mode=True,
     )
@@ -75,6 +134,9 @@ def main() -> None:
         servers = runtime.servers()
         records = Records(Path(module.params["folder"]) / "drained.json").read()
         leaving = runtime.leaving()
+        renewal = Renewal.configured(runtime, Path(module.params["settings"]), Path(module.params["folder"]))
+        used = in_use(runtime, renewal)
+        renewals = failures(module, renewal)
     except (RuntimeAPIError, DamagedError, OSError) as error:
         module.fail_json(msg=str(error))
     away = {one.name for one in servers if one.admin != "ready"}
@@ -83,6 +145,8 @@ def main() -> None:
         servers=[asdict(one) for one in servers],
         drained={name: run for name, run in records.items() if name in away},
         leaving=leaving,
+        certificates=used,
+        renewals=renewals,
     )
 
 

@@ -12,6 +12,8 @@ _TIMEOUT_S = 10
 _MAINT, _DRAIN = 0x01, 0x08
 # Of `show stat`: all proxies, servers only.
 _SERVERS = "show stat -1 4 -1"
+# The backend that leads a certificate authority to the balancer that renews: its servers are no application hosts.
+CHALLENGES = "acme_challenge"
 
 
 class RuntimeAPIError(Exception):
@@ -80,6 +82,8 @@ class Runtime:
                 admin[fields[1], fields[3]] = int(fields[6])
         found = []
         for row in _rows(self.ask(_SERVERS)):
+            if row["pxname"] == CHALLENGES:
+                continue
             state = admin.get((row["pxname"], row["svname"]), 0)
             found.append(
                 Server(
@@ -146,16 +150,21 @@ class Runtime:
         for pid in self.leaving():
             _sent(self.master, f"@!{pid} {text}")
 
-    def ask(self, text: str) -> str:
+    def ask(self, text: str, payload: str = "") -> str:
         """Send a command to the process that serves, and return its answer.
 
         Args:
             text: the command.
+            payload: lines that the command reads, such as a key. No message quotes them.
 
         Raises:
             RuntimeAPIError: HAProxy does not answer.
         """
-        return _sent(self.socket, text)
+        if not payload:
+            return _sent(self.socket, text)
+        # The first empty line ends it.
+        lines = "\n".join(filter(None, map(str.strip, payload.splitlines())))
+        return _sent(self.socket, f"{text} <<\n{lines}\n")
 
 
 def _sent(path: Path, text: str) -> str:

@@ -13,7 +13,7 @@ from ..run.truth import truth
 from .certificates import CertificateError, Pair, checked
 from .endpoint import Endpoint
 
-TLS = ("self_signed", "files", "off")
+TLS = ("self_signed", "acme", "files", "off")
 _KEYS = frozenset({"names", "path", "app", "tls", "certificate", "key", "redirect", "hsts", "rules"})
 # RFC 1123, 2.1; the first label may be a wildcard.
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -31,7 +31,7 @@ class Site:
         names: host names in lower case.
         path: the path that it is below; empty for all paths.
         app: the group of the application's hosts.
-        tls: ``self_signed``, ``files`` or ``off``.
+        tls: ``self_signed``, ``acme``, ``files`` or ``off``.
         certificate: the name of the file with certificate and key; empty without TLS.
         pair: certificate and key from the controller; None if there are none.
         redirect: whether plain HTTP is redirected.
@@ -114,7 +114,7 @@ def planned(given: Any, groups: Mapping[str, Sequence[str]], endpoints: Mapping[
             sites.append(_site(one))
         except CertificateError as error:
             problems.append(f"{_where(number)} {error}")
-    if problems := [*problems, *_collisions(sites)]:
+    if problems := [*problems, *_collisions(sites), *_ambiguous(sites)]:
         return Plan(problems)
     backends = [
         Backend(app, {host: endpoints[host] for host in groups[app]}) for app in dict.fromkeys(one.app for one in sites)
@@ -145,6 +145,11 @@ def _problems(
     # YAML reads a bare off as false.
     if tls is not False and tls not in TLS:
         yield f"{where} tls={tls} is not valid: set it to one of {', '.join(TLS)}"
+    if tls == "acme" and isinstance(names, list) and (wild := [name for name in names if str(name).startswith("*.")]):
+        yield (
+            f"{where} tls=acme cannot prove {', '.join(wild)}: list each name, or get a certificate elsewhere and set "
+            "tls=files"
+        )
     for key in ("certificate", "key"):
         if tls == "files" and not site.get(key):
             yield f"{where} tls=files needs {key}: set it to a PEM file on the controller"
@@ -185,7 +190,9 @@ def _site(given: Mapping[str, Any]) -> Site:
         path=path,
         app=str(given["app"]),
         tls=tls,
-        certificate={"off": "", "files": f"{names[0]}.pem"}.get(tls, f"self-signed-{kept}.pem").replace("*", "_"),
+        certificate={"off": "", "files": f"{names[0]}.pem", "acme": f"acme-{kept}.pem"}.get(
+            tls, f"self-signed-{kept}.pem"
+        ).replace("*", "_"),
         pair=pair,
         redirect=bool(truth(given.get("redirect", True))) and tls != "off",
         hsts=int(given.get("hsts", 0)),
@@ -204,6 +211,17 @@ def _collisions(sites: Sequence[Site]) -> list[str]:
         for (name, path), those in found.items()
         if len(those) > 1
     ]
+
+
+def _ambiguous(sites: Sequence[Site]) -> Iterator[str]:
+    """Yield the names with two certificates, one of which is the authority's: visitors would get either."""
+    for name in dict.fromkeys(name for site in sites if site.tls == "acme" for name in site.names):
+        those = [site for site in sites if name in site.names and site.certificate]
+        if len({site.certificate for site in those}) > 1:
+            yield (
+                f"load_balancer_sites has {name} with different certificates, for "
+                f"{' and '.join(f'{site.app} ({site.tls})' for site in those)}: give these sites the same names and tls"
+            )
 
 
 def _differences(backends: Sequence[Backend]) -> list[str]:

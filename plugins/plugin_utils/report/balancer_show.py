@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from .table import Table
 
 _HEAD = ("balancer", "application", "host", "state", "check", "requests", "waiting", "weight")
 _TABLE = Table(_HEAD, right=("requests", "waiting", "weight"))
+_CERTIFICATES_HEAD = ("balancer", "certificate for", "valid until", "serial")
+_CERTIFICATES = Table(_CERTIFICATES_HEAD)
 
 
 def status(balancers: Mapping[str, Mapping[str, Any]], differ: Collection[str] = ()) -> str:
@@ -19,6 +21,7 @@ def status(balancers: Mapping[str, Mapping[str, Any]], differ: Collection[str] =
         differ: the balancers whose configuration is not that of the inventory.
     """
     rows: list[Sequence[str]] = [_HEAD]
+    certificates: list[Sequence[str]] = [_CERTIFICATES_HEAD]
     said = []
     for name, found in balancers.items():
         if found.get("failed"):
@@ -31,15 +34,36 @@ def status(balancers: Mapping[str, Mapping[str, Any]], differ: Collection[str] =
             )
             for one in found["servers"]
         ]  # fmt: skip
+        certificates += [
+            (name, ", ".join(one["names"]) or one["file"], one["ends"], one["served"]) for one in found["certificates"]
+        ]
+        said += [f"{name}: {text}" for one in found["certificates"] for text in _attention(one)]
+        said += [f"{name}: {text}" for text in found["renewals"]]
         said += [f"{name}: {host} was drained {drain(run)}" for host, run in found["drained"].items()]
         if left := len(found["leaving"]):
             verb = "process of HAProxy still has" if left == 1 else "processes of HAProxy still have"
             said.append(f"{name}: {left} older {verb} connections, after a reload")
         if name in differ:
             said.append(f"{name}: its configuration is not that of the inventory: run playbooks/load_balancer.yml")
-    sizes = _TABLE.sizes(rows)
-    table = [_TABLE.line(row, sizes).rstrip() for row in rows] if len(rows) > 1 else []
-    return "\n".join([*table, *said])
+    return "\n".join([*_lines(_TABLE, rows), *_lines(_CERTIFICATES, certificates), *said])
+
+
+def _lines(table: Table, rows: Sequence[Sequence[str]]) -> list[str]:
+    sizes = table.sizes(rows)
+    return [table.line(row, sizes).rstrip() for row in rows] if len(rows) > 1 else []
+
+
+def _attention(certificate: Mapping[str, Any]) -> Iterator[str]:
+    names = ", ".join(certificate["names"]) or certificate["file"]
+    if certificate["temporary"]:
+        yield f"visitors of {names} get a temporary certificate, which browsers refuse"
+    if not certificate["serial"]:
+        yield f"{certificate['file']} cannot be read, so HAProxy would not start again: run playbooks/load_balancer.yml"
+    elif certificate["serial"] != certificate["served"]:
+        yield (
+            f"ATTENTION: visitors of {names} get the certificate {certificate['served']}, and not the one on the disk, "
+            f"{certificate['serial']}: run playbooks/load_balancer.yml, or reload HAProxy"
+        )
 
 
 def drain(run: Mapping[str, Any]) -> str:

@@ -7,12 +7,16 @@ from utils.balancer import servers
 from utils.balancer.runtime import Runtime, RuntimeAPIError
 
 
-def main(command: str, socket: str, master: str, folder: str) -> None:
+def main(command: str, socket: str, master: str, folder: str, settings: str = "") -> None:
     """Run a command.
 
-    ``keep`` writes the states of the servers to where the next process reads them. ``alive`` fails if HAProxy does not
-    answer.
+    ``keep`` writes the states of the servers to where the next process reads them; ``alive`` fails if HAProxy does not
+    answer; ``renew`` renews certificates.
     """
+    # keepalived asks every second: what the other commands need takes longer to load than the question itself.
+    if command == "renew":
+        renew(Path(socket), Path(master), Path(folder), Path(settings))
+        return
     runtime = Runtime(Path(socket), Path(master))
     try:
         if command == "keep":
@@ -23,6 +27,19 @@ def main(command: str, socket: str, master: str, folder: str) -> None:
             sys.exit(f"{command} is no command")
     except (RuntimeAPIError, OSError) as error:
         sys.exit(str(error))
+
+
+def renew(socket: Path, master: Path, folder: Path, settings: Path) -> None:
+    """Renew the certificates that are due."""
+    from utils.balancer.renewal import Renewal, RenewalError
+    from utils.host.files import DamagedError
+
+    try:
+        failures = Renewal.configured(Runtime(socket, master), settings, folder).run()
+    except (RuntimeAPIError, RenewalError, DamagedError, OSError) as error:
+        failures = [str(error)]
+    if failures:
+        sys.exit("\n".join(failures))
 
 
 if __name__ == "__main__":

@@ -80,7 +80,9 @@ def haproxy(tmp_path: Path) -> Iterator[HAProxy]:
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
-            self.wfile.write(found.answer(self.rfile.readline().decode().strip()).encode())
+            # The rest is a payload.
+            command, _, _ = self.rfile.read().decode().partition("\n")
+            self.wfile.write(found.answer(command.strip()).encode())
 
     servers = [socketserver.ThreadingUnixStreamServer(str(tmp_path / name), Handler) for name in ("admin", "master")]
     for server in servers:

@@ -69,7 +69,8 @@ def test_other_names_have_another_self_signed_certificate() -> None:
         ({"names": ["a" * 64 + ".org"]}, ("which is not a host name", "write one such as")),
         ({"path": "shop"}, ("path=shop is not valid", "such as /shop")),
         ({"path": "/shop x"}, ("path=/shop x is not valid", "such as /shop")),
-        ({"tls": "acme"}, ("tls=acme is not valid", "self_signed, files, off")),
+        ({"tls": "magic"}, ("tls=magic is not valid", "self_signed, acme, files, off")),
+        ({"tls": "acme", "names": ["*.example.org"]}, ("tls=acme cannot prove *.example.org", "list each name")),
         ({"certificate": "x.pem"}, ("certificate=x.pem is used with tls=files only", "set tls, or remove it")),
         ({"redirect": "maybe"}, ("redirect=maybe is not valid", "true or false")),
         ({"hsts": "1h"}, ("hsts=1h is not valid", "seconds")),
@@ -91,6 +92,19 @@ def test_all_problems_are_reported_together() -> None:
         *["site 1 of load_balancer_sites"] * 2,
         *["site 3 of load_balancer_sites"] * 2,
     ]
+
+
+def test_sites_of_the_same_names_share_a_certificate_of_an_authority() -> None:
+    first, second = plan(site(tls="acme"), site(tls="acme", path="/blog", app="blog")).sites
+    assert first.certificate == second.certificate and first.certificate.startswith("acme-")
+
+
+def test_a_name_has_one_certificate_if_an_authority_issues_it() -> None:
+    assert plan(site(tls="acme"), site(path="/blog", app="blog")).problems == [
+        "load_balancer_sites has shop.example.org with different certificates, for shop (acme) and blog (self_signed): "
+        "give these sites the same names and tls"
+    ]
+    assert plan(site(tls="acme"), site(path="/blog", app="blog", tls="off")).problems == []
 
 
 @pytest.mark.parametrize("given", [None, "", [], ["shop"], {"names": ["shop.example.org"]}])
