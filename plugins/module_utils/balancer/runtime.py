@@ -70,7 +70,7 @@ class Runtime:
     master: Path
 
     def servers(self) -> list[Server]:
-        """Return the servers of all backends.
+        """Return the servers of all applications.
 
         Raises:
             RuntimeAPIError: HAProxy does not answer.
