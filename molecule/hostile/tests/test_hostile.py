@@ -265,11 +265,11 @@ def test_a_removal_completes_and_removes_only_its_own_files(site: Site, data: st
         stack.enter_context(site.planted("drip"))
         # A process of the account outside the unit, with an open file in the directory.
         stack.enter_context(site.attack("/bin/sh", "-c", f"cd /var/lib/{APP} && exec sleep 600"))
-        first = site.operate("remove", within=CHANGE_S, data=data)
+        first = site.operate("remove", within=CHANGE_S, flask_uwsgi_remove_data=data == "remove")
     if first.status:
         # The attack still uses the account; the message says so.
         first.refused("process")
-    site.operate("remove", within=CHANGE_S, data=data).succeeded()
+    site.operate("remove", within=CHANGE_S, flask_uwsgi_remove_data=data == "remove").succeeded()
     assert site.run(f"ls -d /opt/{APP} /run/{APP} /etc/systemd/system/{APP}* 2>/dev/null; true") == ""
     assert bool(site.run(f"ls -d /var/lib/{APP} 2>/dev/null; true")) == (data == "keep")
     site.deploy(within=CHANGE_S).succeeded()

@@ -98,7 +98,7 @@ class Host(Service):
     def drift(self) -> list[str]:
         """Return the drift that the status playbook reports."""
         folder = self._folder / "status"
-        variables = json.dumps({"output": "json", "flask_uwsgi_status_dir": str(folder)})
+        variables = json.dumps({"flask_uwsgi_status_output": "json", "flask_uwsgi_status_dir": str(folder)})
         self.playbook("status", "-e", variables).succeeded()
         found: list[str] = json.loads((folder / "status.json").read_text())[self.hostname]["drift"]
         return found

@@ -280,7 +280,7 @@ def test_many_slow_senders_cause_no_outage(wire: Wire, kind: str) -> None:
     print(f"{len(crowd.seconds)} good requests, {crowd.came_back} times a slow one came back")
     assert crowd.failures == []
     # Without them there would be 20 / 0.2 s × 18 s = 1,800 requests.
-    assert len(crowd.seconds) > 200
+    assert len(crowd.seconds) > 90
     assert statistics.median(crowd.seconds) < 2
     assert max(crowd.seconds) < 12
 

@@ -75,14 +75,14 @@ def test_an_idle_websocket_outlasts_the_hang_timeout(site: Application) -> None:
 
 @pytest.mark.full
 def test_a_stream_does_not_hide_a_request_that_hangs(site: Application) -> None:
-    began = time.time()
+    began, found = time.time(), "(flask_uwsgi_hang_timeout)"
     with socket.create_connection(site.address, timeout=60) as waits:
         waits.sendall(request(line="GET /never HTTP/1.1"))
+        # The worker's end is that of its stream.
         for _ in events(site, "/events/60/0.5"):
-            if "(flask_uwsgi_hang_timeout)" in site.journal(began):
+            if found in site.journal(began):
                 break
-        else:
-            pytest.fail("the worker was never replaced")
+        site.wait_until(lambda: found in site.journal(began), "the worker is replaced", HANG_S)
     assert site.get("/healthz").status == 200
 
 
