@@ -149,6 +149,8 @@ def remedy(said: str) -> str:
         return "wait until the time that the authority names; each further attempt counts"
     if re.search(r"\((connection|dns|unauthorized|caa|incorrectresponse)\)", low):
         return "let the name's addresses be those of the balancers, whose port 80 anybody reaches"
+    if low.startswith("visitors of"):
+        return "run playbooks/load_balancer.yml, and see `journalctl -u haproxy` on the balancer"
     if "no space left" in low:
         return "make room on the balancer's disk"
     if "connection" in low or "timed out" in low or "unreachable" in low or "max retries" in low:
