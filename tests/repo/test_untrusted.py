@@ -66,8 +66,9 @@ def modules() -> list[str]:
 def test_nothing_else_accesses_what_the_account_can_write(name: str) -> None:
     source = (PLUGINS / name).read_text()
     lines = sorted({*touching(source), *asking(source)})
-    # The gevent check removes the answer before, and asks with an empty file that it creates.
-    known = {"module_utils/gevent/instance.py": 2}.get(name, 0)
+    # The gevent check removes the answer before, and asks with an empty file that it creates. HAProxy's directory of
+    # sockets is root's.
+    known = {"module_utils/gevent/instance.py": 2, "module_utils/balancer/runtime.py": 1}.get(name, 0)
     assert len(lines) == known, f"plugins/{name}: read these with untrusted.py: lines {lines}"
 
 
