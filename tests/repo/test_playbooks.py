@@ -42,7 +42,7 @@ def test_a_playbook_reaches_the_group_flask_and_no_other_host(tmp_path: Path) ->
         _, *plays = playbook.split("\n  play #")
         assert plays
         reached = [{line.strip() for line in play.splitlines() if line.startswith(" " * 6)} for play in plays]
-        balancers = [{"lb1"}] if "load_balancer.yml" in playbook else []
+        balancers = [{"lb1"}] if re.search(r"/(load_balancer|maintenance|status)\.yml", playbook) else []
         assert all(hosts in [{"web1", "web2"}, *balancers] for hosts in reached), playbook
 
 
@@ -74,3 +74,13 @@ def test_a_run_without_application_hosts_is_refused_before_any_host_is_contacted
     assert said in " ".join(done.stdout.split())
     assert "Traceback" not in done.stdout
     assert set(re.findall(r"^TASK \[(.*)\]", done.stdout, re.M)) <= {"Refuse the run"}
+
+
+@pytest.mark.playbook
+@pytest.mark.parametrize("playbook", ["load_balancer", "drain", "undrain", "maintain", "maintenance"])
+def test_a_run_without_balancers_is_refused_before_any_host_is_contacted(tmp_path: Path, playbook: str) -> None:
+    without = {group: hosts for group, hosts in HOSTS.items() if group != "load_balancer"}
+    done = run(tmp_path, without, ROOT / "playbooks" / f"{playbook}.yml", "-e", "action=reboot", "-e", "state=on")
+    assert done.returncode == 2
+    assert "The inventory has no hosts in the group load_balancer: put the balancers there" in done.stdout
+    assert "Nothing was changed." in " ".join(done.stdout.split())
