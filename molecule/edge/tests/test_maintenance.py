@@ -60,6 +60,7 @@ def test_hosts_are_rebooted_one_after_the_other(site: Site, play: Callable[..., 
     assert site.done() - before == dict.fromkeys(seen.confirmed, 1)
 
 
+@pytest.mark.full
 def test_a_failed_action_stops_the_run_and_the_others_serve(site: Site, play: Callable[..., Any]) -> None:
     first, second = site.hosts
     with site.visitors() as seen:
@@ -90,6 +91,7 @@ def test_what_cannot_be_done_is_refused(
     assert {site.state(name) for name in site.hosts} == {"UP"}
 
 
+@pytest.mark.full
 def test_requests_that_do_not_end_fail_the_drain_and_the_host_goes_on_serving(
     site: Site, play: Callable[..., Any]
 ) -> None:

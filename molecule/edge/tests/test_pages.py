@@ -48,6 +48,7 @@ def test_visitors_get_a_page_and_monitors_their_answer(site: Site, change: Chang
     assert site.request("GET", "/where").status == 200
 
 
+@pytest.mark.full
 def test_chosen_addresses_pass_through(site: Site, change: Change, play: Callable[..., Any]) -> None:
     allow = json.dumps({"load_balancer_maintenance_allow": [own_address(site.address)]})
     assert play("load_balancer", "-e", allow).returncode == 0
@@ -68,6 +69,7 @@ def test_requests_wait_until_the_pause_ends(site: Site, change: Change) -> None:
     assert set(seen.outcomes) == {"GET 200", "POST 200"}, seen.outcomes
 
 
+@pytest.mark.full
 def test_a_pause_holds_no_request_longer_than_its_limit(site: Site, change: Change, play: Callable[..., Any]) -> None:
     assert play("load_balancer", "-e", "load_balancer_pause=2").returncode == 0
     change("pause", SHOP)
