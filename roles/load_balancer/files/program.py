@@ -13,7 +13,7 @@ def main(command: str, socket: str, master: str, folder: str, settings: str = ""
     ``keep`` writes the states of the servers to where the next process reads them; ``alive`` fails if HAProxy does not
     answer; ``renew`` renews certificates.
     """
-    # keepalived asks every second: what the other commands need takes longer to load than the question itself.
+    # keepalived asks all the time: what the other commands need takes longer to load than the question itself.
     if command == "renew":
         renew(Path(socket), Path(master), Path(folder), Path(settings))
         return
