@@ -8,6 +8,8 @@ module: balancer_maintenance
 short_description: Put sites of a load balancer in maintenance, or out of it
 version_added: 0.4.0
 author: The flaskops maintainers (!UNKNOWN)
+extends_documentation_fragment:
+  - flaskops.uwsgi.balancer
 description:
   - Changes HAProxy's map of sites at its runtime socket, and the file from which the next process reads it. Nothing is
     reloaded.
@@ -25,18 +27,6 @@ options:
   run:
     description: The run that does it, from the lookup P(flaskops.uwsgi.run_identity#lookup). It is recorded.
     type: dict
-  folder:
-    description: Where the balancer keeps the sites and their states.
-    type: path
-    required: true
-  socket:
-    description: HAProxy's runtime socket.
-    type: path
-    default: /run/haproxy/admin.sock
-  master:
-    description: The socket of HAProxy's master process.
-    type: path
-    default: /run/haproxy-master.sock
 """
 
 EXAMPLES = r"""
@@ -60,9 +50,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer import maintenance
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer import arguments, maintenance
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.records import Records
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.runtime import Runtime, RuntimeAPIError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.runtime import RuntimeAPIError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import files
 
 
@@ -92,18 +82,16 @@ def chosen(sites: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={
+        argument_spec=arguments.BALANCER
+        | {
             "sites": {"type": "list", "elements": "str", "default": []},
             "state": {"type": "str", "choices": ["on", "off", "pause"], "required": True},
             "run": {"type": "dict"},
-            "folder": {"type": "path", "required": True},
-            "socket": {"type": "path", "default": "/run/haproxy/admin.sock"},
-            "master": {"type": "path", "default": "/run/haproxy-master.sock"},
         },
         supports_check_mode=True,
     )
     state, folder = module.params["state"], Path(module.params["folder"])
-    runtime = Runtime(Path(module.params["socket"]), Path(module.params["master"]))
+    runtime = arguments.haproxy(module)
     file, records = folder / "maintenance.map", Records(folder / "maintenance.json")
     try:
         sites = chosen(files.read_object(folder / "sites.json"), module.params["sites"])

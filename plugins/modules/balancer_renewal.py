@@ -8,15 +8,13 @@ module: balancer_renewal
 short_description: Have a load balancer renew the certificates that are due
 version_added: 0.4.0
 author: The flaskops maintainers (!UNKNOWN)
+extends_documentation_fragment:
+  - flaskops.uwsgi.balancer
 description:
   - Starts the same service as the timer. It asks the certificate authority, puts the certificate into HAProxy without a
     reload, and proves by a TLS handshake that visitors get it.
   - Does nothing if no certificate is due.
 options:
-  folder:
-    description: Where the balancer keeps the certificates and records.
-    type: path
-    required: true
   settings:
     description: The settings of renewals. Without this file, nothing is renewed.
     type: path
@@ -25,14 +23,6 @@ options:
     description: The systemd unit that renews.
     type: str
     default: haproxy-flaskops-renew.service
-  socket:
-    description: HAProxy's runtime socket.
-    type: path
-    default: /run/haproxy/admin.sock
-  master:
-    description: The socket of HAProxy's master process.
-    type: path
-    default: /run/haproxy-master.sock
 """
 
 EXAMPLES = r"""
@@ -52,9 +42,9 @@ due:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer import arguments
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.certificates import CertificateError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.renewal import Renewal, problems
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.runtime import Runtime
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.files import DamagedError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.untrusted import UntrustedError
 
@@ -62,18 +52,16 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.untrusted impo
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={
-            "folder": {"type": "path", "required": True},
+        argument_spec=arguments.BALANCER
+        | {
             "settings": {"type": "path", "default": "/etc/haproxy/flaskops/acme.json"},
             "service": {"type": "str", "default": "haproxy-flaskops-renew.service"},
-            "socket": {"type": "path", "default": "/run/haproxy/admin.sock"},
-            "master": {"type": "path", "default": "/run/haproxy-master.sock"},
         },
         supports_check_mode=True,
     )
     asked = module.params
     try:
-        runtime = Runtime(Path(asked["socket"]), Path(asked["master"]))
+        runtime = arguments.haproxy(module)
         renewal = Renewal.configured(runtime, Path(asked["settings"]), Path(asked["folder"]))
         due = [site.names for site in renewal.due()]
         if due and not module.check_mode:

@@ -8,6 +8,8 @@ module: balancer_servers
 short_description: Drain servers of a load balancer, or let them serve again
 version_added: 0.4.0
 author: The flaskops maintainers (!UNKNOWN)
+extends_documentation_fragment:
+  - flaskops.uwsgi.balancer
 description:
   - Sets states and weights of servers at HAProxy's runtime socket, in all backends that have them.
   - A server that is drained or in maintenance gets no new requests; the module waits until it has none left, also in
@@ -50,18 +52,6 @@ options:
   run:
     description: The run that drains them, from the lookup P(flaskops.uwsgi.run_identity#lookup). It is recorded.
     type: dict
-  folder:
-    description: Where the balancer keeps the states and records.
-    type: path
-    required: true
-  socket:
-    description: HAProxy's runtime socket.
-    type: path
-    default: /run/haproxy/admin.sock
-  master:
-    description: The socket of HAProxy's master process.
-    type: path
-    default: /run/haproxy-master.sock
 """
 
 EXAMPLES = r"""
@@ -86,7 +76,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer import servers
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer import arguments, servers
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.records import Records
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.runtime import Runtime, RuntimeAPIError, Server
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.files import DamagedError
@@ -128,7 +118,8 @@ class Balancer:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={
+        argument_spec=arguments.BALANCER
+        | {
             "servers": {"type": "list", "elements": "str", "required": True},
             "state": {"type": "str", "choices": ["ready", "drain", "maint"]},
             "weight": {"type": "int"},
@@ -137,9 +128,6 @@ def main() -> None:
             "cut": {"type": "bool", "default": False},
             "ignore_unknown": {"type": "bool", "default": False},
             "run": {"type": "dict"},
-            "folder": {"type": "path", "required": True},
-            "socket": {"type": "path", "default": "/run/haproxy/admin.sock"},
-            "master": {"type": "path", "default": "/run/haproxy-master.sock"},
         },
         required_one_of=[("state", "weight")],
         supports_check_mode=True,
@@ -152,7 +140,7 @@ def main() -> None:
         asked["servers"], asked["state"] or "", weight, asked["wait"], asked["min_ready"], cut=asked["cut"]
     )
     folder = Path(asked["folder"])
-    runtime = Runtime(Path(asked["socket"]), Path(asked["master"]))
+    runtime = arguments.haproxy(module)
     balancer = Balancer(runtime, folder / "servers", Records(folder / "drained.json"))
     try:
         seen = runtime.servers()

@@ -8,22 +8,12 @@ module: balancer_status
 short_description: Show the servers of a load balancer, who drained them, and its certificates
 version_added: 0.4.0
 author: The flaskops maintainers (!UNKNOWN)
+extends_documentation_fragment:
+  - flaskops.uwsgi.balancer
 description:
   - Asks HAProxy at its runtime socket; never relies on its configuration.
   - Changes nothing.
 options:
-  folder:
-    description: Where the balancer keeps the states and records.
-    type: path
-    required: true
-  socket:
-    description: HAProxy's runtime socket.
-    type: path
-    default: /run/haproxy/admin.sock
-  master:
-    description: The socket of HAProxy's master process.
-    type: path
-    default: /run/haproxy-master.sock
   settings:
     description: The settings of renewals. Without this file, nothing is renewed.
     type: path
@@ -72,7 +62,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer import certificates
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer import arguments, certificates
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.records import Records
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.renewal import Renewal, moment, problems
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.runtime import Runtime, RuntimeAPIError
@@ -121,15 +111,13 @@ def failures(module: AnsibleModule, renewal: Renewal) -> list[str]:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={
-            "folder": {"type": "path", "required": True},
-            "socket": {"type": "path", "default": "/run/haproxy/admin.sock"},
-            "master": {"type": "path", "default": "/run/haproxy-master.sock"},
+        argument_spec=arguments.BALANCER
+        | {
             "settings": {"type": "path", "default": "/etc/haproxy/flaskops/acme.json"},
         },
         supports_check_mode=True,
     )
-    runtime = Runtime(Path(module.params["socket"]), Path(module.params["master"]))
+    runtime = arguments.haproxy(module)
     try:
         servers = runtime.servers()
         records = Records(Path(module.params["folder"]) / "drained.json").read()
