@@ -61,14 +61,18 @@ def test_there_is_a_playbook_for_every_operation() -> None:
         "compare",
         "compare_clients",
         "deploy",
+        "drain",
         "load_balancer",
         "logs",
+        "maintain",
+        "maintenance",
         "remove",
         "restart",
         "rollback",
         "start",
         "status",
         "stop",
+        "undrain",
         "verify",
     ]
 
