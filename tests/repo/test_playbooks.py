@@ -84,3 +84,22 @@ def test_a_run_without_balancers_is_refused_before_any_host_is_contacted(tmp_pat
     assert done.returncode == 2
     assert "The inventory has no hosts in the group load_balancer: put the balancers there" in done.stdout
     assert "Nothing was changed." in " ".join(done.stdout.split())
+
+
+@pytest.mark.playbook
+def test_a_shared_address_of_another_network_is_refused_before_anything_is_installed(tmp_path: Path) -> None:
+    sites = [{"names": ["shop.example.org"], "app": "flask"}]
+    variables = {
+        "ansible_connection": "local",
+        "ansible_become": False,
+        "flask_uwsgi_source": str(ROOT / "app"),
+        "flask_uwsgi_mode": "gevent",
+        "load_balancer_sites": sites,
+        "load_balancer_vip": "203.0.113.9",
+    }
+    hosts = {"flask": {"hosts": {"web1": None}}, "load_balancer": {"hosts": {"lb1": None}}}
+    inventory = {"all": {"vars": variables, "children": hosts}}
+    done = run(tmp_path, inventory, ROOT / "playbooks" / "load_balancer.yml", "--check")
+    assert done.returncode == 2
+    assert "load_balancer_vip=203.0.113.9 is in none of this host's networks" in " ".join(done.stdout.split())
+    assert "Install HAProxy" not in done.stdout and "would be installed" not in done.stdout

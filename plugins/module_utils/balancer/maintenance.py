@@ -9,8 +9,6 @@ from pathlib import Path
 from ..host import files
 from .runtime import Runtime
 
-STATES = ("off", "on", "pause")
-
 
 def read(file: Path) -> dict[str, str]:
     """Return the state of each site that is in maintenance, from the file.

@@ -75,9 +75,7 @@ def chosen(servers: Sequence[Server], wish: Wish) -> list[Server]:
 
 def different(servers: Sequence[Server], wish: Wish) -> list[Server]:
     """Return the servers whose state or weight is not as wanted."""
-    return [
-        one for one in servers if (wish.state and one.admin != wish.state) or wish.weight not in (None, one.weight, -1)
-    ]
+    return [one for one in servers if (wish.state and one.admin != wish.state) or wish.weight not in (None, one.weight)]
 
 
 @contextmanager
