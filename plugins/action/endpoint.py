@@ -15,7 +15,7 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.settings i
 class ActionModule(ActionBase):  # type: ignore[misc]
     """Named as Ansible expects."""
 
-    _VALID_ARGS: frozenset[str] = frozenset()
+    _VALID_ARGS = frozenset({"listen"})
     _requires_connection = False
     _supports_check_mode = True
 
@@ -27,4 +27,5 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if problems := problems or preflight.settings_problems(values):
             return {"failed": True, "msg": "\n".join([*problems, "Nothing was changed."])}
         address = str(self._templar.template(variables.get("ansible_host") or variables["inventory_hostname"]))
-        return {"changed": False, "endpoint": asdict(endpoint(typed(values), address))}
+        listen = str(self._task.args.get("listen", ""))
+        return {"changed": False, "endpoint": asdict(endpoint(typed(values), address, listen))}

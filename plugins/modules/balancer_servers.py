@@ -5,13 +5,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: balancer_servers
-short_description: Drain servers of a load balancer, or let them serve again
+short_description: Drain servers of a load balancer, let them serve again, or move them
 version_added: 0.4.0
 author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.balancer
 description:
-  - Sets states and weights of servers at HAProxy's runtime socket, in all backends that have them.
+  - Sets states, weights and addresses of servers at HAProxy's runtime socket, in all backends that have them.
   - A server that is drained or in maintenance gets no new requests; the module waits until it has none left, also in
     processes that a reload has left behind. A server that gets requests again has to pass HAProxy's health checks
     first; the module waits for that.
@@ -27,7 +27,7 @@ options:
     description:
       - V(drain) for no new requests, with health checks; V(maint) for no requests and no health checks; V(ready) to
         serve.
-      - Without it, only the weight is set.
+      - Without it, only weights and addresses are set.
     type: str
     choices: [ready, drain, maint]
   weight:
@@ -49,6 +49,20 @@ options:
     description: Whether servers to which no site sends requests are left out. Otherwise the module fails for them.
     type: bool
     default: false
+  spare_only:
+    description: Whether servers without another one beside them are left as they are.
+    type: bool
+    default: false
+  places:
+    description:
+      - Where servers are from now on, by name. Each has C(address), C(port), and C(capacity) in requests at the same
+        time.
+      - The configuration on the host gets the same, so that a reload changes nothing.
+    type: dict
+  configuration:
+    description: HAProxy's configuration.
+    type: path
+    default: /etc/haproxy/haproxy.cfg
   run:
     description: The run that drains them, from the lookup P(flaskops.uwsgi.run_identity#lookup). It is recorded.
     type: dict
@@ -76,9 +90,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer import arguments, servers
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer import addresses, arguments, servers
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.records import Records
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.runtime import Runtime, RuntimeAPIError, Server
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import files
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.files import DamagedError
 
 MOST_WEIGHT = 256
@@ -91,6 +106,7 @@ class Balancer:
     runtime: Runtime
     states: Path
     records: Records
+    configuration: Path
 
     def grant(self, wish: servers.Wish, doomed: list[Server], run: dict[str, Any]) -> None:
         """Change the servers, and wait until that has its effect."""
@@ -100,10 +116,14 @@ class Balancer:
         added = [one.name for one in doomed if away] + [name for name in names if away and name not in known]
         # Before the change: a run that is killed between the two leaves nothing drained that nobody knows of.
         self.records.add(added, run)
+        if wish.places:
+            text = self.configuration.read_text()
+            if (moved := addresses.moved(text, wish.places)) != text:
+                files.write(self.configuration, moved)
         try:
             with servers.restored(self.runtime, doomed):
                 servers.change(self.runtime, doomed, wish)
-                servers.keep(self.runtime, self.states)
+                servers.keep(self.runtime, self.states, self.configuration)
                 if away:
                     servers.wait_until_idle(self.runtime, names, wish)
                 elif wish.state:
@@ -127,9 +147,12 @@ def main() -> None:
             "min_ready": {"type": "int", "default": 1},
             "cut": {"type": "bool", "default": False},
             "ignore_unknown": {"type": "bool", "default": False},
+            "spare_only": {"type": "bool", "default": False},
+            "places": {"type": "dict"},
+            "configuration": {"type": "path", "default": "/etc/haproxy/haproxy.cfg"},
             "run": {"type": "dict"},
         },
-        required_one_of=[("state", "weight")],
+        required_one_of=[("state", "weight", "places")],
         supports_check_mode=True,
     )
     asked = module.params
@@ -137,15 +160,24 @@ def main() -> None:
     if weight is not None and not 0 <= weight <= MOST_WEIGHT:
         module.fail_json(msg=f"weight={weight} is not valid: set it to a number from 0 to {MOST_WEIGHT}")
     wish = servers.Wish(
-        asked["servers"], asked["state"] or "", weight, asked["wait"], asked["min_ready"], cut=asked["cut"]
+        asked["servers"],
+        asked["state"] or "",
+        weight,
+        asked["wait"],
+        asked["min_ready"],
+        cut=asked["cut"],
+        places={name: addresses.Place(**place) for name, place in (asked["places"] or {}).items()},
     )
     folder = Path(asked["folder"])
     runtime = arguments.haproxy(module)
-    balancer = Balancer(runtime, folder / "servers", Records(folder / "drained.json"))
+    records = Records(folder / "drained.json")
+    balancer = Balancer(runtime, folder / "servers", records, Path(asked["configuration"]))
     try:
         seen = runtime.servers()
         if asked["ignore_unknown"]:
             wish = replace(wish, names=[name for name in wish.names if any(one.name == name for one in seen)])
+        if asked["spare_only"]:
+            wish = replace(wish, names=servers.with_others(seen, wish.names))
         found = servers.chosen(seen, wish)
         doomed = servers.different(found, wish)
         if not module.check_mode:
@@ -153,9 +185,11 @@ def main() -> None:
     except (servers.ServersError, RuntimeAPIError, DamagedError, OSError) as error:
         module.fail_json(msg=str(error))
     diff = {
-        "before": "".join(f"{one.id} {one.admin} {one.weight}\n" for one in doomed),
+        "before": "".join(f"{one.id} {one.address} {one.admin} {one.weight}\n" for one in doomed),
         "after": "".join(
-            f"{one.id} {wish.state or one.admin} {one.weight if weight is None else weight}\n" for one in doomed
+            f"{one.id} {wish.places[one.name].listen if one.name in wish.places else one.address} "
+            f"{wish.state or one.admin} {one.weight if weight is None else weight}\n"
+            for one in doomed
         ),
     }
     module.exit_json(changed=bool(doomed), before={one.name: one.admin for one in doomed}, diff=diff)

@@ -11,6 +11,12 @@ author: The flaskops maintainers (!UNKNOWN)
 description:
   - Reads the variables of the role P(flaskops.uwsgi.flask_uwsgi#role), and asks no host.
   - An action plugin, which runs on the controller.
+options:
+  listen:
+    description: >-
+      Address and port that it listens on, such as V(0.0.0.0:8040). Without it, those of C(flask_uwsgi_bind) and
+      C(flask_uwsgi_port).
+    type: str
 """
 
 EXAMPLES = r"""
@@ -22,8 +28,8 @@ EXAMPLES = r"""
 RETURN = r"""
 endpoint:
   description: >-
-    The application's name, the host's C(address) and the C(port), the C(mount) point, path, status and host name of a
-    health request, and the C(capacity) in requests at the same time.
+    The application's name, the C(address) and C(port) where it is reached, the C(mount) point, path, status and host
+    name of a health request, and the C(capacity) in requests at the same time.
   type: dict
   returned: success
 """

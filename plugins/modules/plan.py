@@ -125,6 +125,10 @@ probe:
   description: What the gevent check requests and accepts, C(path) and C(status).
   type: dict
   returned: always
+moves:
+  description: Whether it will be served on another address.
+  type: bool
+  returned: always
 artifact:
   description: The digest of the artifact.
   type: str

@@ -27,7 +27,8 @@ status:
   description: >-
     generation, mode, state, since, restarts, main_pid, pidfile and whether it is true, workers and busy ones, cores
     and threads per worker, requests in flight (busy) and served, listen queue and backlog, memory of the workers
-    (rss_mb), kept generations, and drift. Values that only uWSGI knows are absent if its stats do not respond.
+    (rss_mb), kept generations and the address of each, and drift. Values that only uWSGI knows are absent if its
+    stats do not respond.
   type: dict
   returned: always
 """

@@ -16,6 +16,7 @@ SERVING: dict[str, Any] = {
     "pidfile_true": True,
     "configured": {"mode": "gevent", "processes": 4, "cores": 3000},
     "kept": ["031ea839e33a", "dcf077cdf43b"],
+    "addresses": {"031ea839e33a": "0.0.0.0:8040", "dcf077cdf43b": "0.0.0.0:8040"},
     "rollback": "dcf077cdf43b",
     "secrets": {"names": [], "encrypted": None},
     "lock": None,

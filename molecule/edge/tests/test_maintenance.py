@@ -122,6 +122,24 @@ def test_a_host_is_stopped_and_started_without_a_failed_request(site: Site, play
     assert site.done() - before == dict.fromkeys(seen.confirmed, 1)
 
 
+def test_an_address_changes_and_nobody_notices(site: Site, play: Callable[..., Any]) -> None:
+    """Back as well, by a rollback, and the next process of HAProxy knows the same address as this one."""
+    before = site.done()
+    with site.visitors() as seen:
+        for playbook, port in (("deploy", 8041), ("rollback", 8040)):
+            done = play(playbook, "-e", "flask_uwsgi_port=8041")
+            assert done.returncode == 0, done.stdout
+            assert {site.row(name)["addr"].rpartition(":")[2] for name in site.hosts} == {str(port)}, done.stdout
+            site.balancer.check_output("systemctl reload haproxy")
+            assert {site.row(name)["addr"].rpartition(":")[2] for name in site.hosts} == {str(port)}
+            assert {site.state(name) for name in site.hosts} == {"UP"}
+    assert set(seen.outcomes) == ANSWERED, seen.outcomes
+    assert site.done() - before == dict.fromkeys(seen.confirmed, 1)
+    # The configuration, too.
+    done = play("load_balancer", "--check", "--diff")
+    assert done.returncode == 0 and "changed=0" in done.stdout, done.stdout
+
+
 def test_a_port_that_something_else_has_is_refused(site: Site, play: Callable[..., Any]) -> None:
     start = "systemd-run --quiet --unit=other python3 -m http.server 8099"
     site.balancer.check_output(start)

@@ -10,13 +10,16 @@ from . import servers
 from .renewal import Renewal, RenewalError
 from .runtime import Runtime, RuntimeAPIError
 
+CONFIGURATION = Path("/etc/haproxy/haproxy.cfg")
+
 
 def main(command: str, socket: str, master: str, folder: str, settings: str = "") -> None:
     """Run a command; exit with a message if it fails.
 
     Args:
-        command: ``keep`` writes the states of the servers to where the next process reads them; ``alive`` fails if
-            HAProxy does not answer; ``renew`` renews certificates.
+        command: ``keep`` writes the states of the servers to where the next process reads them; ``settle`` corrects
+            these states before HAProxy starts; ``alive`` fails if HAProxy does not answer; ``renew`` renews
+            certificates.
         socket: HAProxy's runtime socket.
         master: the socket of its master.
         folder: where the balancer keeps its states.
@@ -25,7 +28,9 @@ def main(command: str, socket: str, master: str, folder: str, settings: str = ""
     runtime = Runtime(Path(socket), Path(master))
     try:
         if command == "keep":
-            servers.keep(runtime, Path(folder) / "servers")
+            servers.keep(runtime, Path(folder) / "servers", CONFIGURATION)
+        elif command == "settle":
+            servers.settle(Path(folder) / "servers", CONFIGURATION)
         elif command == "alive":
             runtime.ask("show info")
         elif command == "renew":

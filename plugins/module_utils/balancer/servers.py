@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..host import files
+from . import addresses
 from .runtime import Runtime, RuntimeAPIError, Server
 
 _POLL_S = 0.2
@@ -32,6 +33,7 @@ class Wish:
         wait_s: how long they may take to be idle, or to be up; 0 not to wait.
         min_ready: the servers of each backend that must go on serving.
         cut: whether requests that have not ended by then are cut.
+        places: where servers are from now on, by name.
     """
 
     names: Sequence[str]
@@ -40,6 +42,7 @@ class Wish:
     wait_s: float
     min_ready: int
     cut: bool = False
+    places: Mapping[str, addresses.Place] = field(default_factory=dict)
 
 
 def chosen(servers: Sequence[Server], wish: Wish) -> list[Server]:
@@ -74,8 +77,24 @@ def chosen(servers: Sequence[Server], wish: Wish) -> list[Server]:
 
 
 def different(servers: Sequence[Server], wish: Wish) -> list[Server]:
-    """Return the servers whose state or weight is not as wanted."""
-    return [one for one in servers if (wish.state and one.admin != wish.state) or wish.weight not in (None, one.weight)]
+    """Return the servers whose state, weight or place is not as wanted."""
+    return [
+        one
+        for one in servers
+        if (wish.state and one.admin != wish.state) or wish.weight not in (None, one.weight) or _moves(one, wish)
+    ]
+
+
+def with_others(servers: Sequence[Server], names: Collection[str]) -> list[str]:
+    """Return which of these servers have others beside them, in all their backends."""
+    sizes = Counter(one.backend for one in servers)
+    alone = {one.name for one in servers if sizes[one.backend] == 1}
+    return [name for name in names if name not in alone]
+
+
+def _moves(server: Server, wish: Wish) -> bool:
+    place = wish.places.get(server.name)
+    return place is not None and server.address != place.from_here(server.address).listen
 
 
 @contextmanager
@@ -91,7 +110,7 @@ def restored(runtime: Runtime, servers: Sequence[Server]) -> Iterator[None]:
 
 
 def change(runtime: Runtime, servers: Sequence[Server], wish: Wish) -> None:
-    """Change the states and weights of servers.
+    """Change the states, weights and places of servers.
 
     Args:
         runtime: HAProxy.
@@ -102,6 +121,8 @@ def change(runtime: Runtime, servers: Sequence[Server], wish: Wish) -> None:
         RuntimeAPIError: HAProxy refuses it.
     """
     for one in servers:
+        if _moves(one, wish):
+            _move(runtime, one, wish.places[one.name].from_here(one.address))
         if wish.state == "ready" and one.admin != "ready":
             # What HAProxy knows of its health may be older than the host's restart: it has to pass the checks anew.
             runtime.command(f"set server {one.id} health down")
@@ -109,6 +130,15 @@ def change(runtime: Runtime, servers: Sequence[Server], wish: Wish) -> None:
             runtime.command(f"set server {one.id} state {wish.state}")
         if wish.weight is not None:
             runtime.command(f"set weight {one.id} {wish.weight}")
+
+
+def _move(runtime: Runtime, server: Server, place: addresses.Place) -> None:
+    command = f"set server {server.id} addr {place.address} port {place.port}"
+    answer = runtime.ask(command).strip()
+    # It answers in words, which differ between versions, also where it obeys.
+    if not any(one.id == server.id and one.address == place.listen for one in runtime.servers()):
+        raise RuntimeAPIError(f"HAProxy answers {command!r} with: {answer}")
+    runtime.command(f"set maxconn server {server.id} {place.capacity}")
 
 
 def wait_until_idle(runtime: Runtime, names: Collection[str], wish: Wish) -> None:
@@ -173,12 +203,13 @@ def wait_until_up(runtime: Runtime, names: Collection[str], wish: Wish) -> None:
         time.sleep(_POLL_S)
 
 
-def keep(runtime: Runtime, file: Path) -> None:
+def keep(runtime: Runtime, file: Path, configuration: Path) -> None:
     """Write the states of the servers to the file from which the next process reads them.
 
     Args:
         runtime: HAProxy.
         file: the file.
+        configuration: the configuration that it reads.
 
     Raises:
         RuntimeAPIError: HAProxy does not answer as expected.
@@ -187,4 +218,18 @@ def keep(runtime: Runtime, file: Path) -> None:
     answer = runtime.ask("show servers state")
     if not answer.startswith(_STATES):
         raise RuntimeAPIError(f"HAProxy answers {answer[:200]!r} to `show servers state`")
-    files.write(file, answer)
+    files.write(file, addresses.settled(answer, configuration.read_text()))
+
+
+def settle(file: Path, configuration: Path) -> None:
+    """Correct the ports in the states, before a process reads them beside a configuration that has changed.
+
+    Args:
+        file: the states; it need not exist.
+        configuration: the configuration.
+
+    Raises:
+        OSError: a file cannot be read, or not be written.
+    """
+    if file.exists():
+        files.write(file, addresses.settled(file.read_text(), configuration.read_text()))

@@ -107,6 +107,7 @@ class Status:
         pidfile_true: whether that is the master.
         configured: how the generation is configured.
         kept: the generations that can serve, most recent first.
+        addresses: the address that each of them is served on.
         rollback: the generation that a rollback goes to.
         secrets: its secrets.
         lock: the run of Ansible that has reserved the application, with the age of the reservation.
@@ -127,6 +128,7 @@ class Status:
     pidfile_true: bool
     configured: Configured
     kept: list[str]
+    addresses: Mapping[str, str | None]
     rollback: str | None
     secrets: Secrets
     lock: Mapping[str, Any] | None
@@ -170,6 +172,7 @@ def of(layout: Layout) -> Status:
         except UntrustedError as untrusted:
             # What systemd reports is still true.
             error = f"uWSGI's stats do not respond: {untrusted}"
+    kept = gen.kept(layout)
     return Status(
         generation=current,
         release=wanted.release if wanted else None,
@@ -181,7 +184,8 @@ def of(layout: Layout) -> Status:
         pidfile_pid=pidfile_pid,
         pidfile_true=pidfile_pid == (main_pid or None),
         configured=Configured(wanted.mode, wanted.processes, wanted.cores) if wanted else Configured(None, None, None),
-        kept=gen.kept(layout),
+        kept=kept,
+        addresses={name: gen.address(layout, name) for name in kept},
         rollback=gen.rollback_target(layout),
         secrets=Secrets(
             names=list(wanted.secrets.names) if wanted else [],

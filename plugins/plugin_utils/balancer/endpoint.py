@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from ..plan.choice import choose
 from ..settings.settings import Settings
 
+ANY = "0.0.0.0"
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -14,7 +16,7 @@ class Endpoint:
 
     Args:
         app: its name.
-        address: the host's address, as the controller reaches it.
+        address: the address that it listens on, or if that is any, the host's, as the controller reaches it.
         port: its port.
         mount: the path that it is below; empty for all paths.
         health_path: the path of a health request.
@@ -33,17 +35,19 @@ class Endpoint:
     capacity: int
 
 
-def endpoint(settings: Settings, address: str) -> Endpoint:
+def endpoint(settings: Settings, address: str, listen: str = "") -> Endpoint:
     """Return the endpoint of an application.
 
     Args:
         settings: its settings on the host.
         address: the host's address.
+        listen: the address and port that it listens on; empty for those of the settings.
     """
+    bind, _, port = (listen or settings.listen).rpartition(":")
     return Endpoint(
         app=settings.app_name,
-        address=address,
-        port=settings.port,
+        address=address if bind == ANY else bind,
+        port=int(port),
         mount=settings.mount,
         health_path=settings.health,
         health_status=settings.accepted,

@@ -176,6 +176,19 @@ def _app_problems(
             f"{where} app={app} has {', '.join(unknown)}, which this run does not reach or which is outside the group "
             "flask: put it below flask, and run without --limit, or with it in --limit"
         )
+    else:
+        yield from _unreachable(groups[str(app)], groups.get("load_balancer", []), endpoints)
+
+
+def _unreachable(hosts: Sequence[str], balancers: Sequence[str], endpoints: Mapping[str, Endpoint]) -> Iterator[str]:
+    """Yield which applications listen where a balancer cannot reach them."""
+    for host in hosts:
+        address = endpoints[host].address
+        if address.startswith("127.") and (others := [name for name in balancers if name != host]):
+            yield (
+                f"flask_uwsgi_bind={address} of {host} is reached from that host alone, not from {', '.join(others)}: "
+                "set it to an address that the balancers reach, or to 0.0.0.0"
+            )
 
 
 def _site(given: Mapping[str, Any]) -> Site:

@@ -53,6 +53,7 @@ class Plan:
         code: whether the release has to be shipped.
         wheels: whether the wheels have to be shipped.
         serving: the generation that serves now; empty where none does.
+        moves: whether it will be served on another address.
         drift: how the host differs from what was deployed.
         repairs: whether the generation that serves stays, and only drift is repaired.
         run: this run of Ansible, as the owner of reservations.
@@ -94,6 +95,7 @@ class Plan:
     code: bool = False
     wheels: bool = False
     serving: str = ""
+    moves: bool = False
     drift: list[str] = field(default_factory=list)
     repairs: bool = False
     run: dict[str, Any] = field(default_factory=dict)
@@ -173,6 +175,7 @@ def of(
         commands=bool(settings.pre_activate) and not same,
         check=_is_unchecked(settings, app, artifact, choice),
         probe={"path": settings.probe, "status": settings.probe_accepted},
+        moves=_moves(settings, app),
         artifact=artifact.digest,
         code=artifact.digest not in app["releases"].values(),
         wheels=wheels,
@@ -222,6 +225,10 @@ def _known(settings: Settings, state: Mapping[str, Any]) -> dict[str, Any]:
         "somaxconn": settings.backlog > facts["somaxconn"],
         "limits": {name: facts[name] for name in ("tasks", "nofile", "file_max")},
     }
+
+
+def _moves(settings: Settings, app: Mapping[str, Any]) -> bool:
+    return bool(app["listen"]) and app["listen"] != settings.listen
 
 
 def _is_unchecked(settings: Settings, app: Mapping[str, Any], artifact: Artifact, choice: Choice) -> bool:
@@ -294,7 +301,7 @@ def _of_source(settings: Settings, artifact: Artifact) -> list[str]:
 def _of_host(settings: Settings, state: Mapping[str, Any]) -> list[str]:
     facts, app = state["host"], state["app"]
     text = []
-    if app["listen"] and app["listen"] != settings.listen:
+    if _moves(settings, app):
         text.append(
             f"address {app['listen']} -> {settings.listen}: the old one is served until the new one answers, then "
             "closed"

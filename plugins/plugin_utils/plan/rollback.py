@@ -23,6 +23,8 @@ class Rollback:
         settled: whether there is nothing to do.
         problems: why it is not possible, each with its remedy.
         text: the plan for people.
+        listen: the address that the target is served on; empty if that is unknown.
+        moves: whether that is another address than the one that serves now.
     """
 
     app: str
@@ -32,6 +34,8 @@ class Rollback:
     settled: bool
     problems: list[str]
     text: str
+    listen: str = ""
+    moves: bool = False
 
 
 def target(status: Status, to: str) -> str | None:
@@ -64,7 +68,9 @@ def plan(status: Status, app: str, to: str) -> Rollback:
     elif wanted is None:
         problems.append(f"flask_uwsgi_rollback_to={to} is not on this host: set it to one of those kept: {kept}")
     settled = wanted == current and not status.drift
-    return Rollback(app, to, wanted, current, settled, problems, _text(status, wanted, settled))
+    before, after = (status.addresses.get(name or "") or "" for name in (current, wanted))
+    text = _text(status, wanted, settled)
+    return Rollback(app, to, wanted, current, settled, problems, text, after, moves=before != after and bool(after))
 
 
 def conflicts(plans: Mapping[str, Rollback]) -> dict[str, str]:

@@ -28,6 +28,7 @@ class HAProxy:
     def __init__(self) -> None:
         self.servers = {"shop/web1": ["ready", "UP"], "shop/web2": ["ready", "UP"]}
         self.weights = {"shop/web1": 1, "shop/web2": 1}
+        self.places = {"shop/web1": "10.0.0.1:80", "shop/web2": "10.0.0.2:80"}
         self.sessions: dict[str, int] = {}
         self.old: dict[str, int] = {}
         self.refuses = ""
@@ -49,14 +50,15 @@ class HAProxy:
                 self.old.clear()
             case ["show", "servers", "state"]:
                 rows = (
-                    f"1 {name.split('/')[0]} 1 {name.split('/')[1]} 10.0.0.1 2 {BITS[state]} 1 1\n"
+                    f"1 {name.replace('/', ' 1 ')} {self.places[name].split(':')[0]} 2 {BITS[state]} "
+                    f"1 1 9 6 3 4 6 0 0 0 - {self.places[name].split(':')[1]} - 0 0 - - 0\n"
                     for name, (state, _) in self.servers.items()
                 )
                 return "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state ...\n" + "".join(rows)
             case ["show", "stat", *_]:
                 rows = (
                     ",".join(map(str, (*name.split("/"), 0, self.sessions.get(name, 0), status, self.weights[name])))
-                    + ",10.0.0.1:80,* L7OK,200\n"
+                    + f",{self.places[name]},* L7OK,200\n"
                     for name, (_, status) in self.servers.items()
                 )
                 return HEAD + "".join(rows)
@@ -66,6 +68,9 @@ class HAProxy:
                 self.servers[name] = [state, {"ready": "UP", "drain": "DRAIN", "maint": "MAINT"}[state]]
             case ["set", "server", name, "health", "down"]:
                 self.servers[name][1] = "DOWN"
+            case ["set", "server", name, "addr", address, "port", port]:
+                self.places[name] = f"{address}:{port}"
+                return "port changed by 'stats socket command'\n"
             case ["set", "weight", name, weight]:
                 self.weights[name] = int(weight)
             case ["shutdown", "sessions", "server", name]:

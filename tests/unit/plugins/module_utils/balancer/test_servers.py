@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer import servers
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.addresses import Place, moved
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.runtime import Runtime, RuntimeAPIError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.servers import ServersError, Wish
 
@@ -92,14 +93,54 @@ def test_states_are_restored_after_a_failure(haproxy: HAProxy, runtime: Runtime)
 
 
 def test_the_states_are_kept_for_the_next_process(runtime: Runtime, tmp_path: Path) -> None:
-    servers.keep(runtime, tmp_path / "servers")
+    (tmp_path / "cfg").write_text("backend shop\n  server web1 10.0.0.1:80 maxconn 5\n")
+    servers.keep(runtime, tmp_path / "servers", tmp_path / "cfg")
     assert (tmp_path / "servers").read_text() == runtime.ask("show servers state")
+
+
+def test_the_configuration_decides_about_ports(runtime: Runtime, tmp_path: Path) -> None:
+    (tmp_path / "cfg").write_text("backend shop\n  server web1 10.0.0.1:81 maxconn 5\n")
+    servers.settle(tmp_path / "servers", tmp_path / "cfg")
+    assert not (tmp_path / "servers").exists()
+    servers.keep(runtime, tmp_path / "servers", tmp_path / "cfg")
+    (tmp_path / "cfg").write_text("backend shop\n  server web2 web2.example.org:82\n")
+    servers.settle(tmp_path / "servers", tmp_path / "cfg")
+    ports = [line.split()[18] for line in (tmp_path / "servers").read_text().splitlines()[2:]]
+    assert ports == ["81", "82"]
+
+
+def test_a_server_is_moved(haproxy: HAProxy, runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = haproxy.answer
+    wish = replace(READY, state="", places={"web1": Place("10.0.0.9", 81, 7), "web2": Place("web2.example.org", 80, 7)})
+    (one,) = servers.different(runtime.servers(), wish)
+    servers.change(runtime, [one], wish)
+    assert haproxy.places["shop/web1"] == "10.0.0.9:81"
+    assert "set maxconn server shop/web1 7" in haproxy.asked
+    # A name was looked up when HAProxy started.
+    servers.change(runtime, runtime.servers(), replace(wish, places={"web2": Place("web2.example.org", 82, 7)}))
+    assert haproxy.places["shop/web2"] == "10.0.0.2:82"
+    monkeypatch.setattr(haproxy, "answer", lambda text: "Invalid address" if "addr" in text else answer(text))
+    with pytest.raises(RuntimeAPIError, match=r"answers 'set server shop/web1 addr 10.0.0.1 port 81' with: Invalid ad"):
+        servers.change(runtime, runtime.servers(), replace(wish, places={"web1": Place("10.0.0.1", 81, 7)}))
+
+
+def test_the_configuration_gets_the_place_and_keeps_the_rest() -> None:
+    text = "backend a\n    server web1 10.0.0.1:80 maxconn 5\n    server web10 10.0.0.1:80 check  # web1\n"
+    assert moved(text, {"web1": Place("10.0.0.2", 81, 6)}) == (
+        "backend a\n    server web1 10.0.0.2:81 maxconn 6\n    server web10 10.0.0.1:80 check  # web1\n"
+    )
+
+
+def test_a_server_without_another_is_left_alone(haproxy: HAProxy, runtime: Runtime) -> None:
+    assert servers.with_others(runtime.servers(), ["web1", "web2"]) == ["web1", "web2"]
+    haproxy.servers.pop("shop/web2")
+    assert servers.with_others(runtime.servers(), ["web1", "web2"]) == ["web2"]
 
 
 def test_another_format_of_the_states_is_refused(haproxy: HAProxy, runtime: Runtime, tmp_path: Path) -> None:
     haproxy.answer = lambda text: "2\n"  # type: ignore[method-assign]
     with pytest.raises(RuntimeAPIError, match=r"answers '2\\n' to `show servers state`"):
-        servers.keep(runtime, tmp_path / "servers")
+        servers.keep(runtime, tmp_path / "servers", tmp_path / "cfg")
     assert not (tmp_path / "servers").exists()
 
 

@@ -137,3 +137,22 @@ def test_the_files_of_a_site_are_checked(tmp_path: Path) -> None:
 def test_an_endpoint_is_what_the_role_s_variables_say() -> None:
     own = settings(mode="threads", processes=4, threads=100, port=8041, mount="/shop", health_path="")
     assert endpoint(own, "10.0.0.9") == Endpoint("shop", "10.0.0.9", 8041, "/shop", "/shop/", 0, own.health_host, 400)
+
+
+def test_an_address_that_no_balancer_reaches_is_refused() -> None:
+    local = replace(ENDPOINT, address="127.0.0.1")
+    for balancers, problems in ((["web1"], 0), (["lb1"], 1), (["web1", "web2"], 1)):
+        groups = {"shop": ["web1"], "load_balancer": balancers}
+        found = planned([site()], groups, {"web1": local})
+        assert len(found.problems) == problems
+    assert found.problems == [
+        "flask_uwsgi_bind=127.0.0.1 of web1 is reached from that host alone, not from web2: set it to an address that "
+        "the balancers reach, or to 0.0.0.0"
+    ]
+
+
+def test_an_endpoint_is_where_the_application_listens() -> None:
+    assert endpoint(settings(bind="0.0.0.0"), "web1").address == "web1"
+    assert endpoint(settings(bind="127.0.0.1"), "web1").address == "127.0.0.1"
+    moved = endpoint(settings(), "web1", "10.0.0.7:81")
+    assert (moved.address, moved.port) == ("10.0.0.7", 81)

@@ -112,8 +112,10 @@ def test_a_git_source_is_named_by_its_commit_and_missing_wheels_are_built(releas
 
 
 def test_a_changed_address_is_shown(release: Artifact) -> None:
-    text = planned(release, {**SERVES, "current": "g0"}, port=80).text
-    assert "address 0.0.0.0:8040 -> 0.0.0.0:80: the old one is served until the new one answers, then closed" in text
+    found = planned(release, {**SERVES, "current": "g0"}, port=80)
+    line = "address 0.0.0.0:8040 -> 0.0.0.0:80: the old one is served until the new one answers, then closed"
+    assert found.moves and line in found.text
+    assert not planned(release, {**SERVES, "current": "g0"}).moves
 
 
 def test_the_origin_of_the_source_is_shown(release: Artifact) -> None:

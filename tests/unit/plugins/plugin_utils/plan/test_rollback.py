@@ -48,6 +48,15 @@ def test_a_host_goes_back_to_the_previous_generation() -> None:
     )
 
 
+def test_a_host_goes_back_to_another_address() -> None:
+    served = replace(SERVING, addresses={"g3": "0.0.0.0:81", "g2": "0.0.0.0:80", "g1": None})
+    found = plan(served, "shop", "previous")
+    assert (found.moves, found.listen) == (True, "0.0.0.0:80")
+    assert not plan(served, "shop", "g3").moves
+    # It is damaged: the address is unknown.
+    assert not plan(served, "shop", "g1").moves
+
+
 def test_a_host_goes_to_the_named_generation() -> None:
     found = plan(SERVING, "shop", "g1")
     assert (found.to, found.problems, found.settled) == ("g1", [], False)
