@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import ROOT
+from tests.support import ROOT, connections
 from tests.support.playbook import PLAIN, inventories
 from tests.support.service import APP, Service
 
@@ -24,6 +24,9 @@ class Deployed(Service):
         result = self.host.ansible("flaskops.uwsgi.status", f"app_name={APP}", check=False, become=True)
         document: dict[str, Any] = result["status"]
         return document
+
+
+connections.share()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.support import ROOT
+from tests.support import ROOT, connections
 
 SANDBOX = [sys.executable, "-m", "sandbox"]
 # With its sessions, because established connections survive the listener. The service is not affected.
@@ -22,3 +22,9 @@ def run(host: str, command: str) -> str:
     """Run a shell command on a host as root and return its output; it must succeed."""
     done = subprocess.run(words(host, command), cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     return done.stdout
+
+
+def power(word: str, host: str) -> None:
+    """Switch a host ``off`` or ``on``, cut its power for a moment (``reset``), or ``reboot`` it."""
+    subprocess.run([*SANDBOX, word, host], cwd=ROOT, check=True, capture_output=True)
+    connections.forget()

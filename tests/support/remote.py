@@ -6,6 +6,8 @@ import shlex
 import subprocess
 from collections.abc import Mapping
 
+from tests.support.connections import SHARED
+
 
 def as_root(host: Mapping[str, str], command: str, data: bytes = b"") -> tuple[int, str]:
     """Run a bash command on a host, as root.
@@ -19,7 +21,7 @@ def as_root(host: Mapping[str, str], command: str, data: bytes = b"") -> tuple[i
         the exit status, and the output of both streams.
     """
     done = subprocess.run(
-        ["ssh", *shlex.split(host["ansible_ssh_common_args"]), "-i", host["ansible_ssh_private_key_file"],
+        ["ssh", *SHARED, *shlex.split(host["ansible_ssh_common_args"]), "-i", host["ansible_ssh_private_key_file"],
          f"{host['ansible_user']}@{host['ansible_host']}", f"sudo bash -c {shlex.quote(command)}"],
         input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import console
 from tests.support.edge import PLAIN, SHOP, Site
 from tests.support.service import wait
 from tests.support.wire import own_address
@@ -108,13 +109,13 @@ def test_reloads_lose_nothing_and_a_drained_server_gets_nothing(site: Site) -> N
         site.runtime(f"set server flask/{drained} state ready")
 
 
-def test_a_host_that_is_lost_costs_no_read(site: Site, power: Callable[[str, str], None]) -> None:
+def test_a_host_that_is_lost_costs_no_read(site: Site) -> None:
     lost = list(site.hosts)[-1]
     wait(lambda: site.state(lost) == "UP", "the host up")
     with site.visitors() as seen:
-        power("off", lost)
+        console.power("off", lost)
         wait(lambda: site.state(lost).startswith("DOWN"), "the loss noticed")
-    power("on", lost)
+    console.power("on", lost)
     wait(lambda: site.state(lost) == "UP", "the host up again", 60)
     assert set(seen.outcomes) - {"POST 502", "POST 504"} == {"GET 200", "POST 200"}, seen.outcomes
     # No order was executed twice.

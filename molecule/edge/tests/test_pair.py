@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.support import console
 from tests.support.edge import Site
 from tests.support.service import wait
 
@@ -71,12 +72,12 @@ def test_a_haproxy_that_fails_loses_the_address(site: Site, vip: str, fault: str
     assert having(site, vip) == [now]
 
 
-def test_a_host_without_power_loses_the_address(site: Site, vip: str, power: Callable[[str, str], None]) -> None:
+def test_a_host_without_power_loses_the_address(site: Site, vip: str) -> None:
     (active,) = having(site, vip)
     try:
-        took = gap(site, vip, lambda: power("off", active))
+        took = gap(site, vip, lambda: console.power("off", active))
     finally:
-        power("on", active)
+        console.power("on", active)
     print(f"power off: no answer for {took:.2f} s")
     wait(lambda: len(having(site, vip)) == 1, "the address on one balancer")
 

@@ -11,8 +11,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +21,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support import ROOT
+from tests.support import console
 from tests.support.playbook import Playbook, variables
 from tests.support.service import APP, UNNEEDED, Service, sample_application, wait
 from tests.support.witness import Report, Window, Witness
@@ -428,7 +426,7 @@ def test_a_rebooted_host_serves_the_same_generation(site: Site, fault: Faults, s
     site.run(f"mv {NEEDED} {NEEDED}.away && mkfifo -m 644 {NEEDED}")
     with ThreadPoolExecutor() as pool, fault("host reboot") as scene:
         try:
-            subprocess.run([sys.executable, "-m", "sandbox", "reboot", HOST], cwd=ROOT, check=True, capture_output=True)
+            console.power("reboot", HOST)
             wait(lambda: site.show(socket, "ActiveState") == "active", "the socket")
             early = [pool.submit(site.answer) for _ in range(20)]
             connected = "ss -Htn state established sport = :8040 | wc -l"

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support import ROOT, console
+from tests.support import ROOT, connections, console
 from tests.support.two_hosts import APP, FIRST, NOBODY, RESERVATION, SECOND, Fleet, variables_of
 from tests.support.witness import Witness
 
@@ -96,6 +96,7 @@ def cut(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
             finally:
                 monkeypatch.delenv("ANSIBLE_CALLBACKS_ENABLED")
                 subprocess.run(way.returns(host), cwd=ROOT, check=True, capture_output=True)
+                connections.forget()
 
     return lose
 

@@ -8,8 +8,6 @@ import json
 import os
 import random
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import ROOT
+from tests.support import console
 from tests.support.playbook import Playbook
 from tests.support.service import APP, UNNEEDED, Service, sample_application
 from tests.support.witness import Witness
@@ -156,7 +154,7 @@ def kill_controller(site: Host, deploy: Playbook) -> str:
 
 
 def kill_host(site: Host, deploy: Playbook) -> str:
-    subprocess.run([sys.executable, "-m", "sandbox", "reset", site.hostname], cwd=ROOT, check=True, capture_output=True)
+    console.power("reset", site.hostname)
     # Otherwise it would wait for an answer that never comes.
     deploy.kill()
     return "host"

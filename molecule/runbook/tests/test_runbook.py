@@ -12,7 +12,6 @@ import secrets
 import shlex
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +24,7 @@ import requests
 import yaml
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
 
-from tests.support import ROOT, remote, runbook
+from tests.support import ROOT, connections, console, remote, runbook
 from tests.support.clone import clone, write
 from tests.support.service import APP, wait
 
@@ -222,7 +221,8 @@ class Site:
 
     def sandbox(self, *words: str) -> None:
         """Act as the provider of the machines."""
-        subprocess.run([sys.executable, "-m", "sandbox", *words], cwd=ROOT, check=True, capture_output=True)
+        subprocess.run([*console.SANDBOX, *words], cwd=ROOT, check=True, capture_output=True)
+        connections.forget()
 
     def machines(self) -> None:
         """Start all machines, and recreate lost ones."""
