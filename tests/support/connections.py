@@ -1,4 +1,4 @@
-"""One SSH connection for all commands that tests run on a host: to open one costs ten times as much as to run a command."""
+"""One SSH connection for all commands of the tests to a host: opening one takes ten times as long as a command."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import atexit
 import configparser
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from testinfra.utils import ansible_runner
@@ -19,7 +20,7 @@ SHARED = ("-o", "ControlMaster=auto", "-o", "ControlPersist=60s", "-o", f"Contro
 
 def share() -> None:
     """Let testinfra share them. The product's Ansible has its own."""
-    read = ansible_runner.get_ansible_config
+    read: Callable[[], configparser.ConfigParser] = ansible_runner.get_ansible_config
 
     def config() -> configparser.ConfigParser:
         found = read()
