@@ -38,6 +38,10 @@ drained:
   description: The run that drained each server that gets no requests, by the server's name.
   type: dict
   returned: always
+maintenance:
+  description: Each site in maintenance, by its name; its state, V(on) or V(pause), and who set it and since when.
+  type: dict
+  returned: always
 leaving:
   description: Processes that a reload has left to end their connections.
   type: list
@@ -62,10 +66,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer import arguments, certificates
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer import arguments, certificates, maintenance
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.records import Records
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.renewal import Renewal, moment, problems
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.runtime import Runtime, RuntimeAPIError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import files
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.files import DamagedError
 
 SERVICE = "haproxy-flaskops-renew.service"
@@ -108,6 +113,19 @@ def failures(module: AnsibleModule, renewal: Renewal) -> list[str]:
     return [f"the last renewal of certificates failed: see `journalctl -u {SERVICE}`"] if failed else []
 
 
+def in_maintenance(runtime: Runtime, folder: Path) -> dict[str, Any]:
+    """Return the state of each site in maintenance, and who set it, by the site's name.
+
+    Args:
+        runtime: HAProxy.
+        folder: where the balancer keeps its records.
+    """
+    served = maintenance.served(runtime, folder / "maintenance.map")
+    names = files.read_object(folder / "sites.json") if served else {}
+    runs = Records(folder / "maintenance.json").read()
+    return {names.get(site, [site])[0]: {**runs.get(site, {}), "state": state} for site, state in served.items()}
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -117,12 +135,13 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    runtime = arguments.haproxy(module)
+    runtime, folder = arguments.haproxy(module), Path(module.params["folder"])
     try:
         servers = runtime.servers()
-        records = Records(Path(module.params["folder"]) / "drained.json").read()
+        records = Records(folder / "drained.json").read()
+        held = in_maintenance(runtime, folder)
         leaving = runtime.leaving()
-        renewal = Renewal.configured(runtime, Path(module.params["settings"]), Path(module.params["folder"]))
+        renewal = Renewal.configured(runtime, Path(module.params["settings"]), folder)
         used = in_use(runtime, renewal)
         renewals = failures(module, renewal)
     except (RuntimeAPIError, DamagedError, OSError) as error:
@@ -132,6 +151,7 @@ def main() -> None:
         changed=False,
         servers=[asdict(one) for one in servers],
         drained={name: run for name, run in records.items() if name in away},
+        maintenance=held,
         leaving=leaving,
         certificates=used,
         renewals=renewals,

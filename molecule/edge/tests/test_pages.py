@@ -30,7 +30,7 @@ def change(play: Callable[..., Any]) -> Iterator[Change]:
     run("off")
 
 
-def test_visitors_get_a_page_and_monitors_their_answer(site: Site, change: Change) -> None:
+def test_visitors_get_a_page_and_monitors_their_answer(site: Site, change: Change, play: Callable[..., Any]) -> None:
     pid = site.balancer.check_output("systemctl show haproxy -p MainPID && pgrep haproxy")
     assert "changed=1" in change("on", SHOP)
     response = site.request("GET", "/where")
@@ -40,6 +40,8 @@ def test_visitors_get_a_page_and_monitors_their_answer(site: Site, change: Chang
     assert site.request("GET", "/healthz").status == 200
     assert site.request("GET", "/where", PLAIN, tls=False).status == 200
     assert "changed=0" in change("on", SHOP)
+    status = play("status")
+    assert f"{SHOP} shows its maintenance page, by " in " ".join(status.stdout.split()), status.stdout
     assert site.balancer.check_output("systemctl show haproxy -p MainPID && pgrep haproxy") == pid
     # The next process knows as well.
     site.balancer.check_output("systemctl reload haproxy")

@@ -11,6 +11,7 @@ _HEAD = ("balancer", "application", "host", "state", "check", "requests", "waiti
 _TABLE = Table(_HEAD, right=("requests", "waiting", "weight"))
 _CERTIFICATES_HEAD = ("balancer", "certificate for", "valid until", "serial")
 _CERTIFICATES = Table(_CERTIFICATES_HEAD)
+_HELD = {"on": "shows its maintenance page", "pause": "lets requests wait"}
 
 
 def status(balancers: Mapping[str, Mapping[str, Any]], differ: Collection[str] = ()) -> str:
@@ -40,6 +41,7 @@ def status(balancers: Mapping[str, Mapping[str, Any]], differ: Collection[str] =
         said += [f"{name}: {text}" for one in found["certificates"] for text in _attention(one)]
         said += [f"{name}: {text}" for text in found["renewals"]]
         said += [f"{name}: {host} was drained {drain(run)}" for host, run in found["drained"].items()]
+        said += [f"{name}: {site} {_HELD[run['state']]}, {drain(run)}" for site, run in found["maintenance"].items()]
         if left := len(found["leaving"]):
             verb = "process of HAProxy still has" if left == 1 else "processes of HAProxy still have"
             said.append(f"{name}: {left} older {verb} connections, after a reload")
@@ -67,7 +69,7 @@ def _attention(certificate: Mapping[str, Any]) -> Iterator[str]:
 
 
 def drain(run: Mapping[str, Any]) -> str:
-    """Say who drained a host, when, and what for.
+    """Say who drained a host or set a site's state, since when, and what for.
 
     Args:
         run: who, since and what, as recorded.

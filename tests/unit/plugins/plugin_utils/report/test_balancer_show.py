@@ -7,7 +7,14 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import balan
 SERVER = {
     "backend": "shop", "name": "web1", "status": "UP", "check": "L7OK/200", "sessions": 12, "queued": 0, "weight": 1,
 }  # fmt: skip
-QUIET: dict[str, Any] = {"servers": [SERVER], "drained": {}, "leaving": [], "certificates": [], "renewals": []}
+QUIET: dict[str, Any] = {
+    "servers": [SERVER],
+    "drained": {},
+    "maintenance": {},
+    "leaving": [],
+    "certificates": [],
+    "renewals": [],
+}
 CERTIFICATE = {
     "file": "acme-1.pem", "names": ["shop.example.org"], "ends": "2026-12-04T22:07:09Z",
     "serial": "ABC", "served": "ABC", "temporary": False,
@@ -46,11 +53,21 @@ def test_certificates_that_need_attention() -> None:
 
 def test_what_needs_attention_stands_below() -> None:
     drained = {"web1": {"who": "ann@desk", "since": "2026-01-02T03:04:05Z", "what": "reboot"}}
+    held = {
+        "shop.example.org": {"who": "ann@desk", "since": "2026-01-02T03:04:05Z", "what": "maintenance", "state": "on"},
+        "blog.example.org": {"state": "pause"},
+    }
     shown = balancer_show.status(
-        {"lb1": {**QUIET, "drained": drained, "leaving": [7, 8]}, "lb2": {"failed": True, "msg": "no answer"}}, ["lb1"]
+        {
+            "lb1": {**QUIET, "drained": drained, "maintenance": held, "leaving": [7, 8]},
+            "lb2": {"failed": True, "msg": "no answer"},
+        },
+        ["lb1"],
     )
     assert shown.splitlines()[2:] == [
         "lb1: web1 was drained by ann@desk since 2026-01-02T03:04:05Z (reboot)",
+        "lb1: shop.example.org shows its maintenance page, by ann@desk since 2026-01-02T03:04:05Z (maintenance)",
+        "lb1: blog.example.org lets requests wait, by somebody since an unknown time (unknown)",
         "lb1: 2 older processes of HAProxy still have connections, after a reload",
         "lb1: its configuration is not that of the inventory: run playbooks/load_balancer.yml",
         "lb2: no answer",
