@@ -7,9 +7,14 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 HOSTS := app1:bookworm build1:bookworm:build
+# The first is published, so that a browser on this machine reaches it.
+FLEET := lb1:bookworm:load_balancer lb2:trixie:load_balancer web1:bookworm web2:trixie web3:bookworm \
+  build-bookworm:bookworm:build build-trixie:trixie:build
+IN_FLEET := --inventory inventory/fleet
 URL := http://127.0.0.1:8040
+SITE := https://localhost:8443
 
-.PHONY: help deploy verify compare compare-clients bench test test-full test-quick setup packages tests-need sandbox lock clean distclean
+.PHONY: help deploy fleet verify compare compare-clients bench test test-full test-quick setup packages tests-need sandbox lock clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -19,6 +24,17 @@ deploy: sandbox ## set up, start the sandbox host, deploy (MODE=gevent or thread
 	@ansible-playbook playbooks/verify.yml -e mode=$(MODE)
 	@printf '\n  %s serves in %s mode (Swagger UI at /, health at /healthz).\n' '$(URL)' '$(MODE)'
 	@printf '  What the load test measured: %s\n\n' reports/verify/index.html
+
+fleet: setup ## two load balancers and three application hosts, Debian 12 and 13: deploy, and load-test over HTTPS
+	@python3 -m sandbox up $(FLEET) --inventory inventory/fleet/hosts.yml \
+	  --publish 127.0.0.1:8081:8081 --publish 127.0.0.1:8443:8443
+	@ansible-playbook $(IN_FLEET) deploy.yml -e mode=$(MODE)
+	@ansible-playbook $(IN_FLEET) playbooks/load_balancer.yml
+	@ansible-playbook $(IN_FLEET) playbooks/verify.yml -e mode=$(MODE)
+	@ansible-playbook $(IN_FLEET) playbooks/status.yml
+	@printf '\n  %s serves in %s mode (Swagger UI at /). Its certificate is self-signed.\n' '$(SITE)' '$(MODE)'
+	@printf '  What the load test measured: %s\n' reports/verify/index.html
+	@printf '  Another command: %s\n\n' 'ansible-playbook $(IN_FLEET) playbooks/maintain.yml -e action=reboot'
 
 verify: setup ## load-test the deployed application; the results are in reports/verify
 	@ansible-playbook playbooks/verify.yml

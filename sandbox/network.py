@@ -16,7 +16,8 @@ from sandbox.paths import Layout
 from sandbox.process import run
 
 CANDIDATES = tuple(ipaddress.IPv4Network(f"10.213.{third}.0/24") for third in range(40, 56))
-FIRST_HOST = 11
+# The addresses above are for what hosts share, such as that of a pair of load balancers.
+FIRST_HOST, LAST_HOST = 11, 199
 
 
 def free_subnet(routes: Iterable[str], preferred: ipaddress.IPv4Network) -> ipaddress.IPv4Network:
@@ -133,7 +134,7 @@ class Network:
         subnet = self.ensure()
         if previous:
             return str(subnet[ipaddress.IPv4Address(previous).packed[-1]])
-        addresses = list(map(str, list(subnet.hosts())[FIRST_HOST - 1 :]))
+        addresses = list(map(str, list(subnet.hosts())[FIRST_HOST - 1 : LAST_HOST]))
         last = self._last.read_text() if self._last.is_file() else ""
         begin = addresses.index(last) + 1 if last in addresses else 0
         found = next(a for a in (*addresses[begin:], *addresses[:begin]) if a not in taken)

@@ -35,6 +35,9 @@ def test_a_recently_released_address_is_assigned_last(layout: Layout, monkeypatc
     monkeypatch.setattr(network, "ensure", lambda: IPv4Network("10.213.41.0/28"))
     assert [network.address(None, []) for _ in range(5)] == [f"10.213.41.{last}" for last in (11, 12, 13, 14, 11)]
     assert network.address(None, ["10.213.41.12"]) == "10.213.41.13"
+    monkeypatch.setattr(network, "ensure", lambda: IPv4Network("10.213.41.0/24"))
+    (layout.networks / f"{network.name}.last").write_text("10.213.41.199")
+    assert network.address(None, []) == "10.213.41.11"
     # An address of an earlier sandbox, or none.
     (layout.networks / f"{network.name}.last").write_text("192.0.2.1")
     assert network.address(None, []) == "10.213.41.11"

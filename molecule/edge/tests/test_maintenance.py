@@ -140,6 +140,24 @@ def test_an_address_changes_and_nobody_notices(site: Site, play: Callable[..., A
     assert done.returncode == 0 and "changed=0" in done.stdout, done.stdout
 
 
+@pytest.mark.full
+def test_an_upgrade_of_haproxy_interrupts_nothing(site: Site, play: Callable[..., Any]) -> None:
+    before = site.done()
+    version = site.balancer.check_output("dpkg-query --show --showformat '${Version}' haproxy")
+    master = site.balancer.check_output("systemctl show --property MainPID --value haproxy")
+    # apt takes the package for an older one, and replaces it.
+    site.balancer.check_output("sed -i '/^Package: haproxy$/,/^$/s/^Version: .*/&~/' /var/lib/dpkg/status")
+    with site.visitors() as seen:
+        done = play("load_balancer", "-e", "load_balancer_upgrade=true")
+        assert done.returncode == 0, done.stdout
+    assert set(seen.outcomes) == ANSWERED, seen.outcomes
+    assert site.done() - before == dict.fromkeys(seen.confirmed, 1)
+    assert site.balancer.check_output("dpkg-query --show --showformat '${Version}' haproxy") == version
+    # The same master, which runs the new program.
+    assert site.balancer.check_output("systemctl show --property MainPID --value haproxy") == master
+    assert site.balancer.check_output(f"readlink /proc/{master}/exe") == "/usr/sbin/haproxy"
+
+
 def test_a_port_that_something_else_has_is_refused(site: Site, play: Callable[..., Any]) -> None:
     start = "systemd-run --quiet --unit=other python3 -m http.server 8099"
     site.balancer.check_output(start)
