@@ -23,6 +23,8 @@ import yaml
 from tests.support.service import wait
 
 SHOP, PLAIN = "shop.example.org", "plain.example.org"
+# Configures the balancer that the visitors ask, and leaves the other one as it is, for speed.
+ONE = ("--limit", "flask,mol-edge-balancer")
 ASK = """
 import socket, sys
 with socket.socket(socket.AF_UNIX) as runtime:

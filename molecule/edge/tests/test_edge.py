@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support import console
-from tests.support.edge import PLAIN, SHOP, Site
+from tests.support.edge import ONE, PLAIN, SHOP, Site
 from tests.support.service import wait
 from tests.support.wire import own_address
 
@@ -132,11 +132,11 @@ def test_an_own_certificate_is_served_and_its_key_never_shown(
         check=True, capture_output=True,
     )  # fmt: skip
     own = {"names": [SHOP], "app": "flask", "tls": "files", "certificate": str(certificate), "key": str(key)}
-    done = play("load_balancer", "--diff", "-v", "-e", json.dumps({"load_balancer_sites": [own]}))
+    done = play("load_balancer", *ONE, "--diff", "-v", "-e", json.dumps({"load_balancer_sites": [own]}))
     assert done.returncode == 0, done.stdout
     assert not [line for line in key.read_text().splitlines()[1:-1] if line in done.stdout + done.stderr]
     assert ssl.get_server_certificate((site.address, 443)).split() == certificate.read_text().split()
-    assert play("load_balancer").returncode == 0
+    assert play("load_balancer", *ONE).returncode == 0
 
 
 def test_a_configuration_that_haproxy_refuses_changes_nothing(site: Site, play: Callable[..., Any]) -> None:

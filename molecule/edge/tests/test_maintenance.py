@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.edge import Site
+from tests.support.edge import ONE, Site
 from tests.support.service import wait
 
 pytestmark = pytest.mark.timeout(300)
@@ -136,7 +136,7 @@ def test_an_address_changes_and_nobody_notices(site: Site, play: Callable[..., A
     assert set(seen.outcomes) == ANSWERED, seen.outcomes
     assert site.done() - before == dict.fromkeys(seen.confirmed, 1)
     # The configuration, too.
-    done = play("load_balancer", "--check", "--diff")
+    done = play("load_balancer", *ONE, "--check", "--diff")
     assert done.returncode == 0 and "changed=0" in done.stdout, done.stdout
 
 
@@ -148,7 +148,7 @@ def test_an_upgrade_of_haproxy_interrupts_nothing(site: Site, play: Callable[...
     # apt takes the package for an older one, and replaces it.
     site.balancer.check_output("sed -i '/^Package: haproxy$/,/^$/s/^Version: .*/&~/' /var/lib/dpkg/status")
     with site.visitors() as seen:
-        done = play("load_balancer", "-e", "load_balancer_upgrade=true")
+        done = play("load_balancer", *ONE, "-e", "load_balancer_upgrade=true")
         assert done.returncode == 0, done.stdout
     assert set(seen.outcomes) == ANSWERED, seen.outcomes
     assert site.done() - before == dict.fromkeys(seen.confirmed, 1)
@@ -163,7 +163,7 @@ def test_a_port_that_something_else_has_is_refused(site: Site, play: Callable[..
     site.balancer.check_output(start)
     try:
         wait(lambda: site.balancer.run("ss -Hltn sport = :8099").stdout, "the other program")
-        done = play("load_balancer", "-e", "load_balancer_http_port=8099")
+        done = play("load_balancer", *ONE, "-e", "load_balancer_http_port=8099")
     finally:
         site.balancer.check_output("systemctl stop other")
     said = " ".join(done.stdout.split())

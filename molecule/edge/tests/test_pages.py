@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.edge import PLAIN, SHOP, Site
+from tests.support.edge import ONE, PLAIN, SHOP, Site
 from tests.support.wire import own_address
 
 pytestmark = pytest.mark.timeout(300)
@@ -53,10 +53,10 @@ def test_visitors_get_a_page_and_monitors_their_answer(site: Site, change: Chang
 @pytest.mark.full
 def test_chosen_addresses_pass_through(site: Site, change: Change, play: Callable[..., Any]) -> None:
     allow = json.dumps({"load_balancer_maintenance_allow": [own_address(site.address)]})
-    assert play("load_balancer", "-e", allow).returncode == 0
+    assert play("load_balancer", *ONE, "-e", allow).returncode == 0
     change("on")
     assert site.request("GET", "/where").status == 200
-    assert play("load_balancer").returncode == 0
+    assert play("load_balancer", *ONE).returncode == 0
     assert site.request("GET", "/where").status == 503
 
 
@@ -73,12 +73,12 @@ def test_requests_wait_until_the_pause_ends(site: Site, change: Change) -> None:
 
 @pytest.mark.full
 def test_a_pause_holds_no_request_longer_than_its_limit(site: Site, change: Change, play: Callable[..., Any]) -> None:
-    assert play("load_balancer", "-e", "load_balancer_pause=2").returncode == 0
+    assert play("load_balancer", *ONE, "-e", "load_balancer_pause=2").returncode == 0
     change("pause", SHOP)
     began = time.monotonic()
     assert site.request("GET", "/where").status == 200
     assert 1 <= time.monotonic() - began < 10
-    assert play("load_balancer").returncode == 0
+    assert play("load_balancer", *ONE).returncode == 0
 
 
 @pytest.mark.parametrize(
