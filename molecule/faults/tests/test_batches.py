@@ -144,6 +144,7 @@ def test_a_rollback_to_different_generations_is_refused_until_one_is_named(fleet
     assert fleet.reservations == NOBODY
 
 
+@pytest.mark.full
 def test_a_reservation_whose_run_or_lease_has_ended_is_taken_over_and_a_rollback_reverts_both(
     fleet: Fleet, run: Any, new: list[str], found: str
 ) -> None:
@@ -206,7 +207,9 @@ def test_a_failed_deploy_removes_files_of_its_own_application_only(
 # The role in a play of another project, as in the README.
 
 
-@pytest.mark.parametrize("serial", [1, pytest.param("100%", marks=pytest.mark.full)])
+# The scenario collection does the same with the built collection, every day.
+@pytest.mark.full
+@pytest.mark.parametrize("serial", [1, "100%"])
 def test_the_role_in_a_play_of_its_own_reaches_all_hosts(
     fleet: Fleet, own_play: Any, application: Any, serial: int | str
 ) -> None:

@@ -270,12 +270,12 @@ def test_a_host_lost_before_its_swap_ends_the_deploy_there(
 @pytest.mark.parametrize(
     ("loss", "lost", "time", "unit"),
     [
-        pytest.param("power", FIRST, 1, f"{APP}@*", id="power-start"),
+        pytest.param("sshd", FIRST, 1, f"{APP}@*", id="sshd-start"),
         *(
             pytest.param(*given, marks=full)
             for given in (
                 ("sshd", FIRST, 1, CANARY),
-                ("sshd", FIRST, 1, f"{APP}@*"),
+                ("power", FIRST, 1, f"{APP}@*"),
                 ("power", FIRST, 1, CANARY),
                 ("sshd", SECOND, 2, f"{APP}@*"),
                 ("power", SECOND, 2, f"{APP}@*"),

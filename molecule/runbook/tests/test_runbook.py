@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -417,20 +417,12 @@ def _(site: Site) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, play: Callable[..., Any]) -> Iterator[Site]:
-    """The site; afterwards the hosts are restored to the scenario's state."""
-
-    def as_made() -> None:
-        done = play("deploy")
-        assert done.returncode == 0, done.stdout
-
-    as_made()
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """The site. After the night, its hosts are of no use to another test."""
     found = Site(tmp_path_factory.mktemp("night"))
     found.warmed = found.warm()
     found.deploy()
-    yield found
-    found.machines()
-    as_made()
+    return found
 
 
 @pytest.mark.parametrize("title", FAULTS)
