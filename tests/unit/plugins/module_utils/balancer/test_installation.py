@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer import installation
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.balancer.installation import Directory, File
 
 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
     """The installed program."""
     folder = tmp_path / "program"
-    installation.install(folder, installation.different(folder))
+    for one in installation.program(folder):
+        one.make()
     return folder
 
 
@@ -38,10 +40,34 @@ def test_a_balancer_without_certificates_of_an_authority_has_nothing_to_renew(pr
 
 
 def test_what_is_installed_is_written_once(program: Path) -> None:
-    assert installation.different(program) == {}
+    assert not [one for one in installation.program(program) if one.differs]
     assert {path.stat().st_mode & 0o777 for path in program.rglob("*.py")} == {0o644}
     (program / "utils" / "balancer" / "runtime.py").write_text("")
-    assert list(installation.different(program)) == ["utils/balancer/runtime.py"]
+    (changed,) = [one.path for one in installation.program(program) if one.differs]
+    assert changed == program / "utils" / "balancer" / "runtime.py"
+
+
+def test_a_directory_gets_its_permissions_back(tmp_path: Path) -> None:
+    kept = Directory(tmp_path / "kept", 0o700)
+    assert kept.differs
+    kept.make()
+    assert not kept.differs
+    kept.path.chmod(0o755)
+    assert kept.differs
+    kept.make()
+    assert kept.path.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_outlasts_a_run_keeps_its_content(tmp_path: Path) -> None:
+    once = File(tmp_path / "map", "", once=True)
+    assert once.differs
+    once.make()
+    once.path.write_text("site_1 on\n")
+    assert not once.differs
+    once.path.chmod(0o600)
+    assert once.differs
+    once.make()
+    assert once.path.read_text() == "site_1 on\n" and not once.differs
 
 
 def test_only_what_is_needed_is_installed() -> None:
