@@ -174,6 +174,7 @@ def test_auto_chooses_threads_where_gevent_fails_and_keeps_the_choice(site: Any)
     assert "nothing to do" in site.deployed("notes", **variables)
 
 
+@pytest.mark.full
 def test_the_check_alone_changes_nothing(more: Any) -> None:
     look = "ls /opt/plain/* /etc/systemd/system | sort"
     before = more.root(look)
