@@ -25,8 +25,8 @@ EXAMPLES = r"""
 RETURN = r"""
 status:
   description: >-
-    generation, mode, state, since, restarts, main_pid, pidfile and whether it is true, workers and busy ones, cores
-    and threads per worker, requests in flight (busy) and served, listen queue and backlog, memory of the workers
+    generation, platform, mode, state, since, restarts, main_pid, pidfile and whether it is true, workers and busy ones,
+    cores and threads per worker, requests in flight (busy) and served, listen queue and backlog, memory of the workers
     (rss_mb), kept generations and the address of each, and drift. Values that only uWSGI knows are absent if its
     stats do not respond.
   type: dict

@@ -7,6 +7,7 @@ from typing import Any
 SERVING: dict[str, Any] = {
     "generation": "031ea839e33a",
     "release": "5c1d3a90b2ef",
+    "platform": "debian-12-x86_64-py3.11",
     "state": "active",
     "since": "Tue 2026-11-24 09:23:52 UTC",
     "restarts": 1,

@@ -70,6 +70,7 @@ class Manifest:
         secrets: which secrets it has.
         checksums: the SHA-256 of each of its files, by relative name.
         artifact: the SHA-256 of its artifact; empty if unknown.
+        platform: distribution, architecture and Python that it was built for; empty if unknown.
         digest: the SHA-256 that the generation is named after; empty if unknown.
         decision: the mode chosen for ``flask_uwsgi_mode: auto``; empty if the mode was given.
     """
@@ -88,6 +89,7 @@ class Manifest:
     keep: int
     checksums: Mapping[str, str]
     artifact: str = ""
+    platform: str = ""
     digest: str = ""
     module: str = ""
     settle: float = 0.0
@@ -132,6 +134,7 @@ def parse(document: Mapping[str, Any]) -> Manifest:
         keep=of.whole("keep"),
         checksums=of.texts("checksums"),
         artifact=of.text("artifact", default=""),
+        platform=of.text("platform", default=""),
         digest=of.text("digest", default=""),
         module=of.text("module", default=""),
         settle=of.number("settle", default=0.0),

@@ -98,6 +98,7 @@ class Status:
     Args:
         generation: the serving generation; None if nothing is deployed.
         release: its release, if known.
+        platform: distribution, architecture and Python that it was built for; empty if unknown.
         state: the state of its unit, in systemd's words.
         since: when the unit entered it, as systemd prints it; empty if never.
         restarts: how often systemd has restarted it.
@@ -119,6 +120,7 @@ class Status:
 
     generation: str | None
     release: str | None
+    platform: str
     state: str
     since: str
     restarts: int
@@ -176,6 +178,7 @@ def of(layout: Layout) -> Status:
     return Status(
         generation=current,
         release=wanted.release if wanted else None,
+        platform=wanted.platform if wanted else "",
         state=unit["ActiveState"],
         since=unit[_TIMESTAMP],
         restarts=int(unit["NRestarts"] or 0),

@@ -25,6 +25,7 @@ class Rollback:
         text: the plan for people.
         listen: the address that the target is served on; empty if that is unknown.
         moves: whether that is another address than the one that serves now.
+        platform: what the serving generation was built for; empty if unknown.
     """
 
     app: str
@@ -36,6 +37,7 @@ class Rollback:
     text: str
     listen: str = ""
     moves: bool = False
+    platform: str = ""
 
 
 def target(status: Status, to: str) -> str | None:
@@ -70,19 +72,26 @@ def plan(status: Status, app: str, to: str) -> Rollback:
     settled = wanted == current and not status.drift
     before, after = (status.addresses.get(name or "") or "" for name in (current, wanted))
     text = _text(status, wanted, settled)
-    return Rollback(app, to, wanted, current, settled, problems, text, after, moves=before != after and bool(after))
+    moves = before != after and bool(after)
+    return Rollback(app, to, wanted, current, settled, problems, text, after, moves, status.platform)
 
 
 def conflicts(plans: Mapping[str, Rollback]) -> dict[str, str]:
     """Return why an application cannot be rolled back, for each application whose hosts have different targets.
 
+    The same release has another name on another platform, so only hosts of one platform are compared.
+
     Args:
         plans: the plans by host.
     """
-    targets: dict[str, dict[str, Rollback]] = defaultdict(dict)
+    targets: dict[tuple[str, str], dict[str, Rollback]] = defaultdict(dict)
     for host, found in plans.items():
-        targets[found.app][host] = found
-    return {app: _conflict(hosts) for app, hosts in targets.items() if len({each.to for each in hosts.values()}) > 1}
+        known = {each.platform for each in plans.values() if each.app == found.app and each.platform}
+        for platform in {found.platform} if found.platform else known or {""}:
+            targets[found.app, platform][host] = found
+    return {
+        app: _conflict(hosts) for (app, _), hosts in targets.items() if len({each.to for each in hosts.values()}) > 1
+    }
 
 
 def _conflict(plans: Mapping[str, Rollback]) -> str:

@@ -162,6 +162,7 @@ def test_a_rollback_is_planned_for_a_host_and_compared_with_those_of_the_hosts_t
         "text": "031ea839e33a -> dcf077cdf43b; traffic moves once it is proven; also kept: 031ea839e33a (-e to=…)",
         "listen": "0.0.0.0:8040",
         "moves": False,
+        "platform": "debian-12-x86_64-py3.11",
     }
     assert rollback_conflicts({"web1": plan, "web2": {}, "web3": plan}) == {}
     assert list(rollback_conflicts({"web1": plan, "web2": {**plan, "to": None}})) == ["shop"]

@@ -7,7 +7,12 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.rollback impor
 from tests.support import status
 
 NOTHING = replace(
-    Status.read(status.unobserved()), generation=None, kept=[], rollback=None, drift=["no generation serves"]
+    Status.read(status.unobserved()),
+    generation=None,
+    platform="",
+    kept=[],
+    rollback=None,
+    drift=["no generation serves"],
 )
 
 
@@ -45,6 +50,7 @@ def test_a_host_goes_back_to_the_previous_generation() -> None:
         settled=False,
         problems=[],
         text="g3 -> g2; traffic moves once it is proven; also kept: g3, g1 (-e to=…)",
+        platform="debian-12-x86_64-py3.11",
     )
 
 
@@ -117,6 +123,16 @@ def test_hosts_with_different_targets_are_refused() -> None:
         "name one (-e to=…)"
     }
     assert [len(each.problems) for each in found.values()] == [0, 0, 1]
+
+
+def test_the_same_release_has_another_name_on_another_platform() -> None:
+    newer = replace(host("h3", "h2", rollback="h2"), platform="debian-13-x86_64-py3.13")
+    assert conflicts(plans("previous", web1=SERVING, web2=newer)) == {}
+    other = replace(newer, kept=["h3", "h1"], rollback="h1")
+    found = conflicts(plans("previous", web1=SERVING, web2=newer, web3=other))["shop"]
+    assert "(web2: h2, web3: h1)" in found
+    # Nothing is known of the platform of a host without a deploy.
+    assert "(web2: h2, web3: none)" in conflicts(plans("previous", web1=SERVING, web2=newer, web3=NOTHING))["shop"]
 
 
 def test_a_name_that_one_host_lacks_is_refused() -> None:
