@@ -122,6 +122,7 @@ def test_a_host_is_stopped_and_started_without_a_failed_request(site: Site, play
     assert site.done() - before == dict.fromkeys(seen.confirmed, 1)
 
 
+@pytest.mark.full
 def test_an_address_changes_and_nobody_notices(site: Site, play: Callable[..., Any]) -> None:
     """Back as well, by a rollback, and the next process of HAProxy knows the same address as this one."""
     before = site.done()
