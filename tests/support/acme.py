@@ -51,10 +51,10 @@ class Authority:
             self.host.check_output("systemctl start way.socket")
 
     @contextmanager
-    def elsewhere(self, *names: str) -> Iterator[None]:
-        """Let names lead to where no balancer is."""
+    def elsewhere(self, *names: str, at: str = "") -> Iterator[None]:
+        """Let names lead to an address; without one, to where no balancer is."""
         for name in names:
-            self._dns("add-a", {"host": name, "addresses": [self.address]})
+            self._dns("add-a", {"host": name, "addresses": [at or self.address]})
         try:
             yield
         finally:

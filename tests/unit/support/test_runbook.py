@@ -45,7 +45,7 @@ def page(text: str) -> runbook.Page:
     return runbook.parse(textwrap.dedent(text))
 
 
-@pytest.mark.parametrize("name", [runbook.PAGE, "docs/OWN_APP.md"])
+@pytest.mark.parametrize("name", [runbook.PAGE, "docs/OWN_APP.md", "docs/INTERNET.md"])
 def test_the_pages_can_be_read(name: str) -> None:
     assert runbook.parse((ROOT / name).read_text()).steps
 
