@@ -190,7 +190,9 @@ def test_a_placeholder_without_a_value_is_reported() -> None:
 @pytest.mark.parametrize("name", [runbook.PAGE, runbook.BALANCER_PAGE])
 def test_a_runbook_names_only_variables_that_exist(name: str) -> None:
     named = set(re.findall(r"\b(?:flask_uwsgi|load_balancer)_\w+", (ROOT / name).read_text()))
-    defaults = "".join((ROOT / f"roles/{role}/defaults/main.yml").read_text() for role in ("flask_uwsgi", "load_balancer"))
+    defaults = "".join(
+        (ROOT / f"roles/{role}/defaults/main.yml").read_text() for role in ("flask_uwsgi", "load_balancer")
+    )
     assert named - set(re.findall(r"^(\w+):", defaults, re.MULTILINE)) == set()
 
 
