@@ -135,9 +135,9 @@ class Operator:
     def serve_own_certificate(self, days: int) -> dict[str, str]:
         """Serve the shop with a certificate from the controller; return another one, which the section must install."""
         self.keep_settings("playbooks/load_balancer.yml")
-        make_pair(self.clone / INVENTORY / "files" / SHOP, days)
+        make_pair(self.clone / "inventory/certificates" / SHOP, days)
         shop, *others = self.settings["load_balancer_sites"]
-        path = f"{{{{ inventory_dir }}}}/files/{SHOP}"
+        path = f"{{{{ inventory_dir }}}}/../certificates/{SHOP}"
         own = {**shop, "tls": "files", "certificate": f"{path}.pem", "key": f"{path}.key"}
         self.write(SETTINGS, yaml.safe_dump({"load_balancer_sites": [own, *others]}))
         self.play("playbooks/load_balancer.yml")
