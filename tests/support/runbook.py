@@ -1,4 +1,4 @@
-"""Runs docs/RUNBOOK.md as a program, and checks that its commands do what it says.
+"""Runs a runbook as a program, and checks that its commands do what it says.
 
 A ``console`` block contains commands and, below each, its output; a block of ``yaml`` whose first line is a
 comment with a path belongs in that file of the inventory. Everything else is only for people.
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 PAGE = "docs/RUNBOOK.md"
+BALANCER_PAGE = "docs/BALANCER_RUNBOOK.md"
 CONTROLLER, HOST = "$ ", "# "
 OMITTED = "[…]"
 

