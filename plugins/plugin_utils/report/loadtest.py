@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ...module_utils.load import engine
 from ...module_utils.traffic.status import Status
 
 Relation = Literal["==", "<=", ">="]
@@ -165,7 +166,7 @@ def _show(value: Any) -> str:
 
 
 def run_record(name: str, requests: int, concurrency: int, result: Mapping[str, Any]) -> Run:
-    """Create the record of one run from what the module ``flaskops.uwsgi.ab``, or ``wrk``, returned.
+    """Create the record of one run from what the module of its load generator returned.
 
     Args:
         name: the run's name: ``article``, ``crowd``.
@@ -174,7 +175,7 @@ def run_record(name: str, requests: int, concurrency: int, result: Mapping[str, 
         result: the task's registered result; empty or ``skipped`` if the task did not run.
     """
     run = Run(name=name, requests=requests, concurrency=concurrency)
-    measured = result.get("ab") or result.get("wrk")
+    measured = engine.returned(result)
     if isinstance(measured, Mapping):
         known = {key: value for key, value in measured.items() if key in Run.__dataclass_fields__}
         # Relative to the report, which may be moved elsewhere.
