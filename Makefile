@@ -76,7 +76,8 @@ packages:
 	    apt-get install --yes --no-install-recommends $$missing; }
 
 tests-need: packages
-	@missing="$$(echo $$(command -v chromium >/dev/null || echo chromium) $$(command -v wrk >/dev/null || echo wrk))"; \
+	@missing="$$(echo $$(command -v chromium >/dev/null || echo chromium) $$(command -v wrk >/dev/null || echo wrk) \
+	  $$(command -v h2load >/dev/null || echo nghttp2-client))"; \
 	  [ -z "$$missing" ] || { tools/step "apt: package lists" $(SUDO) apt-get update && \
 	  tools/step "apt: $$missing, for the tests" $(SUDO) env DEBIAN_FRONTEND=noninteractive \
 	    apt-get install --yes --no-install-recommends $$missing; }

@@ -31,17 +31,33 @@ def loadtest_report(measured: Any) -> dict[str, Any]:
         raise AnsibleFilterError(f"loadtest_report: {error} is missing from the measurements") from error
 
 
-def loadtest_missing(hosts: Sequence[str]) -> list[dict[str, Any]]:
+def loadtest_missing(hosts: Sequence[str], suffix: str = "") -> list[dict[str, Any]]:
     """Create the reports of hosts that failed before they were measured.
 
     Args:
         hosts: their names.
+        suffix: what follows the host in a report's name.
 
     Returns:
         The reports, all failed.
     """
     reason = "not measured: it failed or was unreachable earlier in this run"
-    return [loadtest.missing_report(host, reason) for host in hosts]
+    return [loadtest.missing_report(host, reason, suffix) for host in hosts]
+
+
+def loadtest_site(sites: Any) -> dict[str, str]:
+    """Choose the site that is measured through a load balancer, see :func:`loadtest.site`.
+
+    Args:
+        sites: the value of ``load_balancer_sites``.
+
+    Raises:
+        AnsibleFilterError: there is none.
+    """
+    try:
+        return loadtest.site(sites)
+    except ValueError as error:
+        raise AnsibleFilterError(str(error)) from error
 
 
 def loadtest_summary(reports: Sequence[Mapping[str, Any]], width: int = 96) -> str:
@@ -99,6 +115,7 @@ class FilterModule:
         return {
             "loadtest_report": loadtest_report,
             "loadtest_missing": loadtest_missing,
+            "loadtest_site": loadtest_site,
             "loadtest_summary": loadtest_summary,
             "loadtest_page": loadtest_page,
             "loadtest_shares": loadtest_shares,

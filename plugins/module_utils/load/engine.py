@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+# Each is also the name of its module, and of the result that this returns.
+NAMES = ("ab", "wrk", "h2load")
 # wrk's version, without the distribution's part: "wrk debian/4.1.0-3+b2 [epoll] …".
 _BANNERS = {
     "ab": re.compile(r"This is ApacheBench, Version ([^\s:]+)"),
     "wrk": re.compile(r"wrk\s+(?:debian/)?([^\s-]+)"),
+    "h2load": re.compile(r"h2load nghttp2/(\S+)"),
 }
 
 
@@ -35,7 +40,7 @@ def version(name: str, printed: str) -> str | None:
     """Return the version that a generator prints of itself, such as ``2.3``; None if there is none.
 
     Args:
-        name: ``ab`` or ``wrk``.
+        name: one of :data:`NAMES`.
         printed: what it printed, from the line with the version on.
     """
     found = _BANNERS[name].match(printed)
@@ -45,3 +50,8 @@ def version(name: str, printed: str) -> str | None:
 def title(name: str, number: str | None) -> str:
     """Return a generator as reports name it, such as ``ab 2.3``; without a version, its name."""
     return f"{name} {number}" if number else name
+
+
+def returned(registered: Mapping[str, Any]) -> Any:
+    """Return the result that a generator's module left in a registered task; None if there is none."""
+    return next((registered[name] for name in NAMES if registered.get(name)), None)

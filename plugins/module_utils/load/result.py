@@ -1,8 +1,8 @@
 """Code that all load generators share: limits of the sending machine, a common start, and merged results.
 
-A *result* is the dictionary that the modules ``ab`` and ``wrk`` return: see their documentation. Its ``histogram_ms``
-is the raw data: how many requests took how many milliseconds. Results are merged from it, since percentiles
-cannot be averaged.
+A *result* is the dictionary that the modules ``ab``, ``wrk`` and ``h2load`` return: see their documentation. Its
+``histogram_ms`` is the raw data: how many requests took how many milliseconds. Results are merged from it, since
+percentiles cannot be averaged.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..host import files
+from . import engine
 
 # doc_fragments/load.py documents them.
 ARGUMENTS: dict[str, Any] = {
@@ -266,7 +267,7 @@ def merge(senders: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Merge the results of several machines that sent together.
 
     Args:
-        senders: the registered result of each machine by name: ``ab``, the result, or why there is none.
+        senders: the registered result of each machine by name, or why there is none.
 
     Returns:
         a result; measured only if every machine measured. The time is from the first start to the last end.
@@ -316,7 +317,7 @@ def merge(senders: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def _result(registered: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the result of a registered task, or why it has none."""
-    found = registered.get("ab") or registered.get("wrk")
+    found = engine.returned(registered)
     if isinstance(found, Mapping):
         return found
     reason = " ".join(str(registered.get("msg") or "it gave no result").split())
@@ -363,4 +364,4 @@ def sent(orders: Sequence[Mapping[str, Any]], ended: Sequence[Mapping[str, Any]]
 
 
 def _said(registered: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: registered[key] for key in ("ab", "wrk", "msg", "unreachable") if key in registered}
+    return {key: registered[key] for key in (*engine.NAMES, "msg", "unreachable") if key in registered}

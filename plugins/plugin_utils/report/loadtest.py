@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ...module_utils.load import engine
 from ...module_utils.traffic.status import Status
 
 Relation = Literal["==", "<=", ">="]
@@ -20,13 +21,10 @@ _CONTRARY: dict[Relation, str] = {"==": "!=", "<=": ">", ">=": "<"}
 # Characters that an inventory name may contain but a file name should not.
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]")
 
-# The article's run, whose numbers are at the top level of a report.
-ARTICLE = "article"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """What a run measured; the article's numbers are at the top level of a report. Null if it measured nothing.
+    """What a run measured; the first run's numbers are at the top level of a report. Null if it measured nothing.
 
     Args:
         requests: requests that should be sent.
@@ -66,7 +64,7 @@ class Run(Numbers):
     """The record of one run.
 
     Args:
-        name: its name: ``article``, ``crowd``.
+        name: its name: ``article``, ``crowd``, ``http1``, ``http2``.
         outcome: ``measured``, ``failed``, ``skipped`` or ``unsent``, for a host that did not respond.
         reason: why it did not measure.
         curve_ms: milliseconds at each percent of the requests, from 0 on.
@@ -165,16 +163,16 @@ def _show(value: Any) -> str:
 
 
 def run_record(name: str, requests: int, concurrency: int, result: Mapping[str, Any]) -> Run:
-    """Create the record of one run from what the module ``flaskops.uwsgi.ab``, or ``wrk``, returned.
+    """Create the record of one run from what the module of its load generator returned.
 
     Args:
-        name: the run's name: ``article``, ``crowd``.
+        name: the run's name: ``article``, ``crowd``, ``http1``, ``http2``.
         requests: the requested number of requests.
         concurrency: the requested number of requests in flight.
         result: the task's registered result; empty or ``skipped`` if the task did not run.
     """
     run = Run(name=name, requests=requests, concurrency=concurrency)
-    measured = result.get("ab") or result.get("wrk")
+    measured = engine.returned(result)
     if isinstance(measured, Mapping):
         known = {key: value for key, value in measured.items() if key in Run.__dataclass_fields__}
         # Relative to the report, which may be moved elsewhere.
@@ -220,7 +218,7 @@ def check_run(
         Check(name, "p99_ms", run.p99_ms, "<=", p99_ms_max, slowest),
         Check(name, "requests_per_second", run.requests_per_second, ">=", requests_per_second_min, least),
     ]
-    # wrk does not report the length of the responses.
+    # Only ab reports the length of the responses.
     if body_bytes is not None and "document_length_bytes" in run.rest:
         checks.append(Check(name, "body_bytes", run.rest["document_length_bytes"], "==", body_bytes))
     return checks
@@ -353,9 +351,9 @@ def report(measured: Mapping[str, Any]) -> dict[str, Any]:
             ``requests_per_second_min``, and ``results``, the runs' registered results with their ``item``.
 
     Returns:
-        The content of ``HOST.json``: the article's run at the top level, all ``runs``, ``checks``,
-        ``misses``, ``warnings``, ``thresholds`` and the ``verdict``: ``pass``, ``fail`` or (check mode)
-        ``skipped``.
+        The content of ``HOST.json``: the first run, which is the article's or that over HTTP/1.1, at the top level, all
+        ``runs``, ``checks``, ``misses``, ``warnings``, ``thresholds`` and the ``verdict``: ``pass``, ``fail`` or (check
+        mode) ``skipped``.
     """
     service: Mapping[str, Any] = measured["service"]
     status = Status.read(service["status"]) if service.get("status") else None
@@ -402,7 +400,7 @@ def report(measured: Mapping[str, Any]) -> dict[str, Any]:
     elif measured["keepalive"].get("failed"):
         checks.append(_failure("keepalive", "run", _one_line(measured["keepalive"].get("msg", ""))))
 
-    top = next((run for run in runs if run.name == ARTICLE), Numbers())
+    top = next(iter(runs), Numbers())
     misses = [check.miss for check in checks if not check.holds]
     return {
         "host": measured["host"],
@@ -449,12 +447,13 @@ def _one_line(text: Any) -> str:
     return " ".join(str(text).split()) or "no message"
 
 
-def missing_report(host: str, reason: str) -> dict[str, Any]:
+def missing_report(host: str, reason: str, suffix: str = "") -> dict[str, Any]:
     """Create the report of a host that has none.
 
     Args:
         host: its name in the inventory.
         reason: why it was not measured.
+        suffix: what follows the host in the report's name.
 
     Returns:
         A report with the verdict ``fail`` and no numbers. It is written like any other, since the report of an
@@ -463,7 +462,7 @@ def missing_report(host: str, reason: str) -> dict[str, Any]:
     return {
         **asdict(Numbers()),
         "host": host,
-        "file": f"{_UNFIT.sub('_', host)}.json",
+        "file": f"{_UNFIT.sub('_', host)}{suffix}.json",
         "app": None,
         "url": None,
         "mode": None,
@@ -477,4 +476,29 @@ def missing_report(host: str, reason: str) -> dict[str, Any]:
         "runs": [],
         "keepalive": {},
         "service": {},
+    }
+
+
+def site(sites: Any) -> dict[str, str]:
+    """Choose the site that is measured through a load balancer: the first one with TLS, or else the first.
+
+    Args:
+        sites: the value of ``load_balancer_sites``.
+
+    Returns:
+        ``name`` (the first of its names, with an invented one for a wildcard), ``scheme`` and ``app``.
+
+    Raises:
+        ValueError: there is none, or it has no name or application.
+    """
+    # YAML reads a bare off as false.
+    secure = [one for one in sites or [] if (one.get("tls", "self_signed") or "off") != "off"]
+    chosen: Mapping[str, Any] = next(iter([*secure, *(sites or [])]), {})
+    if not chosen.get("names") or not chosen.get("app"):
+        raise ValueError("load_balancer_sites has no site to measure: describe at least one, with names and app")
+    name = str(chosen["names"][0]).lower()
+    return {
+        "name": f"www{name[1:]}" if name.startswith("*.") else name,
+        "scheme": "https" if secure else "http",
+        "app": str(chosen["app"]),
     }

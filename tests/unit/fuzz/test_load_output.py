@@ -1,4 +1,4 @@
-"""The output of ab and wrk is parsed to a result, whatever it is."""
+"""The output of ab, wrk and h2load is parsed to a result, whatever it is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import ab, engine, wrk
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import ab, engine, h2load, wrk
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import result as load
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -16,15 +16,16 @@ from tests.support import ROOT
 FIXTURES = ROOT / "tests/unit/plugins/module_utils/load/fixtures"
 OUTPUTS = [path.read_text() for path in sorted(FIXTURES.glob("*.out"))]
 LINES = sorted({line for text in OUTPUTS for line in text.splitlines()})
+H2LOAD_LINES = sorted({line for path in FIXTURES.glob("h2load/*.out") for line in path.read_text().splitlines()})
 # Numbers that neither program prints, but that Python accepts, or nearly.
 ODD = st.sampled_from(["nan", "inf", "-1", "1e999", "²", "٣", "9" * 5000, "0x1", "", "1_0", "\x00"])
 BOUND_S = 5.0
 
 
 @st.composite
-def spoiled(draw: st.DrawFn) -> str:
-    """Lines that ab prints, in any order, some of them cut, some with another number."""
-    lines = draw(st.lists(st.sampled_from(LINES), max_size=30))
+def spoiled(draw: st.DrawFn, known: list[str] = LINES) -> str:
+    """Lines that a generator prints, in any order, some of them cut, some with another number."""
+    lines = draw(st.lists(st.sampled_from(known), max_size=30))
     for number, line in enumerate(lines):
         match draw(st.integers(0, 3)):
             case 0:
@@ -86,13 +87,45 @@ def test_wrk_is_parsed_without_its_line(line: str, within: Any) -> None:
     assert error.kind == "unparsable"
 
 
+LOGGED = st.tuples(st.integers(), st.integers(-1, 999) | ODD, st.integers() | ODD)
+
+
+@given(
+    stdout=spoiled(H2LOAD_LINES) | st.text(max_size=400),
+    stderr=st.text(max_size=100),
+    returncode=st.none() | st.integers(-15, 3) | st.just(0),
+    log=st.lists(LOGGED.map(lambda fields: "\t".join(map(str, fields)))).map("\n".join) | st.text(max_size=100),
+    protocol=st.sampled_from(sorted(h2load.SPOKEN)),
+)
+def test_h2load_is_parsed_whatever_it_prints(
+    stdout: str, stderr: str, returncode: int | None, log: str, protocol: str
+) -> None:
+    result = h2load.parse(stdout, stderr, returncode, log, protocol)
+    if isinstance(result, engine.LoadError):
+        assert result.message
+    else:
+        assert result.protocol in h2load.SPOKEN[protocol]
+        json.dumps(result.to_dict(), allow_nan=False)
+
+
 @given(st.text(max_size=40).map("wrk{}".format) | st.text(max_size=40))
 def test_a_version_is_read_or_none(printed: str) -> None:
     assert engine.version("wrk", printed) is None or printed.startswith("wrk")
 
 
 @pytest.mark.parametrize(
-    "what", ["Connection Times", "WARNING: ", "100%", "Total: ", "(Connect", ",:", "apr_socket_recv"]
+    "what",
+    [
+        "Connection Times",
+        "WARNING: ",
+        "100%",
+        "Total: ",
+        "(Connect",
+        ",:",
+        "apr_socket_recv",
+        "requests: 1",
+        "traffic: 1",
+    ],
 )
 def test_long_output_is_parsed_within_the_limit(what: str, within: Any) -> None:
     text = what * (65_536 // len(what))
@@ -100,6 +133,8 @@ def test_long_output_is_parsed_within_the_limit(what: str, within: Any) -> None:
         ab.parse(text, text, 1)
         ab.parse("\n".join([what] * 8_000), "", 0)
         wrk.parse(text, text, 1)
+        h2load.parse(text, text, 0, text, "h2")
+        h2load.parse("\n".join([what] * 8_000), text, 0, "1\t200\t1\n" * 8_000, "h2")
 
 
 @given(st.dictionaries(st.floats(0, 10**6), st.integers(1, 10**6), max_size=20))

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests.support import ROOT
+from tests.support.http2_target import NAME, Http2Server
 from tests.support.load_target import Server
 
 ROLE = ROOT / "roles" / "loadtest"
@@ -30,6 +31,12 @@ SMALL = {
     "loadtest_crowd_requests": 80,
     "loadtest_crowd_concurrency": 40,
     "loadtest_crowd_requests_per_second_min": 1,
+    "loadtest_http1_requests": 40,
+    "loadtest_http1_concurrency": 10,
+    "loadtest_http1_requests_per_second_min": 1,
+    "loadtest_http2_requests": 30,
+    "loadtest_http2_concurrency": 10,
+    "loadtest_http2_requests_per_second_min": 1,
     "loadtest_warmup_requests": 5,
     "loadtest_keepalive_sequential": 20,
     "loadtest_keepalive_parallel": 5,
@@ -48,15 +55,29 @@ class Verified:
 
 
 Verify = Callable[..., Verified]
+needs_h2load = pytest.mark.skipif(
+    shutil.which("h2load") is None, reason="h2load is not installed: apt install nghttp2-client"
+)
 
 
 @pytest.fixture
 def verify(tmp_path: Path) -> Verify:
-    def run(hosts: dict[str, dict[str, Any]], *options: str, **variables: Any) -> Verified:
+    def run(
+        hosts: dict[str, dict[str, Any]],
+        *options: str,
+        balancers: dict[str, dict[str, Any]] | None = None,
+        **variables: Any,
+    ) -> Verified:
         inventory = tmp_path / "inventory.yml"
         here = {"ansible_connection": "local", "ansible_host": "127.0.0.1"}
+        groups = {"flask": hosts} | ({"load_balancer": balancers} if balancers else {})
         inventory.write_text(
-            yaml.safe_dump({"flask": {"hosts": {name: {**here, **own} for name, own in hosts.items()}}}),
+            yaml.safe_dump(
+                {
+                    group: {"hosts": {name: {**here, **own} for name, own in members.items()}}
+                    for group, members in groups.items()
+                }
+            ),
             encoding="utf-8",
         )
         reports = tmp_path / "reports"
@@ -205,6 +226,64 @@ def test_wrk_is_judged_and_shown_like_ab(server: Server, verify: Verify) -> None
     assert report["engine"] in (done.reports / "index.html").read_text(encoding="utf-8")
 
 
+@needs_h2load
+def test_balancers_are_measured_after_the_hosts_and_are_on_the_same_page(
+    server: Server, verify: Verify, tmp_path: Path
+) -> None:
+    site = {"names": [NAME], "app": "flask", "tls": False}
+    # The second balancer is the application host itself.
+    done = verify(
+        {"good": {"loadtest_port": server.port}},
+        balancers={"lb1": {"load_balancer_http_port": server.port}, "good": {"load_balancer_http_port": server.port}},
+        load_balancer_sites=[site],
+        # For a second opinion on the hosts; it cannot connect to a balancer.
+        loadtest_engine="ab",
+    )
+    assert done.returncode == 0, done.output
+    assert "1 of 1 host holds every threshold: PASS" in done.output
+    assert "2 of 2 hosts hold every threshold: PASS" in done.output
+    assert [run["name"] for run in done.report("good")["runs"]] == ["article", "crowd"]
+    for host in ("lb1", "good"):
+        report = done.report(f"{host}-balancer")
+        assert (report["host"], report["app"], report["mode"]) == (host, "flask", None)
+        assert report["url"] == f"http://{NAME}:{server.port}/user_manage/user/login"
+        assert [(run["name"], run["complete"]) for run in report["runs"]] == [("http1", 40)]
+        assert report["engine"].startswith("h2load 1.")
+        assert report["thresholds"]["loadtest_http1_p99_ms_max"] == 5000
+        assert (done.reports / "raw" / f"{host}-balancer-http1.txt").stat().st_size > 0
+    page = (done.reports / "index.html").read_text(encoding="utf-8")
+    assert "3 of 3 hosts hold every threshold" in page
+    for file in ("good.json", "lb1-balancer.json", "good-balancer.json"):
+        assert f'href="{file}"' in page
+
+
+@needs_h2load
+def test_a_balancer_that_misses_a_threshold_fails_the_play(server: Server, verify: Verify, tmp_path: Path) -> None:
+    plain = {"names": ["plain.example.org"], "app": "flask", "tls": "off"}
+    # It speaks HTTP/2 only.
+    with Http2Server(tmp_path) as balancer:
+        done = verify(
+            {"good": {"loadtest_port": server.port}, "load1": {}, "load2": {}},
+            "--limit",
+            "good,lb1",
+            balancers={"lb1": {"load_balancer_https_port": balancer.port}},
+            load_balancer_sites=[plain, {"names": [NAME], "app": "flask"}],
+            loadtest_from=["load1", "load2"],
+            loadtest_crowd=False,
+        )
+    assert done.returncode == 2
+    report = done.report("lb1-balancer")
+    http1, http2 = report["runs"]
+    assert (http1["complete"], http1["failed"]) == (0, 40)
+    assert (http2["complete"], http2["failed"]) == (30, 0)
+    assert [sender["complete"] for sender in http2["senders"].values()] == [15, 15]
+    assert {miss.split()[0] for miss in report["misses"]} == {"http1"}
+    assert "MISSED lb1: http1 complete 0 != 40" in done.output
+    assert balancer.names == {NAME}
+    page = (done.reports / "index.html").read_text(encoding="utf-8")
+    assert "1 of 2 hosts holds every threshold" in page
+
+
 def test_load_hosts_share_a_run_and_their_raw_data_is_merged(server: Server, verify: Verify) -> None:
     done = verify(
         {"good": {"loadtest_port": server.port}, "load1": {}, "load2": {}},
@@ -254,5 +333,5 @@ def test_a_missing_load_host_and_an_unknown_engine_are_refused(server: Server, v
     assert "loadtest_from names load9, which is not in the inventory" in " ".join(done.output.split())
     done = verify(good, loadtest_engine="jmeter")
     assert done.returncode == 2
-    assert "value of loadtest_engine must be one of: ab, wrk, got: jmeter" in done.output
+    assert "value of loadtest_engine must be one of: ab, wrk, h2load, got: jmeter" in done.output
     assert server.seen == 0

@@ -355,6 +355,7 @@ def test_the_report_of_a_lost_host_has_the_same_fields() -> None:
     lost = loadtest.missing_report("rack/1", "not measured")
     assert set(lost) == set(loadtest.report(measured()))
     assert (lost["verdict"], lost["file"], lost["misses"]) == ("fail", "rack_1.json", ["host: not measured"])
+    assert loadtest.missing_report("lb1", "not measured", "-balancer")["file"] == "lb1-balancer.json"
 
 
 @pytest.mark.parametrize(("release", "shown"), [("r1", True), ("r2", False), (None, False)])
@@ -370,3 +371,53 @@ def test_an_arbitrary_answer_may_have_any_length() -> None:
     other = [{"item": {"name": "article"}, "ab": {**RUN, "document_length_bytes": 99}}]
     assert misses(results=other, runs=measured()["runs"][:1]) != []
     assert misses(results=other, runs=measured()["runs"][:1], expected_body=None) == []
+
+
+def test_a_balancer_is_judged_by_its_runs_alone() -> None:
+    plan = {"requests": 1000, "concurrency": 200, "p99_ms_max": 5000, "requests_per_second_min": 100}
+    skipped = {"skipped": True}
+    h2load = {key: value for key, value in RUN.items() if key not in ("ab_version", "document_length_bytes")}
+    lost = {**h2load, "complete": 990, "failed": 10, "failures": {"read": 1, "timeout": 0, "unsent": 9}}
+    report = loadtest.report(
+        measured(
+            service=skipped,
+            answer=skipped,
+            health=skipped,
+            keepalive=skipped,
+            runs=[{"name": "http1", **plan}, {"name": "http2", **plan}],
+            results=[
+                {"item": {"name": "http1"}, "h2load": {**h2load, "engine": "h2load 1.52.0", "protocol": "http/1.1"}},
+                {"item": {"name": "http2"}, "h2load": {**lost, "p99_ms": 6000, "protocol": "h2"}},
+            ],
+        )
+    )
+    # The first run is at the top.
+    assert (report["engine"], report["complete"], report["ab_version"]) == ("h2load 1.52.0", 1000, None)
+    assert [run["protocol"] for run in report["runs"]] == ["http/1.1", "h2"]
+    assert report["misses"] == [
+        "http2 complete 990 != 1000",
+        "http2 failed 10 != 0: 1 read, 9 unsent",
+        "http2 p99_ms 6000 > 5000 (loadtest_http2_p99_ms_max)",
+    ]
+
+
+SHOP = {"names": ["Shop.example.org", "www.shop.example.org"], "app": "shop"}
+
+
+@pytest.mark.parametrize(
+    ("sites", "name", "scheme"),
+    [
+        ([SHOP], "shop.example.org", "https"),
+        ([{**SHOP, "tls": "off", "names": ["plain"]}, {**SHOP, "tls": "acme"}], "shop.example.org", "https"),
+        ([{**SHOP, "tls": "off"}, {**SHOP, "tls": False}], "shop.example.org", "http"),
+        ([{**SHOP, "names": ["*.example.org"]}], "www.example.org", "https"),
+    ],
+)
+def test_the_first_site_with_tls_is_measured(sites: list[dict[str, Any]], name: str, scheme: str) -> None:
+    assert loadtest.site(sites) == {"name": name, "scheme": scheme, "app": "shop"}
+
+
+@pytest.mark.parametrize("sites", [[], None, [{"app": "shop"}], [{"names": ["shop.example.org"]}]])
+def test_without_a_site_nothing_can_be_measured(sites: Any) -> None:
+    with pytest.raises(ValueError, match="load_balancer_sites has no site to measure"):
+        loadtest.site(sites)
