@@ -6,6 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # By name, because Ansible ignores the ansible.cfg of a world-writable checkout, as on many CI runners.
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
+comma := ,
 HOSTS := app1:bookworm build1:bookworm:build
 # The first is published, so that a browser on this machine reaches it.
 FLEET := lb1:bookworm:load_balancer lb2:trixie:load_balancer web1:bookworm web2:trixie web3:bookworm \
@@ -14,7 +15,7 @@ IN_FLEET := --inventory inventory/fleet
 URL := http://127.0.0.1:8040
 SITE := https://localhost:8443
 
-.PHONY: help deploy fleet verify compare compare-clients bench test test-full test-quick setup packages tests-need sandbox lock clean distclean
+.PHONY: help deploy fleet verify compare compare-clients bench test test-full test-quick setup packages fleet-needs tests-need sandbox lock clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -25,7 +26,7 @@ deploy: sandbox ## set up, start the sandbox host, deploy (MODE=gevent or thread
 	@printf '\n  %s serves in %s mode (Swagger UI at /, health at /healthz).\n' '$(URL)' '$(MODE)'
 	@printf '  What the load test measured: %s\n\n' reports/verify/index.html
 
-fleet: setup ## two load balancers and three application hosts, Debian 12 and 13: deploy, and load-test over HTTPS
+fleet: setup fleet-needs ## two load balancers and three application hosts, Debian 12 and 13: deploy, and load-test over HTTPS
 	@python3 -m sandbox up $(FLEET) --inventory inventory/fleet/hosts.yml \
 	  --publish 127.0.0.1:8081:8081 --publish 127.0.0.1:8443:8443
 	@ansible-playbook $(IN_FLEET) deploy.yml -e mode=$(MODE)
@@ -67,20 +68,26 @@ test-quick: setup tests-need ## lint and unit tests, under two minutes
 
 setup: packages .venv/.complete
 
-packages:
-	@missing="$$(echo $$(python3 -m sandbox packages --missing) \
-	  $$(command -v ab >/dev/null || echo apache2-utils) \
-	  $$(python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv))"; [ -z "$$missing" ] || { \
+# Install Debian packages that are missing: their names, and what for.
+define install
+	@missing="$$(echo $(1))"; [ -z "$$missing" ] || { \
 	  tools/step "apt: package lists" $(SUDO) apt-get update && \
-	  tools/step "apt: $$missing" $(SUDO) env DEBIAN_FRONTEND=noninteractive \
+	  tools/step "apt: $$missing$(2)" $(SUDO) env DEBIAN_FRONTEND=noninteractive \
 	    apt-get install --yes --no-install-recommends $$missing; }
+endef
+# The package of a command, where it is missing.
+package = $$(command -v $(1) >/dev/null || echo $(2))
+
+packages:
+	$(call install,$$(python3 -m sandbox packages --missing) $(call package,ab,apache2-utils) \
+	  $$(python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv))
+
+fleet-needs: packages
+	$(call install,$(call package,h2load,nghttp2-client))
 
 tests-need: packages
-	@missing="$$(echo $$(command -v chromium >/dev/null || echo chromium) $$(command -v wrk >/dev/null || echo wrk) \
-	  $$(command -v h2load >/dev/null || echo nghttp2-client))"; \
-	  [ -z "$$missing" ] || { tools/step "apt: package lists" $(SUDO) apt-get update && \
-	  tools/step "apt: $$missing, for the tests" $(SUDO) env DEBIAN_FRONTEND=noninteractive \
-	    apt-get install --yes --no-install-recommends $$missing; }
+	$(call install,$(call package,chromium,chromium) $(call package,wrk,wrk) $(call package,h2load,nghttp2-client) \
+	  $(call package,curl,curl),$(comma) for the tests)
 
 .venv/.complete: requirements/dev.txt | packages
 	@rm -rf .venv
