@@ -15,10 +15,10 @@ IN_FLEET := --inventory inventory/fleet
 URL := http://127.0.0.1:8040
 SITE := https://localhost:8443
 
-.PHONY: help deploy fleet verify compare compare-clients bench test test-full test-quick setup packages fleet-needs tests-need sandbox lock clean distclean
+.PHONY: help deploy fleet fleet-down verify compare compare-clients bench test test-full test-quick setup packages fleet-needs tests-need sandbox lock clean distclean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
 
 deploy: sandbox ## set up, start the sandbox host, deploy (MODE=gevent or threads), load-test
 	@ansible-playbook deploy.yml -e mode=$(MODE)
@@ -36,6 +36,9 @@ fleet: setup fleet-needs ## two load balancers and three application hosts, Debi
 	@printf '\n  %s serves in %s mode (Swagger UI at /). Its certificate is self-signed.\n' '$(SITE)' '$(MODE)'
 	@printf '  What the load test measured: %s\n' reports/verify/index.html
 	@printf '  Another command: %s\n\n' 'ansible-playbook $(IN_FLEET) playbooks/maintain.yml -e action=reboot'
+
+fleet-down: ## remove these hosts
+	@python3 -m sandbox down $(foreach host,$(FLEET),$(firstword $(subst :, ,$(host))))
 
 verify: setup ## load-test the deployed application; the results are in reports/verify
 	@ansible-playbook playbooks/verify.yml

@@ -83,6 +83,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
     # Each mode on the other distribution, and the sandbox that every scenario uses.
     "matrix": (
         Stage("sandbox on real hosts", "pytest sandbox -m host"),
+        Stage("make fleet", "sh -c 'make fleet; result=$?; make fleet-down; exit $result'"),
         Stage("molecule gevent (Debian 13)", "env FLASKOPS_SUITE=trixie molecule test --scenario-name gevent"),
         Stage("molecule threads (Debian 12)", "env FLASKOPS_SUITE=bookworm molecule test --scenario-name threads"),
         (
