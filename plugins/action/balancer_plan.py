@@ -15,7 +15,7 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.reading im
 class ActionModule(ActionBase):  # type: ignore[misc]
     """Named as Ansible expects."""
 
-    _VALID_ARGS = frozenset({"acme", "endpoints", "sites"})
+    _VALID_ARGS = frozenset({"acme", "endpoints", "ports", "sites"})
     _requires_connection = False
     _supports_check_mode = True
 
@@ -26,7 +26,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         groups = {name: list(hosts) for name, hosts in (task_vars or {})["groups"].items()}
         endpoints = {host: Endpoint(**found) for host, found in asked["endpoints"].items() if found}
         plan = planned(asked["sites"], groups, endpoints)
-        if problems := [*plan.problems, *authority.problems(asked["sites"], asked["acme"])]:
+        ports = [int(port) for port in asked["ports"]]
+        if problems := [*plan.problems, *authority.problems(asked["sites"], {**asked["acme"], "taken": ports})]:
             return {"failed": True, "msg": "\n".join([*problems, "Nothing was changed."])}
         # Keys leave the controller by a task of their own, which shows nothing.
         pairs = {site.certificate: site.pair.pem for site in plan.sites if site.pair}
@@ -36,7 +37,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "changed": False,
             "sites": sites,
             "backends": backends,
-            "text": [site.text for site in plan.sites],
+            "text": [site.text(*ports) for site in plan.sites],
             "pairs": pairs,
             "_ansible_no_log": bool(pairs),
         }

@@ -25,8 +25,13 @@ options:
   acme:
     description:
       - The values of C(load_balancer_acme_agree), C(_server), C(_email), C(_ca) and C(_port), by the rest of their
-        names, and HAProxy's own ports as C(taken).
+        names.
     type: dict
+    required: true
+  ports:
+    description: The ports of plain HTTP and of HTTPS.
+    type: list
+    elements: int
     required: true
 """
 
@@ -35,7 +40,8 @@ EXAMPLES = r"""
   flaskops.uwsgi.balancer_plan:
     sites: "{{ load_balancer_sites }}"
     endpoints: "{{ endpoints }}"
-    acme: {agree: true, server: "", email: "", ca: "", port: 8402, taken: [80, 443]}
+    acme: {agree: true, server: "", email: "", ca: "", port: 8402}
+    ports: [80, 443]
   register: plan
 """
 

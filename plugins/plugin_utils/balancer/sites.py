@@ -55,11 +55,16 @@ class Site:
         """What people call it: each name, with the path."""
         return [f"{name}{self.path}" for name in self.names]
 
-    @property
-    def text(self) -> str:
-        """The site in a line, for people."""
-        scheme = "http" if self.tls == "off" else "https"
-        return f"{', '.join(f'{scheme}://{address}' for address in self.addresses)} -> {self.app}"
+    def text(self, http_port: int, https_port: int) -> str:
+        """Return the site in a line, for people.
+
+        Args:
+            http_port: the port of plain HTTP.
+            https_port: the port of HTTPS.
+        """
+        scheme, port, usual = ("http", http_port, 80) if self.tls == "off" else ("https", https_port, 443)
+        colon = "" if port == usual else f":{port}"
+        return f"{', '.join(f'{scheme}://{name}{colon}{self.path}' for name in self.names)} -> {self.app}"
 
 
 @dataclass(frozen=True)

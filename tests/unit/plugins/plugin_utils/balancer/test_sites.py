@@ -29,7 +29,8 @@ def test_a_site_needs_a_name_and_an_application() -> None:
     (one,) = found.sites
     assert (one.names, one.path, one.tls, one.redirect, one.hsts) == (["shop.example.org"], "", "self_signed", True, 0)
     assert one.certificate.startswith("self-signed-") and one.pair is None
-    assert one.text == "https://shop.example.org -> shop"
+    assert one.text(80, 443) == "https://shop.example.org -> shop"
+    assert one.text(8081, 8443) == "https://shop.example.org:8443 -> shop"
     (backend,) = found.backends
     assert (backend.name, list(backend.servers), backend.first) == ("shop", ["web1", "web2"], ENDPOINT)
 
@@ -45,7 +46,7 @@ def test_a_site_without_tls_is_not_redirected() -> None:
     for off in ("off", False):
         (one,) = plan(site(tls=off)).sites
         assert (one.tls, one.redirect, one.certificate) == ("off", False, "")
-        assert one.text == "http://shop.example.org -> shop"
+        assert one.text(80, 443) == "http://shop.example.org -> shop"
 
 
 def test_other_names_have_another_self_signed_certificate() -> None:
