@@ -16,7 +16,15 @@ from tests.support.application import Application, Deploy, Release
 
 HOST = "mol-http"
 # What they test, such as the unit and the files of a generation or how a head is read, hardly depends on the mode.
-SAME_IN_BOTH_MODES = ("test_cut", "test_proxies", "test_sandbox", "test_settings", "test_sizes")
+SAME_IN_BOTH_MODES = (
+    "test_answers",
+    "test_cut",
+    "test_proxies",
+    "test_sandbox",
+    "test_settings",
+    "test_sizes",
+    "test_table",
+)
 # Of all releases, so that all have the same wheels.
 REQUIREMENTS = ("a2wsgi==1.10.10", "django", "flask", "flask-sock", "flask-socketio")
 PORTS = {"gevent": 8100, "threads": 8101}
