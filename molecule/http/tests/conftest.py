@@ -104,7 +104,7 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Give the first test that uses an application the time to deploy it, and mark what the second mode repeats."""
     for item in items:
         repeated = item.path.stem in SAME_IN_BOTH_MODES or "framework" in item.fixturenames
-        if repeated and item.callspec.params["mode"] == "threads":
+        if repeated and "mode" in item.fixturenames and item.callspec.params["mode"] == "threads":
             item.add_marker(pytest.mark.full)
         if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(600))
