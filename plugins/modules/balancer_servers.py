@@ -117,9 +117,7 @@ class Balancer:
         # Before the change: a run that is killed between the two leaves nothing drained that nobody knows of.
         self.records.add(added, run)
         if wish.places:
-            text = self.configuration.read_text()
-            if (moved := addresses.moved(text, wish.places)) != text:
-                files.write(self.configuration, moved)
+            files.put(self.configuration, addresses.moved(self.configuration.read_text(), wish.places))
         try:
             with servers.restored(self.runtime, doomed):
                 servers.change(self.runtime, doomed, wish)

@@ -232,4 +232,4 @@ def settle(file: Path, configuration: Path) -> None:
         OSError: a file cannot be read, or not be written.
     """
     if file.exists():
-        files.write(file, addresses.settled(file.read_text(), configuration.read_text()))
+        files.put(file, addresses.settled(file.read_text(), configuration.read_text()))
