@@ -187,16 +187,14 @@ ab:
 """
 
 import datetime
-import shutil
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import engine
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import engine, running
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.ab import (
     AbResult,
     parse,
@@ -355,39 +353,14 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    nothing = {"requests": params["requests"], "concurrency": params["concurrency"], "error": None}
-    if wrong := mistakes(params):
-        error = asdict(LoadError("usage", wrong))
-        module.fail_json(msg=wrong, ab={**nothing, "outcome": "failed", "reason": wrong, "error": error})
-    if module.check_mode:
-        reason = "check mode: no load was sent"
-        module.exit_json(changed=False, msg=reason, ab={**nothing, "outcome": "skipped", "reason": reason})
-    ab = shutil.which(params["executable"])
-    if ab is None:
-        missing = LoadError(
-            "missing",
-            f"{params['executable']} was not found on the host that runs it",
-            "install ApacheBench: apt install apache2-utils, or dnf install httpd-tools",
-        )
-        module.fail_json(
-            msg=str(missing),
-            ab={**nothing, "outcome": "failed", "reason": str(missing), "error": asdict(missing)},
-        )
-        return
-    if short := shortage(params["concurrency"], params["capacity"]):
-        module.warn(f"ab -c {params['concurrency']} skipped: {short}")
-        module.exit_json(changed=False, msg=short, ab={**nothing, "outcome": "skipped", "reason": short})
-    try:
-        found = measure(module, ab)
-    except OSError as error:
-        module.fail_json(
-            msg=f"ab could not be run, or its output could not be kept: {error}",
-            ab={**nothing, "outcome": "failed", "reason": str(error)},
-        )
-        return
-    if found["outcome"] == "failed":
-        module.fail_json(msg=found["reason"], ab=found)
-    module.exit_json(changed=False, ab=found)
+    running.Job(
+        "ab",
+        "install ApacheBench: apt install apache2-utils, or dnf install httpd-tools",
+        {"requests": params["requests"], "concurrency": params["concurrency"], "error": None},
+        mistakes(params),
+        lambda executable: measure(module, executable),
+        lambda: shortage(params["concurrency"], params["capacity"]),
+    ).run(module)
 
 
 if __name__ == "__main__":

@@ -124,17 +124,15 @@ h2load:
 
 import datetime
 import re
-import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import engine, h2load, result
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import engine, h2load, result, running
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.engine import LoadError
 
 # HOST or HOST:PORT. h2load refuses an IPv6 address without brackets.
@@ -190,7 +188,6 @@ def measure(module: AnsibleModule, executable: str) -> dict[str, Any]:
     params = module.params
     printed = subprocess.run([executable, "--version"], capture_output=True, text=True, check=False)
     number = engine.version("h2load", printed.stdout)
-    found: dict[str, Any] = {"outcome": "measured", "reason": "", "files": {}}
     with tempfile.TemporaryDirectory(dir=module.tmpdir) as folder:
         if params["body"] is not None:
             body = Path(folder) / "body"
@@ -202,27 +199,20 @@ def measure(module: AnsibleModule, executable: str) -> dict[str, Any]:
         each = Path(folder) / "requests.tsv"
         command = command_line(params, executable, params["requests"], params["concurrency"], str(each))
         result.wait_until(params["start_at"])
-        found["began_s"] = round(time.time(), 3)
-        found["started_at"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        begun = {
+            "began_s": round(time.time(), 3),
+            "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
         stdout, stderr, returncode = result.execute(command, params["time_limit_s"])
         log = each.read_text(encoding="ascii", errors="replace") if each.is_file() else ""
     raw = result.transcript(command, stdout, stderr, returncode)
     parsed = h2load.parse(stdout, stderr, returncode, log, params["protocol"])
-    if isinstance(parsed, LoadError):
-        if parsed.kind == "connect":
-            parsed = h2load.obstacle(params["url"], params["connect_to"], params["protocol"], params["timeout_s"])
-        numbers, histogram, error = {}, {}, asdict(parsed)
-        found |= {"outcome": "failed", "reason": str(parsed)}
-    else:
-        numbers, histogram, error = parsed.to_dict(), parsed.histogram_ms, None
-    if params["histogram"]:
-        found |= {"histogram_ms": histogram, "raw": raw}
-    if params["raw_prefix"]:
-        found["files"] = result.keep(params["raw_prefix"], {"output": ("txt", raw)})
+    if isinstance(parsed, LoadError) and parsed.kind == "connect":
+        parsed = h2load.obstacle(params["url"], params["connect_to"], params["protocol"], params["timeout_s"])
+    found = running.outcome(params, parsed, raw)
     return {
-        "error": error,
-        **numbers,
         **found,
+        **begun,
         "command": command,
         "engine": engine.title("h2load", number),
         **sent(params),
@@ -254,34 +244,19 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    nothing = {**sent(params), "error": None, "engine": "h2load"}
-
-    def fail(error: LoadError) -> None:
-        outcome = {"outcome": "failed", "reason": str(error), "error": asdict(error)}
-        module.fail_json(msg=str(error), h2load={**nothing, **outcome})
-
-    if wrong := mistakes(params):
-        fail(LoadError("usage", wrong))
-    if module.check_mode:
-        reason = "check mode: no load was sent"
-        module.exit_json(changed=False, msg=reason, h2load={**nothing, "outcome": "skipped", "reason": reason})
-    executable = shutil.which(params["executable"])
-    if executable is None:
-        missing = f"{params['executable']} was not found on the host that runs it"
-        fail(LoadError("missing", missing, "apt install nghttp2-client"))
-        return
     in_flight = params["concurrency"] * sent(params)["streams"]
-    if short := result.shortage(params["concurrency"], 0) or result.capacity_shortage(in_flight, params["capacity"]):
-        module.warn(f"h2load -c {params['concurrency']} skipped: {short}")
-        module.exit_json(changed=False, msg=short, h2load={**nothing, "outcome": "skipped", "reason": short})
-    try:
-        found = measure(module, executable)
-    except OSError as error:
-        fail(LoadError("failed", f"h2load could not be run, or its output could not be kept: {error}"))
-        return
-    if found["outcome"] == "failed":
-        module.fail_json(msg=found["reason"], h2load=found)
-    module.exit_json(changed=False, h2load=found)
+
+    def shortage() -> str:
+        return result.shortage(params["concurrency"], 0) or result.capacity_shortage(in_flight, params["capacity"])
+
+    running.Job(
+        "h2load",
+        "apt install nghttp2-client",
+        {**sent(params), "error": None, "engine": "h2load"},
+        mistakes(params),
+        lambda executable: measure(module, executable),
+        shortage,
+    ).run(module)
 
 
 if __name__ == "__main__":

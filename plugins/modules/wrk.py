@@ -101,18 +101,15 @@ wrk:
 """
 
 import datetime
-import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import engine, result, wrk
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.engine import LoadError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import engine, result, running, wrk
 
 # Seconds that wrk may take beyond its duration: it waits for its threads.
 _GRACE_S = 30
@@ -154,7 +151,6 @@ def measure(module: AnsibleModule, executable: str) -> dict[str, Any]:
     body = Path(params["data_file"]).read_text(encoding="utf-8") if params["data_file"] else params["body"]
     printed = subprocess.run([executable, "-v"], capture_output=True, text=True, check=False)
     number = engine.version("wrk", printed.stdout)
-    found: dict[str, Any] = {"outcome": "measured", "reason": "", "files": {}}
     with tempfile.TemporaryDirectory(dir=module.tmpdir) as folder:
         script = Path(folder) / "run.lua"
         script.write_text(wrk.script(body, params["content_type"]), encoding="utf-8")
@@ -163,28 +159,21 @@ def measure(module: AnsibleModule, executable: str) -> dict[str, Any]:
             result.execute(warmup, params["warmup_s"] + _GRACE_S)
         command = command_line(params, executable, str(script), params["concurrency"], params["duration_s"])
         result.wait_until(params["start_at"])
-        found["began_s"] = round(time.time(), 3)
-        found["started_at"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        begun = {
+            "began_s": round(time.time(), 3),
+            "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
         stdout, stderr, returncode = result.execute(command, params["duration_s"] + _GRACE_S)
     raw = result.transcript(command, stdout, stderr, returncode)
     parsed = wrk.parse(stdout, stderr, returncode)
-    if isinstance(parsed, LoadError):
-        numbers, histogram, error = {}, {}, asdict(parsed)
-        found |= {"outcome": "failed", "reason": str(parsed)}
-    else:
-        numbers, histogram, error = parsed.to_dict(), parsed.histogram_ms, None
-    if params["histogram"]:
-        found |= {"histogram_ms": histogram, "raw": raw}
-    if params["raw_prefix"]:
-        found["files"] = result.keep(params["raw_prefix"], {"output": ("txt", raw)})
+    found = running.outcome(params, parsed, raw)
     return {
-        "error": error,
-        **numbers,
         **found,
+        **begun,
         "command": command,
         "engine": engine.title("wrk", number),
         "concurrency": params["concurrency"],
-        "requests": numbers.get("complete", 0),
+        "requests": found.get("complete", 0),
     }
 
 
@@ -204,33 +193,14 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    nothing = {"requests": 0, "concurrency": params["concurrency"], "error": None, "engine": "wrk"}
-
-    def fail(error: LoadError) -> None:
-        outcome = {"outcome": "failed", "reason": str(error), "error": asdict(error)}
-        module.fail_json(msg=str(error), wrk={**nothing, **outcome})
-
-    if wrong := mistakes(params):
-        fail(LoadError("usage", wrong))
-    if module.check_mode:
-        reason = "check mode: no load was sent"
-        module.exit_json(changed=False, msg=reason, wrk={**nothing, "outcome": "skipped", "reason": reason})
-    executable = shutil.which(params["executable"])
-    if executable is None:
-        missing = f"{params['executable']} was not found on the host that runs it"
-        fail(LoadError("missing", missing, "apt install wrk"))
-        return
-    if short := result.shortage(params["concurrency"], params["capacity"]):
-        module.warn(f"wrk -c {params['concurrency']} skipped: {short}")
-        module.exit_json(changed=False, msg=short, wrk={**nothing, "outcome": "skipped", "reason": short})
-    try:
-        found = measure(module, executable)
-    except (OSError, UnicodeDecodeError) as error:
-        fail(LoadError("failed", f"wrk could not be run, or its output could not be kept: {error}"))
-        return
-    if found["outcome"] == "failed":
-        module.fail_json(msg=found["reason"], wrk=found)
-    module.exit_json(changed=False, wrk=found)
+    running.Job(
+        "wrk",
+        "apt install wrk",
+        {"requests": 0, "concurrency": params["concurrency"], "error": None, "engine": "wrk"},
+        mistakes(params),
+        lambda executable: measure(module, executable),
+        lambda: result.shortage(params["concurrency"], params["capacity"]),
+    ).run(module)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,7 @@ import re
 import socket
 import ssl
 from collections import Counter
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from . import result
@@ -36,36 +35,18 @@ _UNKNOWN_HOST = "getaddrinfo() failed"
 
 
 @dataclass(frozen=True)
-class H2loadResult:
-    """The result of one run of h2load, in the terms of ``ab``'s.
+class H2loadResult(result.Measured):
+    """The result of one run of h2load.
+
+    Its failures have the kinds ``read`` (the connection or the stream ended first), ``timeout``, and ``unsent``, those
+    of connections that were not made or had ended. The run takes the time to connect as well, and a request begins when
+    it is sent.
 
     Args:
-        complete: requests that got a response.
-        failed: requests that did not.
-        failures: these by kind: ``read`` (the connection or the stream ended first), ``timeout``, and ``unsent``, those
-            of connections that were not made or had ended.
-        non_2xx: responses with a status other than 2xx.
-        duration_s: seconds that the run took, with the time to connect.
-        requests_per_second: complete requests by seconds.
-        transferred_bytes: bytes of the responses.
         protocol: what was spoken: ``http/1.1``, ``h2``, or ``h2c`` without TLS.
-        histogram_ms: requests by milliseconds, from when each was sent.
     """
 
-    complete: int
-    failed: int
-    failures: dict[str, int]
-    non_2xx: int
-    duration_s: float
-    requests_per_second: float
-    transferred_bytes: int
     protocol: str
-    histogram_ms: dict[float, int]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the numbers as plain data for JSON, with the figures of the histogram in its place."""
-        data = asdict(self)
-        return data | asdict(result.figures(data.pop("histogram_ms")))
 
 
 def parse(stdout: str, stderr: str, returncode: int | None, log: str, protocol: str) -> H2loadResult | LoadError:

@@ -60,6 +60,36 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What a run of a load generator measured, in the terms of ``ab``'s.
+
+    Args:
+        complete: requests that got a response.
+        failed: requests that did not.
+        failures: these by kind.
+        non_2xx: responses with a bad status; which count as such depends on the generator.
+        duration_s: seconds that the run took.
+        requests_per_second: complete requests by seconds.
+        transferred_bytes: bytes of the responses.
+        histogram_ms: requests by milliseconds.
+    """
+
+    complete: int
+    failed: int
+    failures: dict[str, int]
+    non_2xx: int
+    duration_s: float
+    requests_per_second: float
+    transferred_bytes: int
+    histogram_ms: dict[float, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers as plain data for JSON, with the figures of the histogram in its place."""
+        data = asdict(self)
+        return data | asdict(figures(data.pop("histogram_ms")))
+
+
+@dataclass(frozen=True)
 class Share:
     """What one of several load hosts sends of a run.
 

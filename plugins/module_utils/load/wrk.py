@@ -8,7 +8,7 @@ takes minutes if responses take seconds. So the script reads the counters themse
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from . import result
@@ -57,33 +57,11 @@ _ERRORS = (
 
 
 @dataclass(frozen=True)
-class WrkResult:
-    """The result of one run of wrk, in the terms of ``ab``'s.
+class WrkResult(result.Measured):
+    """The result of one run of wrk.
 
-    Args:
-        complete: requests that got a response.
-        failed: requests that did not.
-        failures: these by kind: ``connect``, ``read``, ``write``, ``timeout``.
-        non_2xx: responses with a status above 399.
-        duration_s: seconds that the run took.
-        requests_per_second: complete requests by seconds.
-        transferred_bytes: bytes of the responses.
-        histogram_ms: requests by milliseconds.
+    Its failures have the kinds ``connect``, ``read``, ``write`` and ``timeout``; a status above 399 is not 2xx.
     """
-
-    complete: int
-    failed: int
-    failures: dict[str, int]
-    non_2xx: int
-    duration_s: float
-    requests_per_second: float
-    transferred_bytes: int
-    histogram_ms: dict[float, int]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the numbers as plain data for JSON, with the figures of the histogram in its place."""
-        data = asdict(self)
-        return data | asdict(result.figures(data.pop("histogram_ms")))
 
 
 def script(body: str | None, content_type: str) -> str:
