@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any, TypeVar
 
 PAGE = "docs/RUNBOOK.md"
 BALANCER_PAGE = "docs/BALANCER_RUNBOOK.md"
@@ -31,6 +32,21 @@ _NOT_RUN = (126, 127)
 
 # Runs a command and returns its exit status and all of its output.
 Shell = Callable[[str], tuple[int, str]]
+# Causes a fault of somebody's site.
+Fault = TypeVar("Fault", bound=Callable[[Any], Mapping[str, str] | None])
+
+
+class Faults(dict[str, Callable[[Any], Mapping[str, str] | None]]):
+    """What causes the symptom of each section, by the section's title, in the order of the page."""
+
+    def of(self, title: str) -> Callable[[Fault], Fault]:
+        """Register a function that causes it; the function may return values for the section's placeholders."""
+
+        def register(injector: Fault) -> Fault:
+            self[title] = injector
+            return injector
+
+        return register
 
 
 class PageError(ValueError):

@@ -8,7 +8,7 @@ import os
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +31,8 @@ MASTER = "systemctl show --property=MainPID --value haproxy"
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.full]
 
-Fault = Callable[["Operator"], Mapping[str, str] | None]
-FAULTS: dict[str, Fault] = {}
-
-
-def fault(title: str) -> Callable[[Fault], Fault]:
-    """Register a function that causes what a section is for; it may return values for the section's placeholders."""
-
-    def register(injector: Fault) -> Fault:
-        FAULTS[title] = injector
-        return injector
-
-    return register
+FAULTS = runbook.Faults()
+fault = FAULTS.of
 
 
 def make_pair(path: Path, days: int) -> None:

@@ -39,18 +39,8 @@ BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 pytestmark = pytest.mark.timeout(300)
 
-Fault = Callable[["Site"], Mapping[str, str] | None]
-FAULTS: dict[str, Fault] = {}
-
-
-def fault(title: str) -> Callable[[Fault], Fault]:
-    """Register a function that causes the symptom of a section; it may return values for the section's placeholders."""
-
-    def register(injector: Fault) -> Fault:
-        FAULTS[title] = injector
-        return injector
-
-    return register
+FAULTS = runbook.Faults()
+fault = FAULTS.of
 
 
 class Site:
