@@ -84,10 +84,13 @@ def conflicts(plans: Mapping[str, Rollback]) -> dict[str, str]:
     Args:
         plans: the plans by host.
     """
+    platforms: dict[str, set[str]] = defaultdict(set)
+    for found in plans.values():
+        platforms[found.app].add(found.platform)
     targets: dict[tuple[str, str], dict[str, Rollback]] = defaultdict(dict)
     for host, found in plans.items():
-        known = {each.platform for each in plans.values() if each.app == found.app and each.platform}
-        for platform in {found.platform} if found.platform else known or {""}:
+        # A host whose platform is unknown is compared with those of each.
+        for platform in [found.platform] if found.platform else sorted(platforms[found.app] - {""} or {""}):
             targets[found.app, platform][host] = found
     return {
         app: _conflict(hosts) for (app, _), hosts in targets.items() if len({each.to for each in hosts.values()}) > 1
