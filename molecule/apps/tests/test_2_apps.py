@@ -159,6 +159,7 @@ def test_a_migration_runs_once_per_deploy_and_not_when_nothing_changes(site: Any
     assert len(site.root(log).splitlines()) == len(before) + 1
 
 
+@pytest.mark.full
 def test_auto_chooses_threads_where_gevent_fails_and_keeps_the_choice(site: Any) -> None:
     copy = site.folder / "blocks"
     shutil.copytree(site.folder / "notes", copy)

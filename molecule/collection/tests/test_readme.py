@@ -57,6 +57,7 @@ def test_a_migration_that_fails_on_the_first_host_ends_the_deploy(project: Proje
     assert project.serving == before
 
 
+@pytest.mark.full
 def test_an_unreachable_host_is_named_and_the_next_run_completes_the_deploy(project: Project) -> None:
     before = project.serving
     project.release()

@@ -110,6 +110,7 @@ def test_requests_that_do_not_end_fail_the_drain_and_the_host_goes_on_serving(
     assert play("undrain", "--limit", first).returncode == 0
 
 
+@pytest.mark.full
 def test_a_host_is_stopped_and_started_without_a_failed_request(site: Site, play: Callable[..., Any]) -> None:
     first = next(iter(site.hosts))
     before = site.done()

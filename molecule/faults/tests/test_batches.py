@@ -268,6 +268,7 @@ def migrations(fleet: Fleet) -> Iterator[Migrations]:
     fleet.ask(clear)
 
 
+@pytest.mark.full
 def test_a_deploy_that_is_repeated_after_a_failed_batch_does_not_migrate_again(
     fleet: Fleet, run: Any, application: Any, migrations: Migrations
 ) -> None:

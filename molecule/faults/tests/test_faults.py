@@ -530,6 +530,7 @@ def test_a_service_stopped_by_hand_is_repaired_by_a_deploy(site: Site, fault: Fa
     assert site.generation == generation
 
 
+@pytest.mark.full
 @gevent
 def test_hand_edited_configuration_is_repaired_including_the_running_processes(
     site: Site, fault: Faults, served: str

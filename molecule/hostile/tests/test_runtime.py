@@ -140,6 +140,7 @@ def test_another_account_can_neither_log_in_the_application_s_name_nor_flood_its
     assert "GET /what-was-asked-last" in shown
 
 
+@pytest.mark.full
 def test_a_release_that_fails_after_its_canary_is_reverted(
     service: Any, play: Callable[..., Any], tmp_path: Path
 ) -> None:

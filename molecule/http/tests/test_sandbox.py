@@ -64,6 +64,7 @@ def test_data_cache_and_logs_have_folders_of_the_account(site: Application) -> N
     assert site.run(f"cat /var/log/{site.name}/sandbox.log") == "hello"
 
 
+@pytest.mark.full
 def test_writable_folders_of_the_source_outlive_a_release(site: Application, play: Play) -> None:
     first = do(site, "instance")["said"]
     for what in ("upload", "installed"):

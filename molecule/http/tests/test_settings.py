@@ -91,6 +91,7 @@ def asgi(deployed: Deploy, release: Release, mode: str) -> Application:
     return deployed(release("app_asgi.py"), mode, flask_uwsgi_health_path="")
 
 
+@pytest.mark.full
 def test_a2wsgi_serves_an_asgi_application_under_load(asgi: Application) -> None:
     def ask(number: int) -> tuple[int, bytes]:
         body = b"x" * (number % 7 * 1000)

@@ -221,6 +221,7 @@ def test_a_wrong_hash_is_refused_by_the_build(tmp_path: Path, run: Any) -> None:
     ), output[-3000:]
 
 
+@pytest.mark.full
 def test_a_wheel_that_cannot_be_built_names_the_package_that_the_build_host_lacks(tmp_path: Path, run: Any) -> None:
     requirements = tmp_path / "requirements.txt"
     # It has no wheel for Linux.

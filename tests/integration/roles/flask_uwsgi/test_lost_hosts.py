@@ -20,6 +20,7 @@ import yaml
 from tests.support import ROOT
 
 pytestmark = [pytest.mark.playbook, pytest.mark.timeout(120)]
+full = pytest.mark.full
 
 HOSTS = ("a", "b", "c", "d")
 BUILDER = "builder"
@@ -205,10 +206,10 @@ def test_an_ended_runs_reservation_on_a_lost_host_ends_the_deploy(deploy: Callab
     ("task", "lost", "serial"),
     [
         (RESERVE, "b", ""),
-        ("Install what the host lacks", "a", ""),
+        pytest.param("Install what the host lacks", "a", "", marks=full),
         ("Ship and unpack the release", "d", "100%"),
-        ("Write the generation", "bc", ""),
-        ("Run the commands of the deploy: pre", "a", "100%"),
+        pytest.param("Write the generation", "bc", "", marks=full),
+        pytest.param("Run the commands of the deploy: pre", "a", "100%", marks=full),
     ],
 )
 def test_a_host_lost_before_the_first_swap_removes_the_release_from_all(
@@ -238,13 +239,13 @@ def test_a_build_host_that_is_lost_takes_the_release_from_all(deploy: Callable[.
 @pytest.mark.parametrize(
     ("task", "time", "lost", "serial", "serve", "unchanged", "held"),
     [
-        (SWAP, 1, "ad", "", "", "bcd", "ad"),
+        pytest.param(SWAP, 1, "ad", "", "", "bcd", "ad", marks=full),
         (SWAP, 2, "b", "", "ac", "d", "b"),
         (GIVE_BACK, 1, "a", "", "a", "bcd", "a"),
         # In a play of another project, hosts of later batches have no plan and no release.
-        (SWAP, 1, "a", "1", "", "bcd", "a"),
+        pytest.param(SWAP, 1, "a", "1", "", "bcd", "a", marks=full),
         (SWAP, 1, "b", "50%", "a", "cd", "b"),
-        (SWAP, 1, "c", "100%", "abd", "", "c"),
+        pytest.param(SWAP, 1, "c", "100%", "abd", "", "c", marks=full),
     ],
 )
 def test_a_host_that_is_lost_later_ends_the_deploy_there(

@@ -160,6 +160,7 @@ def test_a_dead_host_and_an_unreachable_one_are_in_the_summary(server: Server, v
     assert {run["outcome"] for run in done.report("lost")["runs"]} == {"unsent"}
 
 
+@pytest.mark.full
 def test_wrong_answers_are_described(verify: Verify) -> None:
     with Server(health={"status": "ok", "mode": "threads"}) as other:
         done = verify(
@@ -175,6 +176,7 @@ def test_wrong_answers_are_described(verify: Verify) -> None:
     assert "article non_2xx 60 != 0" in said
 
 
+@pytest.mark.full
 def test_a_host_that_fails_before_it_is_measured_is_in_the_summary(server: Server, verify: Verify) -> None:
     done = verify(
         {"good": {"loadtest_port": server.port}, "odd": {"loadtest_port": server.port}},
@@ -257,6 +259,7 @@ def test_balancers_are_measured_after_the_hosts_and_are_on_the_same_page(
         assert f'href="{file}"' in page
 
 
+@pytest.mark.full
 @needs_h2load
 def test_a_balancer_that_misses_a_threshold_fails_the_play(server: Server, verify: Verify, tmp_path: Path) -> None:
     plain = {"names": ["plain.example.org"], "app": "flask", "tls": "off"}
