@@ -20,6 +20,7 @@ from yarl import URL
 from tests.support.witness.clients import Load, Request
 from tests.support.witness.report import Report, judge_all
 from tests.support.witness.samples import Reader, Writer
+from tests.support.witness.visitors import Shop, Visits
 
 ARTICLE = Path(__file__).parents[3] / "app" / "data.txt"
 LOGIN = "/user_manage/user/login"
@@ -69,8 +70,16 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--path", default=LOGIN, help=f"default: {LOGIN}")
     parser.add_argument("--method", type=str.upper, default="POST", help="default: POST")
     parser.add_argument("--body", help="JSON (default: of POST app/data.txt, otherwise none)")
+    parser.add_argument(
+        "--shop",
+        metavar="NAME",
+        help="be the visitors of this site of the load balancer at the URL, half of them over HTTP/2, who keep their "
+        "connections: they open --path (default: /), then POST an order with a number of its own to /orders/NUMBER",
+    )
     parser.add_argument("--until-eof", action="store_true", help="end as well when standard input ends")
     options = parser.parse_args(arguments)
+    if options.shop and options.path == LOGIN:
+        options.path = "/"
     options.url = options.url.join(URL(options.path))
     if options.body is None:
         options.body = ARTICLE.read_text(encoding="utf-8") if options.method == "POST" else ""
@@ -89,8 +98,14 @@ async def reach(url: URL) -> None:
 async def run(options: argparse.Namespace, file: BinaryIO) -> float:
     """Run the load until a signal or the end of the duration, write the samples, and return the CPU seconds."""
     writer = Writer(file)
-    request = Request(options.url, options.method, options.body.encode(), options.timeout)
-    load = Load(request, options.clients, writer.add)
+    load: Load | Visits
+    if options.shop:
+        url: URL = options.url
+        shop = Shop(options.shop, url.host or "", url.port or 443, url.path_qs, options.timeout)
+        load = Visits(shop, options.clients, writer.add)
+    else:
+        request = Request(options.url, options.method, options.body.encode(), options.timeout)
+        load = Load(request, options.clients, writer.add)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, load.stop)

@@ -80,6 +80,7 @@ class Witness:
         body: the body, JSON; by default the article's for POST, and none otherwise.
         output: the file for all samples; by default they are deleted with the witness.
         start_s: the seconds of load within which the first answer must arrive.
+        shop: the name of a site of the load balancer at the URL: the clients are its visitors, who place orders.
     """
 
     def __init__(
@@ -92,13 +93,15 @@ class Witness:
         body: str | None = None,
         output: Path | None = None,
         start_s: float = 15.0,
+        shop: str | None = None,
     ) -> None:
         self.url = url
         self.clients = clients
         self._timeout_s = timeout_s
         self._start_s = start_s
         self._output = output
-        options = {"clients": clients, "timeout": timeout_s, "path": path, "method": method, "body": body}
+        request = {"path": path, "method": method, "body": body, "shop": shop}
+        options = {"clients": clients, "timeout": timeout_s, **request}
         self._options = [f"--{name}={value}" for name, value in options.items() if value is not None]
         self._windows: dict[str, Window] = {}
         self._disturbed_until = 0.0

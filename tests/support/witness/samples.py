@@ -20,7 +20,7 @@ class Sample(NamedTuple):
         ended: when the whole answer had arrived, or when the request failed.
         served_by: who answered, as ``GENERATION (mode)``; None if it failed.
         failure: the kind of failure, None if it was answered.
-        text: the error message.
+        text: the error message; of an order that was confirmed, its number.
     """
 
     begun: float
