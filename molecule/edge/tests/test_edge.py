@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.support import console
 from tests.support.edge import ONE, PLAIN, SHOP, Site
 from tests.support.service import wait
 from tests.support.wire import own_address
+from tests.support.witness import Witness
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -94,16 +96,22 @@ def test_a_deploy_over_all_hosts_loses_and_repeats_nothing(site: Site, play: Cal
 
 def test_reloads_lose_nothing_and_a_drained_server_gets_nothing(site: Site) -> None:
     drained = next(iter(site.hosts))
-    counted = "wc -l < /var/lib/edge/done"
+    counted = "cat /var/lib/edge/done 2>/dev/null | wc -l"
     assert site.runtime(f"set server flask/{drained} state drain") == ""
     try:
         time.sleep(0.5)
         before = site.hosts[drained].check_output(counted)
-        with site.visitors() as seen:
-            for _ in range(5):
-                site.balancer.check_output("systemctl reload haproxy")
-                assert site.state(drained).startswith("DRAIN")
-        assert set(seen.outcomes) == {"GET 200", "POST 200"}, seen.outcomes
+        with Witness(f"https://{site.address}", clients=40, shop=SHOP, path="/where") as witness:
+            with witness.window("reloads") as window:
+                for _ in range(5):
+                    site.balancer.check_output("systemctl reload haproxy")
+                    assert site.state(drained).startswith("DRAIN")
+                    time.sleep(0.5)
+            report, samples = window.report(), witness.samples_before(time.monotonic())
+        assert not report.failures, report.examples
+        assert set(report.answered) == {"HTTP/1.1", "HTTP/2"}
+        done = site.done()
+        assert {done[sample.text] for sample in samples if sample.text} == {1}
         assert site.hosts[drained].check_output(counted) == before
     finally:
         site.runtime(f"set server flask/{drained} state ready")
@@ -136,6 +144,30 @@ def test_an_own_certificate_is_served_and_its_key_never_shown(
     assert done.returncode == 0, done.stdout
     assert not [line for line in key.read_text().splitlines()[1:-1] if line in done.stdout + done.stderr]
     assert ssl.get_server_certificate((site.address, 443)).split() == certificate.read_text().split()
+    assert play("load_balancer", *ONE).returncode == 0
+
+
+@pytest.mark.full
+def test_bodies_and_the_connections_of_an_address_are_limited(site: Site, play: Callable[..., Any]) -> None:
+    """Also connections that send nothing."""
+    limits = ("-e", "load_balancer_connections_per_address=20", "-e", "load_balancer_body_mb=1")
+    assert play("load_balancer", *ONE, *limits).returncode == 0
+    assert site.request("POST", "/orders/large", headers={"Content-Length": "1048577"}).status == 413
+    with ExitStack() as opened:
+
+        def idle(count: int) -> list[socket.socket]:
+            return [opened.enter_context(socket.create_connection((site.address, 80))) for _ in range(count)]
+
+        idle(15)
+        assert site.request("GET", "/where").status == 200
+        idle(15)
+        assert site.request("GET", "/where").status == 429
+        *_, last = idle(20)
+        # Before it would get 408 for its silence.
+        last.settimeout(5)
+        with suppress(ConnectionResetError):
+            assert last.recv(1) == b""
+    wait(lambda: site.request("GET", "/where").status == 200, "an answer again")
     assert play("load_balancer", *ONE).returncode == 0
 
 
