@@ -252,6 +252,7 @@ def appended(code: str) -> Callable[[Path], object]:
             {"flask_uwsgi_mode": "gevent", "flask_uwsgi_gevent_check_path": "/slow"},
             "flask_uwsgi_mode=gevent breaks this application, says the gevent check: cooperation: ",
             id="gevent mode breaks it",
+            marks=pytest.mark.full,
         ),
         pytest.param(
             "",

@@ -130,6 +130,7 @@ def test_a_host_that_is_lost_costs_no_read(site: Site) -> None:
     assert max(site.done().values()) == 1
 
 
+@pytest.mark.full
 def test_an_own_certificate_is_served_and_its_key_never_shown(
     site: Site, play: Callable[..., Any], tmp_path: Path
 ) -> None:

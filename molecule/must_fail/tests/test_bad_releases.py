@@ -107,6 +107,7 @@ RELEASES = (
         "KeyError: 'SHOP_SECRET_KEY'",
         'import os\n\napp.secret_key = os.environ["SHOP_SECRET_KEY"]',
         {"mode": "auto", "flask_uwsgi_gevent_check": "enforce"},
+        full=True,
     ),
     Release(
         "an ASGI application",
@@ -190,6 +191,7 @@ RELEASES = (
         r"a release is read-only to the service: OSError: .*\. Name its folder in flask_uwsgi_persistent: \[instance\]",
         "os.makedirs(app.instance_path)",
         "import os\n\nos.makedirs(app.instance_path)",
+        full=True,
     ),
     Release(
         "calls what the sandbox forbids",

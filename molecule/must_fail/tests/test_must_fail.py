@@ -208,6 +208,7 @@ def test_a_ref_that_the_repository_does_not_have_is_refused(tmp_path: Path, run:
     assert "@no-such-branch has no 'no-such-branch': set the part after the @ to a branch, a tag or a commit" in output
 
 
+@pytest.mark.full
 def test_a_wrong_hash_is_refused_by_the_build(tmp_path: Path, run: Any) -> None:
     lock = tmp_path / "requirements.txt"
     wrong = re.sub(r"(markupsafe==\S+ .*?)(?=\n\S)", lambda entry: re.sub("[0-9a-f]{64}", "0" * 64, entry[1]),

@@ -92,7 +92,7 @@ def test_new_code(found: str, deploy: Any, application: Any) -> None:
     assert deploy("new code", *variables(flask_uwsgi_source=str(application("new code")))) != found
 
 
-@pytest.mark.once
+@pytest.mark.full
 def test_new_dependencies(service: Any, deploy: Any, play: Any, application: Any) -> None:
     folder = application("new dependencies")
     lock = folder / "requirements.txt"

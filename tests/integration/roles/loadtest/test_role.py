@@ -314,6 +314,7 @@ def test_load_hosts_share_a_run_and_their_raw_data_is_merged(server: Server, ver
     assert "sent by load1, load2 together" in page and 'href="raw/good-article-load1.json"' in page
 
 
+@pytest.mark.full
 def test_a_load_host_that_cannot_send_fails_the_run_with_the_reason(server: Server, verify: Verify) -> None:
     lost = {"ansible_connection": "ssh", "ansible_port": 1, "ansible_ssh_common_args": "-o ConnectTimeout=2"}
     done = verify(

@@ -81,6 +81,7 @@ os._exit(7)
     assert (tmp_path / "kept").read_text() == "kept"
 
 
+@pytest.mark.slow
 @MODES
 def test_threads_and_exit_functions_that_do_not_end_are_named_and_abandoned(tmp_path: Path, mode: str) -> None:
     code = """
@@ -213,6 +214,7 @@ os._exit(0)
     assert "a socket (raw in base.py:8)" in run(tmp_path, "threads", code).stdout
 
 
+@pytest.mark.slow
 @MODES
 @pytest.mark.parametrize(
     "wait", ["time.sleep(1.2)", "while time.monotonic() < until: pass", "threading.Event().wait(1.2)"]
