@@ -15,18 +15,13 @@ from typing import Any
 
 from ..host.distributions import normalised
 from ..host.health_answer import gist
-from .probe import Measured
+from .probe import FAST_MS, LONG_MS, OVERLAPS, Measured
 from .processes import BLOCKS, Use
 
 LEVELS = ("ok", "warning", "blocks")
 CHECKS = ("imports", "libraries", "cooperation")
 
-# Milliseconds below which the processor determines how long a request takes, and waiting does not show.
-FAST_MS = 5
-# Milliseconds that a request may compute before others notice.
-_LONG_MS = 100
-_OVERLAPS, _HARDLY = 0.5, 0.3
-_BUSY, _COMPUTES = 0.6, 0.25
+_HARDLY = 0.3
 # Without these, no request in gevent mode yields.
 _CORE = {"socket.socket", "time.sleep", "threading.Lock", "threading.Thread", "select.select", "ssl.SSLContext"}
 # Where a greenlet waits for another part of the same process.
@@ -355,7 +350,7 @@ def _library(entry: Mapping[str, Any], found: tuple[str, str], loaded: bool, evi
 
 def _overlaps(measured: Measured | None) -> bool:
     return bool(
-        measured and measured.least_ms >= FAST_MS and (measured.overlap or 0) >= _OVERLAPS and not measured.unfinished
+        measured and measured.least_ms >= FAST_MS and (measured.overlap or 0) >= OVERLAPS and not measured.unfinished
     )
 
 
@@ -414,7 +409,7 @@ def _together(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Fi
             what = f"{_PATH}={measured.path} answers too fast for a result ({measured.least_ms:.1f} ms)"
             yield Finding("note", what, (), "Set it to a path that waits, such as one that queries the database")
     # On a busy host, a path that computes can take so long for one request that many seem to overlap.
-    elif (measured.overlap or 0) < _OVERLAPS or measured.cpu_ms >= _LONG_MS:
+    elif (measured.overlap or 0) < OVERLAPS or measured.cpu_ms >= LONG_MS:
         yield from _in_turns(evidence, measured, asked)
 
 
@@ -445,12 +440,11 @@ def _in_turns(evidence: Evidence, measured: Measured, asked: str) -> Iterator[Fi
     # The shortest of each: other load on the host can only have made them longer.
     single = measured.least_ms
     took = f"{measured.requests} at once took {measured.burst_ms:.0f} ms, one {single:.0f} ms"
-    busy = (measured.busy_share or 0) >= _BUSY or measured.cpu_ms >= _LONG_MS
-    if busy and measured.computes < _COMPUTES and measured.cpu_ms < _LONG_MS:
+    if measured.starved:
         what = f"no result: the host was too busy to run the worker ({took})"
         yield Finding("warning", what, (), "Check again when the host has less to do")
-    elif busy:
-        level = "warning" if single >= _LONG_MS else "note"
+    elif measured.busy:
+        level = "warning" if single >= LONG_MS else "note"
         what = f"{asked} computes while others wait: {took}"
         remedy = (
             "Threads mode would not help; make it faster, hand it to "

@@ -24,7 +24,17 @@ _LONG_S = 0.5
 # The share of a burst that a worker may wait for a core.
 _NOISE = 0.3
 _BODY = 1 << 20
-_ENOUGH = 0.5
+# Milliseconds below which the processor determines how long a request takes, and waiting does not show.
+FAST_MS = 5
+# From here on, requests overlap; below, they wait for each other.
+OVERLAPS = 0.5
+# Milliseconds that a request may compute before others notice.
+LONG_MS = 100
+# The share of a burst in which a worker computes or wants to, and how much of a single request must be computing for
+# the application to be the reason.
+_BUSY, _COMPUTES = 0.6, 0.25
+# Other load on a host comes and goes, so bursts that it disturbed are repeated, at this interval in seconds.
+_MORE_BURSTS, _PAUSE_S = 40, 0.5
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,18 @@ class Measured:
     def cpu_ms(self) -> float:
         """The milliseconds that the worker computes for one of many requests, however busy the host is."""
         return (self.cpu_share or 0) * (self.burst_ms or 0) / self.requests
+
+    @property
+    def busy(self) -> bool:
+        """Whether the worker computed or waited for a core most of the time."""
+        return (self.busy_share or 0) >= _BUSY or self.cpu_ms >= LONG_MS
+
+    @property
+    def starved(self) -> bool:
+        """Whether the requests do not overlap because the host has other work, which says nothing about them."""
+        if self.least_ms < FAST_MS or (self.overlap or 0) >= OVERLAPS:
+            return False
+        return self.busy and self.computes < _COMPUTES and self.cpu_ms < LONG_MS
 
 
 def ask(socket: Path, path: str, timeout: float, host: str = "localhost") -> Answer:
@@ -201,22 +223,22 @@ def measure(
     found.alone = [replace(one, said="") if found.good(one.status) else one for one in alone]
     if not found.good(alone[-1].status):
         return found
-    single = statistics.median(answer.seconds for answer in alone[1:])
-    found.single_ms = round(single * 1000, 2)
-    # The shortest, as with bursts: other load on the host makes one longer, which would look like an overlap.
-    least = min(answer.seconds for answer in alone[1:])
-    for number in range(_BURSTS):
-        longest = _left(deadline, patience + 2 * requests * single)
+    found.single_ms = round(statistics.median(answer.seconds for answer in alone[1:]) * 1000, 2)
+    for number in range(_BURSTS + _MORE_BURSTS):
+        if number >= _BURSTS:
+            time.sleep(_PAUSE_S)
+            again = ask(socket, path, _left(deadline, patience), host)
+            found.alone += [replace(again, said="")] if found.good(again.status) else []
+        longest = _left(deadline, patience + 2 * requests * found.single_ms / 1000)
         before, started = cpu(pid), time.monotonic()
         answers, seconds, unfinished = burst(socket, path, requests, longest, when_late, host)
         after, whole = cpu(pid), time.monotonic() - started
         bad = [answer for answer in answers if not found.good(answer.status)]
         if found.burst_ms is None or seconds * 1000 < found.burst_ms or bad or unfinished:
             found.burst_ms = round(seconds * 1000, 2)
-            serial = requests * least
-            found.overlap = round(max(0.0, min(1.0, (serial - seconds) / max(serial - least, 1e-9))), 3)
             found.cpu_share = round(min(1.0, (after[0] - before[0]) / whole), 3)
             found.busy_share = round(min(1.0, (sum(after) - sum(before)) / whole), 3)
+        found.overlap = _overlap(found)
         found.statuses = {str(status): count for status, count in Counter(a.status for a in answers).items()}
         found.unfinished = unfinished
         if bad or unfinished:
@@ -225,9 +247,18 @@ def measure(
         late = time.monotonic() + 2 * seconds > deadline
         # Only a burst that ran or waited undisturbed says more than noise.
         calm = (found.busy_share or 0) - (found.cpu_share or 0) < _NOISE
-        if (found.overlap or 0) >= _ENOUGH or late or (number and calm and seconds > _LONG_S):
+        if found.overlap >= OVERLAPS or late or (number and calm and seconds > _LONG_S):
+            break
+        if number + 1 >= _BURSTS and not found.starved:
             break
     return found
+
+
+def _overlap(found: Measured) -> float:
+    # The shortest alone, as with bursts: other load on the host makes one longer, which would look like an overlap.
+    least, seconds = found.least_ms, found.burst_ms or 0.0
+    serial = found.requests * least
+    return round(max(0.0, min(1.0, (serial - seconds) / max(serial - least, 1e-6))), 3)
 
 
 def _left(deadline: float, most: float) -> float:

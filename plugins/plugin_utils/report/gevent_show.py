@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...module_utils.gevent.judge import FAST_MS
+from ...module_utils.gevent.probe import FAST_MS
 from .table import Table
 
 _TABLE = Table(("check", "verdict", "found"))

@@ -92,6 +92,24 @@ def test_a_short_request_is_repeated_until_one_was_undisturbed(serve: Serve, mon
     assert found.single_ms and found.single_ms > 100 > found.least_ms
 
 
+def test_bursts_that_other_load_disturbed_are_repeated(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The worker waits for a core all the time.
+    clock = iter(range(10_000))
+    monkeypatch.setattr(gevent_probe, "cpu", lambda _: (0.0, float(next(clock))))
+    monkeypatch.setattr(gevent_probe, "_PAUSE_S", 0.0)
+    lock, asked = threading.Lock(), []
+
+    def reply() -> tuple[int, str]:
+        asked.append(True)
+        # Until the other load ends, the requests run one after the other.
+        with lock if len(asked) < 50 else contextlib.nullcontext():
+            time.sleep(0.1)
+        return 200, "good"
+
+    found = probe(serve(reply))
+    assert len(asked) >= 50 and found.overlap and found.overlap >= 0.5 and not found.starved
+
+
 def test_sequential_requests_do_not_overlap(serve: Serve) -> None:
     lock = threading.Lock()
 
