@@ -54,18 +54,30 @@ def vip(site: Site) -> str:
     return found
 
 
-@pytest.mark.parametrize("fault", ["killed", "hangs"])
-def test_a_haproxy_that_fails_loses_the_address(site: Site, vip: str, fault: str) -> None:
+@pytest.mark.parametrize(
+    ("fault", "stop", "heal"),
+    [
+        ("killed", "systemctl kill --signal=KILL haproxy; systemctl stop haproxy", "systemctl start haproxy"),
+        # Must notice that HAProxy has come back, or the next fault finds no other balancer.
+        (
+            "killed with keepalived",
+            "systemctl stop haproxy; systemctl kill --signal=KILL keepalived",
+            "systemctl start haproxy",
+        ),
+        ("keepalived killed", "systemctl kill --signal=KILL keepalived", "systemctl is-active keepalived"),
+        ("hangs", "pkill -STOP haproxy", "pkill -CONT haproxy"),
+    ],
+    ids=lambda value: value if " " not in value else "",
+)
+def test_a_haproxy_that_fails_loses_the_address(site: Site, vip: str, fault: str, stop: str, heal: str) -> None:
     (active,) = having(site, vip)
     host = site.balancers[active]
-    stop = {"killed": "systemctl kill --signal=KILL haproxy; systemctl stop haproxy", "hangs": "pkill -STOP haproxy"}
-    heal = {"killed": "systemctl start haproxy", "hangs": "pkill -CONT haproxy"}
     try:
-        took = gap(site, vip, lambda: host.check_output(stop[fault]))
+        took = gap(site, vip, lambda: host.check_output(stop))
         (now,) = having(site, vip)
         assert now != active
     finally:
-        host.check_output(heal[fault])
+        host.check_output(heal)
     print(f"{fault}: no answer for {took:.2f} s")
     # It does not come back, which would interrupt the visitors once more.
     time.sleep(3)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..host import files
 from . import program as _program
+from . import renewal as _renewal
 
 _PREFIX = "ansible_collections.flaskops.uwsgi.plugins.module_utils."
 # Run as `python3 -I FOLDER`.
@@ -89,7 +90,8 @@ class File:
 
 def texts() -> dict[str, str]:
     """Return the source of the commands and of each module that they need, by its path in their folder."""
-    found, left = {"__main__.py": _MAIN}, [_program.__name__]
+    # The program imports the second only if it renews.
+    found, left = {"__main__.py": _MAIN}, [_program.__name__, _renewal.__name__]
     while left:
         name = left.pop()
         path = f"utils/{name.removeprefix(_PREFIX).replace('.', '/')}.py"

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ..host.files import DamagedError
 from . import servers
-from .renewal import Renewal, RenewalError
 from .runtime import Runtime, RuntimeAPIError
 
 CONFIGURATION = Path("/etc/haproxy/haproxy.cfg")
@@ -34,9 +33,21 @@ def main(command: str, socket: str, master: str, folder: str, settings: str = ""
         elif command == "alive":
             runtime.ask("show info")
         elif command == "renew":
-            if failures := Renewal.configured(runtime, Path(settings), Path(folder)).run():
-                sys.exit("\n".join(failures))
+            renew(runtime, Path(folder), Path(settings))
         else:
             sys.exit(f"{command} is no command")
-    except (RuntimeAPIError, RenewalError, DamagedError, OSError) as error:
+    except (RuntimeAPIError, DamagedError, OSError) as error:
         sys.exit(str(error))
+
+
+def renew(runtime: Runtime, folder: Path, settings: Path) -> None:
+    """Renew the certificates that will expire soon; exit with a message if one fails."""
+    # Imported here because ``alive`` runs every second.
+    from .renewal import Renewal, RenewalError
+
+    try:
+        failures = Renewal.configured(runtime, settings, folder).run()
+    except RenewalError as error:
+        sys.exit(str(error))
+    if failures:
+        sys.exit("\n".join(failures))
