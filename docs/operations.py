@@ -33,6 +33,20 @@ machine, allows twice these values. How it works: [HOW_IT_WORKS.md](HOW_IT_WORKS
 A combination of operation, mode and host that is not in the table has not been measured.
 """
 
+FLEET = """
+## Through the load balancer
+
+Two load balancers and three application hosts share the same {cores} cores. {clients} visitors keep their connections, half of
+them over HTTP/1.1 and half over HTTP/2 (TLS in both). Each visitor requests a page, then places an order, and so on. The
+application writes down each order that it executes, so `twice` counts the orders that were executed more than once. No
+confirmed order was lost. A test fails if the second column does not hold.
+"""
+
+RATIO = """
+With the same {cores} cores for all, HAProxy with TLS in front of three hosts answered {balanced:,.0f} requests a second. One
+host without balancer and TLS answered {direct:,.0f}: a ratio of {ratio:.2f}.
+"""
+
 FAULTS = """
 ## Faults
 
@@ -89,10 +103,47 @@ def operations() -> str:
     return table((*head, "p99 during (ms)", "longest (ms)", "seconds"), rows)
 
 
+def dates() -> str:
+    """Return the days of the first and the last measurement."""
+    times = sorted(path.stat().st_mtime for path in REPORTS.glob("*.json"))
+    days = [time.strftime("%Y-%m-%d", time.gmtime(one)) for one in (times[0], times[-1])]
+    return " to ".join(dict.fromkeys(days))
+
+
+def fleet() -> str:
+    """Return what visitors of a fleet see of each event, or nothing if it has not been measured."""
+    found = documents("fleet-*.json")
+    if not found:
+        return ""
+    rows = [
+        (
+            row["event"],
+            row["must"],
+            row["requests"],
+            sum(row["failed"].values()),
+            row["twice"],
+            row["longest_gap_s"],
+            round(row["before_p99_ms"]),
+            round(row["p99_ms"]),
+            round(row["max_ms"]),
+            row["noted"],
+        )
+        for one in found
+        for row in one["measures"]
+    ]
+    head = ("event", "must hold", "requests", "failed", "twice", "longest gap (s)", "p99 before (ms)", "p99 during (ms)")
+    text = FLEET.format(cores=os.cpu_count(), clients=found[0]["clients"])
+    text += "\n" + table((*head, "longest (ms)", "measured besides"), rows)
+    for one in documents("throughput-*.json"):
+        ratio = one["balanced"] / one["direct"]
+        text += RATIO.format(cores=os.cpu_count(), ratio=ratio, balanced=one["balanced"], direct=one["direct"])
+    return text
+
+
 def page() -> str:
     """Return the whole page."""
-    date = time.strftime("%Y-%m-%d", time.gmtime())
-    text = HEADER.format(cores=os.cpu_count(), date=f"{date} (Linux {platform.release()})") + "\n" + operations()
+    text = HEADER.format(cores=os.cpu_count(), date=f"{dates()} (Linux {platform.release()})") + "\n" + operations()
+    text += fleet()
     faults = [row for found in documents("faults-*.json") for row in found["faults"]]
     if faults:
         head = ("fault", "mode", "what the operator sees", "requests", "failed", "recovery (s)", "longest gap (s)")

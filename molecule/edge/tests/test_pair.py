@@ -67,7 +67,7 @@ def vip(site: Site) -> str:
         ("keepalived killed", "systemctl kill --signal=KILL keepalived", "systemctl is-active keepalived"),
         ("hangs", "pkill -STOP haproxy", "pkill -CONT haproxy"),
     ],
-    ids=lambda value: value if " " not in value else "",
+    ids=["killed", "killed with keepalived", "keepalived killed", "hangs"],
 )
 def test_a_haproxy_that_fails_loses_the_address(site: Site, vip: str, fault: str, stop: str, heal: str) -> None:
     (active,) = having(site, vip)
