@@ -37,16 +37,15 @@ FLEET = """
 ## Through the load balancer
 
 Two load balancers and three application hosts share the same {cores} cores. {clients} visitors keep their connections,
-half of them over HTTP/1.1 and half over HTTP/2 (TLS in both). Each visitor requests a page, then places an order, and so
-on. The application writes down each order that it executes, so `twice` counts the orders that were executed more than
-once. No confirmed order was lost. A test fails if the second column does not hold.
+half of them over HTTP/1.1 and half over HTTP/2 (TLS in both). Each visitor requests a page, then places an order, and
+so on. The application writes down each order that it executes, so `twice` counts the orders that were executed more
+than once. No confirmed order was lost. A test fails if the second column does not hold.
 """
 
 RATIO = """
-With the same {cores} cores for all, HAProxy with TLS in front of three hosts answered {balanced:,.0f} requests a second.
-One host without balancer and TLS answered {direct:,.0f}: a ratio of {ratio:.2f}.
+With the same {cores} cores for all, HAProxy with TLS in front of three hosts answered {balanced:,.0f} requests a
+second. One host without balancer and TLS answered {direct:,.0f}: a ratio of {ratio:.2f}.
 """
-
 
 FAULTS = """
 ## Faults
