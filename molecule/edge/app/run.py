@@ -28,7 +28,7 @@ def where():
     }
 
 
-@app.get("/hold/<int:seconds>")
+@app.route("/hold/<int:seconds>", methods=["GET", "POST"])
 def hold(seconds):
     """Answer after a long while."""
     sleep(seconds)

@@ -8,10 +8,12 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+import pycurl
 import pytest
 
 from tests.support import console
@@ -128,6 +130,31 @@ def test_a_host_that_is_lost_costs_no_read(site: Site) -> None:
     assert set(seen.outcomes) - {"POST 502", "POST 504"} == {"GET 200", "POST 200"}, seen.outcomes
     # No order was executed twice.
     assert max(site.done().values()) == 1
+
+
+@pytest.mark.parametrize("version", [pycurl.CURL_HTTP_VERSION_1_1, pycurl.CURL_HTTP_VERSION_2_0])
+def test_an_order_that_may_have_been_executed_gets_an_answer(site: Site, version: int) -> None:
+    """Without one, a browser whose connection has served other requests would send it again."""
+    browser = pycurl.Curl()
+    browser.setopt(pycurl.HTTP_VERSION, version)
+    browser.setopt(pycurl.RESOLVE, [f"{SHOP}:443:{site.address}"])
+    browser.setopt(pycurl.SSL_VERIFYPEER, 0)
+    browser.setopt(pycurl.WRITEFUNCTION, len)
+
+    def status(path: str) -> int:
+        browser.setopt(pycurl.URL, f"https://{SHOP}{path}")
+        browser.perform()
+        return int(browser.getinfo(pycurl.RESPONSE_CODE))
+
+    assert status("/where") == 200
+    browser.setopt(pycurl.POSTFIELDS, "one of each")
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(status, "/hold/20")
+        holding = wait(lambda: [name for name in site.hosts if int(site.row(name)["scur"])], "the order on a host")
+        host = site.hosts[holding[0]]
+        host.check_output("systemctl kill --signal=KILL 'edge@*.service'")
+        assert answer.result(timeout=15) == 502
+    wait(lambda: host.run("systemctl --quiet is-active 'edge@*.service'").rc == 0, "the application")
 
 
 @pytest.mark.full

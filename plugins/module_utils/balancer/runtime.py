@@ -12,8 +12,9 @@ _TIMEOUT_S = 10
 _MAINT, _DRAIN = 0x01, 0x08
 # Of `show stat`: all proxies, servers only.
 _SERVERS = "show stat -1 4 -1"
-# The backend that leads a certificate authority to the balancer that renews: its servers are no application hosts.
-CHALLENGES = "acme_challenge"
+# Backends whose servers are no application hosts: one leads a certificate authority to the balancer that renews.
+# Through each of the others, a request reaches an application as the only one of its connection.
+_INTERNAL = ("acme_challenge", "once:")
 
 
 class RuntimeAPIError(Exception):
@@ -82,7 +83,7 @@ class Runtime:
                 admin[fields[1], fields[3]] = int(fields[6])
         found = []
         for row in _rows(self.ask(_SERVERS)):
-            if row["pxname"] == CHALLENGES:
+            if row["pxname"].startswith(_INTERNAL):
                 continue
             state = admin.get((row["pxname"], row["svname"]), 0)
             found.append(
