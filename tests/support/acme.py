@@ -97,6 +97,17 @@ class Balancers:
         done = self.ask(f"touch {HOME}/acme/renew-now; systemctl start {RENEWAL} 2>/dev/null; echo $?")
         return {name: int(code) for name, code in done.items()}
 
+    @contextmanager
+    def full(self, name: str) -> Iterator[None]:
+        """Let a balancer have no room for another certificate."""
+        small = f"cp -a {CERTIFICATES} /tmp/kept && mount -t tmpfs -o size=32k,mode=0700 tmpfs {CERTIFICATES}"
+        fill = f"cp -a /tmp/kept/* {CERTIFICATES} && ! cat /dev/zero > {CERTIFICATES}/full"
+        self.hosts[name].check_output(f"{small} && {fill}")
+        try:
+            yield
+        finally:
+            self.hosts[name].check_output(f"umount {CERTIFICATES}; rm -r /tmp/kept")
+
     def said(self, name: str) -> str:
         """Return what the last renewal of a balancer has said."""
         return str(self.hosts[name].check_output(f"journalctl --unit {RENEWAL} --output cat --no-pager --lines 8"))

@@ -59,6 +59,7 @@ class Site:
             name: host.get_host(f"ansible://{name}", ansible_inventory=inventory, sudo=True)
             for name in groups["flask"]["hosts"]
         }
+        self.addresses = {name: one["ansible_host"] for name, one in groups["flask"]["hosts"].items()}
 
     def request(
         self,

@@ -28,11 +28,12 @@ class Server(ThreadingHTTPServer):
         orders: those placed.
         connections: the number of connections.
         refused: the number of orders to refuse.
+        cut: the number of orders to execute without a response.
     """
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.orders: list[str] = []
-        self.connections = self.refused = 0
+        self.connections = self.refused = self.cut = 0
         super().__init__(("127.0.0.1", 0), Handler)
         self.socket = context.wrap_socket(self.socket, server_side=True)
 
@@ -57,10 +58,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Take an order."""
+        self.rfile.read(int(self.headers["Content-Length"]))
         if self.server.refused:
             self.server.refused -= 1
             return self._answer(503)
         self.server.orders.append(self.path.removeprefix("/orders/"))
+        if self.server.cut:
+            self.server.cut -= 1
+            self.close_connection = True
+            return None
         return self._answer(200)
 
     def _answer(self, status: int) -> None:
@@ -111,6 +117,13 @@ def test_orders_are_placed_once_and_connections_kept(server: Server) -> None:
     # What was spoken, not what was wanted.
     assert {sample.served_by for sample in samples if sample.served_by} == {"HTTP/1.1"}
     assert len(samples) > 2 * CLIENTS >= 2 * server.connections
+
+
+def test_an_order_is_not_repeated_when_a_kept_connection_ends(server: Server) -> None:
+    server.cut = 3
+    samples = visit(server.server_port)
+    assert set(Counter(server.orders).values()) == {1}
+    assert [sample.failure for sample in samples if sample.failure] == ["reset"] * 3
 
 
 def test_half_of_them_speak_http_2(http2: Http2Server) -> None:

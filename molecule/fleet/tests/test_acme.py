@@ -71,7 +71,7 @@ def test_the_old_certificate_is_served_while_the_authority_cannot_be_reached(
             assert "Connection refused" in balancers.said(name)
         status = play("status")
     assert status.returncode == 0, status.stdout
-    ends = f"{balancers.certificate('mol-acme-1').not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
+    ends = f"{balancers.certificate('mol-fleet-balancer').not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
     assert f"the certificate for {SHOP}, {WWW} cannot be renewed (since 2" in said(status)
     assert f"Connection refused. The present one is valid until {ends}. Remedy: let the balancer reach" in said(status)
     # The timer's next attempt.
@@ -81,18 +81,14 @@ def test_the_old_certificate_is_served_while_the_authority_cannot_be_reached(
 
 
 def test_a_full_disk_changes_nothing_and_asks_the_authority_only_once(balancers: Balancers) -> None:
-    before, host = balancers.serials, balancers.hosts["mol-acme-1"]
-    small = f"cp -a {CERTIFICATES} /tmp/kept && mount -t tmpfs -o size=32k,mode=0700 tmpfs {CERTIFICATES}"
-    host.check_output(f"{small} && cp -a /tmp/kept/* {CERTIFICATES} && ! cat /dev/zero > {CERTIFICATES}/full")
-    try:
-        assert balancers.renew()["mol-acme-1"] == 1
-        assert balancers.serials["mol-acme-1"] == before["mol-acme-1"]
-        assert "No space left on device. The present one is valid until" in balancers.said("mol-acme-1")
-    finally:
-        host.check_output(f"umount {CERTIFICATES}; rm -r /tmp/kept")
+    before, host = balancers.serials, balancers.hosts["mol-fleet-balancer"]
+    with balancers.full("mol-fleet-balancer"):
+        assert balancers.renew()["mol-fleet-balancer"] == 1
+        assert balancers.serials["mol-fleet-balancer"] == before["mol-fleet-balancer"]
+        assert "No space left on device. The present one is valid until" in balancers.said("mol-fleet-balancer")
     issued = host.check_output(f"ls {HOME}/acme/config/archive/*")
     host.check_output("systemctl start haproxy-flaskops-renew.service")
-    assert balancers.serials["mol-acme-1"] != before["mol-acme-1"]
+    assert balancers.serials["mol-fleet-balancer"] != before["mol-fleet-balancer"]
     assert host.check_output(f"ls {HOME}/acme/config/archive/*") == issued
 
 

@@ -86,7 +86,7 @@ class Reader:
 def reader(host: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     """The reader, whose site has a name in the DNS; afterwards the application is removed."""
     groups = yaml.safe_load(Path(os.environ["SANDBOX_INVENTORY"]).read_text())["all"]["children"]
-    (server,) = groups["flask"]["hosts"].values()
+    server, *_ = groups["flask"]["hosts"].values()
     balancers = Balancers(host)
     found = Reader(tmp_path_factory.mktemp("reader"), server, balancers)
     with balancers.authority.elsewhere(DOMAIN, at=found.address):
