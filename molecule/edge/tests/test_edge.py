@@ -199,6 +199,29 @@ def test_bodies_and_the_connections_of_an_address_are_limited(site: Site, play: 
     assert play("load_balancer", *ONE).returncode == 0
 
 
+@pytest.mark.parametrize(("kilobytes", "status"), [(24, 200), (40, 400)])
+def test_heads_are_limited_as_those_of_the_application(site: Site, kilobytes: int, status: int) -> None:
+    assert site.request("GET", "/where", headers={"Cookie": "a" * kilobytes * 1024}).status == status
+
+
+@pytest.mark.full
+def test_a_body_that_does_not_arrive_reaches_no_host(site: Site) -> None:
+    with socket.create_connection((site.address, 443)) as raw:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        visitor = context.wrap_socket(raw, server_hostname=SHOP)
+        visitor.sendall(f"POST /orders/slow HTTP/1.1\r\nHost: {SHOP}\r\nContent-Length: 100\r\n\r\n".encode())
+        visitor.settimeout(1)
+        answer = b""
+        for _ in range(30):
+            visitor.sendall(b"a")
+            assert all(site.row(name)["scur"] == "0" for name in site.hosts)
+            with suppress(TimeoutError):
+                answer = visitor.recv(100)
+                break
+    assert answer.startswith(b"HTTP/1.1 408")
+
+
 def test_a_configuration_that_haproxy_refuses_changes_nothing(site: Site, play: Callable[..., Any]) -> None:
     sites = [{"names": [SHOP], "app": "flask", "rules": ["http-request no-such-action"]}]
     look = "sha256sum /etc/haproxy/haproxy.cfg && systemctl show haproxy -p MainPID"

@@ -59,12 +59,18 @@ def vip(site: Site) -> str:
     [
         ("killed", "systemctl kill --signal=KILL haproxy; systemctl stop haproxy", "systemctl start haproxy"),
         # Must notice that HAProxy has come back, or the next fault finds no other balancer.
-        (
+        pytest.param(
             "killed with keepalived",
             "systemctl stop haproxy; systemctl kill --signal=KILL keepalived",
             "systemctl start haproxy",
+            marks=pytest.mark.full,
         ),
-        ("keepalived killed", "systemctl kill --signal=KILL keepalived", "systemctl is-active keepalived"),
+        pytest.param(
+            "keepalived killed",
+            "systemctl kill --signal=KILL keepalived",
+            "systemctl is-active keepalived",
+            marks=pytest.mark.full,
+        ),
         ("hangs", "pkill -STOP haproxy", "pkill -CONT haproxy"),
     ],
     ids=["killed", "killed with keepalived", "keepalived killed", "hangs"],
