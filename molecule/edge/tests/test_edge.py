@@ -232,6 +232,16 @@ def test_a_configuration_that_haproxy_refuses_changes_nothing(site: Site, play: 
     assert site.request("GET", "/where").status == 200
 
 
+def test_a_configuration_changed_by_hand_is_reported(site: Site, play: Callable[..., Any]) -> None:
+    changed = "mol-edge-balancer: its configuration is not that of the inventory"
+    assert changed not in play("status").stdout
+    site.balancer.check_output("sed -i 's/^global/&  # by hand/' /etc/haproxy/haproxy.cfg")
+    try:
+        assert changed in play("status").stdout
+    finally:
+        site.balancer.check_output("sed -i 's/  # by hand//' /etc/haproxy/haproxy.cfg")
+
+
 def test_bad_sites_are_refused_together_before_any_change(play: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "shop.pem").write_text("no certificate")
     sites = [
