@@ -97,6 +97,11 @@ class Site:
         """Send a command to HAProxy's runtime socket."""
         return str(self.balancer.check_output("python3 -c %s %s", ASK, command)).strip()
 
+    def having(self, address: str) -> list[str]:
+        """Return the balancers that have an address that they share."""
+        ask = f"ip -o address show | grep -c ' {address}/'"
+        return [name for name, host in self.balancers.items() if host.run(ask).stdout.strip() == "1"]
+
     def state(self, server: str) -> str:
         """Return the status of a server, as HAProxy shows it."""
         return self.row(server)["status"]

@@ -16,12 +16,6 @@ pytestmark = pytest.mark.timeout(300)
 SOON_S = 15
 
 
-def having(site: Site, vip: str) -> list[str]:
-    """Return the balancers that have the address."""
-    ask = f"ip -o address show | grep -c ' {vip}/'"
-    return [name for name, host in site.balancers.items() if host.run(ask).stdout.strip() == "1"]
-
-
 def gap(site: Site, vip: str, act: Callable[[], object]) -> float:
     """Return for how many seconds no request at the address was answered after something has happened."""
     direct, site.address = site.address, vip
@@ -50,7 +44,7 @@ def gap(site: Site, vip: str, act: Callable[[], object]) -> float:
 def vip(site: Site) -> str:
     """The address that the pair shares, once one of the two has it."""
     found = ".".join([*site.address.split(".")[:3], "250"])
-    wait(lambda: len(having(site, found)) == 1, "the address on one balancer")
+    wait(lambda: len(site.having(found)) == 1, "the address on one balancer")
     return found
 
 
@@ -76,28 +70,28 @@ def vip(site: Site) -> str:
     ids=["killed", "killed with keepalived", "keepalived killed", "hangs"],
 )
 def test_a_haproxy_that_fails_loses_the_address(site: Site, vip: str, fault: str, stop: str, heal: str) -> None:
-    (active,) = having(site, vip)
+    (active,) = site.having(vip)
     host = site.balancers[active]
     try:
         took = gap(site, vip, lambda: host.check_output(stop))
-        (now,) = having(site, vip)
+        (now,) = site.having(vip)
         assert now != active
     finally:
         host.check_output(heal)
     print(f"{fault}: no answer for {took:.2f} s")
     # It does not come back, which would interrupt the visitors once more.
     time.sleep(3)
-    assert having(site, vip) == [now]
+    assert site.having(vip) == [now]
 
 
 def test_a_host_without_power_loses_the_address(site: Site, vip: str) -> None:
-    (active,) = having(site, vip)
+    (active,) = site.having(vip)
     try:
         took = gap(site, vip, lambda: console.power("off", active))
     finally:
         console.power("on", active)
     print(f"power off: no answer for {took:.2f} s")
-    wait(lambda: len(having(site, vip)) == 1, "the address on one balancer")
+    wait(lambda: len(site.having(vip)) == 1, "the address on one balancer")
 
 
 def test_the_configuration_is_checked(site: Site) -> None:

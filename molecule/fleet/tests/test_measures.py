@@ -311,17 +311,6 @@ def test_a_host_is_powered_off(site: Site, event: Any) -> None:
     assert seen.row.max_ms < 5000 + 3 * seen.row.before_p99_ms
 
 
-def having(site: Site, vip: str) -> str:
-    """Return the balancer that has the address."""
-    ask = f"ip -o address show | grep -c ' {vip}/'"
-
-    def found() -> list[str]:
-        return [name for name, host in site.balancers.items() if host.run(ask).stdout.strip() == "1"]
-
-    wait(lambda: len(found()) == 1, "the address on one balancer")
-    return found()[0]
-
-
 @pytest.mark.parametrize(
     ("name", "must", "stop"),
     [
@@ -335,7 +324,8 @@ def having(site: Site, vip: str) -> str:
 )
 def test_the_address_moves(site: Site, event: Any, name: str, must: str, stop: str) -> None:
     vip = ".".join([*site.address.split(".")[:3], "251"])
-    active = having(site, vip)
+    wait(lambda: len(site.having(vip)) == 1, "the address on one balancer")
+    (active,) = site.having(vip)
     with (
         Witness(f"https://{vip}", clients=CLIENTS, shop=SHOP, path="/where") as witness,
         event(name, must, witness) as seen,

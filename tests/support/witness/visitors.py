@@ -1,8 +1,8 @@
 """Visitors of a site behind a load balancer: they keep their connections, as browsers do, and place orders.
 
 libcurl sends the requests of one half over HTTP/1.1, with a connection each, and those of the other over HTTP/2, ten
-to a connection. Its visitors never repeat an order of which the server may have seen something, so who executes one
-twice is to blame.
+to a connection. Its visitors never repeat an order of which the server may have seen something: if one is executed
+twice, the site is at fault.
 """
 
 from __future__ import annotations
