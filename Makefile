@@ -71,10 +71,12 @@ test-quick: setup tests-need ## lint and unit tests, under two minutes
 
 setup: packages .venv/.complete
 
+# A mirror that stops in the middle can keep apt waiting for ever.
+UPDATE = tools/step "apt: package lists" $(SUDO) timeout 300 apt-get update
 # Install Debian packages that are missing: their names, and what for.
 define install
 	@missing="$$(echo $(1))"; [ -z "$$missing" ] || { \
-	  tools/step "apt: package lists" $(SUDO) apt-get update && \
+	  { $(UPDATE) || $(UPDATE); } && \
 	  tools/step "apt: $$missing$(2)" $(SUDO) env DEBIAN_FRONTEND=noninteractive \
 	    apt-get install --yes --no-install-recommends $$missing; }
 endef

@@ -16,6 +16,8 @@ from sandbox.process import run, step
 REPOSITORY = "localhost/flaskops-sandbox"
 SUITES = {"bookworm": "Debian 12", "trixie": "Debian 13"}
 PACKAGES = "ca-certificates,dbus,iproute2,openssh-server,procps,python3,python3-apt,sudo,systemd,systemd-sysv"
+# A package mirror that stops in the middle can keep apt waiting for ever. It takes half a minute.
+BUILD_SECONDS = 900
 SETUP = Path(__file__).with_name("image-setup.sh")
 # dpkg syncs thousands of files; in memory that costs nothing. /dev/shm is not used because it may be nodev.
 IN_MEMORY = 'mount -t tmpfs tmpfs "$0" && TMPDIR="$0" exec "$@"'
@@ -52,7 +54,8 @@ class Image:
             if self.tar.exists():
                 return
             command = [*self._command, str(partial), *controller.apt_sources(self.suite)]
-            run(["unshare", "--mount", "sh", "-c", IN_MEMORY, work, *command], f"building {SUITES[self.suite]}")
+            program = ["unshare", "--mount", "sh", "-c", IN_MEMORY, work, *command]
+            run(program, f"building {SUITES[self.suite]}", limit=BUILD_SECONDS)
             for old in self.tar.parent.glob(f"{self.suite}-*.tar"):
                 old.unlink()
             partial.rename(self.tar)

@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / "reports" / "test"
@@ -34,6 +37,8 @@ class Stage:
     command: str
 
 
+# Seconds for a stage. What waits for something that never comes must end early enough to be seen in its log.
+LIMIT = 2400
 # Stages in the same parentheses run at the same time, only a few of them: two cores can run no more.
 AT_A_TIME = 3
 STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
@@ -131,20 +136,43 @@ def run(stage: Stage, *, alone: bool = True) -> bool:
     print(begun if alone else "", end="", flush=True)
     started = time.monotonic()
     with log.open("w") as output:
-        done = subprocess.run(
-            shlex.split(stage.command),
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=ENVIRONMENT,
-            check=False,
-        )
-    passed = done.returncode == 0
+        passed = execute(stage.command, output)
     print(f"{'' if alone else begun}{'ok' if passed else 'FAILED':<8} {time.monotonic() - started:6.1f} s", flush=True)
     if not passed:
         print(f"\n--- {stage.command}\n{tail(log)}\n--- full log: {log.relative_to(ROOT)}\n", flush=True)
     return passed
+
+
+def execute(command: str, output: TextIO, limit: float = LIMIT) -> bool:
+    """Run a command with its children, all of which end with it, and return whether it passed.
+
+    Args:
+        command: the command.
+        output: file for what it prints.
+        limit: seconds that it may take.
+    """
+    with subprocess.Popen(
+        shlex.split(command),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=ENVIRONMENT,
+        start_new_session=True,
+    ) as process:
+        try:
+            return process.wait(limit) == 0
+        except subprocess.TimeoutExpired:
+            output.write(f"\n{command} was ended after {limit:.0f} s.\n")
+            return False
+        finally:
+            # Also if this program is interrupted: the terminal's signal reaches only its own group.
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(30)
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
 
 def together(stages: tuple[Stage, ...]) -> list[bool]:

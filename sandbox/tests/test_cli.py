@@ -1,6 +1,8 @@
 import os
 import shutil
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +52,15 @@ def test_a_failing_program_is_reported_with_its_last_lines_only() -> None:
         process.run(["sh", "-c", script], "counting")
     assert "line 30" in str(caught.value)
     assert "line 18\n" not in str(caught.value)
+
+
+def test_a_program_that_waits_for_ever_is_ended_with_its_children(tmp_path: Path) -> None:
+    script = f"(sleep 60; touch {tmp_path}/late) & echo $! > {tmp_path}/pid; wait"
+    with pytest.raises(SandboxError, match=r"waiting was ended after 1 s\n  -> check that apt reaches"):
+        process.run(["sh", "-c", script], "waiting", limit=1)
+    shown = subprocess.run(["ps", "-o", "stat=", "-p", (tmp_path / "pid").read_text().strip()], capture_output=True)
+    # Ended, or only waiting for its parent.
+    assert shown.stdout.strip() in (b"", b"Z")
 
 
 def test_a_step_is_one_line_with_its_duration(capsys: pytest.CaptureFixture[str]) -> None:

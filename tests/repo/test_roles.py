@@ -44,7 +44,14 @@ def tasks(role: Path) -> Iterator[dict[str, Any]]:
 
 
 def test_there_are_roles() -> None:
-    assert {role.name for role in ROLES} >= {"flask_uwsgi", "load_balancer", "artifact", "loadtest", "compare"}
+    assert {role.name for role in ROLES} >= {
+        "flask_uwsgi",
+        "load_balancer",
+        "artifact",
+        "packages",
+        "loadtest",
+        "compare",
+    }
     assert sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir()) == ROLES
 
 

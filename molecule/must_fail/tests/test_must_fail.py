@@ -250,6 +250,41 @@ def test_an_unreachable_registry_is_named(tmp_path: Path, host: Any, run: Any) -
     assert re.search(rf"registry cannot be reached from {BUILD_HOST}.*{lock}.*Check network", output), output[-3000:]
 
 
+# Answers a request with a byte a second, which no time-out between two bytes ends.
+SLOW_MIRROR = """
+import http.server, time
+class Slow(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header('Content-Length', '100000')
+        self.end_headers()
+        while True:
+            self.wfile.write(b'x')
+            self.wfile.flush()
+            time.sleep(1)
+http.server.ThreadingHTTPServer(('127.0.0.1', 8099), Slow).serve_forever()
+"""
+
+
+def test_a_package_mirror_that_never_ends_its_answer_does_not_hold_the_deploy(host: Any, run: Any) -> None:
+    sources = "/etc/apt/sources.list"
+    host.check_output("systemd-run --unit=slow-mirror python3 -c %s", SLOW_MIRROR)
+    host.check_output(f"mv {sources} /tmp/ && echo 'deb http://127.0.0.1:8099/debian bookworm main' > {sources}")
+    try:
+        status, output = run({"flask_uwsgi_packages": ["sl"], "packages_update_seconds": 2})
+    finally:
+        host.check_output(f"mv /tmp/sources.list {sources}; systemctl stop slow-mirror")
+    assert status != 0
+    assert (
+        "flask_uwsgi_packages=sl cannot be installed: apt-get was ended after packages_update_seconds=2, because the "
+        "package mirror had not sent everything by then. Set it to packages of debian 12, and check that apt works "
+        "there. The running service was not changed."
+    ) in output
+    assert host.run("pgrep --exact apt-get").rc == 1
+    # It left no lock.
+    host.check_output("apt-get update")
+
+
 def test_an_unsupported_distribution_is_refused(host: Any, run: Any) -> None:
     host.check_output("cp /etc/os-release /tmp/ && sed s/^ID=.*/ID=slackware/ /tmp/os-release > /etc/os-release")
     try:
