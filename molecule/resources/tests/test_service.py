@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
 from tests.support.service import APP
@@ -29,6 +33,8 @@ def test_health_names_mode_generation_and_versions(service: Any, mode: str) -> N
     assert health["generation"] == service.generation
     assert round(health["switch_interval_s"], 6) == {"gevent": 0.005, "threads": 0.02}[mode]
     assert {"python", "uwsgi", "gevent", "flask"} <= health["versions"].keys()
+    # uWSGI with the patches of this collection.
+    assert health["versions"]["uwsgi"].endswith("-flaskops")
 
 
 def test_swagger_ui_is_at_the_root(service: Any) -> None:
@@ -54,6 +60,33 @@ def test_the_process_model_matches_the_mode(service: Any, mode: str) -> None:
         assert max(threads) < 20, "greenlets need no threads"
     else:
         assert min(threads) >= CORES[mode]
+
+
+def test_the_threads_of_a_worker_share_what_they_wait_for(service: Any, mode: str) -> None:
+    if mode != "threads":
+        pytest.skip("only threads wait one by one")
+    for worker in service.stats["workers"]:
+        queues = service.run(f"ls -l /proc/{worker['pid']}/fd | grep -c eventpoll")
+        assert int(queues) < 10, "each thread would wait with a queue of its own, and every connection walk all of them"
+
+
+@pytest.mark.parametrize("concurrency", [100, 1000])
+def test_the_workers_share_the_requests(service: Any, mode: str, concurrency: int, tmp_path: Path) -> None:
+    if mode != "threads":
+        pytest.skip("the patch is for threads")
+    body = tmp_path / "body"
+    body.write_text(json.dumps(ARTICLE))
+
+    def served() -> dict[int, int]:
+        return {worker["id"]: worker["requests"] for worker in service.stats["workers"]}
+
+    before = served()
+    command = ["ab", "-q", "-n", "4000", "-c", str(concurrency), "-T", "application/json", "-p", str(body)]
+    done = subprocess.run([*command, service.url + LOGIN], capture_output=True, text=True, timeout=100, check=True)
+    assert re.search(r"^Failed requests:\s+0$", done.stdout, re.MULTILINE), done.stdout
+    each = [count - before[worker] for worker, count in served().items()]
+    assert sum(each) >= 4000
+    assert max(each) <= 2 * sum(each) / len(each), each
 
 
 def test_the_ini_has_one_concurrency_key(service: Any, mode: str) -> None:

@@ -122,8 +122,8 @@ _SAFE = re.compile(r"[A-Za-z0-9._/+-]+")
 def files_per_worker(mode: str, cores: int) -> int:
     """Return the open files one worker may need.
 
-    A request in flight has its connection and commonly one to a backend. In threads mode each thread has
-    an epoll descriptor of its own as well (uWSGI 2.0.31, ``core/loop.c``: ``simple_loop_run``).
+    A request in flight has its connection and commonly one to a backend. In threads mode each thread also has a
+    descriptor by which it is woken (``roles/artifact/files/patches``: ``14-thread-queues.patch``).
     """
     return cores * _FILES_PER_CORE[mode] + _SPARE_FILES
 
