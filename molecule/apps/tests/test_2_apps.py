@@ -167,11 +167,11 @@ def test_auto_chooses_threads_where_gevent_fails_and_keeps_the_choice(site: Any)
     variables = {"flask_uwsgi_source": str(copy), "flask_uwsgi_gevent_check_path": "/slow"}
     with undisturbed(site, "httpbin"):
         output = site.deployed("notes", **variables)
-    assert "auto is threads, 224 a worker (flask_uwsgi_threads): " in output
+    assert "auto is threads, 500 a worker (flask_uwsgi_threads): " in output
     found = re.findall(r"cooperation.{0,400}", output)
     assert "notes/__init__.py" in output and "slow" in output, found
     manifest = json.loads(site.root("cat /opt/notes/current/manifest.json"))
-    assert (manifest["mode"], manifest["cores"], manifest["decision"]["mode"]) == ("threads", 224, "threads")
+    assert (manifest["mode"], manifest["cores"], manifest["decision"]["mode"]) == ("threads", 500, "threads")
     assert "nothing to do" in site.deployed("notes", **variables)
 
 

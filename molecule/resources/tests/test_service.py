@@ -16,7 +16,7 @@ from tests.support.service import APP
 
 LOGIN = "/user_manage/user/login"
 ARTICLE = {"a": "1", "b": "2", "c": 200}
-CORES = {"gevent": 3000, "threads": 224}
+CORES = {"gevent": 3000, "threads": 500}
 
 
 def test_the_endpoint_waits_and_answers_as_the_article_says(service: Any) -> None:

@@ -15,7 +15,7 @@ HOST = {"tasks": 32_768, "nofile": 20_000, "file_max": 10**6}
     ("mode", "decision", "choice"),
     [
         ("gevent", {}, Choice("gevent", 3000)),
-        ("threads", {}, Choice("threads", 224)),
+        ("threads", {}, Choice("threads", 500)),
         # An earlier decision of auto does not count if a mode is set.
         ("gevent", {"mode": "threads", "threads": 8}, Choice("gevent", 3000)),
         ("auto", {}, Choice("gevent", 3000, GEVENT, True)),
@@ -30,8 +30,8 @@ def test_auto_keeps_its_decision(mode: str, decision: dict[str, Any], choice: Ch
 @pytest.mark.parametrize(("verdict", "level"), [("warning", "warning"), ("blocks", "blocks")])
 def test_auto_is_threads_otherwise_with_the_reason(verdict: str, level: str) -> None:
     decision = threads_instead(said(verdict, level), settings(), HOST)
-    assert (decision["mode"], decision["threads"]) == ("threads", 224)
-    assert decision["because"] == "auto is threads, 224 a worker (flask_uwsgi_threads): it sleeps in C"
+    assert (decision["mode"], decision["threads"]) == ("threads", 500)
+    assert decision["because"] == "auto is threads, 500 a worker (flask_uwsgi_threads): it sleeps in C"
 
 
 def test_the_threads_of_auto_fit_the_host_and_the_work() -> None:
