@@ -275,7 +275,7 @@ def test_a_client_that_reads_its_answer_too_slowly_is_disconnected(wire: Wire) -
 @pytest.mark.full
 @pytest.mark.parametrize("kind", ["head", "large body", "nothing"])
 def test_many_slow_senders_cause_no_outage(wire: Wire, kind: str) -> None:
-    """More of them than threads mode has threads (4 × 224, as the scenario has it); they reconnect whenever they are disconnected."""
+    """More of them than the scenario has threads (4 × 224); they reconnect whenever they are disconnected."""
     crowd = Crowd(wire.address, SLOW.get(kind, b""), slow=950).run(20)
     print(f"{len(crowd.seconds)} good requests, {crowd.came_back} times a slow one came back")
     assert crowd.failures == []
