@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.service import wait
 from tools import check
 
 
@@ -26,4 +27,5 @@ def test_a_stage_that_waits_for_ever_fails_and_ends_with_its_children(tmp_path: 
         assert not check.execute(f"sh -c 'echo waits; sleep 60 & echo $! > {pid}; wait'", log, limit=1)
     assert path.read_text().splitlines()[0] == "waits"
     assert path.read_text().splitlines()[-1].endswith("was ended after 1 s.")
-    assert not running(pid.read_text())
+    # The signal may still be on its way.
+    wait(lambda: not running(pid.read_text()), "the child has ended", 10)
