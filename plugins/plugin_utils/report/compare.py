@@ -263,7 +263,7 @@ def verdict(variants: Sequence[Mapping[str, Any]], summary: Sequence[Entry], wai
         list_of = ", ".join(f"{name} {served[name]:,.0f}" for name in ranked)
         ratio = served[best] / served[last] if served[last] else float("inf")
         variant = next(one for one in variants if one["name"] == last)
-        reason = why(variant, served[last], rows[last, at].threads, at, wait_s)
+        reason = why(variant, served[last], at, wait_s)
         sentences.append(f"At {at} concurrent (req/s): {list_of}; {best} serves {ratio:.1f} × {last}{reason}.")
     lost = [
         f"{name} lost {row.failed:,} of {row.requests:,} at {c}"
@@ -291,19 +291,16 @@ def alike(spreads: Sequence[Spread]) -> bool:
     return max(one.min for one in spreads) <= min(one.max for one in spreads)
 
 
-def why(variant: Mapping[str, Any], rate: float, threads: Spread | None, concurrency: int, wait_s: float | None) -> str:
+def why(variant: Mapping[str, Any], rate: float, concurrency: int, wait_s: float | None) -> str:
     """Return the reason why a variant serves less than the others, if the figures show one.
 
     Args:
         variant: its name, mode, cores and processes.
         rate: its requests per second.
-        threads: the threads of its workers.
         concurrency: requests in flight.
         wait_s: the endpoint's wait in seconds; None if unknown.
     """
     slots = variant["cores"] * variant["processes"]
     if wait_s and slots < concurrency and rate >= _NEAR * slots / wait_s:
         return f", whose {slots:,} {'threads' if variant['mode'] == 'threads' else 'greenlets'} are all busy"
-    if variant["mode"] == "threads" and threads and threads.median > concurrency:
-        return f", each of whose {threads.median:,.0f} threads the kernel has to consider for every connection"
     return ""

@@ -126,11 +126,6 @@ def test_the_verdict_says_where_variants_differ_and_why(made: Made) -> None:
     ]
 
 
-def test_threads_that_are_not_busy_are_a_burden(made: Made) -> None:
-    found = made({"gevent": {100: [490.0]}, "threads": {100: [40.0]}})
-    assert "each of whose 644 threads the kernel has to consider for every connection" in " ".join(found["verdict"])
-
-
 def test_without_a_known_wait_there_is_no_ideal(made: Made) -> None:
     found = made({"gevent": {10: [49.0]}, "threads": {10: [49.0]}}, wait_s=None)
     assert found["verdict"][0] == "At 10 concurrent all serve 49 req/s: indistinguishable."
