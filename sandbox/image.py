@@ -16,7 +16,7 @@ from sandbox.process import run, step
 REPOSITORY = "localhost/flaskops-sandbox"
 SUITES = {"bookworm": "Debian 12", "trixie": "Debian 13"}
 PACKAGES = "ca-certificates,dbus,iproute2,openssh-server,procps,python3,python3-apt,sudo,systemd,systemd-sysv"
-# A package mirror that stops in the middle can keep apt waiting for ever. It takes half a minute.
+# A build takes half a minute, but a package mirror that stops in the middle can keep apt waiting for ever.
 BUILD_SECONDS = 900
 SETUP = Path(__file__).with_name("image-setup.sh")
 # dpkg syncs thousands of files; in memory that costs nothing. /dev/shm is not used because it may be nodev.

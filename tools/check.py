@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / "reports" / "test"
@@ -39,6 +39,8 @@ class Stage:
 
 # Seconds for a stage. What waits for something that never comes must end early enough to be seen in its log.
 LIMIT = 2400
+# Those that run, each in a group of its own that ends as a whole.
+RUNNING: set[subprocess.Popen[bytes]] = set()
 # Stages in the same parentheses run at the same time, only a few of them: two cores can run no more.
 AT_A_TIME = 3
 STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
@@ -160,19 +162,27 @@ def execute(command: str, output: TextIO, limit: float = LIMIT) -> bool:
         env=ENVIRONMENT,
         start_new_session=True,
     ) as process:
+        RUNNING.add(process)
         try:
             return process.wait(limit) == 0
         except subprocess.TimeoutExpired:
             output.write(f"\n{command} was ended after {limit:.0f} s.\n")
+            os.killpg(process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(30)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             return False
         finally:
-            # Also if this program is interrupted: the terminal's signal reaches only its own group.
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(30)
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+            RUNNING.discard(process)
+
+
+def interrupt(number: int, _: object) -> NoReturn:
+    """End the stages that run, and this program: a signal for it, such as Ctrl-C, reaches only its own group."""
+    for process in tuple(RUNNING):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+    os._exit(128 + number)
 
 
 def together(stages: tuple[Stage, ...]) -> list[bool]:
@@ -188,6 +198,8 @@ def tail(log: Path, lines: int = 80) -> str:
 
 def main() -> int:
     """Run the groups named on the command line."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     groups = sys.argv[1:] or list(STAGES)
     # Files of an earlier run say nothing about this one.
     for name in ("operations", "real"):

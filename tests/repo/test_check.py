@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support import ROOT
 from tests.support.service import wait
 from tools import check
 
@@ -29,3 +32,21 @@ def test_a_stage_that_waits_for_ever_fails_and_ends_with_its_children(tmp_path: 
     assert path.read_text().splitlines()[-1].endswith("was ended after 1 s.")
     # The signal may still be on its way.
     wait(lambda: not running(pid.read_text()), "the child has ended", 10)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_ends_the_stages_that_run_and_starts_no_other(tmp_path: Path, number: int) -> None:
+    program = (
+        "import pathlib, sys\nfrom tools import check\n"
+        f"check.ROOT = pathlib.Path({str(tmp_path)!r}); check.LOGS = check.ROOT / 'logs'\n"
+        "def stage(n): return check.Stage(str(n), f\"sh -c 'echo $$ > {check.ROOT}/{n}; sleep 60'\")\n"
+        "check.STAGES = {'all': (tuple(map(stage, range(5))),)}\n"
+        "sys.argv = ['check', 'all']\nsys.exit(check.main())\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        wait(lambda: len(list(tmp_path.glob("[0-9]"))) == check.AT_A_TIME, "the first stages run", 30)
+        pids = wait(lambda: [path.read_text() for path in tmp_path.glob("[0-9]") if path.read_text()], "they run", 30)
+        process.send_signal(number)
+        assert process.wait(10) == 128 + number
+    wait(lambda: not any(map(running, pids)), "they have ended", 10)
+    assert len(list(tmp_path.glob("[0-9]"))) == check.AT_A_TIME
