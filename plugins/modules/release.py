@@ -71,7 +71,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments, files, trees
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments, files, selinux, trees
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.selinux import SELinuxError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import MARKER, marked, sha256
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.retention import orphans
 
@@ -206,9 +207,13 @@ def install_wheels(archive: Path, venv: Path, entry: dict[str, Any], digest: str
             "--no-cache-dir", "install", "--quiet", "--no-index", "--no-deps", "--root-user-action=ignore", *others,
         )  # fmt: skip
         insist_on_plain(venv)
+        selinux.relabel(venv)
         files.sync_tree(venv)
         files.write(venv / MARKER, f"{digest}\n")
         files.sync(venv.parent)
+    except SELinuxError as error:
+        _leave_nothing(venv)
+        raise ReleaseError(f"the programs of {venv} cannot be labelled for SELinux: {error}") from error
     except BaseException:
         _leave_nothing(venv)
         raise

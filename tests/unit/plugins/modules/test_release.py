@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.selinux import SELinuxError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import artifact as art
 from ansible_collections.flaskops.uwsgi.plugins.modules import release
 from ansible_collections.flaskops.uwsgi.plugins.modules.release import ReleaseError
@@ -295,6 +296,33 @@ def test_wheels_that_cannot_be_installed_leave_nothing_behind(wheels: Path, tmp_
     venv.parent.mkdir()
     with pytest.raises(ReleaseError, match=r"File is not a zip file$"):
         install(pack(wheels, tmp_path / "wheelhouse.tar"), venv)
+    assert left(venv.parent) == []
+
+
+def test_programs_are_labelled_before_an_environment_counts(
+    wheelhouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    venv, labelled = tmp_path / "venvs" / "w1", []
+
+    def relabel(folder: Path) -> None:
+        labelled.append((folder, (folder / "bin/python").exists(), (folder / art.MARKER).exists()))
+
+    monkeypatch.setattr(release.selinux, "relabel", relabel)
+    install(wheelhouse, venv)
+    assert labelled == [(venv, True, False)]
+
+
+def test_programs_that_cannot_be_labelled_leave_nothing_behind(
+    wheelhouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def relabel(folder: Path) -> None:
+        raise SELinuxError("`restorecon` cannot be run")
+
+    venv = tmp_path / "venvs" / "w1"
+    venv.parent.mkdir()
+    monkeypatch.setattr(release.selinux, "relabel", relabel)
+    with pytest.raises(ReleaseError, match=r"w1 cannot be labelled for SELinux: `restorecon` cannot be run$"):
+        install(wheelhouse, venv)
     assert left(venv.parent) == []
 
 
