@@ -194,6 +194,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import packages
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import engine, running
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.ab import (
     AbResult,
@@ -355,7 +356,7 @@ def main() -> None:
     params = module.params
     running.Job(
         "ab",
-        "install ApacheBench: apt install apache2-utils, or dnf install httpd-tools",
+        f"install ApacheBench: {packages.how_to_install('ab')}",
         {"requests": params["requests"], "concurrency": params["concurrency"], "error": None},
         mistakes(params),
         lambda executable: measure(module, executable),

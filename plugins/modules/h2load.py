@@ -132,6 +132,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import packages
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import engine, h2load, result, running
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.load.engine import LoadError
 
@@ -251,7 +252,7 @@ def main() -> None:
 
     running.Job(
         "h2load",
-        "apt install nghttp2-client",
+        packages.how_to_install("h2load"),
         {**sent(params), "error": None, "engine": "h2load"},
         mistakes(params),
         lambda executable: measure(module, executable),

@@ -31,7 +31,7 @@ options:
     type: str
     required: true
   packages:
-    description: Debian packages that the application needs.
+    description: Packages of the host that the application needs.
     type: list
     elements: str
     default: []
@@ -49,7 +49,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 host:
-  description: Platform, limits, free space, and which of the packages are missing.
+  description: >-
+    Platform, limits, free space, the package manager, which of the packages are missing, the mode of SELinux, and the
+    type that its policy gives to the programs of a release.
   type: dict
   returned: always
 app:
@@ -71,6 +73,8 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import (
     claim,
     marks,
     ownership,
+    packages,
+    selinux,
     systemd,
 )
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import facts as host
@@ -157,7 +161,11 @@ def main() -> None:
         supports_check_mode=True,
     )
     layout = arguments.layout(module)
-    facts = host.facts(layout.base) | {"missing_packages": host.missing_packages(module.params["packages"])}
+    facts = host.facts(layout.base) | {
+        "missing_packages": packages.missing(module.params["packages"]),
+        "selinux": selinux.mode(),
+        "program_type": selinux.program_type(layout.venvs),
+    }
     current = layout.current_generation()
     serving = gen.best_known(layout, current) if current else None
     bind, port = module.params["bind"], module.params["port"]

@@ -171,12 +171,12 @@ claims:
   type: bool
   returned: always
 packages:
-  description: Debian packages to install for the application.
+  description: Packages of the host to install for the application.
   type: list
   elements: str
   returned: always
 libpython:
-  description: The Debian package of Python's shared library if it is missing.
+  description: The package of Python's shared library if it is missing.
   type: str
   returned: always
 somaxconn:

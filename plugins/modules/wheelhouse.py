@@ -82,8 +82,12 @@ said:
   description: The end of what the failed step printed.
   type: str
   returned: failure
+package_manager:
+  description: The package manager of the host, C(apt) or C(dnf).
+  type: str
+  returned: failure
 installed:
-  description: Debian packages that the failed step asks for although the host has them.
+  description: Packages that the failed step asks for although the host has them.
   type: list
   elements: str
   returned: failure
@@ -99,7 +103,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import sha256
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse import cache
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse.failure import present
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse.failure import lacking
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse.sandbox import (
     Limits,
     Sandbox,
@@ -166,8 +170,8 @@ def main() -> None:
         with workspace() as work:
             found = collect(list(wheels(Sandbox(work, limits), parameters)), target)
     except StepError as error:
-        there = present(error.said)
-        module.fail_json(msg=str(error), subject=error.subject, why=error.why, said=error.said, installed=there)
+        lacks = lacking(error.said)
+        module.fail_json(msg=str(error), subject=error.subject, why=error.why, said=error.said, **lacks)
     module.exit_json(
         changed=True,
         sha256=sha256(target),

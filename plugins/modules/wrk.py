@@ -109,6 +109,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import packages
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.load import engine, result, running, wrk
 
 # Seconds that wrk may take beyond its duration: it waits for its threads.
@@ -195,7 +196,7 @@ def main() -> None:
     params = module.params
     running.Job(
         "wrk",
-        "apt install wrk",
+        packages.how_to_install("wrk"),
         {"requests": 0, "concurrency": params["concurrency"], "error": None, "engine": "wrk"},
         mistakes(params),
         lambda executable: measure(module, executable),

@@ -63,6 +63,7 @@ def state(host: dict[str, Any] | None = None, app: dict[str, Any] | None = None)
             "platform": "debian-12-x86_64-py3.11",
             "python": "3.11",
             "libpython": True,
+            "package_manager": "apt",
             "missing_packages": [],
             "somaxconn": 4096,
             "tasks": 32_768,

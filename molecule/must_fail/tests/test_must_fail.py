@@ -277,8 +277,8 @@ def test_a_package_mirror_that_never_ends_its_answer_does_not_hold_the_deploy(ho
     assert status != 0
     assert (
         "flask_uwsgi_packages=sl cannot be installed: apt-get was ended after packages_update_seconds=2, because the "
-        "package mirror had not sent everything by then. Set it to packages of debian 12, and check that apt works "
-        "there. The running service was not changed."
+        "package mirror had not sent everything by then. Set it to packages of debian 12, and check that its package "
+        "manager works there. The running service was not changed."
     ) in output
     assert host.run("pgrep --exact apt-get").rc == 1
     # It left no lock.

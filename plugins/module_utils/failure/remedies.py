@@ -120,13 +120,13 @@ def _module(raised: Raised, _manifest: Manifest) -> str:
     if raised.kind not in ("ModuleNotFoundError", "ImportError", "ImproperlyConfigured"):
         return ""
     if match := _NO_LIBRARY.search(raised.text):
-        return f"Add the Debian package that contains {match['name']} to flask_uwsgi_packages"
+        return f"Add the package of the host's distribution that contains {match['name']} to flask_uwsgi_packages"
     match = _NO_MODULE.search(raised.text)
     if not match:
         return ""
     name = match["name"]
     if name.partition(".")[0] in ("tkinter", "_tkinter"):
-        return "Add python3-tk to flask_uwsgi_packages"
+        return "Add python3-tk (python3-tkinter on RHEL) to flask_uwsgi_packages"
     package = _DISTRIBUTIONS.get(name) or _DISTRIBUTIONS.get(name.partition(".")[0])
     which = f"{package}, which provides it," if package else f"the package that provides {name}"
     return (
@@ -157,7 +157,8 @@ def _program(raised: Raised, _manifest: Manifest) -> str:
     if raised.kind != "FileNotFoundError" or not any(one.function == "_execute_child" for one in raised.frames):
         return ""
     match = _QUOTED_PATH.search(raised.text)
-    return f"Add the Debian package that contains the program {match[1] if match else ''} to flask_uwsgi_packages"
+    program = match[1] if match else ""
+    return f"Add the package of the host's distribution that contains the program {program} to flask_uwsgi_packages"
 
 
 def _address(raised: Raised, manifest: Manifest) -> str:

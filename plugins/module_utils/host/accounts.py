@@ -142,7 +142,8 @@ def remove_user(account: Account) -> None:
         AccountError: it cannot be removed.
     """
     # userdel also removes a primary group of the same name (USERGROUPS_ENAB in login.defs).
-    _run("usermod", "--gid", "nogroup", account.name)
+    if other := group("nogroup") or group("nobody"):
+        _run("usermod", "--gid", other.name, account.name)
     _run("userdel", account.name)
 
 

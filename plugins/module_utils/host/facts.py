@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import itertools
 import platform
-import re
 import shutil
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import packages
+
 _LISTEN = "0A"
-_DPKG = Path("/var/lib/dpkg/status")
 _ANY = {"0" * 8, "0" * 32}
 # The prefix of an IPv4 address in the table of IPv6.
 _MAPPED = "0" * 16 + "FFFF0000"
@@ -66,19 +65,11 @@ def facts(base: Path) -> dict[str, Any]:
         ),
         "free_mb": shutil.disk_usage(_existing(base)).free // 2**20,
         "systemd": Path("/run/systemd/system").is_dir(),
+        "package_manager": packages.manager(),
         "shared_mounts": _shared("/run"),
         "addresses": sorted(_addresses()),
         "machine": f"{_text('/etc/machine-id')} {platform.node()}",
     }
-
-
-def missing_packages(wanted: Iterable[str]) -> list[str]:
-    """Return which Debian packages are not installed according to dpkg's list (see dpkg(1), FILES)."""
-    wanted = set(wanted)
-    if wanted:
-        text = _DPKG.read_text(errors="replace") if _DPKG.is_file() else ""
-        wanted -= set(re.findall(r"^Package: (\S+)\n(?:\S.*\n)*?Status: \S+ \S+ installed$", text, re.MULTILINE))
-    return sorted(wanted)
 
 
 def _shared(path: str) -> bool:

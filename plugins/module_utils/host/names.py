@@ -21,8 +21,8 @@ APP_REMEDY = (
 )
 # Names of the system, or of packages that hosts commonly get later. Those already there are found on the host.
 _RESERVED = {
-    "ansible", "apt", "containerd", "credentials", "cron", "dbus", "docker", "dpkg", "flaskops", "getty", "lock",
-    "log", "machines", "mount", "nobody", "nologin", "openssh", "podman", "polkit", "private", "root", "rsyslog",
+    "ansible", "apt", "containerd", "credentials", "cron", "dbus", "dnf", "docker", "dpkg", "flaskops", "getty", "lock",
+    "log", "machines", "mount", "nobody", "nologin", "openssh", "podman", "polkit", "private", "root", "rpm", "rsyslog",
     "run", "shm", "ssh", "sshd", "sudo", "sysusers", "tmpfiles", "udev", "udisks2", "user", "utmp",
 }  # fmt: skip
 # Members of these can read or change what is not the application's, or become root.
@@ -31,7 +31,9 @@ _PRIVILEGED = {
     "render", "shadow", "staff", "sudo", "systemd-journal", "systemd-network", "tty", "utmp", "wheel",
 }  # fmt: skip
 _NOBODY = 65534
-# Debian assigns the numbers below it, each for one purpose (Debian Policy, 9.2.2).
+# Of Debian, and of RHEL.
+_SHARED = ("nogroup", "nobody")
+# Distributions assign the numbers below it, each for one purpose (Debian Policy, 9.2.2; up to 200 on RHEL).
 _FIRST_SYSTEM_UID = 100
 _NO_LOGIN = ("nologin", "false")
 # These are cleared, hidden from services, the distribution's, or given to services by systemd.
@@ -96,9 +98,9 @@ def _above(base: str) -> str | None:
 
 
 def _group_problem(group: str) -> str | None:
-    if group not in _PRIVILEGED and group != "nogroup":
+    if group not in _PRIVILEGED and group not in _SHARED:
         return None
-    why = "gives rights beyond the application" if group != "nogroup" else "is shared by services without a group"
+    why = "is shared by services without a group" if group in _SHARED else "gives rights beyond the application"
     return (
         f"flask_uwsgi_group={group} {why}: set it to a group that belongs to the application alone, or leave it out to "
         "have one created"
@@ -153,7 +155,7 @@ def _account_problems(s: Mapping[str, Any], app: Mapping[str, Any]) -> Iterator[
     if user["uid"] == 0:
         reasons.append("it is root (number 0)")
     elif user["uid"] < _FIRST_SYSTEM_UID or user["uid"] == _NOBODY:
-        reasons.append(f"its number {user['uid']} is one that Debian reserves for a purpose of its own")
+        reasons.append(f"its number {user['uid']} is one that distributions reserve for a purpose of their own")
     if user["shell"].rpartition("/")[2] not in _NO_LOGIN:
         reasons.append(f"it can log in (shell {user['shell'] or '/bin/sh'})")
     if privileged := sorted(_PRIVILEGED.intersection(user["groups"])):

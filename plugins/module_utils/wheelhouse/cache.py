@@ -15,13 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..host import files
+from ..host import files, packages
 from ..release.artifact import digest, sha256
 from . import inside
 
 ROOT = Path("/var/cache/flaskops-build")
-# The packages installed on the host, with versions, any of which a build can use (dpkg(1), FILES).
-_PACKAGES = Path("/var/lib/dpkg/status")
 # The number of wheels to keep, most recently used first.
 _KEPT = 50
 
@@ -39,7 +37,8 @@ def key(sdist: Path, patches: Mapping[str, str], tools: Iterable[Path]) -> str:
         json.dumps(patches, sort_keys=True),
         *sorted(sha256(tool) for tool in tools),
         sys.version,
-        sha256(_PACKAGES) if _PACKAGES.is_file() else "",
+        # A build can use any package of the host.
+        packages.fingerprint(),
         inspect.getsource(inside),
     )
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from ..host import packages
 from ..host.foreign import printable
 from ..release.artifact import masked
 from .inside import NEEDS
@@ -25,36 +25,38 @@ def _lacks(headers: str) -> str:
     )
 
 
-# What a compiler or a setup.py prints, and the missing packages, as named in Debian 12 and 13.
+# What a compiler or a setup.py prints, and the missing packages: as named in Debian and Ubuntu, and in RHEL 9.
 _MISSING = (
-    (rf"pg_config executable not found|{_lacks('libpq-fe')}", ("libpq-dev",)),
+    (rf"pg_config executable not found|{_lacks('libpq-fe')}", ("libpq-dev",), ("libpq-devel",)),
     (
         r"mysql_config(: | )?not found|Can not find valid pkg-config name|pkg-config --exists (mysqlclient|mariadb)|"
         rf"{_lacks('mysql')}",
         ("default-libmysqlclient-dev", "pkg-config"),
+        ("mariadb-connector-c-devel", "pkgconf-pkg-config"),
     ),
-    (_lacks("ffi"), ("libffi-dev",)),
-    (_lacks("Python"), ("python3-dev",)),
-    (rf"{_lacks(r'openssl/[a-z0-9]+')}|OpenSSL (development )?headers", ("libssl-dev",)),
+    (_lacks("ffi"), ("libffi-dev",), ("libffi-devel",)),
+    (_lacks("Python"), ("python3-dev",), ("python3-devel",)),
+    (rf"{_lacks(r'openssl/[a-z0-9]+')}|OpenSSL (development )?headers", ("libssl-dev",), ("openssl-devel",)),
     (rf"{_lacks(r'libx(ml|slt)/[A-Za-z0-9]+')}|libxml2 and libxslt development packages",
-     ("libxml2-dev", "libxslt1-dev")),
+     ("libxml2-dev", "libxslt1-dev"), ("libxml2-devel", "libxslt-devel")),
     (rf"{_lacks('jpeglib')}|dependency,? jpeg\b|headers or library files could not be found for jpeg",
-     ("libjpeg-dev",)),
-    (rf"{_lacks('zlib')}|headers or library files could not be found for zlib", ("zlib1g-dev",)),
-    (_lacks("ldap|lber"), ("libldap-dev", "libsasl2-dev")),
-    (_lacks("sasl/sasl"), ("libsasl2-dev",)),
-    (_lacks("sqlite3"), ("libsqlite3-dev",)),
-    (_lacks("sql"), ("unixodbc-dev",)),
-    (rf"{_lacks(r'gssapi/[a-z0-9_]+')}|krb5-config: not found|krb5-config'", ("libkrb5-dev",)),
-    (r"\bxmlsec/|xmlsec1", ("libxmlsec1-dev", "pkg-config")),
-    (rf"{_lacks('cairo')}|Dependency \"cairo\" not found", ("libcairo2-dev", "pkg-config")),
-    (r"[Rr]ust compiler|\brustc\b|\b[Cc]argo\b.*(not found|not installed|PATH)", ("rustc", "cargo")),
+     ("libjpeg-dev",), ("libjpeg-turbo-devel",)),
+    (rf"{_lacks('zlib')}|headers or library files could not be found for zlib", ("zlib1g-dev",), ("zlib-devel",)),
+    (_lacks("ldap|lber"), ("libldap-dev", "libsasl2-dev"), ("openldap-devel", "cyrus-sasl-devel")),
+    (_lacks("sasl/sasl"), ("libsasl2-dev",), ("cyrus-sasl-devel",)),
+    (_lacks("sqlite3"), ("libsqlite3-dev",), ("sqlite-devel",)),
+    (_lacks("sql"), ("unixodbc-dev",), ("unixODBC-devel",)),
+    (rf"{_lacks(r'gssapi/[a-z0-9_]+')}|krb5-config: not found|krb5-config'", ("libkrb5-dev",), ("krb5-devel",)),
+    (r"\bxmlsec/|xmlsec1", ("libxmlsec1-dev", "pkg-config"), ("xmlsec1-devel", "pkgconf-pkg-config")),
+    (rf"{_lacks('cairo')}|Dependency \"cairo\" not found",
+     ("libcairo2-dev", "pkg-config"), ("cairo-devel", "pkgconf-pkg-config")),
+    (r"[Rr]ust compiler|\brustc\b|\b[Cc]argo\b.*(not found|not installed|PATH)", ("rustc", "cargo"), ("rust", "cargo")),
     (r"(command|')(x86_64-linux-gnu-|aarch64-linux-gnu-)?g\+\+'?.*(failed: No such file|not found)|"
-     r"error trying to exec 'cc1plus'", ("g++",)),
+     r"error trying to exec 'cc1plus'", ("g++",), ("gcc-c++",)),
     (r"Unknown compiler\(s\)|(command|')(x86_64-linux-gnu-|aarch64-linux-gnu-)?gcc'?.*(No such file|not found)",
-     ("gcc", "libc6-dev")),
-    (r"[Cc][Mm]ake.*(not found|No such file|must be installed)", ("cmake",)),
-    (r"pkg-config('|:)? .*not found|Did not find pkg-config", ("pkg-config",)),
+     ("gcc", "libc6-dev"), ("gcc", "glibc-devel")),
+    (r"[Cc][Mm]ake.*(not found|No such file|must be installed)", ("cmake",), ("cmake",)),
+    (r"pkg-config('|:)? .*not found|Did not find pkg-config", ("pkg-config",), ("pkgconf-pkg-config",)),
 )  # fmt: skip
 
 _NETWORK = (
@@ -85,34 +87,35 @@ _COMPILED = re.compile(r"\berror: command '|\bfatal error:|\bcc1|\bld: |collect2
 _RELEVANT = re.compile(r"\b(error|fatal)\b.*:|not found|No such file|cannot find", re.IGNORECASE)
 
 
-def missing_packages(output: str) -> list[str]:
-    """Return the Debian packages that a failed build asks for, as far as its output shows.
+def missing_packages(output: str, family: str = "apt") -> list[str]:
+    """Return the packages that a failed build asks for, as far as its output shows.
 
     Args:
         output: everything the build printed.
+        family: the package manager of the build host, whose names they have.
     """
     lines = _lines(output)
-    found = [name for pattern, names in _MISSING if any(re.search(pattern, line) for line in lines) for name in names]
+    found = [
+        name
+        for pattern, debian, rpm in _MISSING
+        if any(re.search(pattern, line) for line in lines)
+        for name in (rpm if family == "dnf" else debian)
+    ]
     return list(dict.fromkeys(found))
 
 
-def present(output: str) -> list[str]:
-    """Return those of :func:`missing_packages` that this host already has; called on the build host.
+def lacking(output: str) -> dict[str, Any]:
+    """Return what to say of the packages that a failed build asks for; called on the build host.
 
     Args:
         output: everything the build printed.
+
+    Returns:
+        ``package_manager`` of this host, and ``installed``, those of :func:`missing_packages` that it already has.
     """
-    asked = missing_packages(output)
-    if not asked:
-        return []
-    command = ["dpkg-query", "--show", "--showformat=${db:Status-Status} ${Package} ${Provides}\n"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, errors="replace")
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    lines = (line.split(" ", 1)[1] for line in done.stdout.splitlines() if line.startswith("installed "))
-    there = {name for line in lines for name in re.findall(r"[a-z0-9][a-z0-9+.-]+", re.sub(r"\([^)]*\)", "", line))}
-    return [name for name in asked if name in there]
+    family = packages.manager()
+    asked = missing_packages(output, family)
+    return {"package_manager": family, "installed": packages.present(asked) if asked else []}
 
 
 def relevant_lines(output: str, count: int = 12) -> list[str]:
@@ -145,8 +148,7 @@ def build_problem(
     """Return why a build failed on a build host, and what to do.
 
     Args:
-        result: what the module returned: ``subject``, ``why``, ``said``, and ``installed``, the packages that the
-            build asks for although its host has them.
+        result: what the module returned: ``subject``, ``why``, ``said``, and what :func:`lacking` said.
         variable: the variable that named the requirements, with its value.
         host: the build host's name in the inventory.
         limits: the variables that limit a build, with their values.
@@ -155,7 +157,8 @@ def build_problem(
     said, subject = masked(str(result["said"])), str(result["subject"])
     lines = "".join(f"\n    {line}" for line in relevant_lines(said))
     own = bool(project) and (subject == project or (_OWN in said and not _ANOTHER.search(said)))
-    sentence = _sentence(subject, str(result["why"]), said, variable, host, limits, result.get("installed") or [], own)
+    family, there = result.get("package_manager") or "apt", result.get("installed") or []
+    sentence = _sentence(subject, str(result["why"]), said, variable, host, limits, family, there, own)
     if own and subject != project:
         sentence += (
             ". Or list what it requires in a file (flask_uwsgi_requirements): it is then not built to "
@@ -176,6 +179,7 @@ def _sentence(
     variable: str,
     host: str,
     limits: Mapping[str, Any],
+    family: str,
     there: Collection[str],
     own: bool,
 ) -> str:
@@ -200,10 +204,10 @@ def _sentence(
             f"{package} needs {' and '.join(needs[:5])} to be built, which artifact_build_lock does not have. Add it "
             "there, with exact version and hashes"
         )
-    if packages := [name for name in missing_packages(said) if name not in there]:
+    if lacks := [name for name in missing_packages(said, family) if name not in there]:
         return (
-            f"{package} cannot be built on {host}, which lacks a Debian package. Add {' and '.join(packages)} to "
-            "flask_uwsgi_build_packages"
+            f"{package} cannot be built on {host}, which lacks {packages.family(family).a_kind}. Add "
+            f"{' and '.join(lacks)} to flask_uwsgi_build_packages"
         )
     if re.search(_NETWORK, said):
         if not fetching:

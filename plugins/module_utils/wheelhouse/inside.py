@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tempfile
 import threading
@@ -27,11 +28,13 @@ GIVEN = ROOT / "in"
 WORK = ROOT / "work"
 # A virtual environment contains its own path, so it is created and used at the same one.
 TOOLS = ROOT / "tools"
-# The distribution's own pip, which ensurepip installs; both come with Debian's python3-venv.
-_BUNDLED = ("/usr/share/python-wheels", "ensurepip/_bundled")
+# The distribution's own pip, which ensurepip installs: both come with Debian's python3-venv, and with RHEL's Python, of
+# which each has its own folder.
+_BUNDLED = (sysconfig.get_config_var("WHEEL_PKG_DIR"), "ensurepip/_bundled", "/usr/share/python-wheels")
 # Prefix of a line with something that a build needs but the build lock does not have.
 NEEDS = "build requirement that artifact_build_lock does not have: "
-_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+# Of Debian, and of RHEL.
+_CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 
 
 def main() -> None:
@@ -111,7 +114,8 @@ class _pip:
     """The index and the session of the distribution's pip, as configured on this host."""
 
     def __init__(self) -> None:
-        folders = (Path(_BUNDLED[0]), *(Path(path) / _BUNDLED[1] for path in sys.path if path))
+        own, bundled, debian = _BUNDLED
+        folders = map(Path, filter(None, (own, *(f"{path}/{bundled}" for path in sys.path if path), debian)))
         sys.path.insert(0, str(next(wheel for folder in folders for wheel in sorted(folder.glob("pip-*.whl")))))
         from pip._internal.commands import create_command  # type: ignore[import-not-found,unused-ignore]
 
@@ -218,7 +222,7 @@ def lock() -> Path:
         uv.write_bytes(archive.read(name))
     uv.chmod(0o755)
     options = _pip().options
-    authorities = options.cert or (_CA_BUNDLE if Path(_CA_BUNDLE).is_file() else "")
+    authorities = options.cert or next((path for path in _CA_BUNDLES if Path(path).is_file()), "")
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON"))
     } | {"UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1", "PATH": f"{TOOLS}/bin:{os.environ['PATH']}"}  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ...module_utils.host import packages
 from ..run import reserved
 from ..run.seal import opened, seal
 from ..settings.settings import Settings
@@ -59,8 +60,8 @@ class Plan:
         run: this run of Ansible, as the owner of reservations.
         replace: the owner of a reservation that does not count; empty for none.
         claims: whether account, group and directories are incomplete.
-        packages: Debian packages to install for the application.
-        libpython: the Debian package of Python's shared library, where it is missing.
+        packages: packages of the host to install for the application.
+        libpython: the package of Python's shared library, where it is missing.
         somaxconn: whether net.core.somaxconn is below the backlog.
         limits: the facts of the host that limit its threads.
         wheelhouse: the digest of its wheels.
@@ -221,7 +222,7 @@ def _known(settings: Settings, state: Mapping[str, Any]) -> dict[str, Any]:
         "replace": reserved.replaceable(app["lock"], settings.break_lock),
         "claims": bool(app["missing"]),
         "packages": facts["missing_packages"],
-        "libpython": "" if facts["libpython"] else f"libpython{facts['python']}",
+        "libpython": _libpython(facts),
         "somaxconn": settings.backlog > facts["somaxconn"],
         "limits": {name: facts[name] for name in ("tasks", "nofile", "file_max")},
     }
@@ -310,9 +311,13 @@ def _of_host(settings: Settings, state: Mapping[str, Any]) -> list[str]:
         text.append(f"account {settings.user}: to create")
     if facts["missing_packages"]:
         text.append(f"flask_uwsgi_packages: {' '.join(facts['missing_packages'])} to install")
-    if not facts["libpython"]:
-        text.append(f"package libpython{facts['python']}: to install")
+    if package := _libpython(facts):
+        text.append(f"package {package}: to install")
     return text
+
+
+def _libpython(facts: Mapping[str, Any]) -> str:
+    return "" if facts["libpython"] else packages.libpython(facts["package_manager"], facts["python"])
 
 
 def _ignored(names: list[str]) -> list[str]:

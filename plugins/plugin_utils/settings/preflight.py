@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...module_utils.host import names, persistent
+from ...module_utils.host import names, persistent, selinux
+from ...module_utils.host.packages import FAMILIES
 from ...module_utils.release import secrets, values
 from ...module_utils.release.artifact import ArtifactError, masked
 from ..run.truth import truth
@@ -308,18 +309,31 @@ def source_problems(s: Mapping[str, Any]) -> Iterator[str]:
 
 
 def package_problems(s: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is no package of Debian, by its name alone (Debian Policy, 5.6.1).
+    """Yield what can be no package of any distribution, by its name alone.
 
     Args:
         s: the role's variables without their prefix.
     """
+    kinds = " or ".join(family.a_kind for family in FAMILIES.values())
     for name in ("build_packages", "packages"):
         if not isinstance(s[name], list):
-            yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to a list of Debian packages"
+            yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to a list of packages of the hosts' distribution"
             continue
         for package in s[name]:
-            if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", str(package)):
-                yield f"flask_uwsgi_{name} has {str(package)!r}, which is no name of a Debian package: correct it"
+            if not any(family.name.fullmatch(str(package)) for family in FAMILIES.values()):
+                yield f"flask_uwsgi_{name} has {str(package)!r}, which is no name of {kinds}: correct it"
+
+
+def _package_names(s: Mapping[str, Any], manager: str) -> Iterator[str]:
+    """Yield the packages that the package manager of a host cannot have; a build host has the same one."""
+    family = FAMILIES.get(manager)
+    for name in ("build_packages", "packages"):
+        for package in s[name]:
+            if family and not family.name.fullmatch(str(package)):
+                yield (
+                    f"flask_uwsgi_{name} has {str(package)!r}, which is no name of {family.a_kind}, and this host has "
+                    f"{manager}: correct it"
+                )
 
 
 def settings_problems(s: Mapping[str, Any]) -> list[str]:
@@ -382,6 +396,9 @@ def host_problems(s: Mapping[str, Any], host: Mapping[str, Any], app: Mapping[st
     if s["bind"] not in ("0.0.0.0", *host["addresses"]) and not str(s["bind"]).startswith("127."):
         known = ", ".join(host["addresses"])
         yield f"flask_uwsgi_bind={s['bind']} is no address of this host: set it to 0.0.0.0 or one of {known}"
+    yield from _package_names(s, host["package_manager"])
+    if said := selinux.problem(host["program_type"], s["base_dir"]):
+        yield said
     yield from names.host_problems(s, app)
     for name, listen in app["neighbours"].items():
         bind, _, port = listen.partition(":")

@@ -24,7 +24,7 @@ class Request:
         install: whether a folder that names a build backend is built and installed, as by ``pip install .``.
         wsgi_file: the file that the source must have; empty for none.
         limits: the variables that limit a build, with their values.
-        build_packages: Debian packages that the application's wheels are compiled with. Others give other wheels.
+        build_packages: packages that the application's wheels are compiled with. Others give other wheels.
         exclude: shell patterns of files and folders to leave out.
     """
 

@@ -372,7 +372,7 @@ OS = ('  File "run.py", line 2, in <module>', '  File "<frozen os>", line 679, i
         (loading("ModuleNotFoundError: No module named 'google.protobuf'"), "Add protobuf, which provides it, to"),
         (
             loading("ImportError: libGL.so.1: cannot open shared object file: No such file or directory"),
-            "Add the Debian package that contains libGL.so.1 to flask_uwsgi_packages",
+            "Add the package of the host's distribution that contains libGL.so.1 to flask_uwsgi_packages",
         ),
         (loading("ImportError: cannot import name 'Flusk' from 'flask' (/x/__init__.py)"), "Correct the application"),
         (
@@ -380,7 +380,7 @@ OS = ('  File "run.py", line 2, in <module>', '  File "<frozen os>", line 679, i
                 "FileNotFoundError: [Errno 2] No such file or directory: 'convert'",
                 '  File "/usr/lib/python3.11/subprocess.py", line 1955, in _execute_child',
             ),
-            "Add the Debian package that contains the program convert to flask_uwsgi_packages",
+            "Add the package of the host's distribution that contains the program convert to flask_uwsgi_packages",
         ),
         (
             loading("FileNotFoundError: [Errno 2] No such file or directory: '/opt/a/releases/8c1/etc/shop.toml'"),

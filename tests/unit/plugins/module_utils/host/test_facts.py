@@ -128,33 +128,3 @@ def test_a_listener_on_ipv6_only_does_not_conflict(listen: Listen) -> None:
 @ipv6
 def test_a_listener_on_an_ipv4_address_through_ipv6_conflicts(listen: Listen) -> None:
     assert os.getpid() in holders("127.0.0.1", listen("::ffff:127.0.0.1", family=socket.AF_INET6))
-
-
-DPKG = """\
-Package: libpq5
-Status: install ok installed
-Priority: optional
-Description: client library
- Package: mentioned
- Status: install ok installed
-
-Package: removed
-Status: deinstall ok config-files
-
-Package: half
-Essential: no
-Status: install ok half-configured
-
-Package: g++
-Essential: no
-Status: hold ok installed
-"""
-
-
-def test_packages_that_are_not_installed_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "_DPKG", tmp_path / "status")
-    wanted = ["removed", "libpq5", "g++", "half", "mentioned", "libpq"]
-    assert host.missing_packages(wanted) == sorted(wanted)
-    (tmp_path / "status").write_text(DPKG)
-    assert host.missing_packages(wanted) == ["half", "libpq", "mentioned", "removed"]
-    assert host.missing_packages([]) == []

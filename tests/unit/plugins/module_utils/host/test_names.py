@@ -103,7 +103,7 @@ def test_an_account_of_the_system_is_refused_by_name(user: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "group", ["root", "sudo", "adm", "shadow", "disk", "docker", "systemd-journal", "lxd", "nogroup"]
+    "group", ["root", "sudo", "adm", "shadow", "disk", "docker", "systemd-journal", "lxd", "nogroup", "nobody"]
 )
 def test_a_privileged_group_is_refused_by_name(group: str) -> None:
     problem = only(names.value_problems(SETTINGS | {"group": group}))
@@ -159,7 +159,7 @@ def test_a_deployed_application_keeps_its_account(kind: str) -> None:
     ("user", "more", "reason"),
     [
         ({"uid": 0}, {}, "it is root (number 0)"),
-        ({"uid": 33}, {}, "its number 33 is one that Debian reserves for a purpose of its own"),
+        ({"uid": 33}, {}, "its number 33 is one that distributions reserve for a purpose of their own"),
         ({"uid": 65534}, {}, "its number 65534 is one"),
         ({"shell": "/bin/bash"}, {}, "it can log in (shell /bin/bash)"),
         ({"shell": ""}, {}, "it can log in (shell /bin/sh)"),

@@ -10,7 +10,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse import c
 def sdist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put the cache and dpkg's list below a temporary directory, and return an sdist."""
     monkeypatch.setattr(cache, "ROOT", tmp_path / "cache")
-    monkeypatch.setattr(cache, "_PACKAGES", tmp_path / "status")
+    monkeypatch.setattr(cache.packages, "DPKG", tmp_path / "status")
     (tmp_path / "status").write_text("Package: gcc\n")
     path = tmp_path / "shop-1.tar.gz"
     path.write_text("code")

@@ -2,16 +2,18 @@ import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import packages
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse import failure
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse.failure import (
     build_problem,
+    lacking,
     missing_packages,
-    present,
     relevant_lines,
 )
 
 
 @pytest.mark.parametrize(
-    ("said", "packages"),
+    ("said", "expected"),
     [
         ("Error: pg_config executable not found.", ["libpq-dev"]),
         ("psycopg/psycopg.h:36:10: fatal error: libpq-fe.h: No such file or directory", ["libpq-dev"]),
@@ -47,8 +49,8 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse.failure 
         ("/usr/include/zlib.h:1885:10: note: expected 'int' but argument is of type 'char *'", []),
     ],
 )  # fmt: skip
-def test_the_package_that_a_build_lacks_is_reported(said: str, packages: list[str]) -> None:
-    assert missing_packages(f"running build_ext\n{said}\nfailed\n") == packages
+def test_the_package_that_a_build_lacks_is_reported(said: str, expected: list[str]) -> None:
+    assert missing_packages(f"running build_ext\n{said}\nfailed\n") == expected
 
 
 def test_several_missing_packages_are_reported_once_each() -> None:
@@ -59,19 +61,38 @@ def test_several_missing_packages_are_reported_once_each() -> None:
 def test_missing_packages_that_the_build_host_has_are_recognized(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dpkg = tmp_path / "dpkg-query"
-    dpkg.write_text(
-        "#!/bin/sh\ncat <<END\ninstalled python3-dev python3-dev:any, x (= 1)\n"
-        "installed pkgconf pkg-config (= 1.8.1-4)\nconfig-files libffi-dev \ninstalled libffi-dev-doc \nEND\n"
-    )
-    dpkg.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     said = "fatal error: Python.h: No such file\nffi.h: No such file\n/bin/sh: 1: pkg-config: not found\n"
+    for name, text in (
+        ("apt-get", ""),
+        ("dnf", ""),
+        ("rpm", "#!/bin/sh\necho python3-devel\necho pkgconf-pkg-config\n"),
+    ):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    status = "Package: python3-dev\nStatus: install ok installed\n\nPackage: pkgconf\nStatus: install ok installed\n"
+    (tmp_path / "status").write_text(f"{status}Provides: pkg-config (= 1.8.1-4)\n")
+    monkeypatch.setattr(packages, "DPKG", tmp_path / "status")
+    monkeypatch.setenv("PATH", str(tmp_path))
     assert missing_packages(said) == ["libffi-dev", "python3-dev", "pkg-config"]
-    assert present(said) == ["python3-dev", "pkg-config"]
-    assert present("error: stupid") == []
+    assert lacking(said) == {"package_manager": "apt", "installed": ["python3-dev", "pkg-config"]}
+    assert lacking("error: stupid") == {"package_manager": "apt", "installed": []}
+    (tmp_path / "apt-get").unlink()
+    assert missing_packages(said, "dnf") == ["libffi-devel", "python3-devel", "pkgconf-pkg-config"]
+    assert lacking(said) == {"package_manager": "dnf", "installed": ["python3-devel", "pkgconf-pkg-config"]}
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    assert present(said) == []
+    assert lacking(said) == {"package_manager": "", "installed": ["python3-dev", "pkg-config"]}
+
+
+def test_every_package_has_a_name_in_both_families() -> None:
+    assert all(packages.FAMILIES["apt"].name.fullmatch(name) for _, names, _ in failure._MISSING for name in names)
+    assert all(packages.FAMILIES["dnf"].name.fullmatch(name) for _, _, names in failure._MISSING for name in names)
+    assert all(debian and rpm for _, debian, rpm in failure._MISSING)
+
+
+def test_a_missing_package_has_the_name_of_the_build_host_s_distribution() -> None:
+    result = {"subject": "x==1", "why": "failed", "said": "error: sql.h: No such file", "package_manager": "dnf"}
+    message = build_problem({**result, "installed": []}, "r=1", "b", LIMITS)
+    assert "which lacks an RPM package. Add unixODBC-devel to flask_uwsgi_build_packages" in message
 
 
 def test_an_installed_package_is_not_recommended() -> None:

@@ -59,6 +59,13 @@ def test_a_first_deploy_creates_everything(release: Artifact) -> None:
     ]
 
 
+def test_python_s_library_has_the_name_of_the_host_s_distribution(release: Artifact) -> None:
+    host = {"libpython": False, "package_manager": "dnf", "python": "3.12"}
+    found = planned(release, {}, host)
+    assert found.libpython == "libpython3.12.so.1.0()(64bit)"
+    assert "package libpython3.12.so.1.0()(64bit): to install" in found.text
+
+
 def test_there_is_nothing_to_do_if_the_generation_serves(release: Artifact) -> None:
     found = planned(release, SERVES)
     assert found.work == "nothing"

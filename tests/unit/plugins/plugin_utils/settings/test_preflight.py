@@ -62,6 +62,8 @@ def host() -> dict[str, Any]:
         "distribution": "debian",
         "version": "12",
         "systemd": True,
+        "package_manager": "apt",
+        "program_type": "",
         "shared_mounts": True,
         "nofile": 20_000,
         "file_max": 10**6,
@@ -303,11 +305,28 @@ def test_the_content_of_a_repository_is_not_checked_before_the_checkout(s: dict[
 
 
 @pytest.mark.parametrize("name", ["packages", "build_packages"])
-def test_an_invalid_name_of_a_debian_package_is_reported(s: dict[str, Any], name: str) -> None:
-    assert list(package_problems({**s, name: ["libpq5", "g++", "libstdc++6", "python3.11"]})) == []
-    for wrong in ("libpq5; reboot", "LibPQ", "-y", "libpq5=1.2", "a", "", "libpq5\n"):
+def test_what_is_no_name_of_any_package_is_reported(s: dict[str, Any], name: str) -> None:
+    assert list(package_problems({**s, name: ["libpq5", "g++", "libstdc++6", "python3.11", "python3-PyYAML"]})) == []
+    for wrong in ("libpq5; reboot", "-y", "libpq5=1.2", "@web", "", "libpq5\n"):
         one(package_problems({**s, name: ["gcc", wrong]}), f"flask_uwsgi_{name} has {wrong!r}", "correct it")
     one(package_problems({**s, name: "libpq5"}), f"flask_uwsgi_{name}=libpq5 is not valid: set it to a list")
+
+
+@pytest.mark.parametrize("name", ["packages", "build_packages"])
+def test_the_names_of_packages_are_those_of_the_host(s: dict[str, Any], host: dict[str, Any], name: str) -> None:
+    rpm = {**s, name: ["gcc", "python3-PyYAML", "a"]}
+    problems = list(host_problems(rpm, host, app()))
+    assert problems == [
+        f"flask_uwsgi_{name} has {wrong!r}, which is no name of a Debian package, and this host has apt: correct it"
+        for wrong in ("python3-PyYAML", "a")
+    ]
+    assert list(host_problems(rpm, {**host, "package_manager": "dnf"}, app())) == []
+
+
+def test_a_base_directory_whose_programs_cannot_be_started_is_reported(s: dict[str, Any], host: dict[str, Any]) -> None:
+    assert list(host_problems(s, {**host, "program_type": "bin_t"}, app())) == []
+    problems = host_problems({**s, "base_dir": "/srv"}, {**host, "program_type": "var_t"}, app())
+    one(problems, "flask_uwsgi_base_dir=/srv is a directory whose programs SELinux labels var_t", "semanage fcontext")
 
 
 def test_all_problems_of_the_settings_are_reported_together(s: dict[str, Any]) -> None:
@@ -320,7 +339,7 @@ def test_all_problems_of_the_settings_are_reported_together(s: dict[str, Any]) -
         "environment": {"1": ""},
         "wsgi_file": "none.py",
         "requirements": "none.txt",
-        "packages": ["A"],
+        "packages": ["@web"],
     }
     problems = settings_problems({**s, **wrong})
     assert len(problems) == len(wrong) + 1
