@@ -35,7 +35,9 @@ def variants(servers: Sequence[Mapping[str, Any]], cases: Sequence[Mapping[str, 
     return found
 
 
-def deployed(servers: Sequence[Mapping[str, Any]], cases: Sequence[Mapping[str, Any]], port: int) -> list[dict[str, Any]]:
+def deployed(
+    servers: Sequence[Mapping[str, Any]], cases: Sequence[Mapping[str, Any]], port: int
+) -> list[dict[str, Any]]:
     """Return the variants of the servers that the role deploys, each an application with a port of its own.
 
     Args:
@@ -67,7 +69,7 @@ def best(tried: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, Any]], 
         server: its name.
         case: its name.
     """
-    able = [one["name"] for one in tried if one["server"] == server and case in one["cases"]]
+    able: list[str] = [one["name"] for one in tried if one["server"] == server and case in one["cases"]]
     rates = {
         run["variant"]: (run["complete"] == run["answered"], run["requests_per_second"])
         for run in runs
@@ -76,9 +78,7 @@ def best(tried: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, Any]], 
     return max(able, key=lambda name: rates.get(name, (False, 0)))
 
 
-def turns(
-    tried: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, Any]], number: int
-) -> list[dict[str, Any]]:
+def turns(tried: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, Any]], number: int) -> list[dict[str, Any]]:
     """Return the turns of a round, in which each server serves each of its cases once, with the threads chosen for it.
 
     Every round begins with another server, so that none is always the first on an idle machine.
