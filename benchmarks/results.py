@@ -144,14 +144,15 @@ def combined(earlier: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any
     """Return the results with the parts that were measured; the others keep their figures and their date.
 
     Args:
-        earlier: the results so far; empty if there are none.
+        earlier: the results so far; empty if there are none. Those of another format are not used.
         measured: by the name of the part, what its measurement wrote. One that is no newer than the results is left
             out, and so is one without a counted run, which was cut.
     """
-    document = {"format": FORMAT, **{name: earlier[name] for name in PARTS if name in earlier}}
+    kept = earlier if earlier.get("format") == FORMAT else {}
+    document: dict[str, Any] = {"format": FORMAT, **{name: kept[name] for name in PARTS if name in kept}}
     for name in PARTS:
         runs = measured.get(name, {}).get("runs", [])
-        if any(run.get("round", 1) for run in runs) and measured[name]["date"] > earlier.get(name, {}).get("date", ""):
+        if any(run.get("round", 1) for run in runs) and measured[name]["date"] > kept.get(name, {}).get("date", ""):
             document[name] = part(name, measured[name])
     return document
 
