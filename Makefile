@@ -12,6 +12,7 @@ HOSTS := app1:bookworm build1:bookworm:build
 FLEET := lb1:bookworm:load_balancer lb2:trixie:load_balancer web1:bookworm web2:trixie web3:bookworm \
   build-bookworm:bookworm:build build-trixie:trixie:build
 IN_FLEET := --inventory inventory/fleet
+BENCH := bench1:bookworm bench-build:bookworm:build bench-lb:bookworm:load_balancer
 URL := http://127.0.0.1:8040
 SITE := https://localhost:8443
 
@@ -51,11 +52,11 @@ compare-clients: sandbox ## a gevent client against an asyncio client, in turns
 	@ansible-playbook deploy.yml -e mode=$(MODE)
 	@ansible-playbook playbooks/compare_clients.yml
 
-bench: setup ## the same application under several servers, and deploys to 1 to 1,000 hosts (about half an hour)
+bench: setup fleet-needs ## the same application under several servers, and deploys to 1 to 1,000 hosts (about 1½ hours)
 	@mkdir -p reports/bench
-	@python3 -m sandbox up bench1:bookworm bench-build:bookworm:build --inventory reports/bench/sandbox.yml
+	@python3 -m sandbox up $(BENCH) --inventory reports/bench/sandbox.yml
 	@ansible-playbook --inventory reports/bench/sandbox.yml benchmarks/servers.yml
-	@python3 -m sandbox down bench1
+	@python3 -m sandbox down bench1 bench-lb
 	@python -m benchmarks.deploys
 	-@python -m benchmarks.fleet
 	@python -m benchmarks.results

@@ -9,7 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.results import COMPARISON, ROOT, middle, shown
+from benchmarks.results import COMPARISON, ROOT
+from benchmarks.tables import middle, shown
 
 PICTURE = ROOT / "docs" / "comparison.svg"
 CONCURRENCY = 1000

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,8 @@ def main() -> None:
             runs = [run for count in COUNTS for run in measure(count, inventory, source)]
         finally:
             sandbox("down", BUILD.partition(":")[0])
-    (REPORTS / "deploys.json").write_text(json.dumps({"runs": runs}, indent=2) + "\n")
+    document = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "runs": runs}
+    (REPORTS / "deploys.json").write_text(json.dumps(document, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import statistics
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,334 +13,206 @@ import jinja2
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / ".collections"))
 
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import charts  # noqa: E402
-
+from benchmarks import figures  # noqa: E402
+from benchmarks.page import page  # noqa: E402
+from benchmarks.tables import (  # noqa: E402
+    candidate_rows,
+    deploy_rows,
+    fleet_rows,
+    markdown,
+    readme_rows,
+    server_rows,
+    target_rows,
+)
 from benchmarks.targets import targets  # noqa: E402
 
 REPORTS = ROOT / "reports" / "bench"
+RESULTS = ROOT / "benchmarks" / "results.json"
 # The figures of `make compare`, as benchmarks/comparison.py stores them.
 COMPARISON = ROOT / "benchmarks" / "comparison.json"
-# The server that ratios refer to, and those that one would choose instead.
-OURS, CEILING = "uwsgi-gevent", "uwsgi-bare"
-PEERS = ("gunicorn-gevent", "gunicorn-gthread", "granian")
+FORMAT = 2
+# The parts of the results, each measured by itself into a file of its own.
+PARTS = ("servers", "deploys", "fleet")
 
 HEADER = """\
 <!-- Written by `make bench`. -->
 
 # Benchmarks
 
-Measured on {date} by `make bench`: {cores} cores ({processor}), {distribution}, Linux {kernel}. Client, servers and
-Ansible shared these cores, and other work may have run on the machine: compare the lines of one table, not tables.
-
+Measured by `make bench`: {cores} cores ({processor}), {distribution}, Linux {kernel}. Client, servers and Ansible
+shared these cores, and other work may have run on the machine: compare the lines of one table, not tables.
+"""
+SERVERS = """
 ## Servers
 
+Measured on {date}. {processes} processes each; {rounds} rounds, every round begins with another server. Medians; in
+brackets the least and the most of the rounds. `threads each` is the number of threads of a process, chosen before the
+rounds ([below](#threads)). CPU is that of the server alone; "cores busy" shows how much of all cores server, client,
+kernel and whatever else ran had in use: near 100 % the CPU is the limit. MB is the most memory that the server had
+under load; what processes share counts once. KB/request is the difference to the server before its first request,
+divided by the requests in flight.
+
+`uwsgi-…` are deployed by the role, each in its hardened unit. `uwsgi-gevent-log` writes a line in the journal for each
+request, as the role does by default; the others do not, as the other servers do not by default. `uwsgi-bare` is a WSGI
+function that waits and answers `{{}}`: what uWSGI can do where the application costs nothing. `stock-…` is uWSGI as its
+authors release it, without this project's patches: the same server, so it is not one of "the others". waitress has no
+worker processes: it is one process, with the threads in the table.
+
+{verdict}
+"""
+CASES = {
+    "compute": """
+### Without a wait
+
+{requests:,} requests, {concurrency:,} at a time (`ab`), to `/healthz`, which does not wait: the CPU is the limit.
+""",
+    "wait": """
+### 1,000 at a time
+
 {requests:,} requests, {concurrency:,} at a time (`ab`), to the endpoint that waits 0.2 s, so {ideal:,.0f} requests per
-second are the ideal; {rounds} rounds, every round begins with another server; {processes} processes each. Medians; in
-brackets the least and the most of the rounds. CPU is that of the server alone; "cores busy" shows how much of all
-cores server, client, kernel and whatever else ran had in use: near 100 % the CPU is the limit.
+second are the ideal.
+""",
+    "secure": """
+### Through the balancer
+
+The same, through HAProxy of the role `load_balancer` on a host of its own, over TLS: {requests:,} requests,
+{concurrency:,} at a time (`h2load`), on persistent HTTP/1.1 connections. CPU and memory are those of the server without
+the balancer.
+""",
+    "crowd": """
+### 4,000 at a time
+
+{requests:,} requests, {concurrency:,} at a time (`ab`), to the same endpoint: {ideal:,.0f} requests per second would be
+the ideal, but the CPU is the limit.
+""",
+}
+THREADS = """
+### Threads
+
+Requests per second and p99 of each server with each number of threads per process, one run each, before the rounds: ✓
+is the best of its line, without a failed request if there is one, and was measured in the rounds.
 """
 COMMANDS = """
-The first four are deployed by the role, each in its hardened unit. `uwsgi-gevent-log` writes a line in the journal for
-each request, as the role does by default; the others do not, as gunicorn and granian do not by default. `uwsgi-bare`
-is a WSGI function that waits and answers `{{}}`: what uWSGI can do where the application costs nothing.
+### Commands
+
+In the directory of the application, with `THREADS` as chosen:
 
 {commands}
 """
 DEPLOYS = """
 ## Deploys
 
-Seconds of `ansible-playbook deploy.yml` as an operator waits for them (median; least and most where there are several),
-and round trips (SSH commands) of all hosts. `first` begins with hosts that have nothing, and with the wheels built.
-`new code` goes to one host first and then in batches of a quarter, each watched for three seconds. `ten tasks` is
-`benchmarks/ten_tasks.yml`, ten ordinary tasks that change nothing, for scale. Each further host costs, from the line
-through the medians: {growth}.
+Measured on {date}. Seconds of `ansible-playbook deploy.yml` as an operator waits for them (median; least and most
+where there are several), and round trips (SSH commands) of all hosts. `first` begins with hosts that have nothing,
+and with the wheels built. `new code` goes to one host first and then in batches of a quarter, each watched for three
+seconds. `ten tasks` is `benchmarks/ten_tasks.yml`, ten ordinary tasks that change nothing, for scale. Each further
+host costs, from the line through the medians: {growth}.
 """
 FLEET = """
 ## Many hosts
 
-`python -m benchmarks.fleet`: a deploy with nothing to do to hosts that answer at once, with what a real host answered
-(`benchmarks/fleet/answers.json`). This leaves the controller's own work, on two cores: seconds from start to end, CPU
-seconds of Ansible and all its processes, and peak memory of Ansible's main process and of all its processes.
+Measured on {date}. `python -m benchmarks.fleet`: a deploy with nothing to do to hosts that answer at once, with what
+a real host answered (`benchmarks/fleet/answers.json`). This leaves the controller's own work, on two cores: seconds
+from start to end, CPU seconds of Ansible and all its processes, and peak memory of Ansible's main process and of all
+its processes.
 """
 TARGETS = """
 ## Targets
 
-What this project holds itself to, on two cores that the client shares. What concerns `threads = 3000` and 10,000
-concurrent is of `make compare` ([comparison.json](comparison.json)), the rest is from the tables above. Why one is not
-met, and what the limit is: [where a request goes](../docs/HOW_IT_WORKS.md#where-a-request-goes) and
+What this project holds itself to, on two cores that the client shares. What concerns 10,000 concurrent, 3,000 threads,
+and threads beside gevent is of `make compare` ([comparison.json](comparison.json)), the rest is from the tables above.
+Why one is not met, and what the limit is: [where a request goes](../docs/HOW_IT_WORKS.md#where-a-request-goes) and
 [where a deploy goes](../docs/HOW_IT_WORKS.md#where-a-deploy-goes).
 """
 
 
-def spread(values: Iterable[float]) -> dict[str, float]:
-    """Return the median, the minimum and the maximum.
-
-    Raises:
-        ValueError: there is no value.
-    """
-    found = sorted(values)
-    if not found:
-        raise ValueError("nothing was measured")
-    return {"median": statistics.median(found), "min": found[0], "max": found[-1]}
-
-
-def servers(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the figures of each server: spreads over the measured rounds, and the total of failed requests.
+def part(name: str, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a part of the results.
 
     Args:
-        runs: what benchmarks/servers.yml wrote.
+        name: one of ``PARTS``.
+        measured: what its measurement wrote.
     """
-    found: dict[str, dict[str, Any]] = {}
-    for name in dict.fromkeys(run["variant"] for run in runs):
-        own = [run for run in runs if run["variant"] == name]
-        one: dict[str, Any] = {
-            "requests": sum(run["complete"] or 0 for run in own),
-            "failed": sum((run["complete"] or 0) - run["answered"] for run in own),
-            "reasons": sorted({run["reason"] for run in own if run["reason"]}),
-            "command": own[0]["settings"].get("command", ""),
-        }
-        measured = [run for run in own if run["outcome"] == "measured"]
-        if measured:
-            for key in ("requests_per_second", "p50_ms", "p99_ms"):
-                one[key] = spread(run[key] for run in measured)
-            one["cpu_ms"] = spread(
-                1000 * (run["after"]["cpu_s"] - run["before"]["cpu_s"]) / run["complete"] for run in measured
-            )
-            one["busy"] = spread(
-                (run["after"]["busy_ticks"] - run["before"]["busy_ticks"])
-                / (run["after"]["all_ticks"] - run["before"]["all_ticks"])
-                for run in measured
-            )
-            one["memory_mb"] = spread(run["after"]["memory_mb"] for run in measured)
-            one["threads"] = spread(run["after"]["threads"] for run in measured)
-        found[name] = one
-    rate = found.get(OURS, {}).get("requests_per_second")
-    for one in found.values():
-        if rate and one.get("requests_per_second"):
-            one["ratio"] = one["requests_per_second"]["median"] / rate["median"]
-    return found
+    if name == "servers":
+        return figures.servers(measured)
+    if name == "deploys":
+        return {"date": measured["date"], "kinds": figures.deploys(measured["runs"])}
+    return dict(measured)
 
 
-def deploys(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return the figures of each kind of deploy by the number of hosts.
+def combined(earlier: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the results with the parts that were measured; the others keep their figures and their date.
 
     Args:
-        runs: what benchmarks/deploys.py wrote.
+        earlier: the results so far; empty if there are none. Those of another format are not used.
+        measured: by the name of the part, what its measurement wrote. One that is no newer than the results is left
+            out, and so is one without a counted run, which was cut.
     """
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for run in runs:
-        # As text, because JSON turns it into text.
-        found.setdefault(run["kind"], {}).setdefault(str(run["hosts"]), {})
-    for kind, by_hosts in found.items():
-        for hosts in by_hosts:
-            own = [run for run in runs if (run["kind"], str(run["hosts"])) == (kind, hosts)]
-            by_hosts[hosts] = {
-                "seconds": spread(run["seconds"] for run in own),
-                "round_trips": spread(run["round_trips"] for run in own),
-            }
-    return found
-
-
-def growth(by_hosts: Mapping[str, Mapping[str, Any]]) -> float:
-    """Return the seconds that each further host adds."""
-    medians = [figures["seconds"]["median"] for figures in by_hosts.values()]
-    return statistics.linear_regression([int(hosts) for hosts in by_hosts], medians).slope
-
-
-def shown(one: Mapping[str, float] | None, digits: int = 0) -> str:
-    """Format a spread."""
-    if not one:
-        return "–"
-    middle = f"{one['median']:,.{digits}f}"
-    return middle if one["min"] == one["max"] else f"{middle} ({one['min']:,.{digits}f}–{one['max']:,.{digits}f})"
-
-
-def middle(one: Mapping[str, float] | None, digits: int = 0) -> str:
-    """Format the median of a spread."""
-    return f"{one['median']:,.{digits}f}" if one else "–"
-
-
-def server_rows(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Return a row of texts by column for each server, the fastest first."""
-    ranked = sorted(found, key=lambda name: -found[name].get("ratio", 0))
-    return [
-        {
-            "server": name,
-            "req/s": shown(one.get("requests_per_second")),
-            f"× {OURS}": f"{one['ratio']:.2f}" if one.get("ratio") else "–",
-            "p50 ms": middle(one.get("p50_ms")),
-            "p99 ms": shown(one.get("p99_ms")),
-            "CPU ms/request": middle(one.get("cpu_ms"), 2),
-            "cores busy": f"{100 * one['busy']['median']:.0f} %" if one.get("busy") else "–",
-            "MB": middle(one.get("memory_mb")),
-            "threads": middle(one.get("threads")),
-            "failed": f"{one['failed']:,} of {one['requests']:,}",
-        }
-        for name, one in ((name, found[name]) for name in ranked)
-    ]
-
-
-def trips(number: float) -> str:
-    """Format a number of round trips."""
-    return f"{number:,.0f} trip{'' if number == 1 else 's'}"
-
-
-def deploy_rows(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[dict[str, str]]:
-    """Return a row of texts by column for each number of hosts."""
-    counts = sorted({hosts for by_hosts in found.values() for hosts in by_hosts}, key=int)
-    return [
-        {"hosts": hosts}
-        | {
-            kind: f"{shown(by_hosts[hosts]['seconds'], 1)} s, {trips(by_hosts[hosts]['round_trips']['median'])}"
-            for kind, by_hosts in found.items()
-        }
-        for hosts in counts
-    ]
-
-
-def fleet_rows(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Return a row of texts by column for each number of recorded hosts.
-
-    Args:
-        runs: what benchmarks/fleet wrote.
-    """
-    return [
-        {
-            "hosts": f"{run['hosts']:,}",
-            "seconds": f"{run['seconds']:,.1f}",
-            "s/host": f"{run['seconds'] / run['hosts']:.3f}",
-            "CPU s/host": f"{run['cpu_s'] / run['hosts']:.3f}",
-            "main MB": f"{run['main_mb']:,.0f}",
-            "all MB": f"{run['tree_mb']:,.0f}",
-        }
-        for run in runs
-    ]
-
-
-def target_rows(document: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return a row of texts by column for each target and its measurement."""
-    comparison = json.loads(COMPARISON.read_text()) if COMPARISON.is_file() else {}
-    return [target.row() for target in targets(document, comparison, PEERS)]
-
-
-def verdict(found: Mapping[str, Mapping[str, Any]], ideal: float) -> list[str]:
-    """Return sentences that interpret the servers' figures."""
-    rates = {name: one["requests_per_second"]["median"] for name, one in found.items() if "requests_per_second" in one}
-    if OURS not in rates:
-        return [f"{OURS} was not measured: there is nothing to compare with."]
-    said = [f"{OURS} serves {100 * rates[OURS] / ideal:.0f} % of the ideal {ideal:,.0f} requests per second."]
-    best = max((name for name in PEERS if name in rates), key=lambda name: rates[name], default=None)
-    if best:
-        said.append(f"That is {rates[OURS] / rates[best]:.2f} × {best}, the best of the others.")
-    if CEILING in rates:
-        said.append(f"A bare function gets {rates[CEILING] / rates[OURS]:.2f} × that: the rest is the application.")
-    return said
-
-
-def markdown(rows: Sequence[Mapping[str, str]]) -> str:
-    """Return rows of texts as a table; all but the first column are right-aligned."""
-    head = list(rows[0])
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *([row[name] for name in head] for row in rows)]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
-def page(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the data for the page's template: the document, the tables' rows, and charts by subject."""
-    by_server, by_kind = document["servers"], document["deploys"]
-    rates = {name: one["requests_per_second"]["median"] for name, one in by_server.items() if "ratio" in one}
-    rates = dict(sorted(rates.items(), key=lambda item: -item[1]))
-    cpu = {name: by_server[name]["cpu_ms"]["median"] for name in rates}
-    memory = {name: by_server[name]["memory_mb"]["median"] for name in rates}
-
-    def bars(values: Mapping[str, float], unit: str, caption: str) -> list[dict[str, str]]:
-        words = "; ".join(f"{name}: {charts.number(value)} {unit}" for name, value in values.items())
-        return [{"caption": caption, "svg": charts.bars(values, unit, f"{caption}. {words}")}] if values else []
-
-    def lines(figure: str, caption: str, label: str) -> list[dict[str, str]]:
-        series = {
-            kind: [
-                (int(hosts), one[figure]["median"], one[figure]["min"], one[figure]["max"])
-                for hosts, one in by_hosts.items()
-            ]
-            for kind, by_hosts in by_kind.items()
-        }
-        words = "; ".join(
-            f"{kind}: " + ", ".join(f"{figures[0]:,.1f} at {hosts}" for hosts, *figures in points)
-            for kind, points in series.items()
-        )
-        svg = charts.ladder(series, [], f"{caption}. {words}", ("hosts", label))
-        return [{"caption": caption, "svg": svg}] if series else []
-
-    drawn = {
-        "throughput": bars(rates, "req/s", "Requests per second, median of the rounds"),
-        "cost": [
-            *bars(cpu, "ms", "CPU of the server for one request"),
-            *bars(memory, "MB", "Memory of the server; what processes share counts once"),
-        ],
-        "deploys": [
-            *lines("seconds", "Seconds of a deploy", "seconds"),
-            *lines("round_trips", "Round trips of a deploy, all hosts", "round trips"),
-        ],
-    }
-    return {
-        "bench": document,
-        "charts": drawn,
-        "server_rows": server_rows(by_server),
-        "deploy_rows": deploy_rows(by_kind),
-        "target_rows": target_rows(document),
-    }
-
-
-def found(name: str) -> dict[str, Any]:
-    """Return what one of the measurements wrote.
-
-    Args:
-        name: the file's name.
-
-    Raises:
-        SystemExit: the file is missing, or contains no run; with the remedy.
-    """
-    path = REPORTS / name
-    document: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    if not document.get("runs"):
-        raise SystemExit(f"{path.relative_to(ROOT)} holds no run: measure first, with `make bench`")
+    kept = earlier if earlier.get("format") == FORMAT else {}
+    document: dict[str, Any] = {"format": FORMAT, **{name: kept[name] for name in PARTS if name in kept}}
+    for name in PARTS:
+        runs = measured.get(name, {}).get("runs", [])
+        if any(run.get("round", 1) for run in runs) and measured[name]["date"] > kept.get(name, {}).get("date", ""):
+            document[name] = part(name, measured[name])
     return document
 
 
-def main() -> None:
-    """Write everything that is derived from the measurements."""
-    measured, deployed = found("servers.json"), found("deploys.json")
-    runs = measured["runs"]
-    document = {
-        "format": 1,
-        "date": measured["finished_at"],
-        "machine": measured["machine"],
-        "requests": runs[0]["requests"],
-        "concurrency": runs[0]["concurrency"],
-        "rounds": max(run["round"] for run in runs),
-        "ideal": runs[0]["concurrency"] / 0.2,
-        "servers": servers(runs),
-        "deploys": deploys(deployed["runs"]),
-        "fleet": found("fleet.json")["runs"],
-    }
-    document["verdict"] = verdict(document["servers"], document["ideal"])
-    commands = "\n".join(f"- {name}: `{one['command']}`" for name, one in document["servers"].items() if one["command"])
-    each = ", ".join(f"{kind} {growth(by_hosts):.1f} s" for kind, by_hosts in document["deploys"].items())
-    text = (
-        HEADER.format(
-            **{**document, **document["machine"], "date": document["date"][:10], "processes": 4}
+def read(path: Path) -> dict[str, Any]:
+    """Return the content of a file, which may be missing."""
+    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return found
+
+
+def report(document: Mapping[str, Any], comparison: Mapping[str, Any]) -> str:
+    """Return RESULTS.md.
+
+    Args:
+        document: the results.
+        comparison: the document of benchmarks/comparison.py; empty if there is none.
+    """
+    served = document["servers"]
+    commands = "\n".join(f"- {name}: `{command}`" for name, command in served["commands"].items())
+    text = HEADER.format(**served["machine"])
+    text += SERVERS.format(
+        **{**served, "date": served["date"][:10]}, verdict=" ".join(figures.verdict(served["cases"]))
+    )
+    for name, one in served["cases"].items():
+        text += CASES[name].format(**one) + "\n" + markdown(server_rows(one["servers"]))
+        text += "".join(
+            f"\n- {server}: {reason}\n" for server, of in one["servers"].items() for reason in of["reasons"]
         )
-        + "\n" + markdown(server_rows(document["servers"])) + "\n" + " ".join(document["verdict"]) + "\n"
-        + COMMANDS.format(commands=commands)
-        + DEPLOYS.format(growth=each) + "\n" + markdown(deploy_rows(document["deploys"]))
-        + FLEET + "\n" + markdown(fleet_rows(document["fleet"]))
-        + TARGETS + "\n" + markdown(target_rows(document))
-    )  # fmt: skip
+    if rows := candidate_rows(served["cases"]):
+        text += THREADS + "\n" + markdown(rows, words=2)
+    text += COMMANDS.format(commands=commands)
+    if deployed := document.get("deploys"):
+        each = ", ".join(f"{kind} {figures.growth(by_hosts):.1f} s" for kind, by_hosts in deployed["kinds"].items())
+        text += (
+            DEPLOYS.format(date=deployed["date"][:10], growth=each) + "\n" + markdown(deploy_rows(deployed["kinds"]))
+        )
+    if fleet := document.get("fleet"):
+        text += FLEET.format(date=fleet["date"][:10]) + "\n" + markdown(fleet_rows(fleet["runs"]))
+    return text + TARGETS + "\n" + markdown(target_rows(targets(document, comparison)))
+
+
+def main() -> None:
+    """Write everything that is derived from the measurements, and print the tables.
+
+    Raises:
+        SystemExit: the servers were never measured; with the remedy.
+    """
+    document = combined(read(RESULTS), {name: read(REPORTS / f"{name}.json") for name in PARTS})
+    if "servers" not in document:
+        raise SystemExit(f"{REPORTS.relative_to(ROOT)}/servers.json holds no round: measure first, with `make bench`")
+    text = report(document, read(COMPARISON))
     (ROOT / "benchmarks" / "RESULTS.md").write_text(text)
-    (ROOT / "benchmarks" / "results.json").write_text(json.dumps(document, indent=2) + "\n")
+    RESULTS.write_text(json.dumps(document, indent=2) + "\n")
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(ROOT / "templates"))
-    (REPORTS / "index.html").write_text(environment.get_template("bench.html.j2").render(**page(document)))
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    rendered = environment.get_template("bench.html.j2").render(**page(document, read(COMPARISON)))
+    (REPORTS / "index.html").write_text(rendered)
     print(text)
+    print("README.md, Compared with other servers:\n")
+    print(markdown(readme_rows(document["servers"]["cases"])))
 
 
 if __name__ == "__main__":

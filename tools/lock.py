@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 INPUTS = (
     "app/requirements.in",
     "benchmarks/requirements.in",
+    "benchmarks/stock.in",
     "roles/artifact/files/server.in",
     "roles/artifact/files/build.in",
     "requirements/dev.in",

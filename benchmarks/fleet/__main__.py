@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.fleet import recording, usage
-from benchmarks.results import REPORTS, ROOT, fleet_rows
+from benchmarks.results import REPORTS, ROOT
+from benchmarks.tables import fleet_rows
 from benchmarks.targets import CORES, FLEET, fleet
 
 # Imported here, because benchmarks.results makes the collection importable.

@@ -42,7 +42,7 @@ def test_a_playbook_reaches_the_group_flask_and_no_other_host(tmp_path: Path) ->
         _, *plays = playbook.split("\n  play #")
         assert plays
         reached = [{line.strip() for line in play.splitlines() if line.startswith(" " * 6)} for play in plays]
-        balancers = [{"lb1"}] if re.search(r"/(load_balancer|maintenance|status|verify)\.yml", playbook) else []
+        balancers = [{"lb1"}] if re.search(r"/(load_balancer|maintenance|servers|status|verify)\.yml", playbook) else []
         assert all(hosts in [{"web1", "web2"}, *balancers] for hosts in reached), playbook
 
 

@@ -1,4 +1,3 @@
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -7,8 +6,8 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import compa
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-from benchmarks.results import ROOT
-from benchmarks.results import page as bench_page
+from benchmarks.page import page as bench_page
+from benchmarks.results import COMPARISON, RESULTS, read
 from tests.unit.plugins.plugin_utils.report.test_loadtest import measured, results
 
 Show = Callable[..., Page]
@@ -82,17 +81,20 @@ def test_a_verification(show: Show, width: int, scheme: str) -> None:
 
 @everywhere
 def test_the_committed_benchmarks(show: Show, width: int, scheme: str) -> None:
-    committed = json.loads((ROOT / "benchmarks" / "results.json").read_text())
-    sound(show("bench.html.j2", width, scheme, **bench_page(committed)), charts=5)
+    data = bench_page(read(RESULTS), read(COMPARISON))
+    page = show("bench.html.j2", width, scheme, **data)
+    sound(page, charts=sum(len(case["charts"]) for case in data["cases"]) + 2)
 
 
 @everywhere
 def test_the_benchmarks(show: Show, document: dict[str, Any], width: int, scheme: str) -> None:
-    page = show("bench.html.j2", width, scheme, **bench_page(document))
-    # Throughput, CPU, memory; seconds and round trips of deploys.
-    sound(page, charts=5)
+    page = show("bench.html.j2", width, scheme, **bench_page(document, {}))
+    # Throughput, p99, CPU and memory of two cases; seconds and round trips of deploys.
+    sound(page, charts=10)
     assert "2.00 × granian" in page.inner_text(".answer")
     assert "gunicorn-gevent: Connection refused" in page.inner_text(".warnings")
+    assert "2,100, 400 ms ✓" in page.inner_text("main")
+    assert "Many hosts" not in page.inner_text("main")
 
 
 def test_the_numbers_can_be_reached_by_keyboard(show: Show, made: Made) -> None:

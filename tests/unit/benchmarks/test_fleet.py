@@ -14,7 +14,7 @@ from ansible.plugins.loader import connection_loader
 
 from benchmarks.fleet import recording, usage
 from benchmarks.fleet.__main__ import HERE, Fleet, environment, shown
-from benchmarks.results import fleet_rows
+from benchmarks.tables import fleet_rows
 from benchmarks.targets import fleet
 from tests.support import ROOT
 

@@ -1,85 +1,99 @@
+"""The parts of the results, and what is written from them."""
+
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from benchmarks import results
-from tests.unit.benchmarks.conftest import DEPLOYS, RUNS, run
+from benchmarks import figures, results, tables
+from tests.unit.benchmarks.conftest import DEPLOYS, MEASURED, RUNS
 
-
-def test_the_figures_of_a_server_are_medians_of_the_rounds() -> None:
-    found = results.servers(RUNS)
-    assert found["uwsgi-gevent"]["requests_per_second"] == {"median": 4000, "min": 3900, "max": 4100}
-    assert found["granian"]["ratio"] == 0.5
-    # 8 s for 20,000 requests, and 950 of 1,000 ticks.
-    assert found["granian"]["cpu_ms"]["median"] == pytest.approx(0.4)
-    assert found["granian"]["busy"]["median"] == 0.95
-    assert found["granian"]["failed"] == 30
+COMMITTED: dict[str, Any] = json.loads(results.RESULTS.read_text())
+LATER = "2026-11-26T00:00:00+00:00"
 
 
-def test_a_server_that_did_not_run_has_its_reason_and_no_number(document: dict[str, Any]) -> None:
-    one = document["servers"]["gunicorn-gevent"]
-    assert one["reasons"] == ["Connection refused"] and "requests_per_second" not in one
-    row = next(row for row in results.server_rows(document["servers"]) if row["server"] == "gunicorn-gevent")
-    assert (row["req/s"], row["cores busy"], row["failed"]) == ("–", "–", "0 of 0")
+def test_a_part_that_was_not_measured_keeps_its_figures_and_its_date(document: dict[str, Any]) -> None:
+    runs = [{"hosts": 10, "seconds": 2.0, "cpu_s": 3.0, "main_mb": 60.0, "tree_mb": 1400.0}]
+    found = results.combined(document, {"servers": {}, "fleet": {"date": LATER, "runs": runs}})
+    assert found == {**document, "fleet": {"date": LATER, "runs": runs}}
 
 
-def test_the_verdict_names_ideal_best_and_ceiling(document: dict[str, Any]) -> None:
-    assert document["verdict"] == [
-        "uwsgi-gevent serves 80 % of the ideal 5,000 requests per second.",
-        "That is 2.00 × granian, the best of the others.",
-        "A bare function gets 1.25 × that: the rest is the application.",
-    ]
+def test_a_newer_measurement_replaces_its_part_alone(document: dict[str, Any]) -> None:
+    found = results.combined(document, {"deploys": {"date": LATER, "runs": DEPLOYS[:3]}})
+    assert found["servers"] == document["servers"]
+    assert found["deploys"]["date"] == LATER
+    assert found["deploys"]["kinds"]["first"].keys() == {"1"}
 
 
-def test_without_the_reference_there_is_no_ratio() -> None:
-    found = results.servers([run("granian", 1, 2000.0)])
-    assert "ratio" not in found["granian"]
-    assert "nothing to compare with" in results.verdict(found, 5000)[0]
+@pytest.mark.parametrize(
+    "measured",
+    [
+        pytest.param({**MEASURED, "date": "2026-11-23T00:00:00+00:00", "runs": RUNS[:8]}, id="older"),
+        pytest.param({**MEASURED, "runs": RUNS[:8]}, id="the same"),
+        pytest.param({**MEASURED, "date": LATER, "runs": RUNS[:4]}, id="cut before the first round"),
+        pytest.param({"date": LATER, "runs": []}, id="without a run"),
+    ],
+)
+def test_what_is_older_or_holds_no_round_is_left_out(document: dict[str, Any], measured: dict[str, Any]) -> None:
+    assert results.combined(document, {"servers": measured}) == document
 
 
-def test_growth_is_the_seconds_per_further_host() -> None:
-    found = results.deploys(DEPLOYS)
-    assert found["first"]["8"]["seconds"]["median"] == pytest.approx(51)
-    assert found["first"]["8"]["round_trips"]["median"] == 320
-    assert results.growth(found["first"]) == pytest.approx(3)
+def test_results_of_an_earlier_format_are_not_taken_over() -> None:
+    assert results.combined({"format": 1, "servers": {}, "deploys": {}}, {}) == {"format": results.FORMAT}
 
 
-def test_a_table_has_a_column_for_every_value() -> None:
-    rows = results.deploy_rows(results.deploys(DEPLOYS))
-    assert [row["hosts"] for row in rows] == ["1", "2", "4", "8"]
-    assert rows[0]["nothing to do"] == "4.1 (4.0–4.2) s, 5 trips"
-    assert results.markdown(rows).splitlines()[1] == "| --- | ---: | ---: |"
+def test_the_page_of_results_has_every_part_with_its_date(document: dict[str, Any]) -> None:
+    text = results.report(document, {})
+    assert "Measured on 2026-11-24. 4 processes each; 3 rounds" in text
+    assert "Measured on 2026-11-25. Seconds of" in text
+    assert "## Many hosts" not in text
+    assert "- gunicorn-gevent: Connection refused" in text
+    assert "- granian: `granian --workers 4 --threads THREADS run:app`" in text
+    for case in ("wait", "crowd"):
+        assert tables.markdown(tables.server_rows(document["servers"]["cases"][case]["servers"])) in text
+    # A measurement that was cut has one part only.
+    del document["deploys"]
+    assert "## Deploys" not in results.report(document, {})
 
 
-@pytest.mark.parametrize("text", [None, '{"runs": []}'])
-def test_a_missing_measurement_is_reported_with_the_remedy(
-    text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_each_case_has_its_own_text() -> None:
+    settings = yaml.safe_load((results.ROOT / "benchmarks" / "servers_vars.yml").read_text())
+    assert {case["name"] for case in settings["bench_cases"]} == set(results.CASES)
+
+
+def test_each_server_has_a_name_in_the_readme() -> None:
+    settings = yaml.safe_load((results.ROOT / "benchmarks" / "servers_vars.yml").read_text())
+    named = {server["name"] for server in settings["bench_deployed"] + settings["bench_peers"]}
+    assert named == set(tables.README)
+    assert set(figures.PEERS) == {server["name"] for server in settings["bench_peers"]} - {
+        "stock-gevent",
+        "stock-threads",
+    }
+
+
+def test_servers_that_were_never_measured_are_reported_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(results, "ROOT", tmp_path)
-    monkeypatch.setattr(results, "REPORTS", tmp_path)
-    if text:
-        (tmp_path / "servers.json").write_text(text)
-    with pytest.raises(SystemExit, match=r"servers\.json holds no run: measure first, with `make bench`"):
-        results.found("servers.json")
+    monkeypatch.setattr(results, "REPORTS", tmp_path / "reports")
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results.json")
+    with pytest.raises(SystemExit, match=r"reports/servers\.json holds no round: measure first, with `make bench`"):
+        results.main()
 
 
 def test_the_committed_results_have_the_current_format() -> None:
-    document = json.loads((results.ROOT / "benchmarks" / "results.json").read_text())
-    assert document["format"] == 1
-    assert set(document["servers"]) >= {results.OURS, results.CEILING, *results.PEERS}
-    text = (results.ROOT / "benchmarks" / "RESULTS.md").read_text()
+    assert COMMITTED["format"] == results.FORMAT
+    assert "wait" in COMMITTED["servers"]["cases"]
     # The page was written from these figures.
-    assert results.markdown(results.server_rows(document["servers"])) in text
-    assert " ".join(document["verdict"]) in text
+    text = (results.ROOT / "benchmarks" / "RESULTS.md").read_text()
+    assert text == results.report(COMMITTED, results.read(results.COMPARISON))
 
 
-def test_the_readme_has_the_committed_ratios() -> None:
-    document = json.loads((results.ROOT / "benchmarks" / "results.json").read_text())
-    ratios = re.findall(r"^\| [^|]+ \| (\d\.\d\d) \|$", (results.ROOT / "README.md").read_text(), flags=re.M)
-    ranked = sorted((one["ratio"] for one in document["servers"].values()), reverse=True)
-    assert ratios == [f"{ratio:.2f}" for ratio in ranked]
-    seconds = {kind: document["deploys"][kind]["1"]["seconds"]["median"] for kind in ("nothing to do", "ten tasks")}
+def test_the_readme_has_the_committed_figures() -> None:
+    text = (results.ROOT / "README.md").read_text()
+    assert tables.markdown(tables.readme_rows(COMMITTED["servers"]["cases"])) in text
+    kinds = COMMITTED["deploys"]["kinds"]
+    seconds = {kind: kinds[kind]["1"]["seconds"]["median"] for kind in ("nothing to do", "ten tasks")}
     assert seconds["ten tasks"] / seconds["nothing to do"] == pytest.approx(2.5, abs=0.3)
