@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ...module_utils.wheelhouse.sandbox import PRIVATE_IPC
 from .specs import OPTIONS
 
 UNTESTED = OPTIONS["untested"].choices
@@ -14,8 +15,6 @@ TESTED = (("debian", "11"), ("debian", "12"), ("debian", "13"), ("debian", "fork
 SYSTEMD = 247
 # The first one with encrypted credentials.
 ENCRYPTS = 250
-# The first one with PrivateIPC.
-PRIVATE_IPC = 248
 PYTHON = (3, 9)
 
 
