@@ -23,14 +23,15 @@ TYPES = {name for name, value in vars(builtins).items() if isinstance(value, typ
 
 @pytest.fixture
 def programs(tmp_path: Path) -> list[Path]:
-    """Return every Python file that a host gets: the modules, and those of a generation."""
+    """Return every Python file that a host gets: the modules, those of a generation, and the sample application."""
     own = settings()
     contents = generation.rendered(own, artifact(), choose(own, {}))
     for name in (name for name in contents if name.endswith(".py")):
         (tmp_path / name).write_text(contents[name])
     made = sorted(tmp_path.glob("*.py"))
     assert len(made) > 8
-    return [*made, *(path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py")))]
+    application = sorted((ROOT / "app").glob("*.py"))
+    return [*made, *application, *(path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py")))]
 
 
 def too_new(files: list[Path]) -> str:
@@ -42,10 +43,11 @@ def too_new(files: list[Path]) -> str:
 
 
 def unions(source: str) -> Iterator[int]:
-    """Yield the lines on which ``X | Y`` joins types when it runs; annotations are not evaluated."""
+    """Yield the lines on which ``X | Y`` joins types when it runs; annotations do not, if the future says so."""
     tree = ast.parse(source)
+    later = "from __future__ import annotations" in source
     annotations = [getattr(node, name, None) for node in ast.walk(tree) for name in ("annotation", "returns")]
-    unevaluated = {id(inner) for node in annotations if isinstance(node, ast.AST) for inner in ast.walk(node)}
+    unevaluated = {id(inner) for node in annotations if later and isinstance(node, ast.AST) for inner in ast.walk(node)}
     for node in ast.walk(tree):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr) and id(node) not in unevaluated:
             sides = [ast.unparse(side) for side in (node.left, node.right)]
@@ -73,6 +75,7 @@ def test_what_is_too_new_is_found(tmp_path: Path, source: str) -> None:
     [
         ("isinstance(1, int | str)", True),
         ("isinstance(1, OwnError | OSError)", True),
+        ("def f(a: int | None) -> str: ...", True),
         ("Rule = tuple[int, str | None]", True),
         ("from __future__ import annotations\ndef f(a: int | None) -> str | int: ...\nx: int | None = 1 | 2", False),
     ],
