@@ -48,8 +48,8 @@ def test_new_code_and_the_other_mode_are_not_noticed(
     before = service.generation
     chosen = variables(flask_uwsgi_source=str(sample_application(tmp_path, "\n# new code\n")))
     with Witness(service.url, clients=30) as witness:
-        for to, arguments in ((mode, chosen), (OTHER[mode], ()), (mode, ())):
-            with witness.window(f"to {to}") as window:
+        for what, to, arguments in (("new code", mode, chosen), ("other mode", OTHER[mode], ()), ("back", mode, ())):
+            with witness.window(what) as window:
                 done = play("deploy", "--limit", f"{name},build", "-e", f"mode={to}", *arguments)
             assert done.returncode == 0, done.stdout
             report = window.report()
