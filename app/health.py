@@ -1,5 +1,7 @@
 """Reports what this process runs: GET /healthz, for load balancers and deploys, and two headers in every response."""
 
+from __future__ import annotations
+
 import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version

@@ -1,9 +1,11 @@
 """The application's settings: read from the environment and checked once, at the start."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -22,7 +24,7 @@ class Settings:
     generation: str | None = None
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Read the settings from environment variables, or raise SettingsError."""
 
         def read(name: str, default: T, parse: Callable[[str], T], wanted: str) -> T:

@@ -10,6 +10,7 @@ from sandbox.process import run
 
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 LOCAL_AUTHORITIES = Path("/usr/local/share/ca-certificates")
+APT_KEYS = tuple(f"Acquire::{key} " for key in ("Check-Date", "Check-Valid-Until"))
 PIP_KEYS = ("cert", "index-url", "extra-index-url", "trusted-host", "timeout", "default-timeout")
 PIP_SETTINGS = {key: f"PIP_{key.upper().replace('-', '_')}" for key in PIP_KEYS}
 PIP_VARIABLES = ("PIP_CONFIG_FILE", *PIP_SETTINGS.values())
@@ -43,6 +44,12 @@ def apt_sources(suite: str) -> list[str]:
     query = ["apt-get", "indextargets", "--format=$(REPO_URI) $(RELEASE)", "Created-By: Packages"]
     targets = run(query, "reading the controller's apt sources")
     return mirror_lines(suite, Path("/etc/os-release").read_text(), targets)
+
+
+def apt_settings() -> list[str]:
+    """Return the controller's settings of apt that a mirror with lists of an earlier day needs (apt.conf(5))."""
+    found = run(["apt-config", "dump"], "reading the controller's apt settings").splitlines()
+    return [line for line in found if line.startswith(APT_KEYS)]
 
 
 def pip_files() -> list[Path]:
@@ -83,6 +90,8 @@ def inherited_files(suite: str) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     if sources := apt_sources(suite):
         files["/etc/apt/sources.list"] = "\n".join([*sources, ""]).encode()
+    if settings := apt_settings():
+        files["/etc/apt/apt.conf.d/90sandbox"] = "\n".join([*settings, ""]).encode()
     pip = pip_settings(pip_files(), os.environ)
     # The bundle works immediately; the individual certificates survive an update-ca-certificates on the host.
     authorities = {CA_BUNDLE, *LOCAL_AUTHORITIES.rglob("*.crt"), Path(pip.get("cert", CA_BUNDLE))}

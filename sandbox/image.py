@@ -14,7 +14,9 @@ from sandbox.podman import Podman
 from sandbox.process import run, step
 
 REPOSITORY = "localhost/flaskops-sandbox"
-SUITES = {"bookworm": "Debian 12", "trixie": "Debian 13"}
+SUITES = {
+    "bookworm": "Debian 12", "trixie": "Debian 13", "bullseye": "Debian 11", "forky": "Debian testing",
+}  # fmt: skip
 PACKAGES = "ca-certificates,dbus,iproute2,openssh-server,procps,python3,python3-apt,sudo,systemd,systemd-sysv"
 # A build takes half a minute, but a package mirror that stops in the middle can keep apt waiting for ever.
 BUILD_SECONDS = 900
@@ -53,7 +55,8 @@ class Image:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if self.tar.exists():
                 return
-            command = [*self._command, str(partial), *controller.apt_sources(self.suite)]
+            options = [f"--aptopt={setting}" for setting in controller.apt_settings()]
+            command = [*self._command, *options, str(partial), *controller.apt_sources(self.suite)]
             program = ["unshare", "--mount", "sh", "-c", IN_MEMORY, work, *command]
             run(program, f"building {SUITES[self.suite]}", limit=BUILD_SECONDS)
             for old in self.tar.parent.glob(f"{self.suite}-*.tar"):

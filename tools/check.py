@@ -93,6 +93,8 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
         Stage("more playbooks on this machine", "pytest tests -m full --numprocesses 2"),
         Stage("make fleet", "sh -c 'make fleet; result=$?; make fleet-down; exit $result'"),
         Stage("molecule gevent (Debian 13)", "env FLASKOPS_SUITE=trixie molecule test --scenario-name gevent"),
+        Stage("molecule platforms", "molecule test --scenario-name platforms"),
+        Stage("molecule platforms (threads)", "env FLASKOPS_MODE=threads molecule test --scenario-name platforms"),
         Stage("molecule threads (Debian 12)", "env FLASKOPS_SUITE=bookworm molecule test --scenario-name threads"),
         (
             Stage("molecule real (Debian 13)", "env FLASKOPS_SUITE=trixie molecule test --scenario-name real"),
@@ -113,6 +115,14 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
             Stage(
                 "molecule secrets (threads, Debian 13)",
                 "env FLASKOPS_MODE=threads FLASKOPS_SUITE=trixie molecule test --scenario-name secrets",
+            ),
+            Stage(
+                "molecule secrets (Debian 11)",
+                "env FLASKOPS_SUITE=bullseye molecule test --scenario-name secrets",
+            ),
+            Stage(
+                "molecule secrets (testing)",
+                "env FLASKOPS_SUITE=forky molecule test --scenario-name secrets",
             ),
             Stage("molecule zoo (Debian 13)", "env FLASKOPS_SUITE=trixie molecule test --scenario-name zoo"),
             Stage("molecule edge (Debian 13)", "env FLASKOPS_SUITE=trixie molecule test --scenario-name edge"),

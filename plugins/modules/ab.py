@@ -313,7 +313,7 @@ def measure(module: AnsibleModule, ab: str) -> dict[str, Any]:
         found["command"] = command
         wait_until(params["start_at"])
         found["began_s"] = round(time.time(), 3)
-        found["started_at"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        found["started_at"] = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         result, raw = run_ab(command, params["time_limit_s"])
         curve, lines = (
             path.read_text(encoding="ascii", errors="replace") if path.is_file() else "" for path in (csv, each)

@@ -266,7 +266,7 @@ def blotted(value: Any, blot: Callable[[str], str]) -> Any:
         return blot(value)
     if isinstance(value, Mapping):
         return {key: blotted(inner, blot) for key, inner in value.items()}
-    return [blotted(inner, blot) for inner in value] if isinstance(value, list | tuple) else value
+    return [blotted(inner, blot) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def main() -> None:

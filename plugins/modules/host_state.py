@@ -62,11 +62,23 @@ app:
   returned: always
 """
 
+import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
+# An older Python cannot read what follows, and its traceback would name no remedy.
+if sys.version_info < (3, 9):  # noqa: UP036
+    too_old = (
+        f"ansible_python_interpreter={sys.executable} is Python {sys.version.split()[0]}, and 3.9 or newer is needed: "
+        "set it to a newer one of this host, or use a newer release of the distribution"
+    )
+    print(json.dumps({"failed": True, "msg": too_old}))
+    sys.exit(1)
+
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import (
     accounts,
     arguments,

@@ -86,7 +86,9 @@ sys.prefix = sys.exec_prefix = sys.argv[1]
 sys.executable = sys.argv[1] + "/bin/python"
 sys.path.insert(0, sys.argv[2])
 del sys.argv[1:3]
-import runpy
+import runpy, sysconfig
+# Without it pip needs distutils on Python 3.9, which Debian 11 has in a package of its own.
+sysconfig._PIP_USE_SYSCONFIG = True
 runpy.run_module("pip", run_name="__main__", alter_sys=True)
 """
 

@@ -162,7 +162,7 @@ def measure(module: AnsibleModule, executable: str) -> dict[str, Any]:
         result.wait_until(params["start_at"])
         begun = {
             "began_s": round(time.time(), 3),
-            "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "started_at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         }
         stdout, stderr, returncode = result.execute(command, params["duration_s"] + _GRACE_S)
     raw = result.transcript(command, stdout, stderr, returncode)

@@ -1,6 +1,9 @@
 from pathlib import Path
 
-from sandbox.controller import mirror_lines, pip_settings
+import pytest
+
+from sandbox import controller
+from sandbox.controller import apt_settings, mirror_lines, pip_settings
 
 DEBIAN = 'PRETTY_NAME="Debian"\nID=debian\nVERSION_CODENAME=bookworm\n'
 TARGETS = """\
@@ -27,6 +30,15 @@ def test_a_mirror_without_security_updates_is_used_unchanged() -> None:
 def test_mmdebstrap_chooses_the_mirror_on_a_controller_that_is_not_debian() -> None:
     assert mirror_lines("bookworm", "ID=ubuntu\nVERSION_CODENAME=noble\n", "http://u.test/ubuntu noble\n") == []
     assert mirror_lines("bookworm", DEBIAN, "") == []
+
+
+def test_a_host_accepts_the_lists_that_the_controller_accepts(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = (
+        'APT::Architecture "amd64";\nAcquire::Check-Valid-Until "false";\nAcquire::Check-Date "false";\n'
+        'Acquire::Check-Valid-Until-Other "1";\nDir::Etc "etc/apt";\n'
+    )
+    monkeypatch.setattr(controller, "run", lambda command, what: said)
+    assert apt_settings() == ['Acquire::Check-Valid-Until "false";', 'Acquire::Check-Date "false";']
 
 
 def test_only_pip_settings_that_work_elsewhere_are_kept(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def gateway(shell: Callable[[str], str]) -> str:
 @pytest.fixture(scope="module", autouse=True)
 def ready(ad_hoc: Callable[..., dict[str, Any]]) -> None:
     """Install what a build host needs."""
-    packages = ["gcc", "libc6-dev", "patch", "python3-dev", "python3-venv"]
+    packages = ["gcc", "libc6-dev", "libcrypt-dev", "patch", "python3-dev", "python3-venv"]
     ad_hoc("ansible.builtin.apt", name=packages, update_cache=True, install_recommends=False)
 
 

@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import platform
 import socket
 import sqlite3
 import sys
@@ -55,14 +56,15 @@ def number(call, *arguments):
     return ctypes.get_errno()
 
 
+# perf_event_open(2) and ptrace(2) in the kernel's tables; io_uring_setup(2) is the same everywhere.
+PERF, PTRACE = (241, 117) if platform.machine() == "aarch64" else (298, 101)
 DOES = {
     "nice": lambda: os.nice(1),
     "affinity": lambda: os.sched_setaffinity(0, os.sched_getaffinity(0)),
     "group": change_group,
     "interfaces": lambda: [name for _, name in socket.if_nameindex()],
     "memory": lambda: os.close(os.memfd_create("x")),
-    # io_uring_setup(2), perf_event_open(2) and ptrace(2) of x86-64.
-    "numbers": lambda: [number(425, 1, 0), number(298, 0, 0, 0, 0, 0), number(101, 16, 1, 0, 0)],
+    "numbers": lambda: [number(425, 1, 0), number(PERF, 0, 0, 0, 0, 0), number(PTRACE, 16, 1, 0, 0)],
     "proc": lambda: Path("/proc/stat").read_text(),
     "log": log,
     "instance": instance,

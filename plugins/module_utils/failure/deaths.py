@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Optional
 
 # What ``explain`` needs to know of the failed unit (``systemctl show``).
 PROPERTIES = ("Result", "ExecMainCode", "ExecMainStatus", "TasksMax", "MemoryMax", "LimitNOFILE")
@@ -362,7 +363,7 @@ def _family(found: _Found) -> str:
     )
 
 
-_Rule = tuple[re.Pattern[str], Callable[[_Found], str | None]]
+_Rule = tuple[re.Pattern[str], Callable[[_Found], Optional[str]]]
 # Matched wherever they are logged: a program that prints one of these does not continue normally.
 _ANYWHERE: tuple[_Rule, ...] = (
     (re.compile(r"Cannot allocate write\+execute memory"), _write_execute),

@@ -283,7 +283,7 @@ def _one(texts: Sequence[str], at: int) -> tuple[Raised | None, int]:
 def _frames(body: Sequence[str]) -> Iterator[Frame]:
     matches = [(number, match) for number, line in enumerate(body) if (match := _FRAME.fullmatch(line))]
     ends = [*(number for number, _ in matches[1:]), len(body)]
-    for (begin, match), end in zip(matches, ends, strict=False):
+    for (begin, match), end in zip(matches, ends):
         yield Frame(match["file"], match["function"] or "", tuple(body[begin:end]))
 
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 import platform
+import re
+import shlex
 import shutil
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import packages
+from .foreign import capture
 
 _LISTEN = "0A"
+# As os-release(5) orders them.
+_RELEASES = (Path("/etc/os-release"), Path("/usr/lib/os-release"))
+# /lib is a folder of its own where /usr is not merged; 64-bit libraries of a Red Hat system are in lib64.
+_LIBRARIES = (Path("/usr/lib"), Path("/lib"), Path("/usr/lib64"))
 _ANY = {"0" * 8, "0" * 32}
 # The prefix of an IPv4 address in the table of IPv6.
 _MAPPED = "0" * 16 + "FFFF0000"
@@ -38,22 +45,23 @@ def facts(base: Path) -> dict[str, Any]:
         base: the directory that will hold the application; the free space of its file system is reported.
 
     Returns:
-        ``platform`` is what artifacts are built for. ``nofile`` and ``nproc`` are the hard limits of
+        ``platform`` is what artifacts are built for; ``version`` is the code name of a distribution that has no number
+        yet. ``systemd_version`` is 0 without systemd, and ``package_manager`` is ``apt``, ``dnf`` or empty.
+        ``nofile`` and ``nproc`` are the hard limits of
         PID 1: a service cannot get more where systemd lacks CAP_SYS_RESOURCE (containers), so the lower of
         these and the kernel's own limits applies.
     """
-    release = platform.freedesktop_os_release()
+    name, version = distribution()
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    version = release.get("VERSION_ID", "")
     limits = _limits(1)
     return {
-        "distribution": release["ID"],
+        "distribution": name,
         "version": version,
         "architecture": platform.machine(),
         "python": python,
         "interpreter": sys.executable,
-        "platform": f"{release['ID']}-{version}-{platform.machine()}-py{python}",
-        "libpython": any(Path("/usr/lib").glob(f"*/libpython{python}.so.1.0")),
+        "platform": f"{name}-{version}-{platform.machine()}-py{python}",
+        "libpython": any(_libraries(f"libpython{python}.so.1.0")),
         "somaxconn": _number("/proc/sys/net/core/somaxconn"),
         "file_max": _number("/proc/sys/fs/file-max"),
         "nofile": min(limits["Max open files"], _number("/proc/sys/fs/nr_open")),
@@ -65,11 +73,38 @@ def facts(base: Path) -> dict[str, Any]:
         ),
         "free_mb": shutil.disk_usage(_existing(base)).free // 2**20,
         "systemd": Path("/run/systemd/system").is_dir(),
+        "systemd_version": systemd_version(),
         "package_manager": packages.manager(),
         "shared_mounts": _shared("/run"),
         "addresses": sorted(_addresses()),
         "machine": f"{_text('/etc/machine-id')} {platform.node()}",
     }
+
+
+def distribution(files: Iterable[Path] = _RELEASES) -> tuple[str, str]:
+    """Return the name of the distribution, and its version or its code name; see os-release(5)."""
+    text = next((path.read_text(errors="replace") for path in files if path.is_file()), "")
+    pairs = (line.partition("=") for line in text.splitlines() if not line.startswith("#"))
+    said = {key.strip(): "".join(shlex.split(value)) for key, _, value in pairs if value}
+    return said.get("ID", "linux"), said.get("VERSION_ID") or said.get("VERSION_CODENAME") or "rolling"
+
+
+def systemd_version() -> int:
+    """Return the version of systemd, from the name of its library; systemctl is asked only without one."""
+    names = " ".join(path.name for path in _libraries("systemd/libsystemd-shared-*.so"))
+    if found := re.findall(r"libsystemd-shared-(\d+)", names):
+        return max(map(int, found))
+    if not shutil.which("systemctl"):
+        return 0
+    said = re.match(r"systemd (\d+)", capture(("systemctl", "--version"), 30).stdout)
+    return int(said[1]) if said else 0
+
+
+def _libraries(name: str) -> Iterator[Path]:
+    """Yield the files of a name in the folders of libraries, with and without that of an architecture."""
+    for folder in _LIBRARIES:
+        yield from folder.glob(name)
+        yield from folder.glob(f"*/{name}")
 
 
 def _shared(path: str) -> bool:
@@ -82,9 +117,8 @@ def _shared(path: str) -> bool:
 def _addresses() -> set[str]:
     """Return the IPv4 addresses of this host, from the kernel's routing table of local addresses."""
     lines = Path("/proc/net/fib_trie").read_text().splitlines()
-    return {
-        first.split()[-1] for first, second in itertools.pairwise(lines) if "|--" in first and "host LOCAL" in second
-    }
+    following = zip(lines, lines[1:])
+    return {first.split()[-1] for first, second in following if "|--" in first and "host LOCAL" in second}
 
 
 def _limits(pid: int) -> dict[str, int]:

@@ -115,7 +115,7 @@ def errors(entries: Sequence[Entry], window: int) -> list[list[Entry]]:
         found[index].append(entry)
         ends[index] = position
         latest[entry.by] = index
-    return [error for error, end in zip(found, ends, strict=True) if end >= len(entries) - window]
+    return [error for error, end in zip(found, ends) if end >= len(entries) - window]
 
 
 def _is_error(entry: Entry) -> bool:

@@ -43,7 +43,7 @@ FAMILIES = {
         "a Debian package",
         # Debian Policy, 5.6.1.
         re.compile(r"[a-z0-9][a-z0-9+.-]+"),
-        ("gcc", "libc6-dev", "patch", "python3-dev", "python3-venv"),
+        ("gcc", "libc6-dev", "libcrypt-dev", "patch", "python3-dev", "python3-venv"),
         "libpython{}",
         {"ab": "apache2-utils", "h2load": "nghttp2-client", "wrk": "wrk"},
     ),

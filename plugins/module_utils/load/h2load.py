@@ -81,7 +81,7 @@ def parse(stdout: str, stderr: str, returncode: int | None, log: str, protocol: 
     for line in _REQUEST.finditer(log):
         # To a tenth of a millisecond: a histogram of microseconds would have a line for every request.
         histogram[round(int(line[2]) / 1000, 1)] += 1
-    if (logged := histogram.total()) != complete:
+    if (logged := sum(histogram.values())) != complete:
         return LoadError("unparsable", f"h2load counted {complete} responses, but logged {logged}")
     unsent = min(errored, max(0, total - started))
     seconds = float(finished[1]) * _SECONDS[finished[2]]

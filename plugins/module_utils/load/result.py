@@ -389,7 +389,7 @@ def sent(orders: Sequence[Mapping[str, Any]], ended: Sequence[Mapping[str, Any]]
     """
     return {
         order[order["ansible_loop_var"]]["host"]: _said(order if end.get("skipped") else end)
-        for order, end in zip(orders, ended, strict=True)
+        for order, end in zip(orders, ended)
     }
 
 

@@ -38,6 +38,7 @@ MARKER = ".complete"
 DEEPEST = 100
 # Characters of a name in a message.
 _SHOWN = 120
+_CHUNK = 1 << 20
 
 # https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md, which also says that a pointer is smaller than 1024 bytes.
 _LFS = re.compile(rb"version https://(git-lfs|hawser)\.github\.com/spec/v1\n(ext-[^\n]*\n)*oid sha256:")
@@ -88,7 +89,15 @@ def masked(text: str) -> str:
 def sha256(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file."""
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return hashed(stream)
+
+
+def hashed(stream: IO[bytes], algorithm: str = "sha256") -> str:
+    """Return the hexadecimal hash of what a stream has left."""
+    found = hashlib.new(algorithm)
+    while chunk := stream.read(_CHUNK):
+        found.update(chunk)
+    return found.hexdigest()
 
 
 def source_files(source: Path, exclude: Iterable[str], root: Path | None = None) -> list[Path]:
@@ -229,7 +238,7 @@ def code_id(source: Path, files: Iterable[Path], added: Mapping[str, str]) -> st
 
 def _sha256(path: Path) -> str:
     with opened(path) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return hashed(stream)
 
 
 def _executable(path: Path) -> bool:

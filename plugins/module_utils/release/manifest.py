@@ -181,7 +181,7 @@ class _Fields:
     def number(self, name: str, default: float | None = None) -> float:
         value = self._get(name, default)
         # Also false for NaN, which JSON's parser accepts.
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _MOST:
             raise self._wrong(name)
         return float(value)
 

@@ -65,7 +65,7 @@ def _fault(value: Any, in_environment: bool) -> str:
     """Return what is wrong with a value, and what to do, without showing it."""
     if value is None or value == "":
         return "whose value is empty: set it, or remove the entry"
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return "whose value is neither a string nor a number: put it in quotes"
     try:
         str(value).encode()

@@ -30,11 +30,11 @@ def kind(value: Any) -> str:
         return "a boolean"
     if isinstance(value, Mapping):
         return "a dictionary"
-    if isinstance(value, list | tuple | set):
+    if isinstance(value, (list, tuple, set)):
         return "a list"
     # Ansible's own types, such as that of a date, begin with an underscore and have Python's below them.
     own = next(of.__name__ for of in type(value).__mro__ if not of.__name__.startswith("_"))
-    return "" if isinstance(value, str | int | float) else f"a {own}"
+    return "" if isinstance(value, (str, int, float)) else f"a {own}"
 
 
 def written(value: Any) -> str:

@@ -476,5 +476,5 @@ class Swap:
 
 def _said(error: BaseException) -> str:
     """Return an error as a sentence for the operator, including an unexpected one."""
-    known = isinstance(error, SwapError | systemd.SystemdError | OSError | UntrustedError)
+    known = isinstance(error, (SwapError, systemd.SystemdError, OSError, UntrustedError))
     return str(error) if known else f"an unexpected error, {type(error).__name__}: {error}"

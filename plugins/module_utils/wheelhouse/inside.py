@@ -186,16 +186,16 @@ def wheel(file: str, unversioned: str = "") -> Path:
 
 def _build_requirements(source: Path) -> tuple[list[str], list[str]]:
     """Return the build requirements of pyproject.toml (PEP 518) that the tools lack, and those with another version."""
-    import tomllib
-
     file = source / "pyproject.toml"
-    document = tomllib.loads(file.read_text()) if file.is_file() else {}
-    wanted = document.get("build-system", {}).get("requires", ["setuptools"])
     check = (
         "import json, sys; from importlib.metadata import version, PackageNotFoundError as Absent\n"
         "from pip._vendor.packaging.requirements import Requirement\n"
+        # Python has none of its own before 3.11.
+        "try: import tomllib\n"
+        "except ImportError: from pip._vendor import tomli as tomllib\n"
+        "build = tomllib.loads(sys.stdin.read()).get('build-system', {})\n"
         "missing, conflicting = [], []\n"
-        "for text in json.load(sys.stdin):\n"
+        "for text in build.get('requires', ['setuptools']):\n"
         "    wanted = Requirement(text)\n"
         "    if wanted.marker and not wanted.marker.evaluate({'extra': ''}): continue\n"
         "    try:\n"
@@ -204,8 +204,9 @@ def _build_requirements(source: Path) -> tuple[list[str], list[str]]:
         "    except Absent: missing.append(text)\n"
         "print(json.dumps([missing, conflicting]))"
     )
+    project = file.read_text() if file.is_file() else ""
     done = subprocess.run(
-        [f"{TOOLS}/bin/python", "-c", check], input=json.dumps(wanted), capture_output=True, text=True, check=False
+        [f"{TOOLS}/bin/python", "-c", check], input=project, capture_output=True, text=True, check=False
     )
     if done.returncode:
         sys.exit(done.stderr)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from ..host.facts import systemd_version
 from . import inside
 
 # The last bytes of a unit's output to keep.
@@ -31,6 +32,8 @@ _GRACE = 60
 # The variables of this process that a unit with network gets, with which pip reaches the registry.
 _NETWORK = ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 
+# The first systemd that has it.
+PRIVATE_IPC = 248
 # See systemd.exec(5) and systemd.resource-control(5). DynamicUser implies NoNewPrivileges, RestrictSUIDSGID, RemoveIPC,
 # and a private /tmp on the host's disk, which is made inaccessible; TMPDIR is in memory.
 _PROPERTIES = (
@@ -38,7 +41,7 @@ _PROPERTIES = (
     "NoNewPrivileges=yes", "CapabilityBoundingSet=", "AmbientCapabilities=", "ProtectProc=invisible", "ProcSubset=pid",
     "ProtectClock=yes", "ProtectHostname=yes", "ProtectKernelLogs=yes", "ProtectKernelModules=yes",
     "ProtectKernelTunables=yes", "ProtectControlGroups=yes", "RestrictNamespaces=yes", "RestrictRealtime=yes",
-    "RestrictSUIDSGID=yes", "LockPersonality=yes", "RemoveIPC=yes", "KeyringMode=private", "PrivateIPC=yes",
+    "RestrictSUIDSGID=yes", "LockPersonality=yes", "RemoveIPC=yes", "KeyringMode=private",
     "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK", "SystemCallArchitectures=native",
     "SystemCallFilter=@system-service", "SystemCallErrorNumber=EPERM", "UMask=0022", "LimitCORE=0",
     "InaccessiblePaths=/tmp /var/tmp", "KillMode=control-group", "TimeoutStopSec=5", "OOMPolicy=kill",
@@ -139,6 +142,9 @@ class Sandbox:
     def _properties(self, inner: Mapping[Path, str], tools: Path | None, network: bool) -> Iterator[str]:
         limits, root = self.limits, inside.ROOT
         yield from _PROPERTIES
+        # An older one refuses what it does not know. The account is the unit's own, and RemoveIPC ends what it shares.
+        if systemd_version() >= PRIVATE_IPC:
+            yield "PrivateIPC=yes"
         yield f"RuntimeMaxSec={limits.seconds}"
         yield f"MemoryMax={limits.memory_mb}M"
         yield "MemorySwapMax=0"

@@ -6,7 +6,6 @@ build can change another's wheel.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -18,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..host.distributions import normalised
-from ..release.artifact import requirements, sha256
+from ..release.artifact import hashed, requirements, sha256
 from .sandbox import Sandbox, StepError, members
 
 _WHEEL = re.compile(r"(?P<name>[A-Za-z0-9._]+)-(?P<version>[A-Za-z0-9.!+_]+)(-\d\w*)?-[\w.]+-[\w.]+-[\w.]+\.whl")
@@ -282,7 +281,7 @@ def contents(archive: Path, most: int, subject: str, target: Path) -> Iterable[t
 
 def _digest(algorithm: str, path: Path) -> str:
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, algorithm).hexdigest()
+        return hashed(stream, algorithm)
 
 
 def _insist_on_name(name: str, version: str, file: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from ...module_utils.host import packages
 from ..run import reserved
 from ..run.seal import opened, seal
+from ..settings import capabilities
 from ..settings.settings import Settings
 from ..source.artifact import Artifact, Request
 from ..source.dependencies import Resolution
@@ -203,6 +204,7 @@ def unresolved(
         f"the requirements of {resolution.made_from} cannot be read without running a build: a deploy resolves them on "
         "a build host in its sandbox, and the ids of artifact and generation are known then",
         *_ignored(resolution.ignored),
+        *capabilities.notes(state["host"], secrets=bool(settings.secrets), builds=True),
     ]
     return Plan(
         host, work=RESOLVE, text=text, builds=str(resolution.path), asked=sealed(request), **_known(settings, state)
@@ -270,6 +272,7 @@ def _text(
         f"artifact {artifact.id}{commit}: {release}, wheels {wheels}",
         *_of_source(settings, artifact),
         *_of_host(settings, state),
+        *capabilities.notes(state["host"], secrets=bool(settings.secrets), builds=wheels == "to build"),
     ]
 
 

@@ -14,12 +14,11 @@ from ...module_utils.release import secrets, values
 from ...module_utils.release.artifact import ArtifactError, masked
 from ..run.truth import truth
 from ..source.folder import Distribution, Folder, Git, Package, local, parse
-from . import entry
+from . import capabilities, entry
 from .specs import OPTIONS, of_type
 
 MODES = OPTIONS["mode"].choices
 GEVENT_CHECKS = OPTIONS["gevent_check"].choices
-SUPPORTED = {("debian", "12"), ("debian", "13")}
 
 # The least and the most of each number.
 RANGES: dict[str, tuple[int, int]] = {
@@ -174,6 +173,9 @@ def value_problems(s: Mapping[str, Any]) -> Iterator[str]:
     """
     if s["mode"] not in MODES:
         yield f"flask_uwsgi_mode={s['mode']} is no mode: set it to {' or '.join(MODES)}"
+    if s["untested"] not in capabilities.UNTESTED:
+        choices = " or ".join(capabilities.UNTESTED)
+        yield f"flask_uwsgi_untested={s['untested']} is not valid: set it to {choices}"
     # YAML reads a bare off as false.
     if s["gevent_check"] not in (*GEVENT_CHECKS, False):
         yield (
@@ -349,12 +351,7 @@ def host_problems(s: Mapping[str, Any], host: Mapping[str, Any], app: Mapping[st
         host: ``host`` of the module ``host_state``.
         app: ``app`` of the same module.
     """
-    system = f"{host['distribution']} {host['version']}"
-    if (host["distribution"], host["version"]) not in SUPPORTED:
-        known = ", ".join(" ".join(entry) for entry in sorted(SUPPORTED))
-        yield f"ansible_host runs {system}, which is not supported: use one of {known}"
-    if not host["systemd"]:
-        yield "ansible_host does not run systemd as its first process: use a host that does"
+    yield from capabilities.problems(host, s["untested"])
     if s["secrets"] and not host["shared_mounts"]:
         yield (
             "flask_uwsgi_secrets need mounts to be shared between namespaces, which they are not on this host, a "

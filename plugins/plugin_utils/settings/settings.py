@@ -76,6 +76,7 @@ class Settings:
     threads: int
     trusted_proxies: list[str]
     unit_overrides: dict[str, Any]
+    untested: str
     user: str
     worker_memory_mb: int
     wsgi_file: str

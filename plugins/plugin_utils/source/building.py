@@ -12,6 +12,7 @@ from ...module_utils.release import artifact as art
 from ...module_utils.wheelhouse.failure import build_problem
 from .artifact import Artifact, Request
 from .dependencies import Resolution
+from .markers import locked
 from .planning import packed
 from .wheelhouse import examine
 
@@ -69,7 +70,7 @@ def keep_wheelhouse(artifact: Artifact, archive: Path, request: Request, wheels:
         found = examine(
             archive,
             [entry for text in house["requirements"].values() for entry in art.requirements(text)],
-            art.read_lock(Path(request.build_lock), "artifact_build_lock"),
+            locked(Path(request.build_lock), "artifact_build_lock", artifact.platform),
             artifact.platform,
             Path(house["distribution"]) if house["distribution"] else None,
             {wheel["file"]: wheel["built_from"] for wheel in wheels if wheel["built_from"]},

@@ -86,7 +86,7 @@ class Unresolved(Exception):
 
 
 def lock_of(
-    source: Source, folder: Path | None, given: str, server: Path, platform: str, cache: Path,
+    source: Source, folder: Path | None, given: str, server: Sequence[art.Requirement], platform: str, cache: Path,
     code: Sequence[Path] = (), built: bool = False,
 ) -> Lock:  # fmt: skip
     """Return what an application requires, with exact versions and hashes.
@@ -97,7 +97,8 @@ def lock_of(
         source: the source that ``flask_uwsgi_source`` names.
         folder: the folder of its files on the controller; None if there is none.
         given: ``flask_uwsgi_requirements``, relative to the folder; empty for the source's own.
-        server: the lock of the application server, whose versions are used if the application allows them.
+        server: the lock of the application server for the platform; its versions are used if the application allows
+            them.
         platform: distribution, architecture and Python, such as ``debian-12-x86_64-py3.11``.
         cache: a folder on the controller.
         code: the deployed files of the folder, which a build of the project would see.
@@ -128,11 +129,11 @@ def lock_of(
     made_from = itself[0] if not file else exported.name if exported else file.name
     project = [art.code_id(folder, code, {}), *sorted(wanted.itself or ())] if wanted.project and folder else []
     key = art.digest(
-        art.RECIPE, platform, server.read_text(), made_from, *itself, *project, *wanted.preferred, *wanted.inputs
+        art.RECIPE, platform, art.rendered(server), made_from, *itself, *project, *wanted.preferred, *wanted.inputs
     )
     path = cache / f"lock-{key}.txt"
     head = f"# Made from {made_from} for {platform}.\n"
-    resolution = _resolution(source, wanted, server.read_text(), made_from, path, head)
+    resolution = _resolution(source, wanted, server, made_from, path, head)
 
     def make() -> str:
         """Keep the lock, or return its first lines if only a build host can create it."""
@@ -154,7 +155,7 @@ def lock_of(
     return Lock(
         _checked(list(art.requirements(text)), variable), made_from, path, wanted.ignored,
         [*wanted.notes, *noted, *art.replaced([one for line in wanted.requirements for one in art.requirements(line)],
-                                     art.requirements(server.read_text()))],
+                                     server)],
         wanted.itself is not None,
     )  # fmt: skip
 
@@ -253,16 +254,15 @@ def _with_project(wanted: Wanted, folder: Path, code: Sequence[Path]) -> Wanted:
 
 
 def _resolution(
-    source: Source, wanted: Wanted, server: str, made_from: str, path: Path, head: str
+    source: Source, wanted: Wanted, server: Sequence[art.Requirement], made_from: str, path: Path, head: str
 ) -> Resolution:  # fmt: skip
     roots = [source.requirement] if isinstance(source, Package) else []
-    entries = list(art.requirements(server))
     # Resolved together with the server's gevent, so that both have one greenlet. uWSGI shares no dependency.
-    shared = [entry.name for entry in entries if entry.name == "gevent"]
+    shared = [entry.name for entry in server if entry.name == "gevent"]
     # They are installed in these versions whatever an application and its packages require, so what it requires must
     # work with them. (httpbin 0.10.2 requires greenlet below 3 for a compiler of its time.)
-    fixed = [f"{entry.name}=={art.pin(entry)}" for entry in entries if entry.name in art.SERVER]
-    names = {entry.name for entry in entries}
+    fixed = [f"{entry.name}=={art.pin(entry)}" for entry in server if entry.name in art.SERVER]
+    names = {entry.name for entry in server}
     preferred = [line for line in wanted.preferred if line.partition("==")[0] not in names]
     return Resolution(
         made_from=made_from,
@@ -271,7 +271,7 @@ def _resolution(
         requirements="".join(f"{line}\n" for line in [*_without_server(wanted.requirements), *roots, *shared]),
         constraints="".join(f"{line}\n" for line in _without_server(wanted.constraints)),
         overrides="".join(f"{line}\n" for line in fixed),
-        preferred=server + "".join(f"{line}\n" for line in preferred),
+        preferred=art.rendered(server) + "".join(f"{line}\n" for line in preferred),
         project=wanted.project,
         extras=sorted(wanted.itself or ()),
         distribution=source.path if isinstance(source, Distribution) else None,

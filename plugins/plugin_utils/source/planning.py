@@ -15,6 +15,7 @@ from .dependencies import lock_of
 from .folder import Distribution, Folder, Git, Package, Source, parse
 from .git import checkout, tree
 from .left_out import left_out
+from .markers import applying, locked
 from .patches import patches_of
 from .pyproject import UNNAMED, insist_on_python, project_of, source_folders
 from .wheelhouse import examine_wheel
@@ -89,12 +90,11 @@ class _Planner:
         # A link may lead to any file of the controller: nothing of the source is read before this has looked at it.
         files = self._files(source, folder, origin) if folder else []
         insist_on_limits(self._request.limits)
-        server_lock = Path(self._request.server_lock)
-        server = art.read_lock(server_lock, "artifact_server_lock")
-        build = art.read_lock(Path(self._request.build_lock), "artifact_build_lock")
+        server = locked(Path(self._request.server_lock), "artifact_server_lock", platform)
+        build = locked(Path(self._request.build_lock), "artifact_build_lock", platform)
         installs = bool(folder) and self._request.install
-        lock = lock_of(source, folder, self._request.requirements, server_lock, platform, cache, files, installs)
-        entries, server, replaced = art.server_entries(lock.entries, server)
+        lock = lock_of(source, folder, self._request.requirements, server, platform, cache, files, installs)
+        entries, server, replaced = art.server_entries(applying(lock.entries, platform), server)
         patches = patches_of([*entries, *server], Path(self._request.patches))
         project = project_of(folder, files, lock.itself) if folder and installs else None
         if project and project.name in {entry.name for entry in entries}:

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import (
     InvalidSdistFilename,
@@ -41,6 +40,7 @@ from ...module_utils.release.artifact import (
     quoted,
     sha256,
 )
+from .markers import applies
 from .pyproject import UNNAMED
 
 # Maximum total bytes of a wheel's files, and of those that are read at once.
@@ -375,32 +375,9 @@ def _commands(text: str, wheel: Wheel) -> Iterator[str]:
 
 def _wanted(entries: Iterable[Requirement], platform: str) -> Iterator[_Wanted]:
     for entry in entries:
-        applies = _applies(entry, platform)
-        if applies is not False:
-            yield _Wanted(entry, optional=applies is None)
-
-
-def _applies(entry: Requirement, platform: str) -> bool | None:
-    """Return whether an entry's marker applies to a platform; None if that depends on more than is known here."""
-    text = entry.text.split(" --hash", 1)[0].partition(";")[2].strip()
-    if not text:
-        return True
-    if "platform_release" in text or "platform_version" in text:
-        return None
-    system, _, python = platform.rpartition("-py")
-    known = {
-        "implementation_name": "cpython", "os_name": "posix", "platform_machine": system.rpartition("-")[2],
-        "platform_python_implementation": "CPython", "platform_release": "", "platform_system": "Linux",
-        "platform_version": "", "python_version": python, "sys_platform": "linux", "extra": "",
-    }  # fmt: skip
-    found = set()
-    try:
-        for release in (0, 999):
-            full = f"{python}.{release}"
-            found.add(Marker(text).evaluate({**known, "python_full_version": full, "implementation_version": full}))
-    except (InvalidMarker, UndefinedComparison, UndefinedEnvironmentName, InvalidVersion):
-        return None
-    return found.pop() if len(found) == 1 else None
+        needed = applies(entry, platform)
+        if needed is not False:
+            yield _Wanted(entry, optional=needed is None)
 
 
 def _installer(wheels: Iterable[Wheel], build: Iterable[Requirement], problems: list[str]) -> Wheel | None:

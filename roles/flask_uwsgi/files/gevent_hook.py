@@ -96,7 +96,7 @@ class Counter:
     def rows(self, *names: str) -> list[dict[str, Any]]:
         """Return a dictionary for each place, most frequent first."""
         found = sorted(self._found.items(), key=lambda item: -item[1])[:_MOST]
-        return [{**dict(zip(names, key, strict=True)), "count": count} for key, count in found]
+        return [{**dict(zip(names, key)), "count": count} for key, count in found]
 
 
 def before_patch() -> dict[str, ModuleType]:

@@ -7,6 +7,8 @@ only when a request ends.
     python guard.py STATS_SOCKET HANG_SECONDS MEMORY_MB
 """
 
+from __future__ import annotations
+
 import json
 import os
 import signal

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,17 @@ from tests.support.fake_host import FakeHost, TemporaryLayout, write_generation
 from tests.support.fake_host import manifest as whole_manifest
 
 RunModule = Callable[..., dict[str, Any]]
+
+
+def test_a_python_that_is_too_old_is_named_before_it_reads_what_it_cannot() -> None:
+    # The imports fail: this Python does not know where the collection is.
+    program = "import runpy, sys; sys.version_info = (3, 8, 10); runpy.run_path(sys.argv[1])"
+    command = [sys.executable, "-I", "-c", program, str(host_state.__file__)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and not done.stderr, done.stderr
+    said = json.loads(done.stdout)
+    assert said["failed"] and f"ansible_python_interpreter={sys.executable} is Python" in said["msg"]
+    assert "3.9 or newer is needed: set it to a newer one" in said["msg"]
 
 
 def test_the_application_s_own_socket_is_not_a_conflict(

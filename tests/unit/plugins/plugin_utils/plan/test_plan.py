@@ -66,6 +66,16 @@ def test_python_s_library_has_the_name_of_the_host_s_distribution(release: Artif
     assert "package libpython3.12.so.1.0()(64bit): to install" in found.text
 
 
+def test_what_the_operator_should_know_of_a_host_is_in_the_plan(release: Artifact) -> None:
+    unbuilt = replace(release, wheelhouse={**release.wheelhouse, "built": False})
+    host = {"distribution": "ubuntu", "version": "24.04", "systemd_version": 247}
+    text = planned(unbuilt, host=host, secrets={"KEY": "x"}).text
+    assert [line.partition(" ")[0] for line in text[-3:]] == ["ubuntu", "flask_uwsgi_secrets:", "wheels"]
+    lock = Resolution("setup.py", Path("/lock"), "", "", "", "", "", "setup.py", [], None, [])
+    resolved = plan.unresolved("web1", settings(), state(host), REQUEST, lock)
+    assert "ubuntu 24.04 was not tested" in resolved.text[-2] and "PrivateIPC" in resolved.text[-1]
+
+
 def test_there_is_nothing_to_do_if_the_generation_serves(release: Artifact) -> None:
     found = planned(release, SERVES)
     assert found.work == "nothing"

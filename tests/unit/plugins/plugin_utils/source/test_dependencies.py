@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import ArtifactError, loose
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import ArtifactError, loose, requirements
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source import requirement_files
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source import uv as uv_module
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.dependencies import (
@@ -25,7 +25,7 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.folder impor
 
 PLATFORM = "debian-13-x86_64-py3.13"
 HASH = "--hash=sha256:" + "a" * 64
-SERVER = f"gevent==2.0 {HASH}\ngreenlet==3.0 {HASH}\nuwsgi==2.0.31 {HASH}\n"
+SERVER = "".join(f"{pin} \\\n    {HASH}\n" for pin in ("gevent==2.0", "greenlet==3.0", "uwsgi==2.0.31"))
 
 LockOf = Callable[..., Lock]
 
@@ -91,7 +91,8 @@ def locked(tmp_path: Path) -> LockOf:
     ) -> Lock:
         folder = source if isinstance(source, Path) else None
         wanted = source if not isinstance(source, Path) else Folder(source)
-        return lock_of(wanted, folder, given, tmp_path / "server.txt", platform, tmp_path / "cache", code, built)
+        server = list(requirements((tmp_path / "server.txt").read_text()))
+        return lock_of(wanted, folder, given, server, platform, tmp_path / "cache", code, built)
 
     return run
 
