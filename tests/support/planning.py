@@ -67,7 +67,6 @@ def state(host: dict[str, Any] | None = None, app: dict[str, Any] | None = None)
             "package_manager": "apt",
             "interpreter": "/usr/bin/python3",
             "libpython": True,
-            "package_manager": "apt",
             "missing_packages": [],
             "somaxconn": 4096,
             "tasks": 32_768,
