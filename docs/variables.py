@@ -36,7 +36,7 @@ variables of their own, which are set on the command line and take precedence ov
 - `mode` of `deploy` and `verify`: the serving mode, as `flask_uwsgi_mode`: `gevent`, `threads` or `auto`.
 - `to` of `rollback`: the generation to serve, as `flask_uwsgi_rollback_to`.
 - `batches` of `deploy`, `rollback` and `restart`: how many hosts are swapped at a time, as Ansible's `serial`;
-  `[1, "25%"]` by default.
+  `[1, "50%"]` by default.
 """
 
 # Ansible's markup in descriptions, most of which becomes code; it ends with its closing bracket.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,9 @@ from typing import Any
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.following import FollowingAction
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.plan import Plan
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.planning import looked_up, planned
+
+# Bytes of an archive that is sent with the module, which is as large. A file of its own takes four more commands.
+_SMALL = 256 << 10
 
 
 class ActionModule(FollowingAction):
@@ -19,15 +24,19 @@ class ActionModule(FollowingAction):
         """Return the result of the module ``release``."""
         # To look again reads all of the wheelhouse.
         artifact = (looked_up if plan.wheels else planned)(plan.request)
-        incoming = ""
+        incoming, inline = "", {}
         if not self._task.check_mode:
             if plan.wheels and not artifact.wheelhouse["built"]:
                 cache = Path(artifact.wheelhouse["path"]).parent
                 removed = f"or were removed from artifact_cache={cache} meanwhile: deploy again"
                 return {"failed": True, "msg": f"its wheels were not built, {removed}"}
-            incoming = self.directory(task_vars)
-            for archive in [*([artifact.code] if plan.code else []), *([artifact.wheelhouse] if plan.wheels else [])]:
-                self.put(Path(archive["path"]), task_vars)
+            archives = [*([artifact.code] if plan.code else []), *([artifact.wheelhouse] if plan.wheels else [])]
+            for path in (Path(archive["path"]) for archive in archives):
+                if content := _small(path):
+                    inline[path.name] = base64.b64encode(content).decode()
+                else:
+                    self.put(path, task_vars)
+                    incoming = self.directory(task_vars)
         return self.ask(
             "flaskops.uwsgi.release",
             {
@@ -35,6 +44,15 @@ class ActionModule(FollowingAction):
                 "base_dir": str(Path(plan.root).parent),
                 "artifact": asdict(artifact),
                 "incoming": incoming,
+                "inline": inline,
             },
             task_vars,
         )
+
+
+def _small(path: Path) -> bytes:
+    """Return the content of a small archive; nothing if it is large, or cannot be read: to copy it then says why."""
+    with suppress(OSError):
+        if path.stat().st_size <= _SMALL:
+            return path.read_bytes()
+    return b""

@@ -15,6 +15,7 @@ description:
   - Writes configuration, environment and units of a generation into its own directory.
   - The uWSGI configuration is checked with uWSGI itself, as the service's account in the service's sandbox, and the
     units with C(systemd-analyze verify), before the generation is complete; one that fails leaves nothing behind.
+  - What the serving generation has word for word, in the same environment, is not checked again.
   - The secrets become systemd credentials, which only root can read; they are encrypted if the host can.
   - The diff is against the serving generation; values of the environment and secrets are not shown.
 options:
@@ -95,6 +96,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure import deat
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure.explain import refused_by
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import (
     arguments,
+    checksums,
     files,
     kinds,
     persistent,
@@ -187,6 +189,33 @@ def validate_units(layout: Layout, generation: str, address: str) -> None:
         )
 
 
+def proven(layout: Layout, release: str, venv: str, contents: dict[str, str]) -> bool:
+    """Return whether uWSGI and systemd have accepted the same configuration before: that of the serving generation.
+
+    Both read only the names of directives and their values, and of these the release's folder alone may differ.
+
+    Args:
+        layout: the application's paths.
+        release: the id of the new generation's release.
+        venv: the id of its virtual environment, which uWSGI is a part of.
+        contents: relative name to content.
+    """
+    serving = layout.deployed_generation()
+    known = gen.manifest(layout, serving) if serving else None
+    new = json.loads(contents[gen.MANIFEST])
+    names = manifest.secrets(new).names
+    if not (serving and known) or (known.venv, known.listen, known.secrets.names) != (venv, new["listen"], names):
+        return False
+    old, own = (str(layout.releases / name) for name in (known.release, release))
+    judged = [name for name in {*contents, *known.checksums} if name == "uwsgi.ini" or name.startswith("units/")]
+    return all(
+        # What was edited by hand is no proof.
+        checksums.matches(known.checksums.get(name, ""), name, layout.generations / serving / name, layout.app)
+        and (layout.generations / serving / name).read_text().replace(old, own) == contents.get(name)
+        for name in judged
+    )
+
+
 def write_secrets(module: AnsibleModule, final: Path, secrets: dict[str, str]) -> None:
     """Write the secrets, and warn if they are not encrypted."""
     if why := credentials.write(final, secrets):
@@ -221,8 +250,9 @@ def create(module: AnsibleModule, layout: Layout, links: dict[str, str], secrets
             write_secrets(module, final, secrets)
         for link, target in links.items():
             files.link(final / link, target)
-        validate_units(layout, name, json.loads(contents[gen.MANIFEST])["listen"])
-        validate_ini(layout, name)
+        if not proven(layout, module.params["release"], module.params["venv"], contents):
+            validate_units(layout, name, json.loads(contents[gen.MANIFEST])["listen"])
+            validate_ini(layout, name)
         gen.finish(final, contents[gen.MANIFEST], group)
     except (InvalidError, systemd.SystemdError, OSError, subprocess.SubprocessError) as error:
         # Without its marker it is ignored, and the next deploy removes it.

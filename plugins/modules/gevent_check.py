@@ -46,6 +46,11 @@ options:
     description: Megabytes of memory that it may use.
     type: int
     default: 1024
+  report:
+    description: >-
+      A file on the controller that the result is written to, in JSON; its directory is created. Read by the action plugin
+      of the same name.
+    type: path
   catalogue:
     description: The known libraries, with C(version) and C(libraries).
     type: dict
@@ -282,6 +287,7 @@ def main() -> None:
             "requests": {"type": "int", "default": 10},
             "timeout": {"type": "int", "default": 60},
             "memory_mb": {"type": "int", "default": 1024},
+            "report": {"type": "path"},
             "catalogue": {"type": "dict", "required": True},
         },
         supports_check_mode=True,

@@ -29,8 +29,12 @@ options:
       - Required with O(state=present).
     type: dict
   incoming:
-    description: The directory on the host that has the archives. Required with O(state=present).
+    description: The directory on the host that has the archives, except those of O(inline).
     type: path
+  inline:
+    description: Small archives themselves, in Base64, by file name.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -57,6 +61,7 @@ venv:
   returned: with O(state=present)
 """
 
+import base64
 import errno
 import gzip
 import os
@@ -110,6 +115,16 @@ def checked(incoming: Path, entry: dict[str, Any]) -> Path:
             f"not {entry['sha256'][:16]}…. Nothing was unpacked. Deploy again to ship it again"
         )
     return archive
+
+
+def arrived(module: AnsibleModule, entry: dict[str, Any]) -> Path:
+    """Return a shipped archive, after its checksum was compared, whichever way it came."""
+    folder, content = Path(module.params["incoming"] or "."), module.params["inline"].get(entry["file"])
+    if content is not None:
+        # Ansible removes it with the module.
+        folder = Path(module.tmpdir)
+        (folder / Path(entry["file"]).name).write_bytes(base64.b64decode(content))
+    return checked(folder, entry)
 
 
 def extract(archive: Path, target: Path, most: int) -> None:
@@ -297,8 +312,10 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "artifact": {"type": "dict"},
             "incoming": {"type": "path"},
+            # Code belongs neither on a terminal (-vvv) nor in the journal.
+            "inline": {"type": "dict", "default": {}, "no_log": True},
         },
-        required_if=[("state", "present", ["artifact", "incoming"])],
+        required_if=[("state", "present", ["artifact"])],
         supports_check_mode=True,
     )
     os.umask(0o022)
@@ -309,7 +326,7 @@ def main() -> None:
             for path in doomed:
                 trees.remove(path)
         module.exit_json(changed=bool(doomed))
-    artifact, incoming = module.params["artifact"], Path(module.params["incoming"])
+    artifact = module.params["artifact"]
     release = layout.releases / artifact["id"]
     venv = layout.venvs / artifact["wheelhouse"]["id"]
     try:
@@ -324,10 +341,10 @@ def main() -> None:
     try:
         if need_venv:
             wheels = artifact["wheelhouse"]
-            install_wheels(checked(incoming, wheels), venv, wheels, wheels["digest"])
+            install_wheels(arrived(module, wheels), venv, wheels, wheels["digest"])
         if need_release:
             trees.remove(release)
-            unpack_code(checked(incoming, artifact["code"]), release, artifact["code"], artifact["digest"])
+            unpack_code(arrived(module, artifact["code"]), release, artifact["code"], artifact["digest"])
     except ReleaseError as error:
         module.fail_json(msg=f"{error}. The running service was not changed")
     except OSError as error:

@@ -240,6 +240,16 @@ def unit_targets(layout: Layout, generation: str) -> dict[Path, Path]:
     return {layout.units / layout.socket_template: socket, **targets(layout, generation, *kinds.LASTING)}
 
 
+def canary_targets(layout: Layout, generation: str) -> dict[Path, Path]:
+    """Return the unit files that a canary needs, and the settings of the generation's other units.
+
+    These are nobody else's, and systemd then reads all of them at once.
+    """
+    own = {layout.dropin(layout.unit(kind, generation)).parent for kind in kinds.LASTING}
+    settings = {target: stored for target, stored in unit_targets(layout, generation).items() if target.parent in own}
+    return targets(layout, generation, kinds.CANARY) | settings
+
+
 def trial_targets(layout: Layout, generation: str) -> dict[Path, Path]:
     """Return the unit files of a generation on trial: installed path to stored path.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..failure import deaths
 from ..failure.explain import MOST_READ, refusal
-from ..host import files, kinds, runtime, systemd
+from ..host import files, runtime, systemd
 from ..host.foreign import printable
 from ..host.journal import Said
 from ..host.layout import Layout
@@ -193,7 +193,7 @@ class Swap:
         unit = self.layout.canary(self.new)
         self.tried = True
         # The serving units are not changed until the canary has responded.
-        targets = self._targets(self.new) if self.volatile else gen.targets(self.layout, self.new, kinds.CANARY)
+        targets = self._targets(self.new) if self.volatile else gen.canary_targets(self.layout, self.new)
         self._install(self.new, targets)
         try:
             self._bring_up(unit, settle=self.manifest.settle)

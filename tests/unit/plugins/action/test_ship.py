@@ -1,5 +1,6 @@
 """The action plugin ``ship``: what it copies to a host."""
 
+import base64
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ PLAN = Plan(
     "web1", work="deploy", app_name="shop", root="/srv/apps/shop", code=True, wheels=True,
     asked=sealed(Request("app", "", "", "", "", "/cache")),
 )  # fmt: skip
+ARCHIVES = {"code": "c1.tar.gz", "wheelhouse": "w1.tar"}
 WHEELS = {"id": "w1", "digest": "w" * 64, "path": "/cache/w1.tar"}
 Act = Callable[..., dict[str, Any]]
 
@@ -71,6 +73,19 @@ def test_only_what_the_host_lacks_is_copied(
     assert (found["module"], found["incoming"]) == ("flaskops.uwsgi.release", "/tmp/task/")
     assert (found["app_name"], found["base_dir"]) == ("shop", "/srv/apps")
     assert found["artifact"] == asdict(artifact())
+
+
+def test_a_small_archive_goes_with_the_module_and_costs_no_round_trip(
+    act: Act, shipped: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "c1.tar.gz").write_bytes(b"code")
+    (tmp_path / "w1.tar").write_bytes(b"\0" * (ship._SMALL + 1))
+    paths = {name: {**asdict(artifact())[name], "path": str(tmp_path / file)} for name, file in ARCHIVES.items()}
+    found = act(PLAN, artifact(**paths))
+    assert found["inline"] == {"c1.tar.gz": base64.b64encode(b"code").decode()}
+    assert (shipped, found["incoming"]) == ([str(tmp_path / "w1.tar")], "/tmp/task/")
+    found = act(replace(PLAN, wheels=False), artifact(**paths))
+    assert (len(shipped), found["incoming"]) == (1, "")
 
 
 def test_check_mode_copies_nothing_and_asks_the_module(act: Act, shipped: list[str]) -> None:
