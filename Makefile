@@ -44,7 +44,7 @@ fleet-down: ## remove these hosts
 verify: setup ## load-test the deployed application; the results are in reports/verify
 	@ansible-playbook playbooks/verify.yml
 
-compare: sandbox ## gevent, threads and threads = 3000 side by side on the sandbox host (about twenty minutes)
+compare: sandbox ## gevent, threads and threads = 3000, and the last with uWSGI as released, on the sandbox host (about forty minutes)
 	@ansible-playbook deploy.yml -e mode=$(MODE)
 	@ansible-playbook playbooks/compare.yml
 

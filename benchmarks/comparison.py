@@ -23,6 +23,7 @@ def rows(document: Mapping[str, Any]) -> list[str]:
         if entry["concurrency"] == CONCURRENCY:
             variant = next(one for one in document["variants"] if one["name"] == entry["variant"])
             name = f"`{variant['mode']}`, {variant['processes']} × {variant['cores']:,}"
+            name += ", uWSGI as released" if variant.get("stock") else ""
             cells = [name, shown(entry["requests_per_second"]), middle(entry["p50_ms"]), middle(entry["p99_ms"])]
             found.append(f"| {' | '.join(cells)} | {entry['failed']:,} |")
     return found

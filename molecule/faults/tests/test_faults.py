@@ -648,6 +648,7 @@ def comparison(site: Site, folder: Path) -> list[str]:
         "compare_variants": [
             {"name": "gevent", "mode": "gevent", "cores": 500},
             {"name": "threads", "mode": "threads", "cores": THREADS},
+            {"name": "stock", "mode": "threads", "cores": THREADS, "stock": True},
         ],
         "compare_concurrency": [1, 20],
         "compare_rounds": 1,
@@ -681,12 +682,13 @@ def test_a_comparison_measures_and_restores_the_host(site: Site, fault: Faults, 
         Run("compare", *comparison(site, tmp_path)).succeeded()
     fault.none_failed(scene, "playbooks/compare.yml: the figures of each")
     document = json.loads((tmp_path / "compare.json").read_text())
-    assert [run["outcome"] for run in document["runs"]] == ["measured"] * 4
+    assert [run["outcome"] for run in document["runs"]] == ["measured"] * 6
     assert {run["answered"] for run in document["runs"]} == {5, 40}
     threads = {run["variant"]: run["threads"] for run in document["runs"]}
     assert threads["threads"] >= 4 * THREADS > threads["gevent"]
+    assert threads["stock"] is None, "it serves beside the application"
     assert (tmp_path / "index.html").read_text().count("<svg") >= 4
-    assert len(list((tmp_path / "raw").iterdir())) == 4 * 3
+    assert len(list((tmp_path / "raw").iterdir())) == 6 * 3
 
 
 @pytest.mark.full

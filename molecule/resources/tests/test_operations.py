@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tests.support.playbook import variables
 from tests.support.service import APP, OTHER, sample_application
@@ -144,6 +148,32 @@ def test_a_restart_replaces_every_process(service: Any, unnoticed: Any) -> None:
     assert not before & after
     assert service.run(f"cat /run/{APP}/{APP}.pid") == service.show(service.unit, "MainPID")
     assert service.host.run(f"systemctl is-active '{APP}-relief@*'").stdout.strip() in ("", "inactive")
+
+
+def test_a_restart_loses_and_tears_no_request_line(service: Any, play: Any) -> None:
+    answered: list[int] = []
+    numbers, stopped = itertools.count(), threading.Event()
+
+    def ask() -> None:
+        while not stopped.is_set():
+            number = next(numbers)
+            requests.get(f"{service.url}/line/{number}", timeout=30)
+            answered.append(number)
+
+    with ThreadPoolExecutor(20) as pool:
+        clients = [pool.submit(ask) for _ in range(20)]
+        done = play("restart")
+        stopped.set()
+        for client in clients:
+            client.result()
+    assert done.returncode == 0, done.stdout
+    assert len(answered) > 1000
+    # All that it logs until then is in the journal.
+    service.run("journalctl --sync")
+    journal = service.run(f"journalctl -t {APP} --output cat --since -10min --grep /line/").splitlines()
+    line = re.compile(r'[\d.]+ "GET /line/(\d+) HTTP/1\.[01]" 404 \d+B \d+ms worker=\d+')
+    assert sorted(int(found[1]) for found in map(line.fullmatch, journal) if found) == sorted(answered)
+    assert len(journal) == len(answered)
 
 
 @pytest.mark.full

@@ -127,7 +127,8 @@ def test_only_root_and_the_application_can_use_the_sockets(service: Any) -> None
 
 def test_request_lines_in_the_journal_carry_client_status_and_time(service: Any) -> None:
     requests.post(service.url + LOGIN, json=ARTICLE, timeout=10)
-    deadline = time.monotonic() + 10
+    # One that comes alone does not wait for others.
+    deadline = time.monotonic() + 1
     while time.monotonic() < deadline:
         journal = service.run(f"journalctl --unit {service.unit} --output cat --lines 50")
         lines = [line for line in journal.splitlines() if f'"POST {LOGIN}' in line]

@@ -73,7 +73,7 @@ def of_role(variables: Mapping[str, Any], templar: Any) -> Request:
         install=boolean(value("artifact_install")),
         server_lock=value("artifact_server_lock"),
         build_lock=value("artifact_build_lock"),
-        patches=str(_ROLE / "files" / "patches"),
+        patches=str(_ROLE / "files" / "patches") if boolean(value("artifact_patched")) else "",
         build_packages=value("artifact_source_packages"),
         exclude=value("artifact_exclude"),
         limits={name: value(name) for name in _LIMITS},

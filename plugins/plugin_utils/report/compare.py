@@ -131,6 +131,8 @@ def problems(settings: Mapping[str, Any], hosts: Sequence[str]) -> list[str]:
             found.append(f"{entry}: give it a name of letters, digits and -")
         if one.get("mode") not in ("gevent", "threads"):
             found.append(f"{entry}: set its mode to gevent or threads")
+        if not isinstance(one.get("stock", False), bool):
+            found.append(f"{entry}: set stock to true or false")
         if not _whole(one.get("cores"), 1, 100000):
             found.append(f"{entry}: set its cores (greenlets or threads per worker) to a whole number")
     return found

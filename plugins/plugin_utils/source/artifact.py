@@ -16,7 +16,8 @@ class Request:
             or a git repository (``git+URL@REF``).
         server_lock: the requirements of the application server (uWSGI, gevent), with hashes.
         build_lock: what builds wheels (pip, build backends), with hashes.
-        patches: the folder that has a folder of patches for each NAME-VERSION that is built with some.
+        patches: the folder that has a folder of patches for each NAME-VERSION that is built with some; empty
+            to build all as released.
         platform: distribution, architecture and Python of the hosts, such as ``debian-12-x86_64-py3.11``.
         cache: the folder on the controller that keeps archives.
         requirements: what the application requires, a file relative to the source. If it is no lock, one is made and

@@ -95,7 +95,8 @@ class _Planner:
         installs = bool(folder) and self._request.install
         lock = lock_of(source, folder, self._request.requirements, server, platform, cache, files, installs)
         entries, server, replaced = art.server_entries(applying(lock.entries, platform), server)
-        patches = patches_of([*entries, *server], Path(self._request.patches))
+        patched = self._request.patches
+        patches = patches_of([*entries, *server], Path(patched)) if patched else {}
         project = project_of(folder, files, lock.itself) if folder and installs else None
         if project and project.name in {entry.name for entry in entries}:
             raise art.ArtifactError(

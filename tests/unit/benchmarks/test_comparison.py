@@ -17,6 +17,8 @@ def test_a_row_has_the_settings_and_the_results(made: object) -> None:
     (line,) = comparison.rows(document)
     assert line.startswith("| `gevent`, 4 × 3,000 | 3,900 (3,800–4,000) | ")
     assert line.endswith(" | 0 |")
+    document["variants"][0]["stock"] = True
+    assert comparison.rows(document)[0].startswith("| `gevent`, 4 × 3,000, uWSGI as released | ")
 
 
 def test_the_chart_is_complete_and_has_its_colours(made: object) -> None:

@@ -50,6 +50,7 @@ def test_valid_settings_have_no_problem() -> None:
         ({"variants": [{"name": "a b", "mode": "gevent", "cores": 1}]}, "give it a name"),
         ({"variants": [{"name": "a", "mode": "fork", "cores": 1}]}, "set its mode to gevent or threads"),
         ({"variants": [{"name": "a", "mode": "gevent", "cores": "many"}]}, "set its cores"),
+        ({"variants": [{"name": "a", "mode": "gevent", "cores": 1, "stock": "x"}]}, "set stock to true or false"),
         ({"variants": SETTINGS["variants"] * 2}, "names twice"),  # type: ignore[operator]
     ],
 )

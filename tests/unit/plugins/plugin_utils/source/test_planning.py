@@ -277,6 +277,7 @@ def test_patches_are_part_of_the_wheels(options: dict[str, Any], tmp_path: Path)
     assert wheels["id"] != plain["wheelhouse"]["id"] and patched["code"] == plain["code"]
     (folder / "01-first.patch").write_text("--- a/y\n+++ b/y\n")
     assert plan_of(options)["wheelhouse"]["id"] != wheels["id"]
+    assert plan_of({**options, "patches": ""})["wheelhouse"] == plain["wheelhouse"]
     # Another version of what is patched would lack what the patches mend.
     (tmp_path / "app" / "requirements.txt").write_text(f"uWSGI==2.0.30 {HASH}\n")
     assert plan_of(options)["wheelhouse"]["patches"]["uwsgi-2.0.31"]
