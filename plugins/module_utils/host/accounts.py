@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import kinds
-from .facts import Process
+from .listening import Process
 
 _PROC = Path("/proc")
 
