@@ -1,9 +1,9 @@
-"""What an application can listen on: an address with a port, or the path of a UNIX socket. The one definition of both.
+"""What an application can listen on: an address with a port, or the path of a UNIX socket. The one definition.
 
-Written out, as in a manifest and for people, they are ``0.0.0.0:8040``, ``[::]:8040`` and ``/run/shop.sock``. The socket
-unit of an address has an instance of its own, in which IPv6 has no brackets and a path has colons for slashes:
-``0.0.0.0:8040``, ``:::8040`` and ``:run:shop.sock``. systemd's own escapes are backslashes, which are escapes once more in
-``Sockets=``, in the patterns of systemctl, and in a shell.
+Written out, as in a manifest and for people, they are ``0.0.0.0:8040``, ``[::]:8040`` and ``/run/shop.sock``. The
+socket unit of an address has an instance of its own, in which IPv6 has no brackets and a path has colons for slashes:
+``0.0.0.0:8040``, ``:::8040`` and ``:run:shop.sock``. systemd's own escapes are backslashes, which are escapes once more
+in ``Sockets=``, in the patterns of systemctl, and in a shell.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ class Layout:
         return f"{self.app}@{addresses.instance(address)}.socket"
 
     def socket_file(self, address: str) -> Path:
-        """Return the file of that unit: one for all addresses whose instance is what systemd calls them, else its own."""
+        """Return the file of that unit: the template if systemd itself writes the address so, else one of its own."""
         own = addresses.instance(address) != address
         return self.units / (self.socket(address) if own else self.socket_template)
 

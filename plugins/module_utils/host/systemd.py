@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import subprocess
 
-from . import address
+from . import address, kinds
 from . import journal as records
-from . import kinds
 from .foreign import capture, printable
 from .layout import Layout
 

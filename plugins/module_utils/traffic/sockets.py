@@ -27,7 +27,7 @@ def occupied(address: str) -> str:
 
 
 def misgranted(layout: Layout, address: str) -> str:
-    """Return in a sentence who can connect to a UNIX socket instead of those whom its unit names, or an empty string."""
+    """Return in a sentence that others can connect to a UNIX socket than its unit says, or an empty string."""
     path = Path(written.read(address).path)
     status = marks.lstat(path) if path.is_absolute() else None
     if not status:
@@ -50,11 +50,11 @@ def grant(layout: Layout, address: str) -> bool:
     """
     if not misgranted(layout, address):
         return False
-    path, (group, mode) = written.read(address).path, _access(layout, address)
+    path, (group, mode) = Path(written.read(address).path), _access(layout, address)
     if not (found := accounts.group(group)):
         raise OSError(f"{layout.socket(address)} names the group {group}, which does not exist")
     os.chown(path, os.geteuid(), found.number, follow_symlinks=False)
-    os.chmod(path, mode)
+    path.chmod(mode)
     return True
 
 

@@ -15,8 +15,8 @@ class Endpoint:
 
     Args:
         app: its name.
-        address: the address that it listens on, or if that is any, the host's, as the controller reaches it; or the path
-            of a UNIX socket.
+        address: the address that it listens on, or if that is any, the host's, as the controller reaches it; or the
+            path of a UNIX socket.
         port: its port; 0 for a path.
         mount: the path that it is below; empty for all paths.
         health_path: the path of a health request.

@@ -204,8 +204,8 @@ def _unreachable(hosts: Sequence[str], balancers: Sequence[str], endpoints: Mapp
             )
         elif bind == ANY and ":" in address:
             yield (
-                f"flask_uwsgi_bind={bind} of {host} has no address of IPv6, and ansible_host={address} is one: set it to "
-                "[::]"
+                f"flask_uwsgi_bind={bind} of {host} has no address of IPv6, and ansible_host={address} is one: set it "
+                "to [::]"
             )
 
 

@@ -41,8 +41,8 @@ def host_problems(s: Mapping[str, Any], host: Mapping[str, Any], app: Mapping[st
     for neighbour, listen in app["neighbours"].items():
         if wanted.collides(address.read(listen)):
             yield (
-                f"flask_uwsgi_{name}={value} belongs to the application {neighbour} of this host (listens on {listen}): "
-                f"choose another {other}"
+                f"flask_uwsgi_{name}={value} belongs to the application {neighbour} of this host (listens on {listen}"
+                f"): choose another {other}"
             )
             return
     for holder in app["strangers"]:
@@ -64,9 +64,7 @@ def _address_problems(s: Mapping[str, Any], wanted: address.Address, host: Mappi
         )
     elif wanted.bind not in (address.ANY, address.DUAL, *host["addresses"]) and not wanted.bind.startswith("127."):
         known = ", ".join(host["addresses"])
-        yield (
-            f"flask_uwsgi_bind={s['bind']} is no address of this host: set it to 0.0.0.0, [::], or one of {known}"
-        )
+        yield (f"flask_uwsgi_bind={s['bind']} is no address of this host: set it to 0.0.0.0, [::], or one of {known}")
 
 
 def _path_problems(s: Mapping[str, Any], wanted: address.Address, place: Mapping[str, Any]) -> Iterator[str]:

@@ -55,7 +55,11 @@ def test_an_address_has_to_be_the_host_s(bind: str, ipv6: bool, problem: str) ->
         ({"socket_group": "www-data"}, {}, ""),
         # The service's own group is created by the deploy.
         ({"socket_group": "shop"}, {"group": False}, ""),
-        ({"socket_group": "www-data"}, {"group": False}, "flask_uwsgi_socket_group=www-data does not exist on this host"),
+        (
+            {"socket_group": "www-data"},
+            {"group": False},
+            "flask_uwsgi_socket_group=www-data does not exist on this host",
+        ),
         ({}, {"above": [ROOT | {"mode": "1777"}]}, "is not safe, for others could take its place: /run can be changed"),
         ({}, {"above": [ROOT | {"uid": 33, "owner": "www-data"}]}, "/run belongs to www-data. Set it to a path of"),
         ({}, {"above": [ROOT | {"kind": "link"}]}, "/run is a symbolic link"),
