@@ -270,9 +270,8 @@ class Fleet:
 
     def _write_known_hosts(self) -> None:
         keys = {r.address: self._layout.hosts / r.name / f"{HOST_KEY}.pub" for r in records(self._layout).values()}
-        _replace(
-            self._layout.known_hosts, "".join(f"{a},{ipv6_address(a)} {key.read_text()}" for a, key in keys.items())
-        )
+        lines = (f"{address},{ipv6_address(address)} {key.read_text()}" for address, key in keys.items())
+        _replace(self._layout.known_hosts, "".join(lines))
 
 
 def archive(files: Mapping[str, bytes]) -> bytes:

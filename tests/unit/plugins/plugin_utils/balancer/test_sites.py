@@ -175,8 +175,8 @@ def test_where_haproxy_cannot_connect_is_refused() -> None:
 
     path = {"address": "/run/shop.sock", "bind": "/run/shop.sock", "port": 0}
     assert problems("web1", **path) == [
-        "flask_uwsgi_bind=/run/shop.sock of web1 is a UNIX socket, which HAProxy cannot see from its own root directory: "
-        "set it to 127.0.0.1, which no other host reaches either"
+        "flask_uwsgi_bind=/run/shop.sock of web1 is a UNIX socket, which HAProxy cannot see from its own root "
+        "directory: set it to 127.0.0.1, which no other host reaches either"
     ]
     assert problems("lb1", **path) == [
         "flask_uwsgi_bind=/run/shop.sock of web1 is reached from that host alone, not from lb1: set it to an address "

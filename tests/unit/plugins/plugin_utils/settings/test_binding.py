@@ -58,7 +58,7 @@ def test_an_address_has_to_be_the_host_s(bind: str, ipv6: bool, problem: str) ->
         (
             {"socket_group": "www-data"},
             {"group": False},
-            "flask_uwsgi_socket_group=www-data does not exist on this host",
+            "flask_uwsgi_socket_group=www-data does not exist",
         ),
         ({}, {"above": [ROOT | {"mode": "1777"}]}, "is not safe, for others could take its place: /run can be changed"),
         ({}, {"above": [ROOT | {"uid": 33, "owner": "www-data"}]}, "/run belongs to www-data. Set it to a path of"),
