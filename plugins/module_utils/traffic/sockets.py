@@ -36,7 +36,7 @@ def misgranted(layout: Layout, address: str) -> str:
     found, number = stat.S_IMODE(status.st_mode), accounts.group(group)
     if found == mode and number and status.st_gid == number.number:
         return ""
-    return f"{path} is not open to root and the group {group} alone (mode {mode:04o})"
+    return f"{path} is not open to root and the group {group} alone (mode {found:04o}, group {status.st_gid})"
 
 
 def grant(layout: Layout, address: str) -> bool:
