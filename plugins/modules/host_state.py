@@ -99,7 +99,15 @@ def opened(layout: Layout, wanted: Address) -> bool:
 
 def strangers(layout: Layout, wanted: Address) -> list[listening.Process]:
     """Return the processes that listen there, except those of the application."""
-    return [] if opened(layout, wanted) else listening.holders(wanted)
+    return [] if opened(layout, wanted) else [one for one in listening.holders(wanted) if not is_own(layout, one.pid)]
+
+
+def is_own(layout: Layout, pid: int) -> bool:
+    """Return whether a process is an instance of the application that has inherited a socket which was closed since."""
+    try:
+        return accounts.runs_in_unit(layout.app, pid)
+    except OSError:
+        return False
 
 
 def place(layout: Layout, wanted: Address, group: str) -> dict[str, Any]:

@@ -190,7 +190,7 @@ def test_an_address_of_ipv4_and_all_addresses_take_turns(deploy: Any, service: S
     assert sockets(service) == [f"{APP}@0.0.0.0:8040.socket"]
     assert not service.host.file(f"/etc/systemd/system/{APP}@:::8040.socket").exists
     assert there.failures == {}, there.examples
-    # The kernel prefers the socket of IPv4 as long as both are open, so that is where clients still are when it is closed.
+    # The kernel prefers the socket of IPv4 as long as both are open: clients are still there when it is closed.
     deploy(bind="[::]")
     assert sockets(service) == [f"{APP}@:::8040.socket"]
 
@@ -324,7 +324,7 @@ def test_a_removal_leaves_no_socket(play: Any, service: Service) -> None:
 
 
 def test_a_load_balancer_speaks_both_families_and_reaches_a_host_by_ipv6(
-    play: Any, proxy: None, source: Path, ipv4: str, ipv6: str, tmp_path: Path
+    play: Any, service: Service, source: Path, ipv4: str, ipv6: str, tmp_path: Path
 ) -> None:
     inventory = tmp_path / "balancer.json"
     inventory.write_text(json.dumps({"load_balancer": {"hosts": {"mol-binds": {}}}}))
@@ -352,6 +352,8 @@ def test_a_load_balancer_speaks_both_families_and_reaches_a_host_by_ipv6(
         except subprocess.CalledProcessError:
             return []
 
+    # That of the tests above.
+    service.run("systemctl stop haproxy || true")
     run("deploy")
     run("load_balancer")
     assert wait(found, "an answer through the load balancer", 20) == [own_address(ipv4), own_address(ipv6)]

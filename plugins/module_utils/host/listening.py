@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,9 @@ def listeners(wanted: Address) -> set[str]:
 
 
 def _on_path(path: str) -> set[str]:
+    # The table goes on listing a socket whose file was removed, and to which nobody can connect.
+    if not _is_socket(Path(path)):
+        return set()
     # num, reference count, protocol, flags, type, state, inode, path
     rows = (line.split(maxsplit=7) for line in Path("/proc/net/unix").read_text(errors="replace").splitlines()[1:])
     return {f"socket:[{row[6]}]" for row in rows if len(row) == 8 and row[7] == path and int(row[3], 16) & _ACCEPTS}
@@ -126,8 +130,11 @@ def is_left_over(path: Path) -> bool:
 
     systemd replaces whatever is there.
     """
+    return not os.path.lexists(path) or (_is_socket(path) and not _on_path(str(path)))
+
+
+def _is_socket(path: Path) -> bool:
     try:
-        mode = path.lstat().st_mode
+        return stat.S_ISSOCK(path.lstat().st_mode)
     except OSError:
-        return True
-    return stat.S_ISSOCK(mode) and not _on_path(str(path))
+        return False

@@ -15,9 +15,7 @@ from ..host.layout import Layout
 
 def listening(address: str) -> bool:
     """Ask the kernel whether something listens on an address (``0.0.0.0:8040``): systemd can be wrong about it."""
-    wanted = written.read(address)
-    # A UNIX socket listens on after its file was removed, and nobody can connect to it.
-    return bool(kernel.listeners(wanted)) and (not wanted.path or _is_socket(Path(wanted.path)))
+    return bool(kernel.listeners(written.read(address)))
 
 
 def occupied(address: str) -> str:
@@ -61,11 +59,6 @@ def grant(layout: Layout, address: str) -> bool:
 def _access(layout: Layout, address: str) -> tuple[str, int]:
     shown = systemd.show(layout.socket(address), "SocketGroup", "SocketMode")
     return shown["SocketGroup"], int(shown["SocketMode"], 8)
-
-
-def _is_socket(path: Path) -> bool:
-    status = marks.lstat(path)
-    return status is not None and stat.S_ISSOCK(status.st_mode)
 
 
 def addresses(layout: Layout) -> list[str]:
