@@ -643,8 +643,8 @@ class FakeHost:
 
     def _sources(self, unit: str) -> Iterator[Path]:
         # The unit file of an instance's own name takes precedence over the template's, wherever they are.
-        own = self.layout.volatile_units / unit
-        yield own if own.is_file() else self._unit_file(unit)
+        own = (folder / unit for folder in (self.layout.units, self.layout.volatile_units))
+        yield next(filter(Path.is_file, own), self._unit_file(unit))
         # Drop-ins are sorted by name; those in /etc hide those of the same name in /run.
         for name in ("credentials", "generation", "listen", "trial"):
             folders = (self.layout.units, self.layout.volatile_units)

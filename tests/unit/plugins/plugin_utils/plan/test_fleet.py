@@ -45,7 +45,7 @@ def test_applications_of_one_deploy_must_not_collide(other: Plan, problem: str) 
 def test_two_applications_cannot_have_one_path() -> None:
     plans = [placed("a", "shop", "/run/shop.sock"), placed("b", "books", "/run/shop.sock")]
     assert fleet.problems(plans) == [
-        "flask_uwsgi_bind=/run/shop.sock is wanted by books and by shop on one host (b, a): "
+        "flask_uwsgi_bind=/run/shop.sock is wanted by shop and by books on one host (a, b): "
         "give each application of a host a path of its own"
     ]
 
