@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import facts as host
 
 
