@@ -126,7 +126,7 @@ class Network:
                 return preferred
         routes = json.loads(run(["ip", "-json", "-4", "route"], "reading routes") or "[]")
         subnet = free_subnet((r["dst"] for r in routes if r.get("dev") != self.interface), preferred)
-        gateways = [(subnet, subnet[1])]
+        gateways: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, object]] = [(subnet, subnet[1])]
         # A kernel without IPv6 has no such table.
         if IPV6.is_file():
             gateways.append((ipv6_subnet(subnet), ipv6_subnet(subnet)[1]))

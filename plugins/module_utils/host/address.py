@@ -72,8 +72,8 @@ def problem(given: str) -> str:
         return f"is not valid: set it to the path alone, {given[5:] or '/run/shop.sock'}"
     if "/" in given:
         return _path_problem(given)
-    if found := _WITH_PORT.fullmatch(given):
-        return f"has a port: set it to {found['host']}, and flask_uwsgi_port to {found['port']}"
+    if with_port := _WITH_PORT.fullmatch(given):
+        return f"has a port: set it to {with_port['host']}, and flask_uwsgi_port to {with_port['port']}"
     if "%" in given:
         return f"has a zone, which systemd's sockets do not know: set it to {REMEDY}"
     try:
