@@ -17,7 +17,7 @@ from pathlib import Path
 from sandbox import checks, controller, image, inventory
 from sandbox.errors import SandboxError
 from sandbox.host import USER, Record, Spec, answering, records
-from sandbox.network import Network, mac_address
+from sandbox.network import Network, ipv6_address, mac_address
 from sandbox.paths import Layout, hand_over, make_directory
 from sandbox.podman import Podman
 from sandbox.process import run, step
@@ -217,6 +217,7 @@ class Fleet:
             f"--hostname={spec.name}",
             f"--network={self._network.name}",
             f"--ip={address}",
+            *([f"--ip6={ipv6_address(address)}"] if self._network.has_ipv6 else []),
             f"--mac-address={mac_address(address)}",
             *(f"--publish={publish}" for publish in spec.publish),
             *OPTIONS,
@@ -269,7 +270,8 @@ class Fleet:
 
     def _write_known_hosts(self) -> None:
         keys = {r.address: self._layout.hosts / r.name / f"{HOST_KEY}.pub" for r in records(self._layout).values()}
-        _replace(self._layout.known_hosts, "".join(f"{a} {key.read_text()}" for a, key in keys.items()))
+        lines = (f"{address},{ipv6_address(address)} {key.read_text()}" for address, key in keys.items())
+        _replace(self._layout.known_hosts, "".join(lines))
 
 
 def archive(files: Mapping[str, bytes]) -> bytes:

@@ -18,6 +18,7 @@ from sandbox.process import run
 CANDIDATES = tuple(ipaddress.IPv4Network(f"10.213.{third}.0/24") for third in range(40, 56))
 # The addresses above are for what hosts share, such as that of a pair of load balancers.
 FIRST_HOST, LAST_HOST = 11, 199
+IPV6 = Path("/proc/net/if_inet6")
 
 
 def free_subnet(routes: Iterable[str], preferred: ipaddress.IPv4Network) -> ipaddress.IPv4Network:
@@ -38,6 +39,17 @@ def free_subnet(routes: Iterable[str], preferred: ipaddress.IPv4Network) -> ipad
         f"the controller has routes to all of {CANDIDATES[0]} to {CANDIDATES[-1]}",
         "remove those that are not needed: `ip route` shows them",
     )
+
+
+def ipv6_subnet(subnet: ipaddress.IPv4Network) -> ipaddress.IPv6Network:
+    """Return the private subnet of IPv6 beside one of IPv4, in the same digits: fd00:10:213:40::/64."""
+    return ipaddress.IPv6Network(f"fd00:{':'.join(str(subnet.network_address).split('.')[:3])}::/64")
+
+
+def ipv6_address(address: str) -> str:
+    """Return the address of IPv6 of the host that has an address of IPv4, in the same digits: fd00:10:213:40::11."""
+    *net, last = address.split(".")
+    return f"fd00:{':'.join(net)}::{last}"
 
 
 def mac_address(address: str) -> str:
@@ -79,6 +91,11 @@ class Network:
         # The address that was assigned last; podman only reads .json files.
         self._last = layout.networks / f"{self.name}.last"
 
+    @property
+    def has_ipv6(self) -> bool:
+        """Whether hosts get an address of IPv6, too."""
+        return bool(json.loads(self._file.read_text())["ipv6_enabled"]) if self._file.exists() else False
+
     def _is_up(self) -> bool:
         return Path("/sys/class/net", self.interface).exists()
 
@@ -109,6 +126,10 @@ class Network:
                 return preferred
         routes = json.loads(run(["ip", "-json", "-4", "route"], "reading routes") or "[]")
         subnet = free_subnet((r["dst"] for r in routes if r.get("dev") != self.interface), preferred)
+        gateways: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, object]] = [(subnet, subnet[1])]
+        # A kernel without IPv6 has no such table.
+        if IPV6.is_file():
+            gateways.append((ipv6_subnet(subnet), ipv6_subnet(subnet)[1]))
         # Written here because only newer podman lets one name the interface.
         configuration = {
             "name": self.name,
@@ -116,8 +137,8 @@ class Network:
             "driver": "bridge",
             "network_interface": self.interface,
             "created": "2026-01-01T00:00:00Z",
-            "subnets": [{"subnet": str(subnet), "gateway": str(subnet[1])}],
-            "ipv6_enabled": False,
+            "subnets": [{"subnet": str(net), "gateway": str(gateway)} for net, gateway in gateways],
+            "ipv6_enabled": len(gateways) > 1,
             "internal": False,
             "dns_enabled": False,
             "ipam_options": {"driver": "host-local"},
@@ -147,7 +168,6 @@ class Network:
         if self._is_up():
             run(["ip", "link", "delete", self.interface], f"removing {self.interface}")
         # With nftables, podman separates the rules by network and removes them itself.
-        if not shutil.which("iptables-save"):
-            return
-        script = rules_to_delete(run(["iptables-save"], "reading firewall rules"), self.name)
-        run(["iptables-restore", "--noflush"], "removing firewall rules", script.encode())
+        for family in ("iptables", "ip6tables") if shutil.which("iptables-save") else ():
+            script = rules_to_delete(run([f"{family}-save"], "reading firewall rules"), self.name)
+            run([f"{family}-restore", "--noflush"], "removing firewall rules", script.encode())

@@ -52,7 +52,7 @@ class ActionModule(AskingAction):
     def _of_host(
         self, host: str, settings: Settings, values: dict[str, Any], variables: Mapping[str, Any]
     ) -> plan.Plan:
-        wanted = ("app_name", "base_dir", "bind", "port", "user", "group", "packages")
+        wanted = ("app_name", "base_dir", "bind", "port", "user", "group", "socket_group", "packages")
         arguments = {name: getattr(settings, name) for name in wanted}
         state = self.ask("flaskops.uwsgi.host_state", arguments, variables)
         if state.get("failed"):

@@ -15,11 +15,11 @@ description:
   - Changes nothing.
 options:
   bind:
-    description: The address that the application will listen on.
+    description: The address, or the path of the UNIX socket, that the application will listen on.
     type: str
     default: 0.0.0.0
   port:
-    description: The port that the application will listen on.
+    description: The port that the application will listen on, which does not count for a path.
     type: int
     required: true
   user:
@@ -30,6 +30,10 @@ options:
     description: The group of the service.
     type: str
     required: true
+  socket_group:
+    description: The group that may connect to a UNIX socket; empty for the service's.
+    type: str
+    default: ""
   packages:
     description: Packages of the host that the application needs.
     type: list
@@ -57,7 +61,7 @@ host:
 app:
   description: >-
     The serving generation, its drift, what is unpacked, who has reserved the application, its account and group, what
-    else on the host has its name, its neighbours, the directories above it, and other processes on the port.
+    else on the host has its name, its neighbours, the directories above it, and what else has the port or the path.
   type: dict
   returned: always
 """
@@ -81,8 +85,10 @@ if sys.version_info < (3, 9):  # noqa: UP036
 
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import (
     accounts,
+    address,
     arguments,
     claim,
+    listening,
     marks,
     ownership,
     packages,
@@ -90,16 +96,53 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import (
     systemd,
 )
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import facts as host
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.address import Address
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import MARKER, marked
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation, service
 
 
-def strangers(layout: Layout, bind: str, port: int) -> list[host.Process]:
-    """Return the processes on the port, except a socket unit of the application."""
-    ours = any(state == "active" and address.endswith(f":{port}") for address, state in systemd.sockets(layout).items())
-    return [] if ours else host.port_holders(bind, port)
+def opened(layout: Layout, wanted: Address) -> bool:
+    """Return whether a socket unit of the application has the port, or the path."""
+    active = (address.read(text) for text, state in systemd.sockets(layout).items() if state == "active")
+    return any((one.path, one.port) == (wanted.path, wanted.port) for one in active)
+
+
+def strangers(layout: Layout, wanted: Address) -> list[listening.Process]:
+    """Return the processes that listen there, except those of the application."""
+    return [] if opened(layout, wanted) else [one for one in listening.holders(wanted) if not is_own(layout, one.pid)]
+
+
+def is_own(layout: Layout, pid: int) -> bool:
+    """Return whether a process is an instance of the application that has inherited a socket which was closed since."""
+    try:
+        return accounts.runs_in_unit(layout.app, pid)
+    except OSError:
+        return False
+
+
+def place(layout: Layout, wanted: Address, group: str) -> dict[str, Any]:
+    """Return the place of a UNIX socket.
+
+    Args:
+        layout: the application's paths.
+        wanted: the address.
+        group: the group that may connect.
+
+    Returns:
+        the directories ``above``, whether all of them exist (``there``), what has the path (``holder``), and whether
+        the ``group`` exists; empty for TCP.
+    """
+    if not wanted.path:
+        return {}
+    path = Path(wanted.path)
+    return {
+        "above": ownership.above(path.parent),
+        "there": path.parent.is_dir(),
+        "holder": "" if opened(layout, wanted) or listening.is_left_over(path) else ownership.describe(path),
+        "group": accounts.group(group) is not None,
+    }
 
 
 def owner(layout: Layout) -> dict[str, str | None] | None:
@@ -132,8 +175,8 @@ def neighbours(layout: Layout) -> dict[str, str]:
     """Return the other applications of the host and the address of each, whether it is serving or not."""
     others = marks.applications(layout)
     # This includes one whose manifest is damaged, which must not affect the others.
-    addresses = {other.app: gen.address(other, other.current_generation() or "") for other in others}
-    return {app: address for app, address in addresses.items() if address}
+    found = {other.app: gen.address(other, other.current_generation() or "") for other in others}
+    return {app: listens for app, listens in found.items() if listens}
 
 
 def checked(layout: Layout) -> list[dict[str, str]]:
@@ -168,6 +211,7 @@ def main() -> None:
             "port": {"type": "int", "required": True},
             "user": {"type": "str", "required": True},
             "group": {"type": "str", "required": True},
+            "socket_group": {"type": "str", "default": ""},
             "packages": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
@@ -180,12 +224,12 @@ def main() -> None:
     }
     current = layout.current_generation()
     serving = gen.best_known(layout, current) if current else None
-    bind, port = module.params["bind"], module.params["port"]
+    wanted = address.of(module.params["bind"], module.params["port"])
     user, group = module.params["user"], module.params["group"]
     app: dict[str, Any] = {
         "name": layout.app,
         "root": str(layout.root),
-        "wants": [bind, str(port), user],
+        "wants": [wanted.bind, str(wanted.port), user],
         "decision": {serving.artifact: serving.decision} if serving and serving.decision else {},
         "checked": checked(layout),
         "current": current,
@@ -205,10 +249,12 @@ def main() -> None:
         "missing": claim.missing(layout, user, group),
         "neighbours": neighbours(layout),
         "strangers": [],
+        "socket": {},
     }
     if facts["systemd"]:
         app["drift"] = service.drift(layout) + (app["missing"] if current else [])
-        app["strangers"] = [asdict(process) for process in strangers(layout, bind, port)]
+        app["strangers"] = [asdict(process) for process in strangers(layout, wanted)]
+        app["socket"] = place(layout, wanted, module.params["socket_group"] or group)
     module.exit_json(changed=False, host=facts, app=app)
 
 

@@ -1,10 +1,21 @@
 import hashlib
-from ipaddress import IPv4Network
+import json
+from ipaddress import IPv4Network, IPv6Address
+from pathlib import Path
 
 import pytest
 
+from sandbox import network as network_module
 from sandbox.errors import SandboxError
-from sandbox.network import CANDIDATES, Network, free_subnet, mac_address, rules_to_delete
+from sandbox.network import (
+    CANDIDATES,
+    Network,
+    free_subnet,
+    ipv6_address,
+    ipv6_subnet,
+    mac_address,
+    rules_to_delete,
+)
 from sandbox.paths import Layout
 
 
@@ -45,6 +56,32 @@ def test_a_recently_released_address_is_assigned_last(layout: Layout, monkeypatc
 
 def test_the_hardware_address_is_derived_from_the_address() -> None:
     assert mac_address("10.213.40.11") == "02:00:0a:d5:28:0b"
+
+
+def test_the_address_of_ipv6_is_in_the_subnet_beside_that_of_ipv4() -> None:
+    assert ipv6_address("10.213.40.11") == "fd00:10:213:40::11"
+    for subnet in CANDIDATES:
+        beside = ipv6_subnet(subnet)
+        assert all(IPv6Address(ipv6_address(str(host))) in beside for host in subnet.hosts())
+        assert not any(beside.overlaps(ipv6_subnet(other)) for other in CANDIDATES if other != subnet)
+
+
+@pytest.mark.parametrize("has_ipv6", [True, False])
+def test_hosts_have_ipv6_if_the_kernel_has(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, has_ipv6: bool
+) -> None:
+    table = tmp_path / "if_inet6"
+    if has_ipv6:
+        table.touch()
+    monkeypatch.setattr(network_module, "IPV6", table)
+    monkeypatch.setattr(network_module, "run", lambda *_: "[]")
+    network = Network(layout)
+    assert not network.has_ipv6
+    subnet = network.ensure()
+    assert network.has_ipv6 is has_ipv6
+    written = json.loads((layout.networks / f"{network.name}.json").read_text())
+    both = [str(subnet), str(ipv6_subnet(subnet))]
+    assert [one["subnet"] for one in written["subnets"]] == (both if has_ipv6 else both[:1])
 
 
 def test_only_the_networks_own_firewall_rules_are_deleted() -> None:

@@ -33,6 +33,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import systemd
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.address import instance, of_instance
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.untrusted import UntrustedError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import credentials
@@ -248,7 +249,7 @@ class FakeHost:
 
     def sockets(self) -> set[str]:
         """Return the addresses whose sockets are active."""
-        return {self._instance(unit) for unit in self.active if unit.endswith(".socket")}
+        return {of_instance(self._instance(unit)) for unit in self.active if unit.endswith(".socket")}
 
     def enabled(self) -> set[str]:
         """Return the units that start at boot."""
@@ -459,9 +460,9 @@ class FakeHost:
             self._run_service(unit)
 
     def _open(self, unit: str) -> None:
-        address = self._instance(unit)
+        address = of_instance(self._instance(unit))
         text = self._text(unit) or ""
-        assert "ListenStream=%i\n" in text, text
+        assert ("ListenStream=%i\n" if address == self._instance(unit) else f"ListenStream={address}\n") in text, text
         starts = self._starts(unit)
         if self._text(starts) is None:
             self._deny(unit, f"Socket service {starts} not loaded, refusing.")
@@ -642,8 +643,8 @@ class FakeHost:
 
     def _sources(self, unit: str) -> Iterator[Path]:
         # The unit file of an instance's own name takes precedence over the template's, wherever they are.
-        own = self.layout.volatile_units / unit
-        yield own if own.is_file() else self._unit_file(unit)
+        own = (folder / unit for folder in (self.layout.units, self.layout.volatile_units))
+        yield next(filter(Path.is_file, own), self._unit_file(unit))
         # Drop-ins are sorted by name; those in /etc hide those of the same name in /run.
         for name in ("credentials", "generation", "listen", "trial"):
             folders = (self.layout.units, self.layout.volatile_units)
@@ -750,10 +751,11 @@ def write_generation(
     **more: Any,
 ) -> None:
     """Write a generation as the module ``generation`` does, with its release and virtual environment."""
+    stream = "%i" if instance(listen) == listen else listen
     files = {
         "uwsgi.ini": f"[uwsgi]\n# {name}\n",
         "environment": 'TOKEN="hidden"\n',
-        "units/app@.socket": "[Socket]\nListenStream=%i\nReusePort=yes\n[Install]\nWantedBy=sockets.target\n",
+        "units/app@.socket": f"[Socket]\nListenStream={stream}\nReusePort=yes\n[Install]\nWantedBy=sockets.target\n",
         "units/app@.service": unit_file(layout, name, "always", "[Install]\nWantedBy=multi-user.target\n"),
         "units/app-canary@.service": unit_file(layout, name, "no"),
         "units/app-relief@.service": unit_file(layout, name, "no"),

@@ -68,7 +68,7 @@ def request(*headers: str, line: str = "GET /echo HTTP/1.1", body: bytes = b"") 
 
 def own_address(peer: str) -> str:
     """Return this machine's address, as a peer sees it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    with socket.socket(socket.AF_INET6 if ":" in peer else socket.AF_INET, socket.SOCK_DGRAM) as probe:
         # Sends nothing: it only chooses the route.
         probe.connect((peer, 9))
         return str(probe.getsockname()[0])

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from ..host.address import bracketed
+
 _BACKEND = re.compile(r"\s*(?:backend|listen)\s+(\S+)")
 _SERVER = re.compile(r"(\s*server\s+(\S+)\s+)(\S+):(\d+)(?:(\s.*?maxconn\s+)\d+)?(?!\S)")
 # Of `show servers state`: the fields of a line in front of the port (management.txt, "show servers state").
@@ -30,7 +32,7 @@ class Place:
     @property
     def listen(self) -> str:
         """Address and port."""
-        return f"{self.address}:{self.port}"
+        return f"{bracketed(self.address)}:{self.port}"
 
     def from_here(self, now: str) -> Place:
         """Return the place as the runtime API wants it, without a name.
@@ -41,7 +43,7 @@ class Place:
         try:
             ipaddress.ip_address(self.address)
         except ValueError:
-            return replace(self, address=now.rpartition(":")[0])
+            return replace(self, address=now.rpartition(":")[0].strip("[]"))
         return self
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import kinds
-from .facts import Process
+from .listening import Process
 
 _PROC = Path("/proc")
 
@@ -91,6 +91,20 @@ def described(name: str) -> dict[str, Any] | None:
     }
 
 
+def runs_in_unit(app: str, pid: int) -> bool:
+    """Return whether a process runs in one of an application's own units.
+
+    Args:
+        app: the application's name.
+        pid: the process.
+
+    Raises:
+        OSError: it has ended.
+    """
+    own = rf"/{re.escape(app)}({'|'.join(kinds.SUFFIXES)})@[^/]*\.service(/|$)"
+    return bool(re.search(own, (_PROC / str(pid) / "cgroup").read_text(), re.MULTILINE))
+
+
 def processes(app: str, uid: int) -> list[Process]:
     """Return the processes that an account runs outside an application's own units.
 
@@ -98,13 +112,12 @@ def processes(app: str, uid: int) -> list[Process]:
         app: the application's name.
         uid: the account's number.
     """
-    own = re.compile(rf"/{re.escape(app)}({'|'.join(kinds.SUFFIXES)})@[^/]*\.service(/|$)", re.MULTILINE)
     found = []
     for process in _PROC.glob("[0-9]*"):
         try:
             status = (process / "status").read_text(errors="replace")
             uids = re.search(r"^Uid:(.*)$", status, re.MULTILINE)
-            if not uids or str(uid) not in uids[1].split() or own.search((process / "cgroup").read_text()):
+            if not uids or str(uid) not in uids[1].split() or runs_in_unit(app, int(process.name)):
                 continue
             name = (process / "comm").read_text(errors="replace").strip()
         except OSError:

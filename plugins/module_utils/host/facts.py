@@ -8,34 +8,16 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import packages
+from . import listening, packages
 from .foreign import capture
 
-_LISTEN = "0A"
 # As os-release(5) orders them.
 _RELEASES = (Path("/etc/os-release"), Path("/usr/lib/os-release"))
 # /lib is a folder of its own where /usr is not merged; 64-bit libraries of a Red Hat system are in lib64.
 _LIBRARIES = (Path("/usr/lib"), Path("/lib"), Path("/usr/lib64"))
-_ANY = {"0" * 8, "0" * 32}
-# The prefix of an IPv4 address in the table of IPv6.
-_MAPPED = "0" * 16 + "FFFF0000"
-
-
-@dataclass(frozen=True, order=True)
-class Process:
-    """A process.
-
-    Args:
-        pid: its number; 0 if it is hidden.
-        name: its name.
-    """
-
-    pid: int
-    name: str
 
 
 def facts(base: Path) -> dict[str, Any]:
@@ -76,7 +58,8 @@ def facts(base: Path) -> dict[str, Any]:
         "systemd_version": systemd_version(),
         "package_manager": packages.manager(),
         "shared_mounts": _shared("/run"),
-        "addresses": sorted(_addresses()),
+        "addresses": listening.addresses(),
+        "ipv6": listening.has_ipv6(),
         "machine": f"{_text('/etc/machine-id')} {platform.node()}",
     }
 
@@ -114,13 +97,6 @@ def _shared(path: str) -> bool:
     return any(field.startswith("shared:") for field in last.get(path, last.get("/", []))[6:])
 
 
-def _addresses() -> set[str]:
-    """Return the IPv4 addresses of this host, from the kernel's routing table of local addresses."""
-    lines = Path("/proc/net/fib_trie").read_text().splitlines()
-    following = zip(lines, lines[1:])
-    return {first.split()[-1] for first, second in following if "|--" in first and "host LOCAL" in second}
-
-
 def _limits(pid: int) -> dict[str, int]:
     limits = {}
     for line in Path(f"/proc/{pid}/limits").read_text().splitlines()[1:]:
@@ -147,59 +123,3 @@ def _existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path
-
-
-def port_holders(bind: str, port: int) -> list[Process]:
-    """Return the processes whose listening sockets on a TCP port collide with an address.
-
-    Args:
-        bind: the IPv4 address to listen on; ``0.0.0.0`` collides with all.
-        port: the TCP port.
-
-    Returns:
-        the processes; one with the number 0 if it is hidden.
-    """
-    inodes = listeners(bind, port)
-    if not inodes:
-        return []
-    holders = [holder for process in Path("/proc").iterdir() if (holder := _holder(process, inodes))]
-    return sorted(holders) or [Process(0, "a hidden process")]
-
-
-def listeners(bind: str, port: int) -> set[str]:
-    """Return the listening sockets that collide with an address, by their names in /proc.
-
-    Args:
-        bind: the IPv4 address to listen on; ``0.0.0.0`` collides with all.
-        port: the TCP port.
-    """
-    inodes = set()
-    for table, prefix in (("tcp", ""), ("tcp6", _MAPPED)):
-        path = Path("/proc/net") / table
-        if not path.is_file():
-            continue
-        for line in path.read_text().splitlines()[1:]:
-            fields = line.split()
-            address, _, hex_port = fields[1].partition(":")
-            collides = (
-                address in _ANY or address == prefix + _hex(bind) or (bind == "0.0.0.0" and address.startswith(prefix))
-            )
-            if fields[3] == _LISTEN and int(hex_port, 16) == port and collides:
-                inodes.add(f"socket:[{fields[9]}]")
-    return inodes
-
-
-def _hex(address: str) -> str:
-    return "".join(f"{int(part):02X}" for part in reversed(address.split(".")))
-
-
-def _holder(process: Path, inodes: set[str]) -> Process | None:
-    if not process.name.isdigit():
-        return None
-    try:
-        if any(str(descriptor.readlink()) in inodes for descriptor in (process / "fd").iterdir()):
-            return Process(int(process.name), (process / "comm").read_text(errors="replace").strip())
-    except OSError:
-        # The process, or one of its files, is gone in the meantime.
-        return None
-    return None

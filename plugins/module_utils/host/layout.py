@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import address as addresses
 from . import kinds
 
 
@@ -135,12 +136,17 @@ class Layout:
 
     @property
     def socket_template(self) -> str:
-        """The unit that owns a listening socket; its instance is the address."""
+        """The unit that owns a listening socket of IPv4; its instance is the address."""
         return f"{self.app}@.socket"
 
     def socket(self, address: str) -> str:
-        """Return the unit that listens on an address (``0.0.0.0:8040``)."""
-        return f"{self.app}@{address}.socket"
+        """Return the unit that listens on an address (``0.0.0.0:8040``); ``*`` matches all of them."""
+        return f"{self.app}@{addresses.instance(address)}.socket"
+
+    def socket_file(self, address: str) -> Path:
+        """Return the file of that unit: the template if systemd itself writes the address so, else one of its own."""
+        own = addresses.instance(address) != address
+        return self.units / (self.socket(address) if own else self.socket_template)
 
     def socket_dropin(self, address: str) -> Path:
         """Names the generation that a socket starts when a connection finds none running."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -174,8 +174,13 @@ def _account_problems(s: Mapping[str, Any], app: Mapping[str, Any]) -> Iterator[
         )
 
 
-def _directory_problems(s: Mapping[str, Any], directories: Mapping[str, Any]) -> Iterator[str]:
-    for entry in directories["above"]:
+def replaceable(above: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield which directories others than root can replace, and why.
+
+    Args:
+        above: what ``ownership.above`` returns.
+    """
+    for entry in above:
         faults = [
             *(["is not a directory"] if entry["kind"] == "other" else []),
             *(["is a symbolic link"] if entry["kind"] == "link" else []),
@@ -183,10 +188,15 @@ def _directory_problems(s: Mapping[str, Any], directories: Mapping[str, Any]) ->
             *(["can be changed by others"] if entry["kind"] != "link" and int(entry["mode"], 8) & 0o022 else []),
         ]
         if faults:
-            yield (
-                f"flask_uwsgi_base_dir={s['base_dir']} is not safe: {entry['path']} {' and '.join(faults)}. Set it to "
-                "a path of directories that root owns and nobody else can write to"
-            )
+            yield f"{entry['path']} {' and '.join(faults)}"
+
+
+def _directory_problems(s: Mapping[str, Any], directories: Mapping[str, Any]) -> Iterator[str]:
+    for fault in replaceable(directories["above"]):
+        yield (
+            f"flask_uwsgi_base_dir={s['base_dir']} is not safe: {fault}. Set it to a path of directories that root "
+            "owns and nobody else can write to"
+        )
     if directories["noexec"]:
         yield (
             f"flask_uwsgi_base_dir={s['base_dir']} is on a file system that is mounted noexec, so nothing in it can "

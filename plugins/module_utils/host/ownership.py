@@ -99,7 +99,12 @@ def units(layout: Layout) -> Iterator[Path]:
 
 
 def _is_ours(layout: Layout, unit: Path) -> bool:
-    return unit.parent == layout.units and marks.read_text(unit).startswith(_HEADER)
+    return unit.parent == layout.units and is_written(unit)
+
+
+def is_written(unit: Path) -> bool:
+    """Return whether a deploy wrote a unit file."""
+    return marks.read_text(unit).startswith(_HEADER)
 
 
 def _foreign_directory(layout: Layout, path: Path, uid: int | None) -> Found | None:
@@ -160,7 +165,8 @@ def describe(path: Path) -> str:
         return "nothing"
     if stat.S_ISLNK(status.st_mode):
         return "a symbolic link"
-    kind = "directory" if stat.S_ISDIR(status.st_mode) else "file" if stat.S_ISREG(status.st_mode) else "special file"
+    kinds_of = ((stat.S_ISDIR, "directory"), (stat.S_ISREG, "file"), (stat.S_ISSOCK, "socket"))
+    kind = next((name for fits, name in kinds_of if fits(status.st_mode)), "special file")
     return f"a {kind} of {accounts.user_name(status.st_uid)}"
 
 
@@ -171,16 +177,32 @@ def directories(layout: Layout) -> dict[str, Any]:
         layout: the application's paths.
 
     Returns:
-        ``above``: each directory from ``/`` to the base that exists, with ``path``, ``kind`` (``directory``, ``link``
-        or ``other``), ``uid``, ``owner`` and ``mode``; and whether its file system is mounted ``noexec``.
+        ``above``: what :func:`above` returns of the base; and whether its file system is mounted ``noexec``.
     """
-    above, last = [], Path("/")
-    for path in (*reversed(layout.base.parents), layout.base):
+    found = above(layout.base)
+    last = next((Path(one["path"]) for one in reversed(found)), Path("/"))
+    if marks.is_directory_of_root(layout.root):
+        last = layout.root
+    return {"above": found, "noexec": bool(os.statvfs(last).f_flag & os.ST_NOEXEC)}
+
+
+def above(place: Path) -> list[dict[str, Any]]:
+    """Return a directory and those above it, from ``/`` on, as far as they exist.
+
+    Args:
+        place: the directory.
+
+    Returns:
+        each with ``path``, ``kind`` (``directory``, ``link`` or ``other``), ``uid``, ``owner`` and ``mode``. The first
+        that is no directory is the last.
+    """
+    found = []
+    for path in (*reversed(place.parents), place):
         status = marks.lstat(path)
         if not status:
             break
         kind = "link" if stat.S_ISLNK(status.st_mode) else "directory" if stat.S_ISDIR(status.st_mode) else "other"
-        above.append(
+        found.append(
             {
                 "path": str(path),
                 "kind": kind,
@@ -189,9 +211,6 @@ def directories(layout: Layout) -> dict[str, Any]:
                 "mode": f"{stat.S_IMODE(status.st_mode):04o}",
             }
         )
-        last = path
         if kind != "directory":
             break
-    if marks.is_directory_of_root(layout.root):
-        last = layout.root
-    return {"above": above, "noexec": bool(os.statvfs(last).f_flag & os.ST_NOEXEC)}
+    return found

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import subprocess
 
+from . import address, kinds
 from . import journal as records
-from . import kinds
 from .foreign import capture, printable
 from .layout import Layout
 
@@ -64,8 +64,9 @@ def instances(layout: Layout) -> dict[str, str]:
 
 
 def sockets(layout: Layout) -> dict[str, str]:
-    """Return the addresses whose sockets systemd has in memory, each with its state."""
-    return {_instance(unit): state for unit, state in _states(layout.socket("*")).items()}
+    """Return the addresses whose sockets systemd has in memory, written out, each with its state."""
+    states = _states(layout.socket("*"))
+    return {address.of_instance(_instance(unit)): state for unit, state in states.items()}
 
 
 def _instance(unit: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..host import address as addresses
 from ..host import files, kinds, trees
 from ..host.layout import Layout
 from . import credentials, values
@@ -80,7 +81,7 @@ def _salvaged(layout: Layout, generation: str) -> Manifest | None:
         mode=mode,
         processes=value(ini, "processes", 0),
         cores=cores[mode],
-        listen=listen[1],
+        listen=addresses.of_instance(listen[1]),
         wsgi_file="",
         callable="",
         # Only whether it responds can be checked.
@@ -237,7 +238,8 @@ def targets(layout: Layout, generation: str, *wanted: kinds.Kind) -> dict[Path, 
 def unit_targets(layout: Layout, generation: str) -> dict[Path, Path]:
     """Return the permanent unit files of a generation: installed path to stored path."""
     socket = layout.generations / generation / "units" / "app@.socket"
-    return {layout.units / layout.socket_template: socket, **targets(layout, generation, *kinds.LASTING)}
+    own = layout.socket_file(address(layout, generation) or "")
+    return {own: socket, **targets(layout, generation, *kinds.LASTING)}
 
 
 def canary_targets(layout: Layout, generation: str) -> dict[Path, Path]:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..host import address
 from ..host.files import DamagedError, read_object
 
 FILE = "manifest.json"
 # A release, a virtual environment, a generation: part of a path.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_ADDRESS = re.compile(r"[^\s/]+:\d{1,5}")
 # Far above any time or number that an operator sets; a larger one would overflow somewhere.
 _MOST = 1e9
 
@@ -58,7 +58,7 @@ class Manifest:
         mode: ``gevent`` or ``threads``.
         processes: how many workers it has.
         cores: how many requests each of them serves at a time.
-        listen: the address that it is served on, such as ``0.0.0.0:8040``.
+        listen: the address that it is served on, such as ``0.0.0.0:8040`` (see ``host.address``).
         wsgi_file: the file that contains the application.
         callable: its name in that file.
         module: the application's module, if it is not a file, such as ``shop:create_app()``.
@@ -125,7 +125,7 @@ def parse(document: Mapping[str, Any]) -> Manifest:
         mode=of.text("mode", re.compile("gevent|threads")),
         processes=of.whole("processes"),
         cores=of.whole("cores"),
-        listen=of.text("listen", _ADDRESS),
+        listen=of.text("listen", address.FORM),
         wsgi_file=of.text("wsgi_file"),
         callable=of.text("callable"),
         health=_health(_Fields(of.mapping("health"), "health.")),

@@ -90,6 +90,8 @@ def doomed(layout: Layout, *, data: bool) -> Doomed:
 
 def _units(layout: Layout, kept: list[str]) -> Iterator[Path]:
     """Yield the units, their settings and the links that enable them; what the operator added is kept."""
+    # Those of addresses that are no instance of the template.
+    yield from (path for path in layout.units.glob(layout.socket("?*")) if ownership.is_written(path))
     for template in (layout.socket_template, *(layout.unit(kind, "") for kind in kinds.KINDS)):
         instances = template.replace("@.", "@?*.")
         yield layout.units / template

@@ -55,6 +55,8 @@ def drift(layout: Layout) -> list[str]:
         found.append(f"{socket} is {opened['ActiveState']} and {opened['UnitFileState'] or 'absent'}")
     elif not sockets.listening(wanted.listen):
         found.append(f"nothing listens on {wanted.listen}")
+    elif misgranted := sockets.misgranted(layout, wanted.listen):
+        found.append(misgranted)
     elif _text(activation) != gen.socket_activates(unit):
         found.append(f"{socket} does not start {unit}")
     others = (name for name, active in systemd.sockets(layout).items() if active == "active")

@@ -303,10 +303,15 @@ class Swap:
         unit = self.layout.socket(self.address)
         opened = systemd.show(unit, "ActiveState")["ActiveState"] == "active"
         if opened and sockets.listening(self.address):
-            return False
+            return sockets.grant(self.layout, self.address)
         if opened:
             # It has lost its descriptor without noticing.
             systemd.systemctl("stop", unit)
+        if taken := sockets.occupied(self.address):
+            raise SwapError(
+                f"generation {self.new} ({self.manifest.mode}) does not serve: flask_uwsgi_bind={self.address} is "
+                f"{taken}, which systemd would replace: move it away, or choose another path"
+            )
         starts = self.layout.relief(self.new) if by_relief else self.layout.service(self.new)
         if by_relief and self.new in systemd.relieving(self.layout):
             self._stop([starts])
@@ -386,6 +391,8 @@ class Swap:
             # For a damaged one, what exists of it.
             targets = {target: stored for target, stored in self._targets(self.old).items() if stored.is_file()}
             self._install(self.old, targets)
+            if self.before:
+                sockets.grant(self.layout, self.before.listen)
             if self.old in systemd.running(self.layout):
                 runtime.point_pidfile(self.layout, self.layout.service(self.old))
         self._enable(self.enabled)

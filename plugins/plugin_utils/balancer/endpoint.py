@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...module_utils.host import address as addresses
 from ..plan.choice import choose
 from ..settings.settings import Settings
-
-ANY = "0.0.0.0"
 
 
 @dataclass(frozen=True)
@@ -16,13 +15,15 @@ class Endpoint:
 
     Args:
         app: its name.
-        address: the address that it listens on, or if that is any, the host's, as the controller reaches it.
-        port: its port.
+        address: the address that it listens on, or if that is any, the host's, as the controller reaches it; or the
+            path of a UNIX socket.
+        port: its port; 0 for a path.
         mount: the path that it is below; empty for all paths.
         health_path: the path of a health request.
         health_status: the status that means healthy; 0 for any that is not an error.
         health_host: the host name of a health request.
         capacity: the requests that it serves at the same time.
+        bind: the address, or the path, that it listens on.
     """
 
     app: str
@@ -33,6 +34,7 @@ class Endpoint:
     health_status: int
     health_host: str
     capacity: int
+    bind: str = ""
 
 
 def endpoint(settings: Settings, address: str, listen: str = "") -> Endpoint:
@@ -43,14 +45,15 @@ def endpoint(settings: Settings, address: str, listen: str = "") -> Endpoint:
         address: the host's address.
         listen: the address and port that it listens on; empty for those of the settings.
     """
-    bind, _, port = (listen or settings.listen).rpartition(":")
+    found = addresses.read(listen or settings.listen)
     return Endpoint(
         app=settings.app_name,
-        address=address if bind == ANY else bind,
-        port=int(port),
+        address=address if found.bind in (addresses.ANY, addresses.DUAL) else found.bind,
+        port=found.port,
         mount=settings.mount,
         health_path=settings.health,
         health_status=settings.accepted,
         health_host=settings.health_host,
         capacity=settings.processes * choose(settings, {}).cores,
+        bind=found.bind,
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
+from ...module_utils.host.address import ANY
 from ..run.truth import truth
 from .certificates import CertificateError, Pair, checked
 from .endpoint import Endpoint
@@ -188,11 +189,23 @@ def _app_problems(
 def _unreachable(hosts: Sequence[str], balancers: Sequence[str], endpoints: Mapping[str, Endpoint]) -> Iterator[str]:
     """Yield which applications listen where a balancer cannot reach them."""
     for host in hosts:
-        address = endpoints[host].address
-        if address.startswith("127.") and (others := [name for name in balancers if name != host]):
+        address, bind = endpoints[host].address, endpoints[host].bind
+        others = [name for name in balancers if name != host]
+        local = address.startswith(("127.", "/")) or address == "::1"
+        if local and others:
             yield (
                 f"flask_uwsgi_bind={address} of {host} is reached from that host alone, not from {', '.join(others)}: "
                 "set it to an address that the balancers reach, or to 0.0.0.0"
+            )
+        elif address.startswith("/"):
+            yield (
+                f"flask_uwsgi_bind={address} of {host} is a UNIX socket, which HAProxy cannot see from its own root "
+                f"directory: set it to 127.0.0.1, which no other host reaches either"
+            )
+        elif bind == ANY and ":" in address:
+            yield (
+                f"flask_uwsgi_bind={bind} of {host} has no address of IPv6, and ansible_host={address} is one: set it "
+                "to [::]"
             )
 
 

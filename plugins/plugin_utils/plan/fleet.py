@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...module_utils.host import address
 from .plan import DEPLOY, NOTHING, RELEASE, RESOLVE, Plan
 
 
@@ -93,6 +94,7 @@ def _same(plan: Plan, other: Plan) -> Iterable[str]:
     """Yield what an application wants that another one of the same machine wants, too."""
     app, its_app, both = plan.app_name, other.app_name, f"{plan.host}, {other.host}"
     (bind, port, user), (its_bind, its_port, its_user) = plan.wants, other.wants
+    wanted = address.Address(bind, int(port))
     if its_app == app:
         yield (
             f"flask_uwsgi_app_name={app} is wanted by {plan.host} and by {other.host}, which are one host: "
@@ -104,8 +106,9 @@ def _same(plan: Plan, other: Plan) -> Iterable[str]:
             f"flask_uwsgi_user={user} is wanted by {app} and by {its_app} on one host ({both}): "
             "give each application of a host an account of its own"
         )
-    if its_port == port and (bind == its_bind or "0.0.0.0" in (bind, its_bind)):
+    if wanted.collides(address.Address(its_bind, int(its_port))):
+        what, own = (f"bind={bind}", "path") if wanted.path else (f"port={port}", "port")
         yield (
-            f"flask_uwsgi_port={port} is wanted by {app} and by {its_app} on one host ({both}): "
-            "give each application of a host a port of its own"
+            f"flask_uwsgi_{what} is wanted by {app} and by {its_app} on one host ({both}): "
+            f"give each application of a host a {own} of its own"
         )

@@ -14,7 +14,7 @@ from ...module_utils.release import secrets, values
 from ...module_utils.release.artifact import ArtifactError, masked
 from ..run.truth import truth
 from ..source.folder import Distribution, Folder, Git, Package, local, parse
-from . import capabilities, entry
+from . import binding, capabilities, entry
 from .specs import OPTIONS, of_type
 
 MODES = OPTIONS["mode"].choices
@@ -49,7 +49,6 @@ RANGES: dict[str, tuple[int, int]] = {
     "health_timeout": (1, 600),
     "health_status": (200, 599),
 }
-_BYTE = r"(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _ACCOUNT = r"[a-z_][a-z0-9_-]{0,31}"
 _TEXTS = {
     "user": (_ACCOUNT, "a valid account name"),
@@ -64,7 +63,7 @@ _TEXTS = {
         r"([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?",
         "a host name or an address, with a port if need be, such as shop.example.org",
     ),
-    "bind": (rf"{_BYTE}(\.{_BYTE}){{3}}", "an IPv4 address of the host, or 0.0.0.0"),
+    "socket_group": (rf"({_ACCOUNT})?", "the group that may connect to the UNIX socket, or empty it"),
 }
 
 # Each has a variable of its own: set twice, the ini would say two things.
@@ -201,6 +200,7 @@ def value_problems(s: Mapping[str, Any]) -> Iterator[str]:
             yield f"flask_uwsgi_{name}={s[name]} is not valid: set it to {remedy}"
     yield from filter(None, (entry.callable_problem(s["callable"]), entry.module_problem(s["module"])))
     yield from names.value_problems(s)
+    yield from binding.value_problems(s)
     for name in ("environment", "extra_ini", "static", "unit_overrides"):
         if not isinstance(s[name], Mapping):
             shown = f"={s[name]}" if name != "environment" else ", whose value may be a secret,"
@@ -245,11 +245,14 @@ def value_problems(s: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _proxy_problem(proxy: Any) -> Iterator[str]:
+    # Those who may connect to the UNIX socket.
+    if proxy == "unix:":
+        return
     wrong = f"flask_uwsgi_trusted_proxies has {proxy!r}, which"
     try:
         network = ipaddress.ip_network(str(proxy), strict=False)
     except ValueError:
-        yield f"{wrong} is neither an address nor a network: write one such as 10.0.0.5 or 10.0.1.0/28"
+        yield f"{wrong} is neither an address nor a network: write one such as 10.0.0.5 or 10.0.1.0/28, or unix:"
         return
     if not network.prefixlen:
         yield f"{wrong} trusts every client: name the addresses of the proxies"
@@ -390,26 +393,11 @@ def host_problems(s: Mapping[str, Any], host: Mapping[str, Any], app: Mapping[st
             f"flask_uwsgi_base_dir={s['base_dir']} has {host['free_mb']} MB free, flask_uwsgi_min_free_mb="
             f"{s['min_free_mb']} are wanted: free space there or choose another directory"
         )
-    if s["bind"] not in ("0.0.0.0", *host["addresses"]) and not str(s["bind"]).startswith("127."):
-        known = ", ".join(host["addresses"])
-        yield f"flask_uwsgi_bind={s['bind']} is no address of this host: set it to 0.0.0.0 or one of {known}"
     yield from _package_names(s, host["package_manager"])
     if said := selinux.problem(host["program_type"], s["base_dir"]):
         yield said
     yield from names.host_problems(s, app)
-    for name, listen in app["neighbours"].items():
-        bind, _, port = listen.partition(":")
-        if (str(s["port"]) == port and "0.0.0.0" in (bind, s["bind"])) or f"{s['bind']}:{s['port']}" == listen:
-            yield (
-                f"flask_uwsgi_port={s['port']} belongs to the application {name} of this host (listens on {listen}): "
-                "choose another port"
-            )
-            return
-    for holder in app["strangers"]:
-        yield (
-            f"flask_uwsgi_port={s['port']} is taken by {holder['name']} (pid {holder['pid']}): "
-            "stop that program or choose another port"
-        )
+    yield from binding.host_problems(s, host, app)
 
 
 def preflight_problems(state: Mapping[str, Any], s: Mapping[str, Any]) -> list[str]:

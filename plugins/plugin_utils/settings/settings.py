@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...module_utils.host import address
+from ...module_utils.host.address import Address
+from ...module_utils.host.layout import Layout
 from ..run.truth import truth
 from .specs import OPTIONS
 
@@ -67,6 +70,7 @@ class Settings:
     requirements: str
     secrets: dict[str, Any]
     secrets_in_environment: bool
+    socket_group: str
     socket_timeout: int
     source: str
     start_timeout: int
@@ -87,9 +91,24 @@ class Settings:
         return f"{self.base_dir}/{self.app_name}"
 
     @property
+    def address(self) -> Address:
+        """The address, or the UNIX socket, that the application listens on."""
+        return address.of(self.bind, self.port)
+
+    @property
     def listen(self) -> str:
-        """The address that the application listens on."""
-        return f"{self.bind}:{self.port}"
+        """That address, written out."""
+        return self.address.text
+
+    @property
+    def listens(self) -> str:
+        """The unit that listens there."""
+        return Layout(self.app_name).socket(self.listen)
+
+    @property
+    def connects(self) -> str:
+        """The group that may connect to a UNIX socket."""
+        return self.socket_group or self.group
 
     @property
     def entry(self) -> str:
@@ -124,7 +143,8 @@ def typed(values: Mapping[str, Any]) -> Settings:
         values: the role's variables without their prefix, in which no problem was found. Numbers and booleans may be
             strings, as on a command line.
     """
-    return Settings(**{name: _TYPES[option.type](values[name]) for name, option in OPTIONS.items()})
+    found = {name: _TYPES[option.type](values[name]) for name, option in OPTIONS.items()}
+    return Settings(**{**found, "bind": address.canonical(found["bind"])})
 
 
 def _text(value: Any) -> str:

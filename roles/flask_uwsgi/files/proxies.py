@@ -16,6 +16,8 @@ from typing import Any
 _STATED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_", "HTTP_X_REAL_IP")
 _HOST = re.compile(r"([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+# What stands for those who connect to a UNIX socket, and the address that uWSGI gives them, which nobody else can have.
+_UNIX, _LOCAL = "unix:", "0.0.0.0"
 _PORTS = {"http": "80", "https": "443"}
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -26,18 +28,20 @@ class Proxies:
 
     Args:
         application: the application itself.
-        trusted: the addresses and networks of the proxies.
+        trusted: the addresses and networks of the proxies; ``unix:`` for all who may connect to a UNIX socket.
     """
 
     def __init__(self, application: Application, trusted: Sequence[str]) -> None:
         self._application = application
-        self._networks = [ipaddress.ip_network(one) for one in trusted]
+        self._networks = [ipaddress.ip_network(one) for one in trusted if one != _UNIX]
+        self._peers = {_LOCAL} if _UNIX in trusted else set()
         # A proxy has few addresses, and anybody else's costs one look.
         self._trusts = lru_cache(1024)(self._is_trusted)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request."""
-        if self._trusts(environ.get("REMOTE_ADDR", "")):
+        peer = environ.get("REMOTE_ADDR", "")
+        if peer in self._peers or self._trusts(peer):
             self._believe(environ)
         else:
             for name in [name for name in environ if name.startswith(_STATED)]:
@@ -77,7 +81,8 @@ class Proxies:
         # Each proxy appends the address that it was asked from, so what a client has made up comes first.
         for address in reversed([part.strip() for part in stated.split(",")]):
             try:
-                client = str(ipaddress.ip_address(address))
+                found = ipaddress.ip_address(address)
+                client = str(getattr(found, "ipv4_mapped", None) or found)
             except ValueError:
                 break
             if not self._trusts(client):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import facts as host_module
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import address, listening
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.modules import host_state
 
@@ -31,19 +31,21 @@ def test_a_python_that_is_too_old_is_named_before_it_reads_what_it_cannot() -> N
 def test_the_application_s_own_socket_is_not_a_conflict(
     layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        host_module, "port_holders", lambda bind, port: [host_module.Process(1, f"who has {bind}:{port}")]
-    )
-    others = [host_module.Process(1, "who has 0.0.0.0:8040")]
-    assert host_state.strangers(layout, "0.0.0.0", 8040) == others
+    monkeypatch.setattr(listening, "holders", lambda wanted: [listening.Process(1, f"who has {wanted.text}")])
+
+    def strangers(bind: str, port: int) -> list[str]:
+        return [process.name for process in host_state.strangers(layout, address.of(bind, port))]
+
+    assert strangers("0.0.0.0", 8040) == ["who has 0.0.0.0:8040"]
     host.serve("g1")
-    assert host_state.strangers(layout, "0.0.0.0", 8040) == []
-    assert host_state.strangers(layout, "0.0.0.0", 804) != []
-    assert host_state.strangers(layout, "0.0.0.0", 40) != []
+    assert strangers("0.0.0.0", 8040) == []
+    assert strangers("0.0.0.0", 804) != []
+    assert strangers("0.0.0.0", 40) != []
+    assert strangers("/run/shop.sock", 8040) == ["who has /run/shop.sock"]
     # Another address of the same port may be opened beside it.
-    assert host_state.strangers(layout, "127.0.0.1", 8040) == []
+    assert strangers("127.0.0.1", 8040) == strangers("[::]", 8040) == []
     host.systemctl("stop", "shop@g1.service", "shop@0.0.0.0:8040.socket")
-    assert host_state.strangers(layout, "0.0.0.0", 8040) == others
+    assert strangers("0.0.0.0", 8040) == ["who has 0.0.0.0:8040"]
 
 
 def test_only_complete_artifacts_and_generations_count(layout: TemporaryLayout) -> None:

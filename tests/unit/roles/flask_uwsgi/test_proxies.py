@@ -128,3 +128,32 @@ def test_only_what_has_its_form_is_taken(stated: dict[str, str], environ: dict[s
 
 def test_a_prefix_precedes_the_mount_point() -> None:
     assert found(SCRIPT_NAME="/mount", HTTP_X_FORWARDED_PREFIX="/shop")["SCRIPT_NAME"] == "/shop/mount"
+
+
+@pytest.mark.parametrize(
+    ("trusted", "peer", "client"),
+    [
+        (("unix:",), "0.0.0.0", "192.0.2.7"),
+        (("unix:", "10.0.0.5"), "10.0.0.5", "192.0.2.7"),
+        (("unix:",), "10.0.0.5", "10.0.0.5"),
+        (("10.0.0.0/8",), "0.0.0.0", "0.0.0.0"),
+    ],
+)
+def test_who_may_connect_to_a_unix_socket_is_trusted_if_that_is_said(
+    trusted: tuple[str, ...], peer: str, client: str
+) -> None:
+    assert found(trusted, REMOTE_ADDR=peer, HTTP_X_FORWARDED_FOR="192.0.2.7")["REMOTE_ADDR"] == client
+
+
+@pytest.mark.parametrize(
+    ("stated", "client"),
+    [
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("192.0.2.7, ::ffff:10.0.0.5", "192.0.2.7"),
+        ("2001:DB8::0:7", "2001:db8::7"),
+        # A client can state what it likes, but not in the last place.
+        ("192.0.2.7, 0.0.0.0", "0.0.0.0"),
+    ],
+)
+def test_the_client_of_a_socket_of_both_families_is_what_it_is_elsewhere(stated: str, client: str) -> None:
+    assert found(("unix:", *TRUSTED), HTTP_X_FORWARDED_FOR=stated)["REMOTE_ADDR"] == client

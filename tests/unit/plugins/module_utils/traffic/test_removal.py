@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import accounts, marks, systemd, trees
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.accounts import Account, AccountError
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.facts import Process
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.listening import Process
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.marks import Mark
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.systemd import SystemdError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation

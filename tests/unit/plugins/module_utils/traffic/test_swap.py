@@ -815,6 +815,47 @@ def test_a_new_address_is_opened_and_the_old_one_closed(layout: TemporaryLayout,
     assert service.drift(layout) == []
 
 
+@pytest.mark.parametrize(("there", "unit"), [
+    ("[::]:8040", "shop@:::8040.socket"),
+    ("[fd00::5]:9000", "shop@fd00::5:9000.socket"),
+    ("/nonexistent/shop.sock", "shop@:nonexistent:shop.sock.socket"),
+])  # fmt: skip
+def test_an_address_that_systemd_writes_otherwise_has_a_unit_of_its_own(
+    layout: TemporaryLayout, host: FakeHost, there: str, unit: str
+) -> None:
+    host.serve("old")
+    before = host.everything()
+    write_generation(layout, "new", listen=there)
+    host.refused.add("shop@new.service")
+    failing(layout, "new")
+    assert host.everything() == before
+    host.refused.clear()
+    write_generation(layout, "new", listen=there)
+    assert Swap(layout, "new").run() is True
+    assert host.answering(there) == {"new"}
+    assert host.sockets() == {there}
+    assert host.enabled() == {"shop@new.service", unit}
+    assert f"ListenStream={there}\n" in (layout.units / unit).read_text()
+    assert service.drift(layout) == []
+    assert Swap(layout, "old", how="rollback").run() is True
+    assert host.answering(ADDRESS) == {"old"}
+    assert host.sockets() == {ADDRESS}
+    assert not [path for path in layout.units.rglob("*") if path.name.startswith(unit)]
+    assert service.drift(layout) == []
+
+
+def test_what_has_the_path_is_not_replaced(layout: TemporaryLayout, host: FakeHost, tmp_path: Path) -> None:
+    host.serve("old")
+    path = tmp_path / "shop.sock"
+    path.write_text("mine")
+    write_generation(layout, "new", listen=str(path))
+    said = failing(layout, "new")
+    assert f"flask_uwsgi_bind={path} is a file of " in said
+    assert "which systemd would replace: move it away, or choose another path" in said
+    assert path.read_text() == "mine"
+    assert host.answering() == {"old"}
+
+
 def test_the_old_address_is_served_until_the_new_one_answers(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("old")
     host.clients.add(ADDRESS)

@@ -137,7 +137,9 @@ def test_the_files_of_a_site_are_checked(tmp_path: Path) -> None:
 
 def test_an_endpoint_is_what_the_role_s_variables_say() -> None:
     own = settings(mode="threads", processes=4, threads=100, port=8041, mount="/shop", health_path="")
-    assert endpoint(own, "10.0.0.9") == Endpoint("shop", "10.0.0.9", 8041, "/shop", "/shop/", 0, own.health_host, 400)
+    assert endpoint(own, "10.0.0.9") == Endpoint(
+        "shop", "10.0.0.9", 8041, "/shop", "/shop/", 0, own.health_host, 400, "0.0.0.0"
+    )
 
 
 def test_an_address_that_no_balancer_reaches_is_refused() -> None:
@@ -155,5 +157,33 @@ def test_an_address_that_no_balancer_reaches_is_refused() -> None:
 def test_an_endpoint_is_where_the_application_listens() -> None:
     assert endpoint(settings(bind="0.0.0.0"), "web1").address == "web1"
     assert endpoint(settings(bind="127.0.0.1"), "web1").address == "127.0.0.1"
-    moved = endpoint(settings(), "web1", "10.0.0.7:81")
-    assert (moved.address, moved.port) == ("10.0.0.7", 81)
+    assert endpoint(settings(bind="[::]"), "fd00::5").address == "fd00::5"
+    assert endpoint(settings(bind="[fd00::6]"), "fd00::5").address == "fd00::6"
+    for listen, place in (
+        ("10.0.0.7:81", ("10.0.0.7", 81)),
+        ("[::]:81", ("web1", 81)),
+        ("/run/shop.sock", ("/run/shop.sock", 0)),
+    ):
+        moved = endpoint(settings(), "web1", listen)
+        assert (moved.address, moved.port) == place
+
+
+def test_where_haproxy_cannot_connect_is_refused() -> None:
+    def problems(balancer: str, **changed: Any) -> list[str]:
+        groups = {"shop": ["web1"], "load_balancer": [balancer]}
+        return planned([site()], groups, {"web1": replace(ENDPOINT, **changed)}).problems
+
+    path = {"address": "/run/shop.sock", "bind": "/run/shop.sock", "port": 0}
+    assert problems("web1", **path) == [
+        "flask_uwsgi_bind=/run/shop.sock of web1 is a UNIX socket, which HAProxy cannot see from its own root "
+        "directory: set it to 127.0.0.1, which no other host reaches either"
+    ]
+    assert problems("lb1", **path) == [
+        "flask_uwsgi_bind=/run/shop.sock of web1 is reached from that host alone, not from lb1: set it to an address "
+        "that the balancers reach, or to 0.0.0.0"
+    ]
+    assert len(problems("lb1", address="::1", bind="::1")) == 1
+    assert problems("lb1", address="fd00::5", bind="0.0.0.0") == [
+        "flask_uwsgi_bind=0.0.0.0 of web1 has no address of IPv6, and ansible_host=fd00::5 is one: set it to [::]"
+    ]
+    assert problems("lb1", address="fd00::5", bind="::") == []

@@ -3,14 +3,15 @@
 from typing import Any
 
 import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.address import read
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan import fleet
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.plan import Plan
 
 
 def placed(name: str, app: str, address: str, machine: str = "m1", user: str = "", **more: Any) -> Plan:
-    bind, _, port = address.partition(":")
+    wanted = read(address)
     known: dict[str, Any] = {"work": "deploy", "text": ["the plan"], **more}
-    return Plan(name, app_name=app, machine=machine, wants=[bind, port, user or app], **known)
+    return Plan(name, app_name=app, machine=machine, wants=[wanted.bind, str(wanted.port), user or app], **known)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,8 @@ def placed(name: str, app: str, address: str, machine: str = "m1", user: str = "
             placed("b", "books", "0.0.0.0:8040"),
             "flask_uwsgi_port=8040 is wanted by shop and by books on one host (a, b)",
         ),
+        (placed("b", "books", "[::]:8040"), "flask_uwsgi_port=8040 is wanted by shop and by books on one host (a, b)"),
+        (placed("b", "books", "/run/shop.sock"), ""),
         (
             placed("b", "books", "0.0.0.0:8041", user="shop"),
             "flask_uwsgi_user=shop is wanted by shop and by books on one host (a, b)",
@@ -37,6 +40,14 @@ def placed(name: str, app: str, address: str, machine: str = "m1", user: str = "
 def test_applications_of_one_deploy_must_not_collide(other: Plan, problem: str) -> None:
     found = fleet.problems([placed("a", "shop", "127.0.0.1:8040"), other])
     assert [line.partition(": give")[0] for line in found] == ([problem] if problem else [])
+
+
+def test_two_applications_cannot_have_one_path() -> None:
+    plans = [placed("a", "shop", "/run/shop.sock"), placed("b", "books", "/run/shop.sock")]
+    assert fleet.problems(plans) == [
+        "flask_uwsgi_bind=/run/shop.sock is wanted by shop and by books on one host (a, b): "
+        "give each application of a host a path of its own"
+    ]
 
 
 def test_three_on_one_machine_collide_once_for_each_pair() -> None:

@@ -207,6 +207,31 @@ def test_there_is_a_unit_file_for_each_kind_and_no_other() -> None:
     assert {unit for unit in units if unit.endswith(".service")} == {kind.template for kind in kinds.KINDS}
 
 
+@pytest.mark.parametrize(
+    ("own", "has", "lacks"),
+    [
+        ({}, ["ListenStream=%i", "ReusePort=yes"], ["BindIPv6Only", "SocketMode", "RemoveOnStop"]),
+        ({"bind": "::"}, ["ListenStream=[::]:8040", "ReusePort=yes", "BindIPv6Only=both"], ["SocketMode"]),
+        (
+            {"bind": "/run/shop.sock"},
+            ["ListenStream=/run/shop.sock", "SocketGroup=shop", "SocketMode=0660", "RemoveOnStop=yes"],
+            ["ReusePort", "BindIPv6Only"],
+        ),
+        ({"bind": "/run/shop.sock", "socket_group": "www-data"}, ["SocketGroup=www-data"], []),
+    ],
+)
+def test_the_socket_is_the_one_of_the_settings(own: dict[str, Any], has: list[str], lacks: list[str]) -> None:
+    chosen = settings(**own)
+    files = generation.rendered(chosen, artifact(), choose(chosen, {}))
+    unit = files["units/app@.socket"]
+    assert set(has) <= set(unit.splitlines())
+    assert not [directive for directive in lacks if directive in unit]
+    assert f"Sockets={chosen.listens}\n" in files["units/listen.conf"]
+    # What belongs to TCP, and what would be removed with the instance.
+    ini = files["uwsgi.ini"]
+    assert ("TCP_DEFER_ACCEPT" in ini) == ("\nvacuum = true" in ini) == (not chosen.address.path)
+
+
 def test_native_libraries_use_one_thread_unless_the_environment_says_otherwise() -> None:
     own = settings(environment={"OMP_NUM_THREADS": 4})
     text = generation.rendered(own, artifact(), choose(own, {}))["environment"]

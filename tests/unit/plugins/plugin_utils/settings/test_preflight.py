@@ -75,6 +75,7 @@ def host() -> dict[str, Any]:
         "tasks": 32_768,
         "somaxconn": 4096,
         "addresses": ["127.0.0.1", "192.0.2.7"],
+        "ipv6": True,
         "free_mb": 10_000,
     }
 
@@ -147,10 +148,9 @@ def test_seconds_of_the_canary_may_be_a_fraction(s: dict[str, Any]) -> None:
         ("health_host", "a b", "a host name or an address"),
         ("health_host", "a\r\nX: y", "a host name or an address"),
         ("health_host", "http://a", "a host name or an address"),
-        ("bind", "localhost", "an IPv4 address of the host, or 0.0.0.0"),
-        ("bind", "::", "an IPv4 address"),
-        ("bind", "127.0.0.1:8040", "an IPv4 address"),
-        ("bind", "", "an IPv4 address"),
+        ("bind", "localhost", "0.0.0.0 (all addresses of IPv4), [::] (IPv4 and IPv6), one address"),
+        ("bind", "", "0.0.0.0"),
+        ("socket_group", "www data", "the group that may connect"),
     ],
 )
 def test_an_invalid_text_is_reported_with_what_is_valid(s: dict[str, Any], name: str, value: str, remedy: str) -> None:
@@ -364,6 +364,7 @@ def app(*strangers: dict[str, Any], **known: Any) -> dict[str, Any]:
         "accounts": {"user": None, "group": None, "processes": [], "applications": []},
         "applications": [],
         "directories": {"above": [], "noexec": False},
+        "socket": {},
     }
     return nothing | known
 
@@ -528,7 +529,7 @@ def test_a_foreign_address_is_reported_with_those_of_the_host(s: dict[str, Any],
     one(
         problems_of({**s, "bind": "192.0.2.8"}, host),
         "flask_uwsgi_bind=192.0.2.8 is no address of this host",
-        "set it to 0.0.0.0 or one of 127.0.0.1, 192.0.2.7",
+        "set it to 0.0.0.0, [::], or one of 127.0.0.1, 192.0.2.7",
     )
 
 
@@ -548,6 +549,9 @@ def test_a_value_that_is_neither_true_nor_false_is_reported(s: dict[str, Any], n
         ("0.0.0.0", "127.0.0.1:8040", True),
         ("127.0.0.1", "127.0.0.1:8040", True),
         ("127.0.0.1", "127.0.0.2:8040", False),
+        ("0.0.0.0", "[::]:8040", True),
+        ("[::]", "127.0.0.1:8040", True),
+        ("0.0.0.0", "/run/books.sock", False),
         ("0.0.0.0", "0.0.0.0:8041", False),
     ],
 )
@@ -585,6 +589,7 @@ def test_the_port_of_another_application_is_reported_even_while_it_is_stopped(
             ("flask_uwsgi_trusted_proxies has 'lb1.example.org'", "write one such as 10.0.0.5 or 10.0.1.0/28"),
         ),
         ({"trusted_proxies": ["10.0.0.5/8"]}, ("has '10.0.0.5/8'", "write 10.0.0.0/8, or the address alone")),
+        ({"trusted_proxies": ["unix:/run/shop.sock"]}, ("neither an address nor a network", "or unix:")),
         ({"trusted_proxies": ["0.0.0.0/0"]}, ("has '0.0.0.0/0'", "trusts every client", "name the addresses")),
         ({"python_path": "src"}, ("flask_uwsgi_python_path=src is not valid", "list of strings")),
         ({"static": {"/static": "../../etc"}}, ("flask_uwsgi_static has /static=../../etc",)),
