@@ -115,6 +115,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
                 "env FLASKOPS_MODE=threads FLASKOPS_SUITE=trixie molecule test --scenario-name secrets",
             ),
             Stage("molecule zoo (Debian 13)", "env FLASKOPS_SUITE=trixie molecule test --scenario-name zoo"),
+            Stage("molecule python (Debian 13)", "molecule test --scenario-name python"),
             Stage("molecule edge (Debian 13)", "env FLASKOPS_SUITE=trixie molecule test --scenario-name edge"),
         ),
         Stage("molecule fleet (Debian 12)", "env FLASKOPS_SUITE=bookworm molecule test --scenario-name fleet"),

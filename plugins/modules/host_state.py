@@ -35,6 +35,11 @@ options:
     type: list
     elements: str
     default: []
+  python:
+    description: >-
+      The absolute path of the interpreter that the application will run with. Empty for the one that runs modules.
+    type: str
+    default: ''
 """
 
 EXAMPLES = r"""
@@ -51,7 +56,8 @@ RETURN = r"""
 host:
   description: >-
     Platform, limits, free space, the package manager, which of the packages are missing, the mode of SELinux, and the
-    type that its policy gives to the programs of a release.
+    type that its policy gives to the programs of a release. With another O(python), C(chosen) has its C(path), its
+    version, and why it cannot be used.
   type: dict
   returned: always
 app:
@@ -71,6 +77,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import (
     accounts,
     arguments,
     claim,
+    interpreter,
     marks,
     ownership,
     packages,
@@ -157,6 +164,7 @@ def main() -> None:
             "user": {"type": "str", "required": True},
             "group": {"type": "str", "required": True},
             "packages": {"type": "list", "elements": "str", "default": []},
+            "python": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -166,6 +174,7 @@ def main() -> None:
         "selinux": selinux.mode(),
         "program_type": selinux.program_type(layout.venvs),
     }
+    facts |= interpreter.facts(module.params["python"], facts)
     current = layout.current_generation()
     serving = gen.best_known(layout, current) if current else None
     bind, port = module.params["bind"], module.params["port"]
