@@ -126,6 +126,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
             ),
             Stage("molecule zoo (Debian 13)", "env FLASKOPS_SUITE=trixie molecule test --scenario-name zoo"),
             Stage("molecule binds (Debian 13)", "env FLASKOPS_SUITE=trixie molecule test --scenario-name binds"),
+            Stage("molecule python (Debian 13)", "molecule test --scenario-name python"),
             Stage("molecule edge (Debian 13)", "env FLASKOPS_SUITE=trixie molecule test --scenario-name edge"),
         ),
         Stage("molecule binds (Debian 12)", "molecule test --scenario-name binds"),

@@ -52,7 +52,7 @@ class ActionModule(AskingAction):
     def _of_host(
         self, host: str, settings: Settings, values: dict[str, Any], variables: Mapping[str, Any]
     ) -> plan.Plan:
-        wanted = ("app_name", "base_dir", "bind", "port", "user", "group", "socket_group", "packages")
+        wanted = ("app_name", "base_dir", "bind", "port", "user", "group", "socket_group", "packages", "python")
         arguments = {name: getattr(settings, name) for name in wanted}
         state = self.ask("flaskops.uwsgi.host_state", arguments, variables)
         if state.get("failed"):
@@ -67,7 +67,7 @@ class ActionModule(AskingAction):
         self, host: str, settings: Settings, state: Mapping[str, Any], variables: Mapping[str, Any]
     ) -> plan.Plan:
         try:
-            request = requested(settings, state["host"]["platform"], variables, self._templar)
+            request = requested(settings, state["host"], variables, self._templar)
             artifact = planned(request)
         except ArtifactError as error:
             return plan.Plan(host, str(error).splitlines())

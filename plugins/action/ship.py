@@ -43,6 +43,7 @@ class ActionModule(FollowingAction):
                 "app_name": plan.app_name,
                 "base_dir": str(Path(plan.root).parent),
                 "artifact": asdict(artifact),
+                "python": artifact.python,
                 "incoming": incoming,
                 "inline": inline,
             },

@@ -12,6 +12,12 @@ options:
     description: The build tools, a requirements file with exact versions and hashes.
     type: str
     required: true
+  python:
+    description: >-
+      The absolute path of the interpreter to build for, which M(flaskops.uwsgi.host_state) finds usable. Empty for the
+      one that runs this.
+    type: str
+    default: ''
   timeout:
     description: Seconds that one step may take, such as the build of one package.
     type: int

@@ -51,6 +51,9 @@ artifact:
     platform:
       description: Distribution, architecture and Python of the hosts.
       type: str
+    python:
+      description: The interpreter on the hosts that it is for; empty for the system's.
+      type: str
     source:
       description: Its C(kind), and what is the same on every controller, such as the C(commit).
       type: dict

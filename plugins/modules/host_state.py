@@ -39,6 +39,11 @@ options:
     type: list
     elements: str
     default: []
+  python:
+    description: >-
+      The absolute path of the interpreter that the application will run with. Empty for the one that runs modules.
+    type: str
+    default: ''
 """
 
 EXAMPLES = r"""
@@ -55,7 +60,8 @@ RETURN = r"""
 host:
   description: >-
     Platform, limits, free space, the package manager, which of the packages are missing, the mode of SELinux, and the
-    type that its policy gives to the programs of a release.
+    type that its policy gives to the programs of a release. With another O(python), C(chosen) has its C(path), its
+    version, and why it cannot be used.
   type: dict
   returned: always
 app:
@@ -88,6 +94,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import (
     address,
     arguments,
     claim,
+    interpreter,
     listening,
     marks,
     ownership,
@@ -213,6 +220,7 @@ def main() -> None:
             "group": {"type": "str", "required": True},
             "socket_group": {"type": "str", "default": ""},
             "packages": {"type": "list", "elements": "str", "default": []},
+            "python": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -222,6 +230,7 @@ def main() -> None:
         "selinux": selinux.mode(),
         "program_type": selinux.program_type(layout.venvs),
     }
+    facts |= interpreter.facts(module.params["python"], facts)
     current = layout.current_generation()
     serving = gen.best_known(layout, current) if current else None
     wanted = address.of(module.params["bind"], module.params["port"])

@@ -137,6 +137,10 @@ platform:
   description: Distribution, architecture and Python of the host.
   type: str
   returned: always
+python:
+  description: The interpreter of the application; empty for the system's.
+  type: str
+  returned: always
 code:
   description: Whether the release has to be shipped.
   type: bool

@@ -28,6 +28,12 @@ options:
       - The artifact's description, as the module M(flaskops.uwsgi.build) returns it.
       - Required with O(state=present).
     type: dict
+  python:
+    description: >-
+      The absolute path of the interpreter of the virtual environment, which only root may be able to change. Empty for
+      the one that runs this.
+    type: str
+    default: ''
   incoming:
     description: The directory on the host that has the archives, except those of O(inline).
     type: path
@@ -76,7 +82,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments, files, selinux, trees
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments, files, interpreter, selinux, trees
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.selinux import SELinuxError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import MARKER, marked, sha256
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.retention import orphans
@@ -165,7 +171,7 @@ def extract(archive: Path, target: Path, most: int) -> None:
         raise ReleaseError(f"{archive.name} cannot be unpacked: {error}") from error
 
 
-def unpack_code(archive: Path, release: Path, entry: dict[str, Any], digest: str) -> None:
+def unpack_code(archive: Path, release: Path, entry: dict[str, Any], digest: str, python: str = sys.executable) -> None:
     """Unpack the code beside its final path, then move it there in one step.
 
     Args:
@@ -173,6 +179,7 @@ def unpack_code(archive: Path, release: Path, entry: dict[str, Any], digest: str
         release: the directory to create.
         entry: the archive's record.
         digest: the artifact's SHA-256, for the marker.
+        python: the interpreter that will run it.
     """
     partial = release.with_name(f".{release.name}.partial")
     release.parent.mkdir(parents=True, exist_ok=True)
@@ -182,7 +189,7 @@ def unpack_code(archive: Path, release: Path, entry: dict[str, Any], digest: str
         # Only root may write here, so the bytecode must exist before the service needs it. A source that the compiler
         # refuses, or that ends the compiler, is no reason to skip the others.
         subprocess.run(
-            [sys.executable, "-IS", "-m", "compileall", "-qq", "-s", str(partial), "-p", str(release), str(partial)],
+            [python, "-IS", "-m", "compileall", "-qq", "-s", str(partial), "-p", str(release), str(partial)],
             stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT, check=False, umask=0o022,
         )  # fmt: skip
         (partial / MARKER).write_text(f"{digest}\n")
@@ -194,8 +201,8 @@ def unpack_code(archive: Path, release: Path, entry: dict[str, Any], digest: str
         _leave_nothing(partial)
 
 
-def install_wheels(archive: Path, venv: Path, entry: dict[str, Any], digest: str) -> None:
-    """Create a virtual environment with this interpreter, for whose version the wheels were chosen, and install them.
+def install_wheels(archive: Path, venv: Path, entry: dict[str, Any], digest: str, python: str = sys.executable) -> None:
+    """Create a virtual environment with an interpreter, for whose version the wheels were chosen, and install them.
 
     Root runs no code of a wheel: one process, started before any of them is unpacked, installs all of them offline.
     A virtual environment contains its own path, so it cannot be moved into place: a marker that is written last
@@ -206,6 +213,7 @@ def install_wheels(archive: Path, venv: Path, entry: dict[str, Any], digest: str
         venv: the directory to create.
         entry: the archive's record.
         digest: the wheelhouse's SHA-256, for the marker.
+        python: the interpreter.
     """
     wheels = venv.with_name(f".{venv.name}.wheels")
     venv.parent.mkdir(parents=True, exist_ok=True)
@@ -218,12 +226,12 @@ def install_wheels(archive: Path, venv: Path, entry: dict[str, Any], digest: str
         if not pip.is_file():
             raise ReleaseError(f"{archive.name} contains no {pip.name}: artifact_build_lock must contain pip")
         others = sorted(str(wheel) for wheel in wheels.glob("*.whl") if wheel != pip)
-        _run(sys.executable, "-I", "-m", "venv", "--without-pip", str(venv))
+        _run(python, "-I", "-S", "-m", "venv", "--without-pip", str(venv))
         _run(
-            sys.executable, "-I", "-S", "-c", _PIP, str(venv), str(pip), "--isolated", "--disable-pip-version-check",
+            python, "-I", "-S", "-c", _PIP, str(venv), str(pip), "--isolated", "--disable-pip-version-check",
             "--no-cache-dir", "install", "--quiet", "--no-index", "--no-deps", "--root-user-action=ignore", *others,
         )  # fmt: skip
-        insist_on_plain(venv)
+        insist_on_plain(venv, Path(python))
         selinux.relabel(venv)
         files.sync_tree(venv)
         files.write(venv / MARKER, f"{digest}\n")
@@ -244,19 +252,23 @@ def _leave_nothing(path: Path) -> None:
         trees.remove(path)
 
 
-def insist_on_plain(venv: Path) -> None:
+def insist_on_plain(venv: Path, python: Path = Path(sys.executable)) -> None:
     """Refuse an environment with anything but files and folders that only root can change.
+
+    Args:
+        venv: the environment.
+        python: the interpreter that it was made with.
 
     Raises:
         ReleaseError: it has another kind of file, a file that changes the account of whoever runs it or that others can
             write to, or a link that leads out and not to the interpreter.
     """
-    python = Path(sys.executable).resolve()
+    own = python.resolve()
     for path in venv.rglob("*"):
         status = path.lstat()
         if stat.S_ISLNK(status.st_mode):
             leads = path.resolve()
-            if not (leads == python or leads.is_relative_to(venv.resolve())):
+            if not (leads == own or leads.is_relative_to(venv.resolve())):
                 raise ReleaseError(f"{path} is a link that leads out of the virtual environment, to {leads}")
         elif not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
             raise ReleaseError(f"{path} is neither a file nor a folder")
@@ -314,6 +326,7 @@ def main() -> None:
             "incoming": {"type": "path"},
             # Code belongs neither on a terminal (-vvv) nor in the journal.
             "inline": {"type": "dict", "default": {}, "no_log": True},
+            "python": {"type": "str", "default": ""},
         },
         required_if=[("state", "present", ["artifact"])],
         supports_check_mode=True,
@@ -335,16 +348,18 @@ def main() -> None:
         need_release = make_way(release, artifact["digest"], unused)
     except ReleaseError as error:
         module.fail_json(msg=str(error))
+    other = interpreter.of(module)
+    python = other.path if other else sys.executable
     result = {"release": str(release), "venv": str(venv), "changed": need_venv or need_release}
     if module.check_mode:
         module.exit_json(**result)
     try:
         if need_venv:
             wheels = artifact["wheelhouse"]
-            install_wheels(arrived(module, wheels), venv, wheels, wheels["digest"])
+            install_wheels(arrived(module, wheels), venv, wheels, wheels["digest"], python)
         if need_release:
             trees.remove(release)
-            unpack_code(arrived(module, artifact["code"]), release, artifact["code"], artifact["digest"])
+            unpack_code(arrived(module, artifact["code"]), release, artifact["code"], artifact["digest"], python)
     except ReleaseError as error:
         module.fail_json(msg=f"{error}. The running service was not changed")
     except OSError as error:

@@ -88,7 +88,7 @@ installed:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments, interpreter
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse.failure import lacking
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse.resolution import Wanted, resolve
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse.sandbox import (
@@ -121,7 +121,8 @@ def main() -> None:
     wanted = Wanted(files, parameters["project"], archive, parameters["extras"])
     try:
         with workspace() as work:
-            lock = resolve(Sandbox(work, limits), parameters["build_lock"], wanted)
+            sandbox = Sandbox(work, limits, interpreter.of(module))
+            lock = resolve(sandbox, parameters["build_lock"], wanted)
     except StepError as error:
         lacks = lacking(error.said)
         module.fail_json(msg=str(error), subject=error.subject, why=error.why, said=error.said, **lacks)

@@ -95,12 +95,12 @@ installed:
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments, interpreter
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import sha256
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse import cache
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.wheelhouse.failure import lacking
@@ -140,7 +140,8 @@ def wheels(sandbox: Sandbox, parameters: dict[str, Any]) -> Iterator[tuple[Path,
     environment: Path | None = None
     for file in (file for file in installed if not file.is_wheel):
         patches = parameters["patches"].get(f"{file.entry.name}-{file.entry.version}", {})
-        key = cache.key(file.path, patches, (tool.path for tool in tool_files))
+        python = map(str, astuple(sandbox.python)) if sandbox.python else ()
+        key = cache.key(file.path, patches, (tool.path for tool in tool_files), python)
         wheel = cache.find(key)
         if not wheel:
             environment = environment or tools(sandbox, tool_files)
@@ -168,7 +169,8 @@ def main() -> None:
     started = time.monotonic()
     try:
         with workspace() as work:
-            found = collect(list(wheels(Sandbox(work, limits), parameters)), target)
+            sandbox = Sandbox(work, limits, interpreter.of(module))
+            found = collect(list(wheels(sandbox, parameters)), target)
     except StepError as error:
         lacks = lacking(error.said)
         module.fail_json(msg=str(error), subject=error.subject, why=error.why, said=error.said, **lacks)

@@ -40,6 +40,7 @@ def artifact(**own: Any) -> Artifact:
         "id": "r1",
         "digest": "r" * 64,
         "platform": "debian-12-x86_64-py3.11",
+        "python": "",
         "source": {"kind": "folder"},
         "locked": {},
         "ignored": [],

@@ -17,6 +17,7 @@ APPLICATION: dict[str, Any] = {
 }
 BUILD: dict[str, Any] = {
     "build_lock": {"type": "str", "required": True},
+    "python": {"type": "str", "default": ""},
     "timeout": {"type": "int", "required": True},
     "memory_mb": {"type": "int", "required": True},
     "disk_mb": {"type": "int", "required": True},

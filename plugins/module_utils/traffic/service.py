@@ -40,6 +40,8 @@ def drift(layout: Layout) -> list[str]:
         f"{name} was changed by hand"
         for name in credentials.spoiled(layout.generations / current, wanted.secrets.names)
     ]
+    if lost := lost_interpreter(layout.venvs / wanted.venv):
+        found.append(lost)
     unit, boots = layout.service(current), layout.service(layout.deployed_generation() or current)
     state = systemd.show(unit, "ActiveState", "NeedDaemonReload", "MainPID")
     if state["ActiveState"] != "active":
@@ -71,6 +73,14 @@ def drift(layout: Layout) -> list[str]:
     if state["ActiveState"] == "active" and runtime.pidfile_pid(layout) != int(state["MainPID"]):
         found.append(f"{layout.pidfile} does not name the serving master")
     return found
+
+
+def lost_interpreter(venv: Path) -> str:
+    """Return that the interpreter of a virtual environment was removed, such as by an upgrade; empty if it was not."""
+    python = venv / "bin" / "python"
+    if python.is_symlink() and not python.exists():
+        return f"{python} leads to {python.resolve()}, which is missing"
+    return ""
 
 
 def left(layout: Layout) -> list[str]:

@@ -126,6 +126,11 @@ class Swap:
         state = systemd.instances(self.layout).get(self.new, "inactive")
         # One that is starting or stopping is started as well: systemd waits for either.
         runs = state == "active"
+        if not runs and (lost := service.lost_interpreter(self.layout.venvs / self.manifest.venv)):
+            raise SwapError(
+                f"generation {self.new} cannot start: {lost}. Install that interpreter again, or deploy with another "
+                "one (flask_uwsgi_python)"
+            )
         if self.with_canary and not runs:
             self._timed("canary", self._try_off_traffic)
         changed |= self._install(self.new, self._targets(self.new))

@@ -24,19 +24,21 @@ ROOT = Path("/var/cache/flaskops-build")
 _KEPT = 50
 
 
-def key(sdist: Path, patches: Mapping[str, str], tools: Iterable[Path]) -> str:
+def key(sdist: Path, patches: Mapping[str, str], tools: Iterable[Path], python: Iterable[str] = ()) -> str:
     """Return the key of a wheel.
 
     Args:
         sdist: the source of the build.
         patches: the patches applied to it, names to contents.
         tools: the wheels of the build tools.
+        python: what distinguishes the interpreter that it is built for, if that is not this one.
     """
     return digest(
         sha256(sdist),
         json.dumps(patches, sort_keys=True),
         *sorted(sha256(tool) for tool in tools),
         sys.version,
+        *python,
         # A build can use any package of the host.
         packages.fingerprint(),
         inspect.getsource(inside),

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from ..host.facts import systemd_version
+from ..host.interpreter import Interpreter
 from . import inside
 
 # The last bytes of a unit's output to keep.
@@ -101,10 +102,11 @@ def _abandoned(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """Where units run, and their limits."""
+    """Where units run, their limits, and the interpreter that they build for, if it is another than this one."""
 
     work: Path
     limits: Limits
+    python: Interpreter | None = None
 
     def run(
         self, subject: str, verb: str, *words: str, given: Mapping[str, Path], tools: Path | None = None,
@@ -128,12 +130,14 @@ class Sandbox:
             program.write_text(inspect.getsource(inside))
         unit = f"flaskops-build-{self.work.name.removeprefix('work-').replace('_', '-')}-{verb}.service"
         output = self.work / f"{verb}.tar"
+        executable = self.python.path if self.python else sys.executable
+        environment = {**(self.python.environment if self.python else {}), **(_environment() if network else {})}
         command = ["systemd-run", "--quiet", "--wait", "--pipe", "--service-type=exec", f"--unit={unit}"]
         inner = {program: "inside.py"} | {path: f"in/{name}" for name, path in given.items()}
         command += [f"--property={text}" for text in self._properties(inner, tools, network)]
         with output.open("wb") as stream:
-            command += [sys.executable, "-I", f"{inside.ROOT}/inside.py", verb, *words]
-            said = self._wait(unit, command, _environment() if network else {}, stream)
+            command += [executable, "-I", f"{inside.ROOT}/inside.py", verb, *words]
+            said = self._wait(unit, command, environment, stream)
         why = self._result(unit, output, said)
         if why != "success":
             raise StepError(subject, why, said)

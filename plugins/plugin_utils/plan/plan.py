@@ -52,6 +52,7 @@ class Plan:
         keeper: the host that keeps that record; empty for the first host of the application.
         artifact: the digest of the artifact.
         platform: distribution, architecture and Python of the host.
+        python: the interpreter of the application; empty for the system's.
         code: whether the release has to be shipped.
         wheels: whether the wheels have to be shipped.
         serving: the generation that serves now; empty where none does.
@@ -94,6 +95,7 @@ class Plan:
     keeper: str = ""
     artifact: str = ""
     platform: str = ""
+    python: str = ""
     code: bool = False
     wheels: bool = False
     serving: str = ""
@@ -220,6 +222,7 @@ def _known(settings: Settings, state: Mapping[str, Any]) -> dict[str, Any]:
         "wants": app["wants"],
         "decided": app["decision"],
         "platform": facts["platform"],
+        "python": facts.get("chosen", {}).get("path", ""),
         "serving": f"{app['current']} ({app['mode']})" if app["current"] else "",
         "replace": reserved.replaceable(app["lock"], settings.break_lock),
         "claims": bool(app["missing"]),
@@ -312,6 +315,8 @@ def _of_host(settings: Settings, state: Mapping[str, Any]) -> list[str]:
         )
     if not app["accounts"]["user"]:
         text.append(f"account {settings.user}: to create")
+    if chosen := facts.get("chosen"):
+        text.append(f"flask_uwsgi_python={settings.python}: Python {chosen['full']} in {chosen['path']}")
     if facts["missing_packages"]:
         text.append(f"flask_uwsgi_packages: {' '.join(facts['missing_packages'])} to install")
     if package := _libpython(facts):

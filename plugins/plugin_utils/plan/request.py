@@ -24,12 +24,12 @@ _DEFAULTS: dict[str, Any] = DataLoader().load_from_file(str(_ROLE / "defaults" /
 _LIMITS = ("artifact_build_timeout", "artifact_build_memory_mb", "artifact_build_disk_mb", "artifact_build_tasks")
 
 
-def requested(settings: Settings, platform: str, variables: Mapping[str, Any], templar: Any) -> Request:
+def requested(settings: Settings, host: Mapping[str, Any], variables: Mapping[str, Any], templar: Any) -> Request:
     """Return what is asked of an artifact for a deploy.
 
     Args:
         settings: the application's.
-        platform: distribution, architecture and Python of the host.
+        host: ``host`` of the module ``host_state``.
         variables: the variables of a task; those of the role ``artifact`` may be among them.
         templar: Ansible's templar of the task.
 
@@ -42,7 +42,8 @@ def requested(settings: Settings, platform: str, variables: Mapping[str, Any], t
         "artifact_wsgi_file": "" if settings.module else settings.wsgi_file,
         "artifact_install": settings.install,
         "artifact_source_packages": settings.build_packages,
-        "artifact_platform": platform,
+        "artifact_platform": host["platform"],
+        "artifact_python": host.get("chosen", {}).get("path", ""),
     }
     return of_role({**variables, **given}, templar)
 
@@ -78,6 +79,7 @@ def of_role(variables: Mapping[str, Any], templar: Any) -> Request:
         exclude=value("artifact_exclude"),
         limits={name: value(name) for name in _LIMITS},
         platform=value("artifact_platform"),
+        python=value("artifact_python"),
         cache=value("artifact_cache"),
     )
 

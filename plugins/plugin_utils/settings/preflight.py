@@ -53,6 +53,10 @@ _ACCOUNT = r"[a-z_][a-z0-9_-]{0,31}"
 _TEXTS = {
     "user": (_ACCOUNT, "a valid account name"),
     "group": (_ACCOUNT, "a valid group name"),
+    "python": (
+        r"(/(?!\.\.?(/|$))[A-Za-z0-9._+-]+)*",
+        "the absolute path of an interpreter on the hosts, such as /usr/bin/python3.12, or empty it",
+    ),
     "mount": (r"(/[A-Za-z0-9._~-]+)*", "a path such as /shop, without a slash at its end, or empty it"),
     "health_path": (
         r"(/[!-~]*)?",
@@ -355,6 +359,8 @@ def host_problems(s: Mapping[str, Any], host: Mapping[str, Any], app: Mapping[st
         app: ``app`` of the same module.
     """
     yield from capabilities.problems(host, s["untested"])
+    if problem := host.get("chosen", {}).get("problem"):
+        yield f"flask_uwsgi_python={s['python']} {problem}"
     if s["secrets"] and not host["shared_mounts"]:
         yield (
             "flask_uwsgi_secrets need mounts to be shared between namespaces, which they are not on this host, a "

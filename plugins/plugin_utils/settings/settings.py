@@ -64,6 +64,7 @@ class Settings:
     pre_activate: list[str]
     preload: bool
     processes: int
+    python: str
     python_path: list[str]
     request_min_rate: int
     request_timeout: int

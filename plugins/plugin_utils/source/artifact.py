@@ -20,6 +20,7 @@ class Request:
             to build all as released.
         platform: distribution, architecture and Python of the hosts, such as ``debian-12-x86_64-py3.11``.
         cache: the folder on the controller that keeps archives.
+        python: the interpreter on the hosts that it is for, the same path on all of them. Empty for the system's.
         requirements: what the application requires, a file relative to the source. If it is no lock, one is made and
             kept in the cache. Empty for what the source has.
         install: whether a folder that names a build backend is built and installed, as by ``pip install .``.
@@ -35,6 +36,7 @@ class Request:
     patches: str
     platform: str
     cache: str
+    python: str = ""
     requirements: str = ""
     install: bool = True
     wsgi_file: str = ""
@@ -51,6 +53,7 @@ class Artifact:
         id: of code and wheels.
         digest: of code and wheels.
         platform: as in the request.
+        python: as in the request.
         source: its ``kind``, and what is the same on every controller, such as the ``commit``.
         locked: ``from`` which file a lock was made, of how many ``packages``, and its ``path``; empty if the
             application has one.
@@ -70,6 +73,7 @@ class Artifact:
     id: str
     digest: str
     platform: str
+    python: str
     source: dict[str, str]
     locked: dict[str, Any]
     ignored: list[str]

@@ -24,6 +24,7 @@ def limits(request: Request) -> dict[str, Any]:
     """Return the options that both modules of a build host have in common."""
     return {
         "build_lock": Path(request.build_lock).read_text(),
+        "python": request.python,
         **{name.removeprefix("artifact_build_"): value for name, value in request.limits.items()},
     }
 

@@ -118,6 +118,8 @@ class _Planner:
             *([code] if project else []),
             *sorted(self._request.build_packages),
             *([json.dumps(patches, sort_keys=True)] if patches else []),
+            # uWSGI contains the path of its library, and an environment that of the interpreter.
+            *([self._request.python] if self._request.python else []),
         )
 
         whole = art.digest(code, wheelhouse)
@@ -126,6 +128,7 @@ class _Planner:
             id=art.short(whole),
             digest=whole,
             platform=platform,
+            python=self._request.python,
             source=origin,
             locked=made,
             ignored=list(lock.ignored),

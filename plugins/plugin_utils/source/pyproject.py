@@ -151,7 +151,7 @@ def insist_on_python(file: Path, platform: str, variable: str = "flask_uwsgi_req
     if not any(specifiers.contains(f"{python}.{last}") for last in range(50)):
         raise ArtifactError(
             f"{variable}={file} has requires-python={needs!r}, but {platform} has Python {python}: "
-            "deploy to another distribution, or widen it"
+            "name another one with flask_uwsgi_python, deploy to another distribution, or widen it"
         )
 
 

@@ -910,7 +910,7 @@ def test_a_project_must_be_for_the_host_s_python(app: Path, locked: LockOf, need
         assert locked(app).path
     else:
         message = problem(lambda: locked(app))
-        assert f"has requires-python='{needs}', but {PLATFORM} has Python 3.13: deploy to another" in message
+        assert f"has requires-python='{needs}', but {PLATFORM} has Python 3.13: name another" in message
 
 
 def test_a_project_that_is_named_must_be_one(app: Path, locked: LockOf) -> None:
