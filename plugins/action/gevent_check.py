@@ -24,6 +24,6 @@ class ActionModule(AskingAction):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(json.dumps(result["check"], indent=2) + "\n")
             except OSError as error:
-                said = f"{path} cannot be written on the controller: {error.strerror}. Correct flask_uwsgi_gevent_check_dir"
-                return {**result, "failed": True, "msg": said}
+                why = f"{path} cannot be written on the controller: {error.strerror}"
+                return {**result, "failed": True, "msg": f"{why}. Correct flask_uwsgi_gevent_check_dir"}
         return result

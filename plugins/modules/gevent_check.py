@@ -48,8 +48,8 @@ options:
     default: 1024
   report:
     description: >-
-      A file on the controller that the result is written to, in JSON; its directory is created. Read by the action plugin
-      of the same name.
+      A file on the controller that the result is written to, in JSON; its directory is created. Read by the action
+      plugin of the same name.
     type: path
   catalogue:
     description: The known libraries, with C(version) and C(libraries).
