@@ -87,7 +87,7 @@ if sys.version_info < (3, 9):  # noqa: UP036
         "set it to a newer one of this host, or use a newer release of the distribution"
     )
     print(json.dumps({"failed": True, "msg": too_old}))
-    sys.exit(1)
+    raise SystemExit(1)
 
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import (
     accounts,
