@@ -76,8 +76,10 @@ import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -123,14 +125,16 @@ def checked(incoming: Path, entry: dict[str, Any]) -> Path:
     return archive
 
 
-def arrived(module: AnsibleModule, entry: dict[str, Any]) -> Path:
-    """Return a shipped archive, after its checksum was compared, whichever way it came."""
-    folder, content = Path(module.params["incoming"] or "."), module.params["inline"].get(entry["file"])
-    if content is not None:
-        # Ansible removes it with the module.
-        folder = Path(module.tmpdir)
-        (folder / Path(entry["file"]).name).write_bytes(base64.b64decode(content))
-    return checked(folder, entry)
+@contextmanager
+def arrived(module: AnsibleModule, entry: dict[str, Any]) -> Iterator[Path]:
+    """Yield a shipped archive, after its checksum was compared, whichever way it came."""
+    content = module.params["inline"].get(entry["file"])
+    if content is None:
+        yield checked(Path(module.params["incoming"] or "."), entry)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / str(entry["file"])).write_bytes(base64.b64decode(content))
+        yield checked(Path(folder), entry)
 
 
 def extract(archive: Path, target: Path, most: int) -> None:
@@ -356,10 +360,12 @@ def main() -> None:
     try:
         if need_venv:
             wheels = artifact["wheelhouse"]
-            install_wheels(arrived(module, wheels), venv, wheels, wheels["digest"], python)
+            with arrived(module, wheels) as archive:
+                install_wheels(archive, venv, wheels, wheels["digest"], python)
         if need_release:
             trees.remove(release)
-            unpack_code(arrived(module, artifact["code"]), release, artifact["code"], artifact["digest"], python)
+            with arrived(module, artifact["code"]) as archive:
+                unpack_code(archive, release, artifact["code"], artifact["digest"], python)
     except ReleaseError as error:
         module.fail_json(msg=f"{error}. The running service was not changed")
     except OSError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.checksums import checksum
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.layout import Layout
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import credentials
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
@@ -262,6 +263,72 @@ def test_a_release_without_uwsgi_leaves_nothing_behind(
     assert result["failed"] and "generation g1 is refused" in result["msg"]
     assert list((tmp_path / "opt/shop/generations").iterdir()) == []
     assert list((tmp_path / "units").iterdir()) == []
+
+
+@pytest.fixture
+def successor(run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """Let a generation serve; return the arguments for one that differs from it by its release alone."""
+    paths = f"[uwsgi]\nchdir = {tmp_path}/opt/shop/releases/"
+    contents = {**arguments["files"], "uwsgi.ini": f"{paths}r1\n"}
+    recorded = {name: checksum(name, text, "shop") for name, text in contents.items() if name != "manifest.json"}
+    serving = {**json.loads(MANIFEST), "release": "r1", "venv": "v1", "checksums": recorded}
+    first = {**arguments, "files": {**contents, "manifest.json": json.dumps(serving)}}
+    assert run_generation(**first)["changed"]
+    root = tmp_path / "opt/shop"
+    (root / "current").symlink_to("generations/g1")
+    (root / "releases/r2").mkdir()
+    (tmp_path / "bin/systemd-analyze.asked").unlink()
+    (tmp_path / "bin/systemctl.asked").unlink()
+    # The systemctl of these tests knows g1 alone; this one shows that it was asked.
+    program(tmp_path / "bin/systemctl", 'echo "$@" >> "$0.asked"')
+    new = {**contents, "uwsgi.ini": f"{paths}r2\n", "manifest.json": json.dumps({**serving, "release": "r2"})}
+    return {**arguments, "generation": "g2", "release": "r2", "files": new}
+
+
+def checks(tmp_path: Path) -> list[str]:
+    """Return which programs were asked to judge a generation."""
+    return [name for name in ("systemctl", "systemd-analyze") if (tmp_path / f"bin/{name}.asked").exists()]
+
+
+def test_what_the_serving_generation_has_word_for_word_is_not_checked_again(
+    run_generation: RunModule, successor: dict[str, Any], tmp_path: Path
+) -> None:
+    assert run_generation(**successor)["changed"]
+    assert checks(tmp_path) == []
+    assert (tmp_path / "opt/shop/generations/g2/manifest.json").is_file()
+
+
+@pytest.mark.parametrize("change", ["ini", "unit", "more", "address", "environment", "secrets", "edited", "unserved"])
+def test_anything_else_is_checked(
+    run_generation: RunModule, successor: dict[str, Any], tmp_path: Path, change: str
+) -> None:
+    root, contents = tmp_path / "opt/shop", successor["files"]
+    document = json.loads(contents["manifest.json"])
+    if change == "ini":
+        contents["uwsgi.ini"] += "harakiri = 1\n"
+    elif change == "unit":
+        contents["units/app@.service"] += "Nice=1\n"
+    elif change == "more":
+        contents["units/more.conf"] = "[Service]\n"
+    elif change == "address":
+        document["listen"] = "0.0.0.0:9000"
+    elif change == "environment":
+        (root / "venvs/v1").rename(root / "venvs/v2")
+        successor["venv"] = document["venv"] = "v2"
+    elif change == "secrets":
+        document["secrets"] = {"names": ["TOKEN"], "fingerprint": "f"}
+    elif change == "edited":
+        for generation, release in (("g1", "r1"), ("", "r2")):
+            text = f"[uwsgi]\nchdir = {root}/releases/{release}\nharakiri = 1\n"
+            if generation:
+                (root / "generations" / generation / "uwsgi.ini").write_text(text)
+            else:
+                contents["uwsgi.ini"] = text
+    else:
+        (root / "current").unlink()
+    contents["manifest.json"] = json.dumps(document)
+    assert run_generation(**successor)["changed"]
+    assert checks(tmp_path) == ["systemctl", "systemd-analyze"]
 
 
 class Failed(Exception):

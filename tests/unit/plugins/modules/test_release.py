@@ -391,6 +391,22 @@ def test_the_module_unpacks_an_artifact_once(run_module: RunModule, shipped: dic
     assert not run_module("release", **shipped)["changed"]
 
 
+def test_a_small_archive_comes_with_the_module_and_is_checked_as_any_other(
+    run_module: RunModule, shipped: dict[str, Any], tmp_path: Path
+) -> None:
+    root, entry = tmp_path / "opt" / "shop", shipped["artifact"]["code"]
+    # The wheels are there already.
+    (root / "venvs/w1").mkdir()
+    (root / "venvs/w1/.complete").write_text(f"{shipped['artifact']['wheelhouse']['digest']}\n")
+    content = (tmp_path / "incoming" / entry["file"]).read_bytes()
+    told = {name: value for name, value in shipped.items() if name != "incoming"}
+    damaged = run_module("release", **told, inline={entry["file"]: base64.b64encode(content + b"!").decode()})
+    assert damaged["failed"] and "arrived damaged" in damaged["msg"] and left(root / "releases") == []
+    assert run_module("release", **told)["msg"].startswith(f"{entry['file']} was not shipped")
+    assert run_module("release", **told, inline={entry["file"]: base64.b64encode(content).decode()})["changed"]
+    assert left(root / "releases") == ["r1"]
+
+
 @pytest.mark.slow
 def test_only_releases_that_no_served_generation_needs_are_removed(
     run_module: RunModule, shipped: dict[str, Any], tmp_path: Path
