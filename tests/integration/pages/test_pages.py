@@ -105,3 +105,10 @@ def test_the_numbers_can_be_reached_by_keyboard(show: Show, made: Made) -> None:
             break
     page.keyboard.press("Enter")
     assert page.evaluate("document.querySelector('details').open")
+
+
+def test_the_page_says_what_served_as_released(show: Show, made: Made) -> None:
+    document = compare_show.page(made(RATES))
+    document["variants"] = [*document["variants"], {**document["variants"][0], "name": "stock", "stock": True}]
+    page = show("compare.html.j2", 1280, "light", compare_page=document)
+    assert "3000, uWSGI as released" in page.content()
