@@ -285,14 +285,28 @@ def test_a_package_mirror_that_never_ends_its_answer_does_not_hold_the_deploy(ho
     host.check_output("apt-get update")
 
 
-def test_an_unsupported_distribution_is_refused(host: Any, run: Any) -> None:
+@pytest.mark.parametrize(
+    ("untested", "problem"),
+    [
+        (
+            "refuse",
+            "flask_uwsgi_untested=refuse, and ansible_host runs slackware 12 (probed: systemd 252, Python 3.11, apt), "
+            "which was not tested: set it to allow, or use one of debian 11, debian 12, debian 13, debian forky",
+        ),
+        # It has what it takes, but nothing that builds for it.
+        ("allow", "artifact_build_group=build has no host of platform slackware-12-x86_64-py3.11"),
+    ],
+)
+def test_a_distribution_that_was_not_tested_is_refused_if_asked(
+    host: Any, run: Any, untested: str, problem: str
+) -> None:
     host.check_output("cp /etc/os-release /tmp/ && sed s/^ID=.*/ID=slackware/ /tmp/os-release > /etc/os-release")
     try:
-        status, output = run({})
+        status, output = run({"flask_uwsgi_untested": untested})
     finally:
         host.check_output("cat /tmp/os-release > /etc/os-release")
     assert status != 0
-    assert "runs slackware 12, which is not supported: use one of debian 12, debian 13" in output
+    assert problem in output
 
 
 def test_a_damaged_artifact_is_refused(tmp_path: Path, run: Any) -> None:

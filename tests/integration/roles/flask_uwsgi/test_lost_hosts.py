@@ -37,8 +37,8 @@ MODULES: dict[str, dict[str, Any]] = {
 MODULE = """#!/usr/bin/python
 import json
 from ansible.module_utils.basic import AnsibleModule
-names = ("app_name", "base_dir", "generation", "give_back", "group", "lease", "port", "replace", "reserved", "restart",
-         "run", "state", "timeout", "user", "when")
+names = ("app_name", "base_dir", "generation", "give_back", "group", "lease", "port", "python", "replace", "reserved",
+         "restart", "run", "state", "timeout", "user", "when")
 module = AnsibleModule({name: {"type": "raw"} for name in names})
 with open(__LOG__, "a") as log:
     print(__NAME__, module.params["app_name"], module.params["state"] or "", file=log)
