@@ -1061,7 +1061,7 @@ def test_a_canary_that_ends_soon_is_refused(layout: TemporaryLayout, settling: F
 
     settling.clock.tick = end
     words = {
-        "unit": "it ended 0.2 s after it had become healthy",
+        "unit": "it ended 0.5 s after it had become healthy",
         "stats": "its stats do not respond: No such file or directory",
     }
     assert words[how] in failing(layout, "new")
