@@ -8,15 +8,11 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import address
 from .address import Address
 
 _LISTEN = "0A"
 # Of unix(7)'s table: a socket that listens (SO_ACCEPTCON).
 _ACCEPTS = 0x10000
-_ALL_OF_IPV4, _ALL_OF_IPV6 = "0" * 8, "0" * 32
-# The prefix of an IPv4 address in the table of IPv6.
-_MAPPED = "0" * 16 + "FFFF0000"
 _IPV6 = Path("/proc/net/if_inet6")
 # Of an address of IPv6 with a zone (RFC 4007): of a link, not of the host.
 _LINK = "20"
@@ -85,32 +81,18 @@ def _on_port(wanted: Address) -> set[str]:
         path = Path("/proc/net") / table
         for line in path.read_text().splitlines()[1:] if path.is_file() else ():
             fields = line.split()
-            held, _, hex_port = fields[1].partition(":")
-            if fields[3] == _LISTEN and int(hex_port, 16) == wanted.port and _collides(wanted.bind, held):
+            held, _, port = fields[1].partition(":")
+            # The tables do not say what is of IPv6 only.
+            if fields[3] == _LISTEN and wanted.collides(Address(_read(held), int(port, 16))):
                 inodes.add(f"socket:[{fields[9]}]")
     return inodes
 
 
-def _collides(bind: str, held: str) -> bool:
-    """Return whether an address collides with one of the kernel's tables, which do not say what is IPv6 only."""
-    if bind == address.DUAL or held == _ALL_OF_IPV6:
-        return True
-    if ":" not in bind and held == _ALL_OF_IPV4:
-        return True
-    if bind == address.ANY:
-        return len(held) == len(_ALL_OF_IPV4) or held.startswith(_MAPPED)
-    return held in _hex(bind)
-
-
-def _hex(bind: str) -> set[str]:
-    """Return an address as the tables have it, in words of the machine."""
-    try:
-        packed = ipaddress.ip_address(bind).packed
-    except ValueError:
-        # Of a damaged manifest.
-        return set()
-    words = "".join(packed[place : place + 4][::-1].hex().upper() for place in range(0, len(packed), 4))
-    return {words} if len(packed) == 16 else {words, _MAPPED + words}
+def _read(held: str) -> str:
+    """Return an address of the kernel's tables, which has the words of the machine, as people write it."""
+    packed = b"".join(bytes.fromhex(held[place : place + 8])[::-1] for place in range(0, len(held), 8))
+    found = ipaddress.ip_address(packed)
+    return str(getattr(found, "ipv4_mapped", None) or found)
 
 
 def _holder(process: Path, inodes: set[str]) -> Process | None:
