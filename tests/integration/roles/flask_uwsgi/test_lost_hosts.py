@@ -6,8 +6,6 @@ The scenario faults tests the same with real hosts; here there are more of them,
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -17,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support import ROOT
+from tests.support import ROOT, modified
 
 pytestmark = [pytest.mark.playbook, pytest.mark.timeout(120)]
 full = pytest.mark.full
@@ -107,10 +105,7 @@ class Deploy:
 @pytest.fixture
 def deploy(tmp_path: Path) -> Callable[..., Deploy]:
     """Deploy to four hosts, the first of which is its own batch, and lose some before a task."""
-    collection = tmp_path / "ansible_collections/flaskops/uwsgi"
-    for name in ("meta", "playbooks", "plugins", "roles"):
-        shutil.copytree(ROOT / name, collection / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "galaxy.yml", collection)
+    collection = modified.collection(tmp_path)
     log = tmp_path / "log"
     for name, result in MODULES.items():
         text = MODULE.replace("__LOG__", repr(str(log))).replace("__NAME__", repr(name))
@@ -149,24 +144,16 @@ def deploy(tmp_path: Path) -> Callable[..., Deploy]:
             "flask_uwsgi_source": "/src",
             **variables,
         }
-        done = subprocess.run(
-            ["ansible-playbook", "--inventory", str(inventory), str(play), "-e", json.dumps(given)],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=tmp_path,
-            env={name: value for name, value in os.environ.items() if name != "ANSIBLE_CONFIG"}
-            | {
-                "ANSIBLE_CALLBACKS_ENABLED": "interruption",
-                "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests/support/callback"),
-                "ANSIBLE_COLLECTIONS_PATH": str(tmp_path),
-                "ANSIBLE_FORKS": "4",
-                "ANSIBLE_NOCOLOR": "1",
-                "ANSIBLE_STDOUT_CALLBACK": "flaskops.uwsgi.plain",
-                "INTERRUPTION_COMMAND": "touch " + " ".join(f"{gone}-{name}" for name in lost),
-                "INTERRUPTION_TASK": task,
-                "INTERRUPTION_TIME": str(time),
-            },
+        done = modified.playbook(
+            tmp_path,
+            *("--inventory", str(inventory), str(play), "-e", json.dumps(given)),
+            ANSIBLE_CALLBACKS_ENABLED="interruption",
+            ANSIBLE_CALLBACK_PLUGINS=str(ROOT / "tests/support/callback"),
+            ANSIBLE_FORKS="4",
+            ANSIBLE_STDOUT_CALLBACK="flaskops.uwsgi.plain",
+            INTERRUPTION_COMMAND="touch " + " ".join(f"{gone}-{name}" for name in lost),
+            INTERRUPTION_TASK=task,
+            INTERRUPTION_TIME=str(time),
         )
         assert "INTERRUPTED" in done.stdout, done.stdout + done.stderr
         return Deploy(done, log)

@@ -6,9 +6,7 @@ The scenarios install with the real apt. dnf has no host there.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ import pytest
 import yaml
 from ansible.modules import apt, dnf
 
-from tests.support import ROOT
+from tests.support import modified
 
 pytestmark = [pytest.mark.playbook, pytest.mark.timeout(120)]
 
@@ -71,10 +69,7 @@ Role = Callable[..., Ran]
 @pytest.fixture
 def role(tmp_path: Path) -> Role:
     """Run the role on this machine, as if it had one package manager and a package gcc."""
-    collection = tmp_path / "ansible_collections/flaskops/uwsgi"
-    for name in ("meta", "plugins", "roles"):
-        shutil.copytree(ROOT / name, collection / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "galaxy.yml", collection)
+    collection = modified.collection(tmp_path)
     log, programs = tmp_path / "log", tmp_path / "bin"
     options = {
         "apt": ("name", "state", "install_recommends", "policy_rc_d", "lock_timeout", "upgrade"),
@@ -107,30 +102,8 @@ def role(tmp_path: Path) -> Role:
         }
         (tmp_path / "site.yml").write_text(yaml.safe_dump([play]))
         variables = {"ansible_become": False, "ansible_python_interpreter": sys.executable, **given}
-        command = [
-            "ansible-playbook",
-            "-i",
-            "localhost,",
-            "-c",
-            "local",
-            "site.yml",
-            "-e",
-            json.dumps(variables),
-            *options,
-        ]
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=tmp_path,
-            env={name: value for name, value in os.environ.items() if name != "ANSIBLE_CONFIG"}
-            | {
-                "ANSIBLE_COLLECTIONS_PATH": str(tmp_path),
-                "ANSIBLE_NOCOLOR": "1",
-                "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
-            },
-        )
+        words = ["-i", "localhost,", "-c", "local", "site.yml", "-e", json.dumps(variables), *options]
+        done = modified.playbook(tmp_path, *words, ANSIBLE_CALLBACK_RESULT_FORMAT="yaml")
         calls = log.read_text().splitlines() if log.is_file() else []
         return Ran(done.returncode, done.stdout + done.stderr, [call for call in calls if not call.startswith("rpm ")])
 
