@@ -162,6 +162,15 @@ def growth(by_hosts: Mapping[str, Mapping[str, Any]]) -> float:
     return statistics.linear_regression([int(hosts) for hosts in by_hosts], medians).slope
 
 
+def ranked(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the names of the servers of a case, the fastest first.
+
+    Args:
+        found: the figures by server.
+    """
+    return sorted(found, key=lambda name: -found[name].get("ratio", 0))
+
+
 def best_peer(figures: Mapping[str, Mapping[str, Any]], key: str, most: bool = True) -> tuple[str, float] | None:
     """Return the other server whose median is the best, with that median; None if none was measured.
 

@@ -40,7 +40,7 @@ def case(name: str, one: Mapping[str, Any]) -> dict[str, Any]:
         one: its figures, see :func:`benchmarks.figures.servers`.
     """
     found = one["servers"]
-    ranked = sorted(found, key=lambda name: -found[name].get("ratio", 0))
+    ranked = figures.ranked(found)
     drawn = []
     for key, unit, caption in DRAWN:
         values = {server: found[server][key]["median"] for server in ranked if found[server].get(key)}

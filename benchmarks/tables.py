@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.figures import OURS
+from benchmarks.figures import OURS, ranked
 from benchmarks.targets import Target
 
 # What README.md calls the servers.
@@ -48,7 +48,6 @@ def server_rows(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
     Args:
         found: the figures by server.
     """
-    ranked = sorted(found, key=lambda name: -found[name].get("ratio", 0))
     return [
         {
             "server": name,
@@ -64,7 +63,7 @@ def server_rows(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
             "threads": middle(one.get("all_threads")),
             "failed": f"{one['failed']:,} of {one['requests']:,}",
         }
-        for name, one in ((name, found[name]) for name in ranked)
+        for name, one in ((name, found[name]) for name in ranked(found))
     ]
 
 
@@ -99,7 +98,6 @@ def readme_rows(cases: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
         cases: those of :func:`benchmarks.figures.servers`.
     """
     wait, crowd, compute = (cases.get(name, {}).get("servers", {}) for name in ("wait", "crowd", "compute"))
-    ranked = sorted(wait, key=lambda name: -wait[name].get("ratio", 0))
     return [
         {
             "Server": README[name],
@@ -109,7 +107,7 @@ def readme_rows(cases: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
             "CPU ms/request at 4,000": middle(crowd.get(name, {}).get("cpu_ms"), 2),
             "p99 ms at 4,000": middle(crowd.get(name, {}).get("p99_ms")),
         }
-        for name in ranked
+        for name in ranked(wait)
     ]
 
 
