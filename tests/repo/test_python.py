@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.interpreter import OLDEST
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan import generation
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.choice import choose
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.capabilities import PYTHON
 
 from tests.support import ROOT
 from tests.support.planning import artifact, settings
@@ -36,7 +36,7 @@ def programs(tmp_path: Path) -> list[Path]:
 
 def too_new(files: list[Path]) -> str:
     """Return what vermin finds that the oldest Python lacks."""
-    oldest = ".".join(map(str, PYTHON))
+    oldest = ".".join(map(str, OLDEST))
     vermin = [sys.executable, "-c", "import vermin; vermin.main()", f"-t={oldest}-", "--violations", "--no-tips"]
     done = subprocess.run([*vermin, *map(str, files)], capture_output=True, text=True, check=False)
     return "" if not done.returncode else done.stdout + done.stderr

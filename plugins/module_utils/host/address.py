@@ -143,6 +143,11 @@ def instance(text: str) -> str:
     return text.replace("[", "").replace("]", "").replace("/", ":")
 
 
+def is_instance(text: str) -> bool:
+    """Return whether that instance is the address itself, so that systemd can write it (``%i``)."""
+    return instance(text) == text
+
+
 def of_instance(name: str) -> str:
     """Return the address, written out, whose unit has an instance."""
     # An address of IPv6 can begin with two colons.

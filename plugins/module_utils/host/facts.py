@@ -29,9 +29,8 @@ def facts(base: Path) -> dict[str, Any]:
     Returns:
         ``platform`` is what artifacts are built for; ``version`` is the code name of a distribution that has no number
         yet. ``systemd_version`` is 0 without systemd, and ``package_manager`` is ``apt``, ``dnf`` or empty.
-        ``nofile`` and ``nproc`` are the hard limits of
-        PID 1: a service cannot get more where systemd lacks CAP_SYS_RESOURCE (containers), so the lower of
-        these and the kernel's own limits applies.
+        ``nofile`` and ``tasks`` come from the hard limits of PID 1: a service cannot get more where systemd lacks
+        CAP_SYS_RESOURCE (containers), so the lower of these and the kernel's own limits applies.
     """
     name, version = distribution()
     python = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -145,8 +145,7 @@ class Layout:
 
     def socket_file(self, address: str) -> Path:
         """Return the file of that unit: the template if systemd itself writes the address so, else one of its own."""
-        own = addresses.instance(address) != address
-        return self.units / (self.socket(address) if own else self.socket_template)
+        return self.units / (self.socket_template if addresses.is_instance(address) else self.socket(address))
 
     def socket_dropin(self, address: str) -> Path:
         """Names the generation that a socket starts when a connection finds none running."""

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .foreign import capture
+
 DPKG = Path("/var/lib/dpkg/status")
 _TIMEOUT = 120
 
@@ -97,8 +99,9 @@ def libpython(name: str, python: str) -> str:
 
 def how_to_install(program: str) -> str:
     """Return the command that installs a program of a load test on this host; of all families if it is unknown."""
-    own = [one for one in FAMILIES.values() if one.manager == manager()] or list(FAMILIES.values())
-    known = [f"{one.manager} install {one.tools[program]}" for one in own if program in one.tools]
+    own = FAMILIES.get(manager())
+    families = [own] if own else list(FAMILIES.values())
+    known = [f"{one.manager} install {one.tools[program]}" for one in families if program in one.tools]
     return " or ".join(known) or "its distribution has no package of it"
 
 
@@ -146,8 +149,6 @@ def _rpm(form: str) -> str:
     """Return what rpm says of all packages, in a format (rpm(8), QUERY OPTIONS); nothing if it cannot be asked."""
     command = ["rpm", "--query", "--all", "--queryformat", form]
     try:
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIMEOUT, check=False, errors="replace"
-        ).stdout
+        return capture(command, _TIMEOUT).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ""

@@ -11,6 +11,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from .foreign import capture
+
 _ROOT = Path("/sys/fs/selinux")
 # What systemd may start; see the module corecommands of the policy.
 _PROGRAM = "bin_t"
@@ -76,7 +78,7 @@ def relabel(folder: Path) -> None:
 
 def _run(*command: str) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT, check=False)
+        done = capture(command, _TIMEOUT)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SELinuxError(f"`{' '.join(command)}` cannot be run: {error}") from error
     if done.returncode:

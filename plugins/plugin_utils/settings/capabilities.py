@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ...module_utils.host import packages
+from ...module_utils.host.interpreter import OLDEST
 from ...module_utils.wheelhouse.sandbox import PRIVATE_IPC
 from .specs import OPTIONS
 
@@ -15,7 +17,6 @@ TESTED = (("debian", "11"), ("debian", "12"), ("debian", "13"), ("debian", "fork
 SYSTEMD = 247
 # The first one with encrypted credentials.
 ENCRYPTS = 250
-PYTHON = (3, 9)
 
 
 def system(host: Mapping[str, Any]) -> str:
@@ -79,10 +80,10 @@ def _lacking(host: Mapping[str, Any]) -> Iterator[str]:
         yield "systemd as its first process"
     if host["systemd_version"] < SYSTEMD:
         yield f"systemd {SYSTEMD} or newer"
-    if tuple(map(int, host["python"].split("."))) < PYTHON:
-        yield f"Python {'.'.join(map(str, PYTHON))} or newer (ansible_python_interpreter={host['interpreter']})"
+    if tuple(map(int, host["python"].split("."))) < OLDEST:
+        yield f"Python {'.'.join(map(str, OLDEST))} or newer (ansible_python_interpreter={host['interpreter']})"
     if not host["package_manager"] and (host["missing_packages"] or not host["libpython"]):
-        wanted = [*host["missing_packages"], *([] if host["libpython"] else [f"libpython{host['python']}"])]
+        wanted = [*host["missing_packages"], *([] if host["libpython"] else [packages.libpython("", host["python"])])]
         yield f"apt or dnf to install {' '.join(wanted)}"
 
 

@@ -107,6 +107,11 @@ class Settings:
         return Layout(self.app_name).socket(self.listen)
 
     @property
+    def listen_stream(self) -> str:
+        """The address as that unit has it, which may be the template of all addresses."""
+        return "%i" if address.is_instance(self.listen) else self.listen
+
+    @property
     def connects(self) -> str:
         """The group that may connect to a UNIX socket."""
         return self.socket_group or self.group
