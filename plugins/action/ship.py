@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.planning imp
 
 # Bytes of an archive that is sent with the module, which is as large. A file of its own takes four more commands.
 _SMALL = 256 << 10
+# What the module reads of an archive's record.
+_NEEDED = ("id", "digest", "file", "sha256", "unpacked", "installer", "installs")
 
 
 class ActionModule(FollowingAction):
@@ -37,12 +38,17 @@ class ActionModule(FollowingAction):
                 else:
                     self.put(path, task_vars)
                     incoming = self.directory(task_vars)
+        # The locks and patches of a wheelhouse are 300 KB, which would go to every host and come back with its result.
+        parts = {
+            part: {name: entry[name] for name in _NEEDED if name in entry}
+            for part, entry in (("code", artifact.code), ("wheelhouse", artifact.wheelhouse))
+        }
         return self.ask(
             "flaskops.uwsgi.release",
             {
                 "app_name": plan.app_name,
                 "base_dir": str(Path(plan.root).parent),
-                "artifact": asdict(artifact),
+                "artifact": {"id": artifact.id, "digest": artifact.digest, **parts},
                 "python": artifact.python,
                 "incoming": incoming,
                 "inline": inline,

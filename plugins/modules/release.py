@@ -12,7 +12,7 @@ extends_documentation_fragment:
   - flaskops.uwsgi.application
 description:
   - Checks the shipped archives against their checksums, unpacks the code, and installs the wheels offline.
-  - Runs no code of either. The pip that the record of the wheelhouse names installs the wheels.
+  - Runs no code of either. The library C(installer) that the record of the wheelhouse names installs the wheels.
   - Each appears complete or not at all; after a failure, the remains are removed.
   - A directory with the same short id that contains another artifact is replaced if no kept generation uses it, and
     refused if one does.
@@ -25,7 +25,8 @@ options:
     default: present
   artifact:
     description:
-      - The artifact's description, as the module M(flaskops.uwsgi.build) returns it.
+      - C(id) and C(digest) of the artifact, and those of its C(code) and C(wheelhouse) with the records of their
+        archives, as the module M(flaskops.uwsgi.build) returns them.
       - Required with O(state=present).
     type: dict
   python:
@@ -70,6 +71,7 @@ venv:
 import base64
 import errno
 import gzip
+import inspect
 import os
 import shutil
 import stat
@@ -86,24 +88,12 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import arguments, files, interpreter, selinux, trees
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.selinux import SELinuxError
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import installing
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import MARKER, marked, sha256
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.retention import orphans
 
 # Seconds that one program may take.
 _TIMEOUT = 900
-# Does for pip what the module site does for an environment's Python, but follows no .pth file, imports no
-# sitecustomize and searches no folder of the environment: these contain files of the wheels.
-_PIP = """
-import sys
-sys.prefix = sys.exec_prefix = sys.argv[1]
-sys.executable = sys.argv[1] + "/bin/python"
-sys.path.insert(0, sys.argv[2])
-del sys.argv[1:3]
-import runpy, sysconfig
-# Without it pip needs distutils on Python 3.9, which Debian 11 has in a package of its own.
-sysconfig._PIP_USE_SYSCONFIG = True
-runpy.run_module("pip", run_name="__main__", alter_sys=True)
-"""
 
 
 class ReleaseError(Exception):
@@ -190,25 +180,40 @@ def unpack_code(archive: Path, release: Path, entry: dict[str, Any], digest: str
     trees.remove(partial)
     try:
         extract(archive, partial, int(entry["unpacked"]))
-        # Only root may write here, so the bytecode must exist before the service needs it. A source that the compiler
-        # refuses, or that ends the compiler, is no reason to skip the others.
-        subprocess.run(
-            [python, "-IS", "-m", "compileall", "-qq", "-s", str(partial), "-p", str(release), str(partial)],
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT, check=False, umask=0o022,
-        )  # fmt: skip
+        compile_all(partial, release, python)
         (partial / MARKER).write_text(f"{digest}\n")
         partial.chmod(0o755)
         files.place(partial, release)
-    except subprocess.TimeoutExpired as error:
-        raise ReleaseError(f"compiling the files of {archive.name} took more than {_TIMEOUT} s") from error
     finally:
         _leave_nothing(partial)
+
+
+def compile_all(folder: Path, final: Path, python: str) -> None:
+    """Compile the sources below a directory to bytecode, which the service may not write.
+
+    A source that the compiler refuses, or that ends the compiler, is no reason to skip the others.
+
+    Args:
+        folder: the directory.
+        final: the path that it will have.
+        python: the interpreter that will read them.
+
+    Raises:
+        ReleaseError: it took too long.
+    """
+    try:
+        subprocess.run(
+            [python, "-IS", "-m", "compileall", "-qq", "-s", str(folder), "-p", str(final), str(folder)],
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT, check=False, umask=0o022,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise ReleaseError(f"compiling the files of {final} took more than {_TIMEOUT} s") from error
 
 
 def install_wheels(archive: Path, venv: Path, entry: dict[str, Any], digest: str, python: str = sys.executable) -> None:
     """Create a virtual environment with an interpreter, for whose version the wheels were chosen, and install them.
 
-    Root runs no code of a wheel: one process, started before any of them is unpacked, installs all of them offline.
+    Root runs no code of a wheel.
     A virtual environment contains its own path, so it cannot be moved into place: a marker that is written last
     distinguishes a complete one from an incomplete one.
 
@@ -225,16 +230,13 @@ def install_wheels(archive: Path, venv: Path, entry: dict[str, Any], digest: str
         trees.remove(stale)
     try:
         extract(archive, wheels, int(entry["unpacked"]))
-        # pip runs from its own wheel, so hosts need neither pip nor ensurepip.
-        pip = wheels / str(entry["pip"])
-        if not pip.is_file():
-            raise ReleaseError(f"{archive.name} contains no {pip.name}: artifact_build_lock must contain pip")
-        others = sorted(str(wheel) for wheel in wheels.glob("*.whl") if wheel != pip)
+        library = wheels / str(entry["installer"])
+        if not library.is_file():
+            raise ReleaseError(f"{archive.name} contains no {library.name}: artifact_build_lock must contain installer")
         _run(python, "-I", "-S", "-m", "venv", "--without-pip", str(venv))
-        _run(
-            python, "-I", "-S", "-c", _PIP, str(venv), str(pip), "--isolated", "--disable-pip-version-check",
-            "--no-cache-dir", "install", "--quiet", "--no-index", "--no-deps", "--root-user-action=ignore", *others,
-        )  # fmt: skip
+        others = [str(wheels / str(name)) for name in entry["installs"]]
+        _run(python, "-I", "-S", "-c", inspect.getsource(installing), str(venv), str(library), *others)
+        compile_all(venv / "lib", venv / "lib", python)
         insist_on_plain(venv, Path(python))
         selinux.relabel(venv)
         files.sync_tree(venv)
@@ -284,8 +286,7 @@ def _run(*command: str) -> None:
     try:
         done = subprocess.run(
             command,
-            # pip's configuration is meant for other installations.
-            env={"PATH": os.environ.get("PATH", os.defpath), "PIP_CONFIG_FILE": os.devnull, "LC_ALL": "C.UTF-8"},
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
             stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT, check=False,
             umask=0o022,
         )  # fmt: skip

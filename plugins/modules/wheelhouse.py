@@ -133,9 +133,9 @@ def wheels(sandbox: Sandbox, parameters: dict[str, Any]) -> Iterator[tuple[Path,
     if parameters["distribution"]:
         path = Path(parameters["distribution"])
         installed.append(File(itself(path, parameters["project"]), path))
-    # Hosts install with this very pip, run from its wheel.
-    if not any(file.entry.name == "pip" for file in installed):
-        yield from ((file.path, "") for file in tool_files if file.entry.name == "pip")
+    # What installs the others on the hosts; the application may have it, too.
+    own = {file.path.name for file in installed}
+    yield from ((file.path, "") for file in tool_files if file.entry.name == "installer" and file.path.name not in own)
     yield from ((file.path, "") for file in installed if file.is_wheel)
     environment: Path | None = None
     for file in (file for file in installed if not file.is_wheel):

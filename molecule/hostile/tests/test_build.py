@@ -128,7 +128,8 @@ def build_lock() -> str:
     """The build tools that a build with setuptools needs."""
     text = (ROOT / "roles/artifact/files/build.txt").read_text()
     blocks = re.findall(r"^\S+==\S+(?: .*\\| \\)\n(?: +--hash.*\n)+", text, re.MULTILINE)
-    return "".join(block for block in blocks if block.startswith(("pip==", "setuptools==", "wheel==", "packaging==")))
+    needed = tuple(f"{name}==" for name in ("pip", "installer", "setuptools", "wheel", "packaging"))
+    return "".join(block for block in blocks if block.startswith(needed))
 
 
 @pytest.fixture

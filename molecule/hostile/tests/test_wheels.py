@@ -152,9 +152,11 @@ def test_root_does_not_run_it_even_if_the_controller_lets_it_pass(
     assert [path.name for path in cache.glob("*.refused")] == [f"{archive.name}.refused"]
     archive.with_name(f"{archive.name}.refused").rename(archive)
     with tarfile.open(archive) as tar:
-        pip = next(Path(name).name for name in tar.getnames() if Path(name).name.startswith("pip-"))
+        names = sorted(Path(name).name for name in tar.getnames())
+    library = next(name for name in names if name.startswith("installer-"))
     record = {
-        "file": archive.name, "sha256": hashlib.sha256(archive.read_bytes()).hexdigest(), "pip": pip,
+        "file": archive.name, "sha256": hashlib.sha256(archive.read_bytes()).hexdigest(),
+        "installer": library, "installs": [name for name in names if name != library],
         "inputs": digest, "unpacked": archive.stat().st_size, "wheels": {},
     }  # fmt: skip
     archive.with_name(f"{archive.name}.json").write_text(json.dumps(record))

@@ -139,7 +139,7 @@ def examine(
     Args:
         archive: the wheelhouse, a tar of wheels.
         entries: the installed packages: the locks of the application and of the server.
-        build: the lock of the build tools, whose pip installs them on the hosts.
+        build: the lock of the build tools, whose ``installer`` installs them on the hosts.
         platform: distribution, architecture and Python, such as ``debian-12-x86_64-py3.11``.
         distribution: the wheel or sdist on the controller that is also installed.
         built: the wheels that were built from an sdist, each with the SHA-256 of that sdist. Without it, every wheel
@@ -148,7 +148,8 @@ def examine(
             only its build can determine the name.
 
     Returns:
-        ``wheels`` (file to SHA-256), ``pip`` (the file that installs the others) and ``unpacked`` (bytes).
+        ``wheels`` (file to SHA-256), ``installs`` (those that are installed), ``installer`` (the file that installs
+        them) and ``unpacked`` (bytes).
 
     Raises:
         ArtifactError: it does not match the locks, or a wheel is not safe to install. The message lists all problems.
@@ -162,14 +163,17 @@ def examine(
     wanted = list(_wanted(entries, platform))
     own = _Own(distribution, project) if distribution else None
     installer = _installer(wheels, build, problems)
-    for wheel in wheels:
-        problems += _strangers(wheel, wanted, installer, own, built)
-    problems += _counts(wheels, wanted, own)
-    problems += _collisions([wheel for wheel in wheels if wheel is not installer])
+    # The application may have it among its own.
+    installed = [wheel for wheel in wheels if wheel is not installer or any(one.matches(wheel) for one in wanted)]
+    for wheel in installed:
+        problems += _strangers(wheel, wanted, own, built)
+    problems += _counts(installed, wanted, own)
+    problems += _collisions(installed)
     _insist(problems)
     return {
         "unpacked": unpacked,
-        "pip": installer.file if installer else "",
+        "installer": installer.file if installer else "",
+        "installs": sorted(wheel.file for wheel in installed),
         "wheels": {wheel.file: wheel.hashes["sha256"] for wheel in wheels},
     }
 
@@ -381,11 +385,11 @@ def _wanted(entries: Iterable[Requirement], platform: str) -> Iterator[_Wanted]:
 
 
 def _installer(wheels: Iterable[Wheel], build: Iterable[Requirement], problems: list[str]) -> Wheel | None:
-    """Return the wheel of the pip in the lock of the build tools, which root runs on the hosts."""
-    locked = [_Wanted(entry, optional=False) for entry in build if entry.name == "pip"]
+    """Return the wheel in the lock of the build tools that root runs on the hosts to install the others."""
+    locked = [_Wanted(entry, optional=False) for entry in build if entry.name == "installer"]
     if found := [wheel for wheel in wheels for one in locked if one.matches(wheel) and one.has(wheel.hashes)]:
         return found[0]
-    named = f"{locked[0].text} of artifact_build_lock" if locked else "pip, which is not in artifact_build_lock"
+    named = f"{locked[0].text} of artifact_build_lock" if locked else "installer, which is not in artifact_build_lock"
     problems.append(f"there is no wheel of {named} with one of the hashes of that lock")
     return None
 
@@ -393,13 +397,10 @@ def _installer(wheels: Iterable[Wheel], build: Iterable[Requirement], problems: 
 def _strangers(
     wheel: Wheel,
     wanted: Iterable[_Wanted],
-    installer: Wheel | None,
     own: _Own | None,
     built: Mapping[str, str] | None,
 ) -> Iterator[str]:
     """Yield what is wrong with the origin of a wheel."""
-    if wheel is installer:
-        return
     entries = [one for one in wanted if one.matches(wheel)]
     if not entries and own is not None and own.has(wheel):
         if own.path.suffix == ".whl" and wheel.hashes["sha256"] != sha256(own.path):
@@ -426,11 +427,7 @@ def _counts(wheels: list[Wheel], wanted: Iterable[_Wanted], own: _Own | None) ->
         elif not files and not one.optional:
             yield f"{one.text} of the lock has no wheel"
     if own is not None:
-        files = [
-            wheel.file
-            for wheel in wheels
-            if own.has(wheel) and not any(one.matches(wheel) for one in entries) and wheel.name != "pip"
-        ]
+        files = [wheel.file for wheel in wheels if own.has(wheel) and not any(one.matches(wheel) for one in entries)]
         if len(files) != 1:
             yield f"{own} has {len(files)} wheels, not one"
 

@@ -9,9 +9,11 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import installer
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.selinux import SELinuxError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import artifact as art
@@ -22,6 +24,7 @@ from tests.support.fake_host import manifest
 
 RunModule = Callable[..., dict[str, Any]]
 DIGEST = "d" * 64
+LIBRARY = "installer-1.1.0-py3-none-any.whl"
 
 
 def wheel(folder: Path, name: str, files: dict[str, str]) -> Path:
@@ -43,23 +46,14 @@ def wheel(folder: Path, name: str, files: dict[str, str]) -> Path:
     return path
 
 
-# Does what the role needs of pip, in a twentieth of the time.
-MINIATURE_PIP = """
-import sys, sysconfig, zipfile
-for word in sys.argv:
-    if word.endswith(".whl"):
-        zipfile.ZipFile(word).extractall(sysconfig.get_path("purelib"))
-"""
-
-
-def real_pip() -> Path:
-    """Return the pip bundled with Python, or skip the test."""
-    ensurepip = pytest.importorskip("ensurepip", reason="this Python has no ensurepip")
-    folders = [Path(ensurepip.__file__).parent / "_bundled", Path("/usr/share/python-wheels")]
-    found = [path for folder in folders for path in folder.glob("pip-*.whl")]
-    if not found:
-        pytest.skip("this Python brings no wheel of pip")
-    return found[0]
+def library(folder: Path) -> Path:
+    """Pack the library that installs wheels, as its wheel is, and return it."""
+    path = folder / LIBRARY
+    package = Path(installer.__file__).parent
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in package.rglob("*.py"):
+            archive.write(file, file.relative_to(package.parent))
+    return path
 
 
 @pytest.fixture
@@ -79,11 +73,11 @@ def code(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def wheels(tmp_path: Path) -> Path:
-    """Write a folder with a wheel and a miniature pip."""
+    """Write a folder with a wheel, and the library that installs it."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     wheel(folder, "tiny", {"tiny/__init__.py": "ANSWER = 42\n"})
-    wheel(folder, "pip", {"pip/__init__.py": "", "pip/__main__.py": MINIATURE_PIP})
+    library(folder)
     return folder
 
 
@@ -101,7 +95,14 @@ def pack(folder: Path, archive: Path) -> Path:
 
 def entry(archive: Path) -> dict[str, Any]:
     found = {"file": archive.name, "sha256": art.sha256(archive), "unpacked": 1 << 24}
-    return found | ({"pip": "pip-1.0-py3-none-any.whl"} if archive.suffix == ".tar" else {})
+    if archive.suffix != ".tar":
+        return found
+    names: list[str] = []
+    # What is damaged is not installed.
+    with suppress(tarfile.TarError), tarfile.open(archive) as tar:
+        names = [Path(name).name for name in tar.getnames()]
+    installs = sorted(name for name in names if name.endswith(".whl") and name != LIBRARY)
+    return found | {"installer": LIBRARY, "installs": installs}
 
 
 def install(archive: Path, venv: Path, **more: Any) -> None:
@@ -272,29 +273,24 @@ def test_code_that_crashes_the_compiler_is_unpacked_anyway(tmp_path: Path) -> No
 # The wheels.
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("umask")
-@pytest.mark.parametrize("pip", ["miniature", "real"])
-def test_wheels_are_installed_offline_with_the_pip_among_them(wheels: Path, tmp_path: Path, pip: str) -> None:
-    if pip == "real":
-        (wheels / "pip-1.0-py3-none-any.whl").unlink()
-        (wheels / "pip-9-py3-none-any.whl").write_bytes(real_pip().read_bytes())
+def test_wheels_are_installed_offline_with_the_library_among_them(wheelhouse: Path, tmp_path: Path) -> None:
     venv = tmp_path / "venvs" / "w1"
     venv.parent.mkdir()
-    name = "pip-9-py3-none-any.whl" if pip == "real" else "pip-1.0-py3-none-any.whl"
-    install(pack(wheels, tmp_path / "wheelhouse.tar"), venv, pip=name)
+    install(wheelhouse, venv)
     assert left(venv.parent) == ["w1"]
     assert art.marked(venv) == DIGEST
-    code = "import tiny, importlib.util; print(tiny.ANSWER, importlib.util.find_spec('pip'))"
+    code = "import tiny, importlib.util; print(tiny.ANSWER, tiny.__cached__, importlib.util.find_spec('installer'))"
     done = subprocess.run([venv / "bin/python", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "42 None\n"
+    answer, bytecode, other = done.stdout.split()
+    assert (answer, Path(bytecode).is_file(), other) == ("42", True, "None")
 
 
 def test_wheels_that_cannot_be_installed_leave_nothing_behind(wheels: Path, tmp_path: Path) -> None:
     (wheels / "broken-1.0-py3-none-any.whl").write_bytes(b"no zip")
     venv = tmp_path / "venvs" / "w1"
     venv.parent.mkdir()
-    with pytest.raises(ReleaseError, match=r"File is not a zip file$"):
+    with pytest.raises(ReleaseError, match=r"broken-1.0-py3-none-any.whl cannot be installed: File is not a zip file$"):
         install(pack(wheels, tmp_path / "wheelhouse.tar"), venv)
     assert left(venv.parent) == []
 
@@ -445,9 +441,9 @@ def test_the_service_can_read_the_code_whatever_root_s_umask_is(
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
 
 
-def test_a_wheelhouse_without_pip_is_reported(wheels: Path, tmp_path: Path) -> None:
-    (wheels / "pip-1.0-py3-none-any.whl").unlink()
-    with pytest.raises(ReleaseError, match="pip"):
+def test_a_wheelhouse_without_the_library_is_reported(wheels: Path, tmp_path: Path) -> None:
+    (wheels / LIBRARY).unlink()
+    with pytest.raises(ReleaseError, match=f"contains no {LIBRARY}: artifact_build_lock must contain installer"):
         install(pack(wheels, tmp_path / "wheelhouse.tar"), tmp_path / "w1")
 
 
@@ -458,10 +454,19 @@ EVIL = {
     "evil.pth": "import os; open({marker!r}, 'a').write('pth')\n",
     "sitecustomize.py": "open({marker!r}, 'a').write('sitecustomize')\n",
     "usercustomize.py": "open({marker!r}, 'a').write('usercustomize')\n",
-    # Modules that pip imports late, where it would find them.
+    # Modules that an installer imports late.
     **{
         f"{name}.py": "open({marker!r}, 'a').write(__name__)\n"
-        for name in ("attr", "keyring", "setuptools", "_distutils_hack", "compileall", "csv", "IPython", "ipywidgets")
+        for name in (
+            "installer",
+            "setuptools",
+            "_distutils_hack",
+            "compileall",
+            "csv",
+            "configparser",
+            "shlex",
+            "email",
+        )
     },
     "evil-1.0.data/scripts/python": "#!/bin/sh\necho python >> {marker}\n",
     "evil-1.0.data/scripts/python3": "#!/bin/sh\necho python3 >> {marker}\n",
@@ -470,61 +475,25 @@ EVIL = {
 }
 
 
-@pytest.mark.slow
-def test_installing_runs_no_code_of_a_wheel(wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installing_runs_no_code_of_a_wheel(wheels: Path, tmp_path: Path) -> None:
     marker = tmp_path / "ran"
-    pip = real_pip()
-    (wheels / "pip-1.0-py3-none-any.whl").unlink()
-    (wheels / pip.name).write_bytes(pip.read_bytes())
-    files = {name: text.format(marker=str(marker)) for name, text in EVIL.items()}
-    wheel(wheels, "evil", files)
-    # Installed after the first wheel, so that the first wheel's files could run.
+    wheel(wheels, "evil", {name: text.format(marker=str(marker)) for name, text in EVIL.items()})
+    # Installed after it, so that its files could run.
     wheel(wheels, "zzz", {"zzz.py": ""})
-    monkeypatch.setenv("PIP_TARGET", str(tmp_path / "elsewhere"))
     venv = tmp_path / "venvs" / "w1"
-    install(pack(wheels, tmp_path / "wheelhouse.tar"), venv, pip=pip.name)
+    install(pack(wheels, tmp_path / "wheelhouse.tar"), venv)
     assert not marker.exists(), marker.read_text()
-    assert not (tmp_path / "elsewhere").exists()
     site = next((venv / "lib").glob("python*/site-packages"))
     assert {"zzz.py", "evil.pth", "tiny"} <= set(left(site))
     assert (venv / "bin" / "uwsgi").read_text().endswith(f"echo uwsgi >> {marker}\n")
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("umask")
-def test_commands_of_wheels_run_in_the_environment(wheels: Path, tmp_path: Path) -> None:
-    pip = real_pip()
-    (wheels / pip.name).write_bytes(pip.read_bytes())
-    (wheels / "pip-1.0-py3-none-any.whl").unlink()
-    info = "shop-1.0.dist-info"
-    files = {
-        "shop.py": "import sys\ndef main(): print(sys.prefix)\n",
-        f"{info}/entry_points.txt": "[console_scripts]\nshop = shop:main\n",
-        "shop-1.0.data/scripts/manage": "#!python\nimport shop\nshop.main()\n",
-    }
-    wheel(wheels, "shop", files)
-    venv = tmp_path / "venvs" / "w1"
-    install(pack(wheels, tmp_path / "wheelhouse.tar"), venv, pip=pip.name)
-    done = subprocess.run([venv / "bin" / "shop"], capture_output=True, text=True, check=True)
-    assert done.stdout == f"{venv}\n"
-    assert (venv / "bin" / "manage").read_text().startswith(f"#!{venv}/bin/python\n")
-
-
-def test_the_installer_does_not_import_what_it_has_installed(wheels: Path, tmp_path: Path) -> None:
-    # Like a pip that imports late.
-    late = f"{MINIATURE_PIP}\ntry:\n    import tiny\nexcept ImportError:\n    pass\n"
-    wheel(wheels, "pip", {"pip/__init__.py": "", "pip/__main__.py": late})
-    wheel(wheels, "tiny", {"tiny/__init__.py": f"open({str(tmp_path / 'ran')!r}, 'w')\n"})
-    install(pack(wheels, tmp_path / "wheelhouse.tar"), tmp_path / "venvs" / "w1")
+def test_an_application_s_own_library_installs_nothing(wheels: Path, tmp_path: Path) -> None:
+    other = wheel(wheels, "installer", {"installer/__init__.py": f"open({str(tmp_path / 'ran')!r}, 'w')\n"})
+    install(pack(wheels, tmp_path / "wheelhouse.tar"), venv := tmp_path / "venvs" / "w1")
     assert not (tmp_path / "ran").exists()
-
-
-def test_an_application_s_own_pip_installs_nothing(wheels: Path, tmp_path: Path) -> None:
-    other = wheel(wheels, "pip", {"pip/__main__.py": f"open({str(tmp_path / 'ran')!r}, 'w')\n"})
-    other.rename(wheels / "pip-0.9-py3-none-any.whl")
-    wheel(wheels, "pip", {"pip/__init__.py": "", "pip/__main__.py": MINIATURE_PIP})
-    install(pack(wheels, tmp_path / "wheelhouse.tar"), tmp_path / "venvs" / "w1")
-    assert not (tmp_path / "ran").exists()
+    site = next((venv / "lib").glob("python*/site-packages"))
+    assert f"{other.name.partition('-py3')[0]}.dist-info" in left(site)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ SDIST = "5" * 64
 
 @pytest.fixture
 def request_(house: Path, tmp_path: Path) -> Request:
-    """Ask for an application whose build lock has pip."""
-    (tmp_path / "build.txt").write_text(entry(house / "pip-26.3-py3-none-any.whl"))
+    """Ask for an application whose build lock has the installer."""
+    (tmp_path / "build.txt").write_text(entry(house / "installer-1.1.0-py3-none-any.whl"))
     return Request("app", "server.txt", str(tmp_path / "build.txt"), "", PLATFORM, str(tmp_path / "cache"))
 
 
@@ -46,7 +46,7 @@ def test_the_first_wheelhouse_that_matches_its_locks_is_kept(planned: Artifact, 
     kept = Path(planned.wheelhouse["path"])
     fetch(planned, request_, house)
     record = art.recorded(kept, "f" * 64)
-    assert record and (record["file"], record["pip"]) == (kept.name, "pip-26.3-py3-none-any.whl")
+    assert record and (record["file"], record["installer"]) == (kept.name, "installer-1.1.0-py3-none-any.whl")
     assert record["sha256"] == art.sha256(kept)
     # Another run has built the same, with other bytes: what may be about to be shipped stays.
     fetch(planned, request_, house, bytes(10240))

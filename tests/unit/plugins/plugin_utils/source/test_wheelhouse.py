@@ -59,9 +59,9 @@ def entry(path: Path, name: str = "", marker: str = "") -> str:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Path:
-    """Return the folder of the wheels, with pip in it."""
+    """Return the folder of the wheels, with the installer in it."""
     (tmp_path / "wheels").mkdir()
-    wheel(tmp_path / "wheels", "pip", {"pip/__main__.py": ""}, version="26.3")
+    wheel(tmp_path / "wheels", "installer", version="1.1.0")
     return tmp_path / "wheels"
 
 
@@ -74,8 +74,10 @@ def pack(house: Path) -> Path:
 
 def judged(house: Path, *lock: str, **more: Any) -> dict[str, Any]:
     """Examine the wheels; without a lock, with the one that fits."""
-    fits = [entry(path) for path in sorted(house.glob("*.whl")) if not path.name.startswith("pip-")]
-    build = [entry(path) for path in house.glob("pip-26.3-*.whl")] or ["pip==26.3 --hash=sha256:" + "0" * 64]
+    fits = [entry(path) for path in sorted(house.glob("*.whl")) if not path.name.startswith("installer-")]
+    build = [entry(path) for path in house.glob("installer-1.1.0-*.whl")] or [
+        "installer==1.1.0 --hash=sha256:" + "0" * 64
+    ]
     entries = list(art.requirements("\n".join(lock or fits)))
     return examine(pack(house), entries, list(art.requirements("\n".join(build))), PLATFORM, **more)
 
@@ -94,7 +96,7 @@ def test_a_wheelhouse_that_is_what_the_lock_says_is_described(house: Path) -> No
         house, "shop", {"shop.data/scripts/shop": "#!python\n", "shop.data/headers/shop.h": "", "shop.pth": ""}
     )
     found = judged(house, f"shop==1.0 --hash=sha512:{hashlib.sha512(path.read_bytes()).hexdigest()}")
-    assert found["pip"] == "pip-26.3-py3-none-any.whl"
+    assert (found["installer"], found["installs"]) == ("installer-1.1.0-py3-none-any.whl", [path.name])
     assert found["wheels"] == {file.name: art.sha256(file) for file in house.iterdir()}
     assert found["unpacked"] == sum(file.stat().st_size for file in house.iterdir())
 
@@ -168,14 +170,16 @@ def test_a_wheel_that_was_built_is_identified_by_the_hash_of_its_sdist(house: Pa
     assert "has none of the hashes" in problems(house, lock, built={})
 
 
-def test_pip_is_the_one_of_the_build_lock_whatever_the_application_has(house: Path) -> None:
-    own = wheel(house, "pip", {"pip/__main__.py": "evil"}, version="1.0")
-    assert judged(house, entry(own))["pip"] == "pip-26.3-py3-none-any.whl"
-    message = problems(house)
-    assert "pip-1.0-py3-none-any.whl is not in the lock" in message
-    (house / "pip-26.3-py3-none-any.whl").unlink()
-    message = problems(house, entry(own))
-    assert "there is no wheel of pip==26.3 of artifact_build_lock with one of the hashes of that lock" in message
+def test_the_installer_is_the_one_of_the_build_lock_whatever_the_application_has(house: Path) -> None:
+    own, of_lock = wheel(house, "installer", version="0.9"), house / "installer-1.1.0-py3-none-any.whl"
+    found = judged(house, entry(own))
+    assert (found["installer"], found["installs"]) == (of_lock.name, [own.name])
+    assert "installer-0.9-py3-none-any.whl is not in the lock" in problems(house, entry(wheel(house, "shop")))
+    own.unlink()
+    found = judged(house, entry(of_lock), entry(house / "shop-1.0-py3-none-any.whl"))
+    assert (found["installer"], found["installs"]) == (of_lock.name, [of_lock.name, "shop-1.0-py3-none-any.whl"])
+    of_lock.unlink()
+    assert "there is no wheel of installer==1.1.0 of artifact_build_lock with one of the hashes" in problems(house)
 
 
 @pytest.mark.parametrize("name", ["shop-1.0-py3-none-any.whl", "shop-1.0.tar.gz"])

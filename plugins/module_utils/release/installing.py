@@ -1,0 +1,59 @@
+"""Installs wheels into a virtual environment of a host, as root, with the library ``installer``.
+
+The module ``release`` runs this file as ``python -I -S -c SOURCE VENV INSTALLER WHEEL…``. It imports nothing of the
+collection, and nothing of the environment: no code of a wheel runs. INSTALLER is the wheel of that library, which it
+is imported from.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+_METADATA = {"INSTALLER": b"flaskops\n"}
+
+
+def main(venv: Path, library: str, wheels: list[str]) -> None:
+    """Install the wheels.
+
+    Args:
+        venv: the virtual environment, at its final path, which its commands contain.
+        library: the wheel of ``installer``.
+        wheels: the paths of the others.
+
+    Raises:
+        SystemExit: one cannot be installed; with the reason.
+    """
+    sys.path.insert(0, library)
+    from installer import install
+    from installer.destinations import SchemeDictionaryDestination
+    from installer.sources import WheelFile
+
+    class Destination(SchemeDictionaryDestination):  # type: ignore[misc,unused-ignore]
+        def write_to_fs(self, scheme: Any, path: str, stream: Any, is_executable: bool) -> Any:
+            # The controller has refused such a name already. Versions before 1.0, for Python 3.9, do not look.
+            if path.startswith("/") or ".." in PurePosixPath(path).parts:
+                raise ValueError(f"{path!r} leads out of its folder")
+            # Of two wheels, only those of one namespace may have the same file, which the library refuses.
+            Path(self.scheme_dict[scheme], path).unlink(missing_ok=True)
+            return super().write_to_fs(scheme, path, stream, is_executable)
+
+    # Bytecode in a wheel is left out, with a warning.
+    warnings.simplefilter("ignore", RuntimeWarning)
+    site = next((venv / "lib").glob("python*/site-packages"))
+    headers = venv / "include/site" / site.parent.name
+    schemes = {"purelib": site, "platlib": site, "scripts": venv / "bin", "data": venv}
+    for wheel in wheels:
+        try:
+            with WheelFile.open(Path(wheel)) as source:
+                folders = {name: str(folder) for name, folder in schemes.items()}
+                folders["headers"] = str(headers / source.distribution)
+                install(source, Destination(folders, str(venv / "bin/python"), "posix"), _METADATA)
+        except Exception as error:
+            sys.exit(f"{Path(wheel).name} cannot be installed: {error or type(error).__name__}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])
