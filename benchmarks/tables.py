@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.figures import OURS, ranked
-from benchmarks.targets import Target
+from benchmarks.targets import NOTHING, Target
 
 # What README.md calls the servers.
 README = {
@@ -137,6 +137,7 @@ def fleet_rows(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """
     return [
         {
+            "deploy": run.get("kind", NOTHING),
             "hosts": f"{run['hosts']:,}",
             "seconds": f"{run['seconds']:,.1f}",
             "s/host": f"{run['seconds'] / run['hosts']:.3f}",

@@ -12,6 +12,7 @@ from benchmarks.figures import OURS, best_peer
 CROWD = 10_000
 # The numbers of recorded hosts; the last two are compared.
 FLEET = (10, 100, 1000)
+NOTHING = "nothing to do"
 CORES = 2
 
 
@@ -172,6 +173,7 @@ def fleet(runs: Sequence[Mapping[str, Any]]) -> list[Target]:
     Args:
         runs: the measurements of benchmarks/fleet; empty if there are none.
     """
+    runs = [run for run in runs if run.get("kind", NOTHING) == NOTHING]
     seconds = {run["hosts"]: run["seconds"] for run in runs}
     _, many, most = FLEET
     each = {hosts: _ratio(seconds.get(hosts), hosts) for hosts in (many, most)}

@@ -1,4 +1,4 @@
-"""Measures deploys with nothing to do on 10, 100 and 1,000 recorded hosts: ``python -m benchmarks.fleet``.
+"""Measures deploys to 10, 100 and 1,000 recorded hosts: ``python -m benchmarks.fleet``.
 
 The hosts answer immediately, from a recording (see ``benchmarks.fleet.record``). The controller's work is real:
 inventory, templates, plugins, a process for each task and host, the module's archive, results, output. SSH and the
@@ -13,7 +13,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,13 +22,21 @@ from typing import Any
 from benchmarks.fleet import recording, usage
 from benchmarks.results import REPORTS, ROOT
 from benchmarks.tables import fleet_rows
-from benchmarks.targets import CORES, FLEET, fleet
+from benchmarks.targets import CORES, FLEET, NOTHING, fleet
 
 # Imported here, because benchmarks.results makes the collection importable.
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.table import Table  # isort: skip
 
 HERE = Path(__file__).parent
 FOLDER = REPORTS / "fleet"
+# What a kind of deploy does not find on the hosts, and the module that it runs last on each of them.
+KINDS: dict[str, tuple[Sequence[str], str]] = {
+    NOTHING: ((), recording.STATE),
+    "new configuration": (("generation", "digest"), recording.SWAP),
+    "new code": (("generation", "digest", "release", "release_digest"), recording.SWAP),
+}
+# The most hosts of those that change something, whose cost for each host is many times as high.
+MOST_CHANGED = 300
 
 
 def environment() -> dict[str, str]:
@@ -78,14 +86,17 @@ class Fleet:
             }
         }
 
-    def play(self, playbook: Path, hosts: int, values: Mapping[str, str], *words: str) -> usage.Usage:
+    def play(
+        self, playbook: Path, hosts: int, values: Mapping[str, str], *words: str, module: str = recording.STATE
+    ) -> usage.Usage:
         """Run a playbook on so many hosts; each of them must be asked.
 
         Args:
             playbook: its file.
             hosts: the number of hosts.
-            values: the generation that they serve.
+            values: what is on them.
             words: further arguments of the command line.
+            module: what each host must be asked.
 
         Raises:
             RuntimeError: it failed, or left a host out; with the end of its output.
@@ -99,29 +110,34 @@ class Fleet:
         command = ("ansible-playbook", str(playbook), *words)
         status, used = usage.run(command, ROOT, environment(), output)
         asked = Counter(calls.read_text().split())
-        if status or asked[recording.STATE] < hosts:
+        if status or asked[module] < hosts:
             last = "\n".join(output.read_text(errors="replace").splitlines()[-30:])
             raise RuntimeError(f"{' '.join(command)} ended with {status} and asked {dict(asked)}:\n{last}")
         return used
 
     def named(self) -> dict[str, str]:
-        """Return the generation that the controller would deploy, as values for a recording's placeholders."""
+        """Return what the controller would deploy, as values for a recording's placeholders."""
         file = self.folder / "named.json"
-        nothing = {"generation": "0" * 12, "digest": "0" * 64}
-        self.play(HERE / "name.yml", 1, nothing, "-e", f"fleet_named={file}")
+        self.play(HERE / "name.yml", 1, other(recording.NAMES), "-e", f"fleet_named={file}")
         found: dict[str, str] = json.loads(file.read_text())
         return found
 
-    def measure(self, hosts: int, values: Mapping[str, str]) -> dict[str, Any]:
+    def measure(self, kind: str, hosts: int, values: Mapping[str, str]) -> dict[str, Any]:
         """Deploy to so many hosts and return the cost.
 
         Args:
+            kind: one of ``KINDS``.
             hosts: the number of hosts.
-            values: the generation that they serve. If it is not the controller's, the deploy fails, because its
-                changes are not recorded.
+            values: what the controller would deploy.
         """
-        used = self.play(ROOT / "deploy.yml", hosts, values)
-        return {"hosts": hosts, **{name: round(value, 2) for name, value in asdict(used).items()}}
+        lacks, module = KINDS[kind]
+        used = self.play(ROOT / "deploy.yml", hosts, {**values, **other(lacks)}, module=module)
+        return {"kind": kind, "hosts": hosts, **{name: round(value, 2) for name, value in asdict(used).items()}}
+
+
+def other(names: Iterable[str]) -> dict[str, str]:
+    """Return values that nothing of the controller's has."""
+    return {name: "0" * (64 if "digest" in name else 12) for name in names}
 
 
 def shown(rows: Sequence[Mapping[str, str]]) -> str:
@@ -137,6 +153,7 @@ def main() -> int:
     """Measure, write the results, and return 1 if a target is not met."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__.partition("\n")[0])
     parser.add_argument("--hosts", nargs="+", type=int, default=FLEET, metavar="N", help="numbers of hosts")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="kinds of deploys")
     parser.add_argument("--forks", type=int, default=0, metavar="N", help="as in ansible.cfg by default")
     arguments = parser.parse_args()
     # The targets are defined for this number of cores, however many the machine has.
@@ -146,9 +163,11 @@ def main() -> int:
     fleet_of = Fleet(FOLDER, arguments.forks)
     values = fleet_of.named()
     runs = []
-    for hosts in arguments.hosts:
-        print(f"hosts: {hosts:,}", file=sys.stderr, flush=True)
-        runs.append(fleet_of.measure(hosts, values))
+    for kind in arguments.kinds:
+        for hosts in arguments.hosts:
+            most = hosts if kind == NOTHING else min(hosts, MOST_CHANGED)
+            print(f"{kind}, hosts: {most:,}", file=sys.stderr, flush=True)
+            runs.append(fleet_of.measure(kind, most, values))
     cores = len(os.sched_getaffinity(0))
     document = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "cores": cores, "forks": arguments.forks}
     file.write_text(json.dumps({**document, "runs": runs}, indent=2) + "\n")

@@ -1,8 +1,12 @@
-"""Records a sandbox host's answers in a deploy with nothing to do: ``python -m benchmarks.fleet.record``."""
+"""Records a sandbox host's answers: ``python -m benchmarks.fleet.record``.
+
+What every deploy asks first is answered by a host with nothing to do, everything else by one that gets new code.
+"""
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -21,10 +25,10 @@ esac
 """
 
 
-def deploy(inventory: Path, *words: str) -> None:
-    """Deploy the sample application."""
+def deploy(inventory: Path, app: Path, *words: str) -> None:
+    """Deploy an application."""
     command = ("ansible-playbook", "--inventory", str(inventory), "deploy.yml", "-e", "mode=gevent")
-    source = ("-e", f"flask_uwsgi_source={ROOT / 'app'}")
+    source = ("-e", f"flask_uwsgi_source={app}")
     subprocess.run([*command, *source, *words], cwd=ROOT, check=True)
 
 
@@ -47,21 +51,26 @@ def answers(folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Deploy to a new host twice, and record the second deploy."""
+    """Deploy to a new host three times, and record the second and the third deploy."""
+    found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
-        folder, inventory = Path(name, "ssh"), Path(name, "sandbox.yml")
-        folder.mkdir()
-        ssh = folder / "ssh"
-        ssh.write_text(_SSH)
-        ssh.chmod(0o755)
+        inventory, app = Path(name, "sandbox.yml"), Path(name, "app")
+        shutil.copytree(ROOT / "app", app)
         try:
             with hosts(1, inventory):
-                deploy(inventory)
-                deploy(inventory, "-e", f"ansible_ssh_executable={ssh}")
+                deploy(inventory, app)
+                for change in ("", "# New code.\n"):
+                    with (app / "run.py").open("a") as code:
+                        code.write(change)
+                    folder = Path(name, f"ssh{len(change)}")
+                    folder.mkdir()
+                    (folder / "ssh").write_text(_SSH)
+                    (folder / "ssh").chmod(0o755)
+                    deploy(inventory, app, "-e", f"ansible_ssh_executable={folder / 'ssh'}")
+                    found = {**answers(folder), **found}
         finally:
             sandbox("down", BUILD.partition(":")[0])
-        text = json.dumps(recording.scrubbed(answers(folder)), indent=2)
-    recording.ANSWERS.write_text(text + "\n")
+    recording.ANSWERS.write_text(json.dumps(recording.scrubbed(found), indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,10 @@ from typing import Any
 ANSWERS = Path(__file__).with_name("answers.json")
 # The module that every deploy runs first.
 STATE = "flaskops.uwsgi.host_state"
+# The one that moves the traffic of a host, which is the last that a deploy runs there.
+SWAP = "flaskops.uwsgi.swap"
+# The placeholders of what is on a host.
+NAMES = ("generation", "digest", "release", "release_digest", "venv", "venv_digest")
 # Ansible sends the host's Python a program that contains the module and its full name.
 _NAME = re.compile(rb"^module_fqn='([\w.]+)',$", re.MULTILINE)
 
@@ -62,7 +66,7 @@ def answer(answers: Mapping[str, Any], name: str, values: Mapping[str, str]) -> 
 
 
 def scrubbed(answers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return answers with placeholders for the names of the host and of the generation that it serves.
+    """Return answers with placeholders for the names of the host and of what is on it, without who recorded them.
 
     Args:
         answers: the answers of one host, by module name; that of ``STATE`` is one of them.
@@ -71,8 +75,12 @@ def scrubbed(answers: Mapping[str, Any]) -> dict[str, Any]:
     machine, node = state["host"]["machine"].split()
     # The digest comes first: the generation's id is its beginning.
     values = {state["app"]["digest"]: "$digest", state["app"]["current"]: "$generation", machine: "$machine"}
+    for kind in ("release", "venv"):
+        for name, digest in state["app"].get(f"{kind}s", {}).items():
+            values |= {digest: f"${kind}_digest", name: f"${kind}"}
     values |= {address: "$address" for address in state["host"]["addresses"] if not address.startswith("127.")}
     text = json.dumps(answers).replace("$", "$$")
+    text = re.sub(r'"(who|home)": "[^"]*"', r'"\1": "controller"', text)
     for value, placeholder in (*values.items(), (node, "$host")):
         text = re.sub(rf"(?<![\w.-]){re.escape(value)}(?![\w-]|\.\w)", placeholder, text)
     found: dict[str, Any] = json.loads(text)

@@ -13,12 +13,15 @@ from ansible.playbook.play_context import PlayContext
 from ansible.plugins.loader import connection_loader
 
 from benchmarks.fleet import recording, usage
-from benchmarks.fleet.__main__ import HERE, Fleet, environment, shown
+from benchmarks.fleet.__main__ import HERE, KINDS, Fleet, environment, other, shown
 from benchmarks.tables import fleet_rows
-from benchmarks.targets import fleet
+from benchmarks.targets import NOTHING, fleet
 from tests.support import ROOT
 
-VALUES = {"generation": "a" * 12, "digest": "a" * 64}
+VALUES = {
+    "generation": "a" * 12, "digest": "a" * 64, "release": "b" * 12, "release_digest": "b" * 64, "venv": "c" * 12,
+    "venv_digest": "c" * 64,
+}  # fmt: skip
 RUNS = [
     {"hosts": hosts, "seconds": seconds, "cpu_s": cpu, "main_mb": 60.0, "tree_mb": 1400.0}
     for hosts, seconds, cpu in ((10, 2.0, 3.0), (100, 10.0, 12.0), (1000, 130.0, 102.0))
@@ -70,21 +73,25 @@ def test_each_host_has_its_own_name_machine_and_address(connect: Any, tmp_path: 
         states.append(json.loads(out))
         assert states[-1]["host"]["machine"].split()[1] == host
         assert address in states[-1]["host"]["addresses"]
-        assert (states[-1]["app"]["current"], states[-1]["app"]["digest"]) == tuple(VALUES.values())
+        assert (states[-1]["app"]["current"], states[-1]["app"]["digest"]) == ("a" * 12, "a" * 64)
+        assert states[-1]["app"]["releases"] == {"b" * 12: "b" * 64}
+        assert states[-1]["app"]["venvs"] == {"c" * 12: "c" * 64}
     machines = [state["host"]["machine"].split()[0] for state in states]
     assert len(set(machines)) == 2 and {len(machine) for machine in machines} == {32}
     assert (tmp_path / "calls").read_text().split() == [recording.STATE] * 2
 
 
 def test_a_module_that_was_not_recorded_is_named_with_the_remedy(connect: Any, tmp_path: Path) -> None:
-    expected = r"ansible\.builtin\.copy was not recorded; flaskops\.uwsgi\.host_state was\..*benchmarks\.fleet\.record"
+    expected = r"ansible\.builtin\.copy was not recorded; .*flaskops\.uwsgi\.swap was\..*benchmarks\.fleet\.record"
     with pytest.raises(AnsibleError, match=expected):
         connect("app1").exec_command("/bin/sh", program("ansible.modules.copy"))
     assert not (tmp_path / "calls").exists()
 
 
 def test_a_placeholder_without_a_value_is_named(connect: Any) -> None:
-    with pytest.raises(AnsibleError, match=r"host_state was recorded with the placeholder '(generation|digest)'"):
+    with pytest.raises(
+        AnsibleError, match=r"host_state was recorded with the placeholder '(generation|digest|release|venv)"
+    ):
         connect("app1", recorded_values={}).exec_command("/bin/sh", STATE)
 
 
@@ -102,17 +109,30 @@ def test_a_recording_names_neither_the_host_nor_its_generation() -> None:
     digest = "a0ea573c0a9b" + "7" * 52
     state = {
         "host": {"machine": f"{'f' * 32} app-1", "addresses": ["10.2.3.4", "127.0.0.1"]},
-        "app": {"digest": digest, "current": digest[:12], "kept": [digest[:12]], "cost": "5 $", "other": "10.2.3.41"},
+        "app": {
+            "digest": digest,
+            "current": digest[:12],
+            "kept": [digest[:12]],
+            "cost": "5 $",
+            "other": "10.2.3.41",
+            "releases": {"b" * 12: "b" * 64},
+            "venvs": {"c" * 12: "c" * 64},
+            "checked": [{"artifact": "b" * 64}],
+        },
     }
-    found = recording.scrubbed({recording.STATE: state})
+    run = {"who": "jane@laptop", "home": "laptop 1", "pid": 1}
+    found = recording.scrubbed({recording.STATE: state, recording.SWAP: {"invocation": {"run": run}}})
+    assert found[recording.SWAP] == {"invocation": {"run": {"who": "controller", "home": "controller", "pid": 1}}}
     assert found[recording.STATE] == {
         "host": {"machine": "$machine $host", "addresses": ["$address", "127.0.0.1"]},
         "app": {
             "digest": "$digest", "current": "$generation", "kept": ["$generation"], "cost": "5 $$",
-            "other": "10.2.3.41",
+            "other": "10.2.3.41", "releases": {"$release": "$release_digest"}, "venvs": {"$venv": "$venv_digest"},
+            "checked": [{"artifact": "$release_digest"}],
         },
     }  # fmt: skip
-    values = {"digest": digest, "generation": digest[:12], "machine": "f" * 32, "host": "app-1", "address": "10.2.3.4"}
+    own = {"digest": digest, "generation": digest[:12], "machine": "f" * 32, "host": "app-1", "address": "10.2.3.4"}
+    values = {**VALUES, **own}
     assert json.loads(recording.answer(found, recording.STATE, values)) == state
 
 
@@ -142,17 +162,30 @@ def test_each_target_is_judged_by_its_own_figure(changed: dict[str, float], answ
     assert tuple(goal.met for goal in fleet(runs)) == answers
 
 
+def test_a_target_is_judged_by_deploys_with_nothing_to_do_alone() -> None:
+    slow = [{**run, "kind": "new code", "seconds": 9999.0, "cpu_s": 9999.0} for run in RUNS]
+    assert [goal.met for goal in fleet([*slow, *({**run, "kind": NOTHING} for run in RUNS)])] == [True, True, True]
+    assert [goal.met for goal in fleet(slow)] == [None, None, None]
+
+
+def test_each_kind_lacks_something_else_on_the_hosts() -> None:
+    lacking = {kind: other(lacks) for kind, (lacks, _) in KINDS.items()}
+    assert lacking[NOTHING] == {}
+    assert lacking["new configuration"] == {"generation": "0" * 12, "digest": "0" * 64}
+    assert lacking["new code"].keys() - lacking["new configuration"].keys() == {"release", "release_digest"}
+
+
 def test_a_target_without_its_figures_is_not_measured() -> None:
     assert [goal.met for goal in fleet(RUNS[:1])] == [None, None, None]
     assert [goal.met for goal in fleet([])] == [None, None, None]
 
 
 def test_a_table_shows_every_run() -> None:
-    assert shown(fleet_rows(RUNS[1:])).splitlines() == [
-        "hosts  seconds  s/host  CPU s/host  main MB  all MB",
-        "-----  -------  ------  ----------  -------  ------",
-        "100       10.0   0.100       0.120       60   1,400",
-        "1,000    130.0   0.130       0.102       60   1,400",
+    assert shown(fleet_rows([RUNS[1], {**RUNS[2], "kind": "new code"}])).splitlines() == [
+        "deploy         hosts  seconds  s/host  CPU s/host  main MB  all MB",
+        "-------------  -----  -------  ------  ----------  -------  ------",
+        "nothing to do    100     10.0   0.100       0.120       60   1,400",
+        "new code       1,000    130.0   0.130       0.102       60   1,400",
     ]
 
 
