@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -41,6 +42,8 @@ class Stage:
 LIMIT = 2400
 # Those that run, each in a group of its own that ends as a whole.
 RUNNING: set[subprocess.Popen[bytes]] = set()
+# Held while one starts, so that an interruption finds it there.
+STARTING = threading.Lock()
 # Stages in the same parentheses run at the same time, only a few of them: two cores can run no more.
 AT_A_TIME = 3
 STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
@@ -166,16 +169,18 @@ def execute(command: str, output: TextIO, limit: float = LIMIT) -> bool:
         output: file for what it prints.
         limit: seconds that it may take.
     """
-    with subprocess.Popen(
-        shlex.split(command),
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        env=ENVIRONMENT,
-        start_new_session=True,
-    ) as process:
+    with STARTING:
+        process = subprocess.Popen(
+            shlex.split(command),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=ENVIRONMENT,
+            start_new_session=True,
+        )
         RUNNING.add(process)
+    with process:
         try:
             return process.wait(limit) == 0
         except subprocess.TimeoutExpired:
@@ -191,7 +196,11 @@ def execute(command: str, output: TextIO, limit: float = LIMIT) -> bool:
 
 
 def interrupt(number: int, _: object) -> NoReturn:
-    """End the stages that run, and this program: a signal for it, such as Ctrl-C, reaches only its own group."""
+    """End the stages that run, and this program: a signal for it, such as Ctrl-C, reaches only its own group.
+
+    It runs in the main thread, which starts no stage itself.
+    """
+    STARTING.acquire()
     for process in tuple(RUNNING):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
@@ -201,7 +210,7 @@ def interrupt(number: int, _: object) -> NoReturn:
 def together(stages: tuple[Stage, ...]) -> list[bool]:
     """Run stages at the same time, and return whether each passed."""
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        return list(pool.map(partial(run, alone=False), stages))
+        return list(pool.map(partial(run, alone=len(stages) == 1), stages))
 
 
 def tail(log: Path, lines: int = 80) -> str:
@@ -220,7 +229,7 @@ def main() -> int:
     started = time.monotonic()
     results: list[bool] = []
     for stage in (stage for group in groups for stage in STAGES[group]):
-        results += together(stage) if isinstance(stage, tuple) else [run(stage)]
+        results += together(stage if isinstance(stage, tuple) else (stage,))
     print(f"\n{time.monotonic() - started:.0f} s in total; the logs are in {LOGS.relative_to(ROOT)}/")
     print(f"{results.count(True)} passed, {results.count(False)} failed")
     return 0 if all(results) else 1

@@ -37,16 +37,20 @@ def test_a_stage_that_waits_for_ever_fails_and_ends_with_its_children(tmp_path: 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_ends_the_stages_that_run_and_starts_no_other(tmp_path: Path, number: int) -> None:
     program = (
-        "import pathlib, sys\nfrom tools import check\n"
+        "import pathlib, subprocess, sys, time\nfrom tools import check\n"
+        # A start that takes its time, as on a busy machine.
+        "class Slow(subprocess.Popen):\n def __init__(self, *a, **k): super().__init__(*a, **k); time.sleep(1)\n"
+        "check.subprocess.Popen = Slow\n"
         f"check.ROOT = pathlib.Path({str(tmp_path)!r}); check.LOGS = check.ROOT / 'logs'\n"
         "def stage(n): return check.Stage(str(n), f\"sh -c 'echo $$ > {check.ROOT}/{n}; sleep 60'\")\n"
         "check.STAGES = {'all': (tuple(map(stage, range(5))),)}\n"
         "sys.argv = ['check', 'all']\nsys.exit(check.main())\n"
     )
     with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.DEVNULL) as process:
-        wait(lambda: len(list(tmp_path.glob("[0-9]"))) == check.AT_A_TIME, "the first stages run", 30)
-        pids = wait(lambda: [path.read_text() for path in tmp_path.glob("[0-9]") if path.read_text()], "they run", 30)
+        wait(lambda: list(tmp_path.glob("[0-9]")), "the first runs", 30)
         process.send_signal(number)
-        assert process.wait(10) == 128 + number
-    wait(lambda: not any(map(running, pids)), "they have ended", 10)
-    assert len(list(tmp_path.glob("[0-9]"))) == check.AT_A_TIME
+        assert process.wait(30) == 128 + number
+    pids = [path.read_text() for path in tmp_path.glob("[0-9]")]
+    assert len(pids) <= check.AT_A_TIME
+    # One that was ended early has not written its own.
+    wait(lambda: not any(running(pid) for pid in pids if pid), "they have ended", 10)
