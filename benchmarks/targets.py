@@ -66,7 +66,7 @@ def targets(results: Mapping[str, Any], comparison: Mapping[str, Any]) -> list[T
         *served(cases),
         *modes(cases.get("crowd", {}), summary),
         *crowd(summary.get(("gevent", CROWD), {})),
-        *deploys(results.get("deploys", {}).get("kinds", {}).get("nothing to do", {})),
+        *deploys(results.get("deploys", {}).get("kinds", {})),
         *fleet(results.get("fleet", {}).get("runs", [])),
     ]
 
@@ -105,7 +105,9 @@ def modes(many: Mapping[str, Any], summary: Mapping[tuple[str, int], Mapping[str
         many: the case with many requests in flight, of benchmarks/figures.py; empty if it was not measured.
         summary: the entries of `make compare` by variant and requests in flight.
     """
-    threads, most, gevent = (summary.get((name, 1000), {}) for name in ("threads", "threads-3000", "gevent"))
+    threads, most, stock, gevent = (
+        summary.get((name, 1000), {}) for name in ("threads", "threads-3000", "stock-threads-3000", "gevent")
+    )
     one = many.get("servers", {}).get("uwsgi-threads", {})
     # Each number of threads; the one that was chosen with the median of its rounds.
     tried = {**many.get("candidates", {}).get("uwsgi-threads", {}), **({str(one["threads"]): one} if one else {})}
@@ -122,6 +124,10 @@ def modes(many: Mapping[str, Any], summary: Mapping[tuple[str, int], Mapping[str
         Target(
             "threads = 3000 serve 90 % of the default threads at 1,000 concurrent", 90,
             _ratio(_rate(most), _rate(threads), 100), unit=" %",
+        ),
+        Target(
+            "threads = 3000 serve 2 × those of uWSGI as released at 1,000 concurrent", 2,
+            _ratio(_rate(most), _rate(stock)), unit=" ×",
         ),
         Target(
             f"{named} threads serve 3,000 requests per second at 4,000 concurrent", 3000,
@@ -149,13 +155,14 @@ def crowd(entry: Mapping[str, Any]) -> list[Target]:
     ]  # fmt: skip
 
 
-def deploys(nothing: Mapping[str, Any]) -> list[Target]:
-    """Return the targets for deploys with nothing to do.
+def deploys(kinds: Mapping[str, Mapping[str, Any]]) -> list[Target]:
+    """Return the targets for deploys.
 
     Args:
-        nothing: figures by the number of hosts; empty if there are none.
+        kinds: figures by kind and number of hosts; empty if there are none.
     """
-    alone, four = (nothing.get(hosts, {}) for hosts in ("1", "4"))
+    alone, four = (kinds.get(NOTHING, {}).get(hosts, {}) for hosts in ("1", "4"))
+    eight = kinds.get("new code", {}).get("8", {})
     seconds = _median(alone, "seconds")
     return [
         Target("nothing to do, 1 host: at most 5 s", 5, seconds, least=False, unit=" s"),
@@ -164,6 +171,7 @@ def deploys(nothing: Mapping[str, Any]) -> list[Target]:
             "nothing to do, 4 hosts: at most 1.3 × the time of 1", 1.3, _ratio(_median(four, "seconds"), seconds),
             least=False, unit=" ×",
         ),
+        Target("new code, 8 hosts: at most 27 s", 27, _median(eight, "seconds"), least=False, unit=" s"),
     ]  # fmt: skip
 
 

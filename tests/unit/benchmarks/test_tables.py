@@ -42,5 +42,5 @@ def test_a_table_has_a_column_for_every_value() -> None:
     rows = tables.deploy_rows(figures.deploys(DEPLOYS))
     assert [row["hosts"] for row in rows] == ["1", "2", "4", "8"]
     assert rows[0]["nothing to do"] == "4.1 (4.0–4.2) s, 5 trips"
-    assert tables.markdown(rows).splitlines()[1] == "| --- | ---: | ---: |"
-    assert tables.markdown(rows, words=2).splitlines()[1] == "| --- | --- | ---: |"
+    assert tables.markdown(rows).splitlines()[1] == "| --- | ---: | ---: | ---: |"
+    assert tables.markdown(rows, words=2).splitlines()[1] == "| --- | --- | ---: | ---: |"

@@ -21,6 +21,7 @@ COMPARISON = {
         row("threads", 1000, 3000, 400),
         row("threads-3000", 1000, 500, 4000),
         row("threads-3000", 4000, 3050, 2900),
+        row("stock-threads-3000", 1000, 240, 8000),
     ]
 }
 AT_1000, AT_4000 = "at 1,000 concurrent", "at 4,000 concurrent"
@@ -39,12 +40,14 @@ def test_each_target_is_judged_by_its_own_figures(document: dict[str, Any]) -> N
     assert found[cpu] == ("1.25 ×", "yes")
     assert found[f"threads serve 90 % of gevent {AT_1000}, both with their log"] == ("83 %", "no")
     assert found[f"threads = 3000 serve 90 % of the default threads {AT_1000}"] == ("17 %", "no")
+    assert found[f"threads = 3000 serve 2 × those of uWSGI as released {AT_1000}"] == ("2.08 ×", "yes")
     assert found["gevent, 10,000 concurrent: no request fails"] == ("0", "yes")
     # 10,000 at 4,000 a second are 2.5 s.
     assert found["gevent, 10,000 concurrent: p99 at most 2 × (10,000 ÷ requests per second)"] == ("1.60 ×", "yes")
     assert found["nothing to do, 1 host: at most 5 s"] == ("4.10 s", "yes")
     assert found["nothing to do, 1 host: at most 10 round trips"] == ("5", "yes")
     assert found["nothing to do, 4 hosts: at most 1.3 × the time of 1"] == ("1.30 ×", "yes")
+    assert found["new code, 8 hosts: at most 27 s"] == ("27.20 s", "no")
 
 
 RATE = f"4 × 224 to 4 × 3,000 threads serve 3,000 requests per second {AT_4000}"
