@@ -104,17 +104,15 @@ DEPLOYS = """
 
 Measured on {date}. Seconds of `ansible-playbook deploy.yml` as an operator waits for them (median; least and most
 where there are several), and round trips (SSH commands) of all hosts. `first` begins with hosts that have nothing,
-and with the wheels built. `new code` goes to one host first and then in batches of a quarter, each watched for three
-seconds. `ten tasks` is `benchmarks/ten_tasks.yml`, ten ordinary tasks that change nothing, for scale. Each further
+and with the wheels built. `new code` goes to one host first and then in two batches, each watched for three seconds. `ten tasks` is `benchmarks/ten_tasks.yml`, ten ordinary tasks that change nothing, for scale. Each further
 host costs, from the line through the medians: {growth}.
 """
 FLEET = """
 ## Many hosts
 
-Measured on {date}. `python -m benchmarks.fleet`: a deploy with nothing to do to hosts that answer at once, with what
-a real host answered (`benchmarks/fleet/answers.json`). This leaves the controller's own work, on two cores: seconds
-from start to end, CPU seconds of Ansible and all its processes, and peak memory of Ansible's main process and of all
-its processes.
+Measured on {date}. `python -m benchmarks.fleet`: deploys to hosts that answer at once, with what a real host answered
+(`benchmarks/fleet/answers.json`). This leaves the controller's own work, on two cores: seconds from start to end, CPU
+seconds of Ansible and all its processes, and peak memory of Ansible's main process and of all its processes.
 """
 TARGETS = """
 ## Targets

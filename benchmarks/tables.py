@@ -79,7 +79,9 @@ def candidate_rows(cases: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str
         figures = tried.get(str(count))
         if not figures:
             return ""
-        text = f"{middle(figures.get('requests_per_second'))}, {middle(figures.get('p99_ms'))} ms"
+        if not figures.get("requests_per_second"):
+            return "not finished"
+        text = f"{middle(figures['requests_per_second'])}, {middle(figures['p99_ms'])} ms"
         text += f", {figures['failed']:,} failed" if figures["failed"] else ""
         return f"{text} ✓" if count == chosen else text
 
