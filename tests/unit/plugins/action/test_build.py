@@ -36,13 +36,13 @@ class BuildHost:
 
 @pytest.fixture
 def request_(tmp_path: Path, house: Path) -> Request:
-    """Ask for an application whose lock has shop, and whose server is pip, for want of a smaller one."""
+    """Ask for an application whose lock has shop, and whose server is the installer, for want of a smaller one."""
     source = tmp_path / "app"
     source.mkdir()
     (source / "run.py").write_text("app = print\n")
     (source / "requirements.txt").write_text(entry(wheel(house, "shop")))
     for name in ("server", "build"):
-        (tmp_path / f"{name}.txt").write_text(entry(house / "pip-26.3-py3-none-any.whl"))
+        (tmp_path / f"{name}.txt").write_text(entry(house / "installer-1.1.0-py3-none-any.whl"))
     return Request(
         str(source), str(tmp_path / "server.txt"), str(tmp_path / "build.txt"), str(tmp_path / "patches"), PLATFORM,
         str(tmp_path / "cache"), limits=LIMITS,
