@@ -52,7 +52,7 @@ compare-clients: sandbox ## a gevent client against an asyncio client, in turns
 	@ansible-playbook deploy.yml -e mode=$(MODE)
 	@ansible-playbook playbooks/compare_clients.yml
 
-bench: setup fleet-needs ## the same application under several servers, and deploys to 1 to 1,000 hosts (about 1½ hours)
+bench: setup fleet-needs ## the same application under several servers, and deploys to 1 to 1,000 hosts (about two hours)
 	@mkdir -p reports/bench
 	@python3 -m sandbox up $(BENCH) --inventory reports/bench/sandbox.yml
 	@ansible-playbook --inventory reports/bench/sandbox.yml benchmarks/servers.yml
