@@ -36,7 +36,7 @@ def main(venv: Path, library: str, wheels: list[str]) -> None:
             # The controller has refused such a name already. Versions before 1.0, for Python 3.9, do not look.
             if path.startswith("/") or ".." in PurePosixPath(path).parts:
                 raise ValueError(f"{path!r} leads out of its folder")
-            # Of two wheels, only those of one namespace may have the same file, which the library refuses.
+            # The library refuses a file that exists. The controller has: where two wheels have it, it may not differ.
             Path(self.scheme_dict[scheme], path).unlink(missing_ok=True)
             return super().write_to_fs(scheme, path, stream, is_executable)
 
@@ -44,12 +44,11 @@ def main(venv: Path, library: str, wheels: list[str]) -> None:
     warnings.simplefilter("ignore", RuntimeWarning)
     site = next((venv / "lib").glob("python*/site-packages"))
     headers = venv / "include/site" / site.parent.name
-    schemes = {"purelib": site, "platlib": site, "scripts": venv / "bin", "data": venv}
+    schemes = {"purelib": str(site), "platlib": str(site), "scripts": str(venv / "bin"), "data": str(venv)}
     for wheel in wheels:
         try:
             with WheelFile.open(Path(wheel)) as source:
-                folders = {name: str(folder) for name, folder in schemes.items()}
-                folders["headers"] = str(headers / source.distribution)
+                folders = {**schemes, "headers": str(headers / source.distribution)}
                 install(source, Destination(folders, str(venv / "bin/python"), "posix"), _METADATA)
         except Exception as error:
             sys.exit(f"{Path(wheel).name} cannot be installed: {error or type(error).__name__}")
