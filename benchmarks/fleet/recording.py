@@ -55,7 +55,7 @@ def answer(answers: Mapping[str, Any], name: str, values: Mapping[str, str]) -> 
     """
     if name not in answers:
         raise RecordingError(
-            f"{name} was not recorded; {', '.join(sorted(answers)) or 'nothing'} was. If a deploy with nothing to do "
+            f"{name} was not recorded; {', '.join(sorted(answers)) or 'nothing'} was. If a deploy "
             "calls it, record again with `python -m benchmarks.fleet.record`"
         )
     quoted = {key: json.dumps(value)[1:-1] for key, value in values.items()}
