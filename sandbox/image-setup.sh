@@ -1,12 +1,12 @@
 # Turns a minimal Debian into the plain server that people have: reachable over SSH, with sudo.
 # Runs inside the new root directory. Nothing here is needed by the application: roles bring that.
 useradd --create-home --shell /bin/bash ansible
-cat > /etc/sudoers.d/ansible <<'EOF'
-ansible ALL=(ALL:ALL) NOPASSWD: ALL
+echo 'ansible ALL=(ALL:ALL) NOPASSWD: ALL' > /etc/sudoers.d/ansible
 # sudo cannot restore the limit of core files that it lowers, and would say so at every task.
-Defaults rlimit_core=default
-EOF
-chmod 0440 /etc/sudoers.d/ansible
+echo 'Defaults rlimit_core=default' > /etc/sudoers.d/core
+chmod 0440 /etc/sudoers.d/ansible /etc/sudoers.d/core
+# Debian 11's sudo does not know the setting, and would report it at every task.
+visudo --check --quiet --file=/etc/sudoers.d/core || rm /etc/sudoers.d/core
 
 # Every host gets keys of its own, and the controller knows them beforehand.
 rm -f /etc/ssh/ssh_host_*
