@@ -8,14 +8,15 @@ from typing import Any
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import packages
 
 
-def build_packages(manager: str, platform: str) -> list[str]:
+def build_packages(manager: str, platform: str, python: str = "") -> list[str]:
     """Return what a build host needs to compile wheels.
 
     Args:
         manager: its package manager.
         platform: distribution, architecture and Python of the hosts, such as ``debian-12-x86_64-py3.11``.
+        python: the interpreter to build for, which has headers; empty for the distribution's.
     """
-    return packages.build_packages(manager, platform.rpartition("-py")[2])
+    return packages.build_packages(manager, "" if python else platform.rpartition("-py")[2])
 
 
 class FilterModule:

@@ -110,15 +110,15 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact im
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation, service
 
 
-def opened(layout: Layout, wanted: Address) -> bool:
-    """Return whether a socket unit of the application has the port, or the path."""
-    active = (address.read(text) for text, state in systemd.sockets(layout).items() if state == "active")
-    return any((one.path, one.port) == (wanted.path, wanted.port) for one in active)
+def opened(layout: Layout) -> list[Address]:
+    """Return the addresses whose sockets systemd holds for the application."""
+    return [address.read(text) for text, state in systemd.sockets(layout).items() if state == "active"]
 
 
 def strangers(layout: Layout, wanted: Address) -> list[listening.Process]:
     """Return the processes that listen there, except those of the application."""
-    return [] if opened(layout, wanted) else [one for one in listening.holders(wanted) if not is_own(layout, one.pid)]
+    # Another address of the same port is opened beside the application's own.
+    return [one for one in listening.holders(wanted, opened(layout)) if not is_own(layout, one.pid)]
 
 
 def is_own(layout: Layout, pid: int) -> bool:
@@ -147,7 +147,7 @@ def place(layout: Layout, wanted: Address, group: str) -> dict[str, Any]:
     return {
         "above": ownership.above(path.parent),
         "there": path.parent.is_dir(),
-        "holder": "" if opened(layout, wanted) or listening.is_left_over(path) else ownership.describe(path),
+        "holder": "" if wanted in opened(layout) or listening.is_left_over(path) else ownership.describe(path),
         "group": accounts.group(group) is not None,
     }
 

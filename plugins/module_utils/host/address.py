@@ -17,10 +17,11 @@ from pathlib import PurePosixPath
 ANY = "0.0.0.0"
 DUAL = "::"
 # Of which a manifest is made; a damaged one can have anything.
-FORM = re.compile(r"[^\s/]+:\d{1,5}|(/[A-Za-z0-9._+-]+)+")
+FORM = re.compile(r"[^\s/]+:\d{1,5}|(/[A-Za-z0-9._-]+)+")
 # The kernel's, without the zero byte at the end (unix(7)).
 LONGEST_PATH = 107
-_PATH = re.compile(r"(/[A-Za-z0-9._+-]+)+\.sock")
+# What systemd allows in the name of a unit, in which a path has colons for slashes (systemd.unit(5)).
+_PATH = re.compile(r"(/[A-Za-z0-9._-]+)+\.sock")
 _WITH_PORT = re.compile(r"(?P<host>\[[^]]*\]|[^:\[\]]+):(?P<port>\d+)")
 REMEDY = (
     "0.0.0.0 (all addresses of IPv4), [::] (IPv4 and IPv6), one address of the host, or the path of a UNIX socket such "
@@ -97,8 +98,8 @@ def _path_problem(given: str) -> str:
         return f"has {length} bytes, and the kernel allows {LONGEST_PATH}: set it to a shorter path"
     if not _PATH.fullmatch(given) or not {".", ".."}.isdisjoint(given.split("/")):
         return (
-            "is not valid: set it to an absolute path of A-Z, a-z, 0-9, ., _, + and - that ends in .sock, without . "
-            "and .. in it"
+            "is not valid: set it to an absolute path of A-Z, a-z, 0-9, ., _ and - that ends in .sock, without . and "
+            ".. in it"
         )
     return ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import shlex
@@ -40,7 +41,7 @@ def facts(base: Path) -> dict[str, Any]:
         "version": version,
         "architecture": platform.machine(),
         "python": python,
-        "interpreter": sys.executable,
+        "interpreter": os.path.realpath(sys.executable),
         "platform": f"{name}-{version}-{platform.machine()}-py{python}",
         "libpython": any(_libraries(f"libpython{python}.so.1.0")),
         "somaxconn": _number("/proc/sys/net/core/somaxconn"),

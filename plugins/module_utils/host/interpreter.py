@@ -93,26 +93,28 @@ class Interpreter:
 
 
 def facts(path: str, known: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is different on this host for an application that has an interpreter of its own.
+    """Return what is different on this host for an application whose interpreter is not the distribution's.
 
     Args:
         path: the interpreter's path; empty for the one that runs this.
         known: the facts of the host, for the one that runs this.
 
     Returns:
-        nothing for the one that runs this. For another, ``chosen``: its own ``path``; ``full``, its version;
-        ``headers``, whether it has some; and ``problem``, why it cannot be used, or an empty string. If it can,
-        ``platform``, ``python`` and ``libpython`` are its own, too.
+        nothing for the distribution's, if it is the one that runs this. For another, ``chosen``: how it was ``asked``
+        for; its own ``path``; ``full``, its version; ``headers``, whether it has some; and ``problem``, why it cannot
+        be used, or an empty string. If it can, ``platform``, ``python`` and ``libpython`` are its own, too.
     """
-    own = os.path.realpath(path) if path else ""
-    if own in ("", os.path.realpath(sys.executable)):
+    if _is_usual(path):
         return {}
+    asked = f"flask_uwsgi_python={path}" if path else f"ansible_python_interpreter={sys.executable}"
+    chosen = {"asked": asked, "path": os.path.realpath(path or sys.executable)}
     try:
-        found = examine(path)
+        found = examine(path or sys.executable)
     except InterpreterError as error:
-        return {"chosen": {"path": own, "full": "", "headers": False, "problem": str(error)}}
+        otherwise = "" if path else ". Or set flask_uwsgi_python to another interpreter for the application"
+        return {"chosen": {**chosen, "full": "", "headers": False, "problem": f"{error}{otherwise}"}}
     return {
-        "chosen": {"path": own, "full": found.full, "headers": found.headers, "problem": ""},
+        "chosen": {**chosen, "full": found.full, "headers": found.headers, "problem": ""},
         "platform": f"{known['platform'].rpartition('-py')[0]}-py{found.version}",
         "python": found.version,
         "libpython": True,
@@ -120,18 +122,29 @@ def facts(path: str, known: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of(module: AnsibleModule) -> Interpreter | None:
-    """Return the interpreter that a module was given, or None for the one that runs it; fail if it is unusable.
+    """Return the interpreter that a module was given, or None for the usual one; fail if it is unusable.
 
     The check does not rely on the plan's: whoever runs an interpreter as root needs it.
     """
     path = str(module.params["python"])
-    if not path or os.path.realpath(path) == os.path.realpath(sys.executable):
+    if not path or _is_usual(path):
         return None
     try:
         return examine(path)
     except InterpreterError as error:
         module.fail_json(msg=f"flask_uwsgi_python={path} {error}. Nothing was changed.")
         raise
+
+
+def _is_usual(path: str) -> bool:
+    """Return whether an interpreter is the distribution's and runs this, so that packages have what belongs to it.
+
+    Args:
+        path: its path; empty for the one that runs this.
+    """
+    own = Path(os.path.realpath(sys.executable))
+    usual = own.is_relative_to("/usr") and not own.is_relative_to("/usr/local")
+    return usual and (not path or os.path.realpath(path) == str(own))
 
 
 def examine(path: str) -> Interpreter:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import stat
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,22 +49,33 @@ def has_ipv6() -> bool:
     return _IPV6.is_file()
 
 
-def holders(wanted: Address) -> list[Process]:
+def holders(wanted: Address, besides: Collection[Address] = ()) -> list[Process]:
     """Return the processes whose listening sockets collide with an address.
+
+    Args:
+        wanted: the address.
+        besides: addresses whose sockets do not count.
 
     Returns:
         the processes; one with the number 0 if it is hidden.
     """
-    inodes = listeners(wanted)
+    inodes = listeners(wanted, besides)
     if not inodes:
         return []
     found = [holder for process in Path("/proc").iterdir() if (holder := _holder(process, inodes))]
     return sorted(found) or [Process(0, "a hidden process")]
 
 
-def listeners(wanted: Address) -> set[str]:
-    """Return the listening sockets that collide with an address, by their names in /proc."""
-    return _on_path(wanted.path) if wanted.path else _on_port(wanted)
+def listeners(wanted: Address, besides: Collection[Address] = ()) -> set[str]:
+    """Return the listening sockets that collide with an address, by their names in /proc.
+
+    Args:
+        wanted: the address.
+        besides: addresses whose sockets do not count.
+    """
+    if wanted.path:
+        return set() if wanted in besides else _on_path(wanted.path)
+    return _on_port(wanted, besides)
 
 
 def _on_path(path: str) -> set[str]:
@@ -75,15 +87,16 @@ def _on_path(path: str) -> set[str]:
     return {f"socket:[{row[6]}]" for row in rows if len(row) == 8 and row[7] == path and int(row[3], 16) & _ACCEPTS}
 
 
-def _on_port(wanted: Address) -> set[str]:
+def _on_port(wanted: Address, besides: Collection[Address]) -> set[str]:
     inodes = set()
     for table in ("tcp", "tcp6"):
         path = Path("/proc/net") / table
         for line in path.read_text().splitlines()[1:] if path.is_file() else ():
             fields = line.split()
             held, _, port = fields[1].partition(":")
+            found = Address(_read(held), int(port, 16))
             # The tables do not say what is of IPv6 only.
-            if fields[3] == _LISTEN and wanted.collides(Address(_read(held), int(port, 16))):
+            if fields[3] == _LISTEN and found not in besides and wanted.collides(found):
                 inodes.add(f"socket:[{fields[9]}]")
     return inodes
 

@@ -25,6 +25,7 @@ class Family:
         a_kind: what a package is called in messages, with its article.
         name: a pattern of the names that packages can have.
         build: what compiling a wheel needs, with ``{}`` for the version of Python.
+        headers: the package of the headers of a Python, with ``{}`` for its version.
         libpython: what has Python's shared library, with ``{}`` for its version.
         tools: what has a program that a load test needs; programs that the distribution lacks are not in it.
     """
@@ -33,6 +34,7 @@ class Family:
     a_kind: str
     name: re.Pattern[str]
     build: tuple[str, ...]
+    headers: str
     libpython: str
     tools: dict[str, str]
 
@@ -46,6 +48,7 @@ FAMILIES = {
         # Debian Policy, 5.6.1.
         re.compile(r"[a-z0-9][a-z0-9+.-]+"),
         ("gcc", "libc6-dev", "libcrypt-dev", "patch", "python3-dev", "python3-venv"),
+        "python{}-dev",
         "libpython{}",
         {"ab": "apache2-utils", "h2load": "nghttp2-client", "wrk": "wrk"},
     ),
@@ -55,6 +58,7 @@ FAMILIES = {
         # Fedora's Packaging Guidelines, "Naming".
         re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"),
         ("gcc", "patch", "pkgconfig(python-{})"),
+        "python{}-devel",
         "libpython{}.so.1.0()(64bit)",
         {"ab": "httpd-tools"},
     ),
@@ -82,9 +86,20 @@ def build_packages(name: str, python: str) -> list[str]:
 
     Args:
         name: its package manager.
+        python: the version of Python, such as ``3.12``; empty for one with headers of its own, of which the
+            distribution need not have a package.
+    """
+    return [package.format(python) for package in family(name).build if python or "{}" not in package]
+
+
+def headers(name: str, python: str) -> str:
+    """Return the package of a Python's headers.
+
+    Args:
+        name: the host's package manager.
         python: the version of Python, such as ``3.12``.
     """
-    return [package.format(python) for package in family(name).build]
+    return family(name).headers.format(python)
 
 
 def libpython(name: str, python: str) -> str:
@@ -106,11 +121,18 @@ def how_to_install(program: str) -> str:
 
 
 def missing(wanted: Iterable[str]) -> list[str]:
-    """Return which packages are not installed, asked for by name or, on a host with dnf, by what they provide."""
+    """Return which packages are not installed, asked for by name or by what they provide.
+
+    Of a Debian package counts what it provides with a version, as of libmagic1t64 libmagic1. Without one it is a name
+    that several have in common, such as c-compiler.
+    """
     asked = set(wanted)
     if not asked:
         return []
-    return sorted(asked.difference(_provided() if manager() == "dnf" else (name for name, _ in _dpkg())))
+    if manager() == "dnf":
+        return sorted(asked - _provided())
+    installed = {name for package, others in _dpkg() for name in (package, *(one for one in others if others[one]))}
+    return sorted(asked - installed)
 
 
 def present(names: Iterable[str]) -> list[str]:
@@ -132,13 +154,16 @@ def _status() -> str:
     return DPKG.read_text(errors="replace") if DPKG.is_file() else ""
 
 
-def _dpkg() -> Iterator[tuple[str, list[str]]]:
-    """Yield each installed package of dpkg's list and the names that it provides (dpkg(1), FILES)."""
+def _dpkg() -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield each installed package of dpkg's list, and the names that it provides, each with a version or without.
+
+    Sources: dpkg(1), FILES; Debian Policy, 7.5.
+    """
     for entry in _status().split("\n\n"):
         fields = dict(re.findall(r"^(Package|Status|Provides): (.*)$", entry, re.MULTILINE))
         if fields.get("Status", "").endswith(" installed"):
-            provides = re.sub(r"\([^)]*\)", "", fields.get("Provides", ""))
-            yield fields["Package"], re.findall(r"[^\s,]+", provides)
+            provides = re.findall(r"([^\s,()]+)\s*(?:\(([^)]*)\))?", fields.get("Provides", ""))
+            yield fields["Package"], dict(provides)
 
 
 def _provided() -> set[str]:

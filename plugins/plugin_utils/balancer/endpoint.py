@@ -42,13 +42,14 @@ def endpoint(settings: Settings, address: str, listen: str = "") -> Endpoint:
 
     Args:
         settings: its settings on the host.
-        address: the host's address.
+        address: the host's address or name.
         listen: the address and port that it listens on; empty for those of the settings.
     """
     found = addresses.read(listen or settings.listen)
     return Endpoint(
         app=settings.app_name,
-        address=address if found.bind in (addresses.ANY, addresses.DUAL) else found.bind,
+        # In the form in which HAProxy repeats it.
+        address=addresses.canonical(address) if found.bind in (addresses.ANY, addresses.DUAL) else found.bind,
         port=found.port,
         mount=settings.mount,
         health_path=settings.health,

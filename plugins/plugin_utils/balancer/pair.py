@@ -36,7 +36,9 @@ def network(vip: str, facts: Mapping[str, Any]) -> Network:
         return Network(
             problem=f"load_balancer_vip={vip} is not an IP address: set it to one that both balancers can have."
         )
-    seen = list(_interfaces(facts))
+    # keepalived gives the host that serves the shared address with a network of its own, and facts have all of IPv6.
+    shared = ip_interface(vip)
+    seen = [(name, own) for name, own in _interfaces(facts) if wanted.version == 4 or own != shared]
     for name, own in seen:
         if own.ip == wanted:
             return Network(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from ...module_utils.host.address import ANY
+from ...module_utils.host.address import ANY, DUAL
 from ..run.truth import truth
 from .certificates import CertificateError, Pair, checked
 from .endpoint import Endpoint
@@ -192,7 +192,13 @@ def _unreachable(hosts: Sequence[str], balancers: Sequence[str], endpoints: Mapp
         address, bind = endpoints[host].address, endpoints[host].bind
         others = [name for name in balancers if name != host]
         local = address.startswith(("127.", "/")) or address == "::1"
-        if local and others:
+        if local and others and bind in (ANY, DUAL):
+            yield (
+                f"ansible_host={address} of {host} is the controller's own address, or that of a tunnel, and "
+                f"{', '.join(others)} would look for {host} there: set flask_uwsgi_bind to the address of {host} that "
+                "the balancers reach"
+            )
+        elif local and others:
             yield (
                 f"flask_uwsgi_bind={address} of {host} is reached from that host alone, not from {', '.join(others)}: "
                 "set it to an address that the balancers reach, or to 0.0.0.0"

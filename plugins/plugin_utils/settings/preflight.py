@@ -359,8 +359,8 @@ def host_problems(s: Mapping[str, Any], host: Mapping[str, Any], app: Mapping[st
         app: ``app`` of the same module.
     """
     yield from capabilities.problems(host, s["untested"])
-    if problem := host.get("chosen", {}).get("problem"):
-        yield f"flask_uwsgi_python={s['python']} {problem}"
+    if (chosen := host.get("chosen")) and chosen["problem"]:
+        yield f"{chosen['asked']} {chosen['problem']}"
     if s["secrets"] and not host["shared_mounts"]:
         yield (
             "flask_uwsgi_secrets need mounts to be shared between namespaces, which they are not on this host, a "

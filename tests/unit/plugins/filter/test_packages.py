@@ -14,3 +14,8 @@ from ansible_collections.flaskops.uwsgi.plugins.filter.packages import FilterMod
 def test_the_build_packages_are_those_of_the_build_host(manager: str, platform: str, python: str) -> None:
     found = FilterModule().filters()["build_packages"](manager, platform)
     assert python in found and "gcc" in found
+
+
+def test_headers_of_an_interpreter_that_was_chosen_are_no_package() -> None:
+    build_packages = FilterModule().filters()["build_packages"]
+    assert build_packages("dnf", "rhel-9.4-x86_64-py3.13", "/opt/python/bin/python3.13") == ["gcc", "patch"]

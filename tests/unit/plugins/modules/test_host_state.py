@@ -28,24 +28,34 @@ def test_a_python_that_is_too_old_is_named_before_it_reads_what_it_cannot() -> N
     assert "3.9 or newer is needed: set it to a newer one" in said["msg"]
 
 
-def test_the_application_s_own_socket_is_not_a_conflict(
+def test_the_application_s_own_socket_is_not_a_conflict_and_others_of_its_port_are(
     layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listening, "holders", lambda wanted: [listening.Process(1, f"who has {wanted.text}")])
+    listens = {address.of("0.0.0.0", 8040)}
 
     def strangers(bind: str, port: int) -> list[str]:
-        return [process.name for process in host_state.strangers(layout, address.of(bind, port))]
+        wanted = address.of(bind, port)
 
-    assert strangers("0.0.0.0", 8040) == ["who has 0.0.0.0:8040"]
+        def holders(asked: address.Address, besides: list[address.Address]) -> list[listening.Process]:
+            return [listening.Process(1, one.text) for one in listens if asked.collides(one) and one not in besides]
+
+        monkeypatch.setattr(listening, "holders", holders)
+        return sorted(process.name for process in host_state.strangers(layout, wanted))
+
+    assert strangers("0.0.0.0", 8040) == ["0.0.0.0:8040"]
     host.serve("g1")
-    assert strangers("0.0.0.0", 8040) == []
-    assert strangers("0.0.0.0", 804) != []
-    assert strangers("0.0.0.0", 40) != []
-    assert strangers("/run/shop.sock", 8040) == ["who has /run/shop.sock"]
     # Another address of the same port may be opened beside it.
-    assert strangers("127.0.0.1", 8040) == strangers("[::]", 8040) == []
+    assert strangers("0.0.0.0", 8040) == strangers("127.0.0.1", 8040) == strangers("[::]", 8040) == []
+    assert strangers("0.0.0.0", 804) == strangers("0.0.0.0", 40) == []
+    listens.add(address.of("127.0.0.2", 8040))
+    listens.add(address.of("/run/shop.sock", 0))
+    assert strangers("0.0.0.0", 8040) == strangers("[::]", 8040) == ["127.0.0.2:8040"]
+    assert strangers("127.0.0.1", 8040) == []
+    assert strangers("/run/shop.sock", 8040) == ["/run/shop.sock"]
+    listens.clear()
     host.systemctl("stop", "shop@g1.service", "shop@0.0.0.0:8040.socket")
-    assert strangers("0.0.0.0", 8040) == ["who has 0.0.0.0:8040"]
+    listens.add(address.of("0.0.0.0", 8040))
+    assert strangers("0.0.0.0", 8040) == ["0.0.0.0:8040"]
 
 
 def test_only_complete_artifacts_and_generations_count(layout: TemporaryLayout) -> None:

@@ -16,7 +16,7 @@ LONG = f"/run/{'s' * 100}.sock"
         ("FD00:0::0:5", "[fd00::5]:8040", "fd00::5:8040"),
         ("2001:db8:1:2:3:4:5:6", "[2001:db8:1:2:3:4:5:6]:8040", "2001:db8:1:2:3:4:5:6:8040"),
         ("/run/shop.sock", "/run/shop.sock", ":run:shop.sock"),
-        ("/run/my-shop/a_b+c.sock", "/run/my-shop/a_b+c.sock", ":run:my-shop:a_b+c.sock"),
+        ("/run/my-shop/a_b.c.sock", "/run/my-shop/a_b.c.sock", ":run:my-shop:a_b.c.sock"),
     ],
 )
 def test_an_address_has_one_form_and_one_unit(bind: str, text: str, instance: str) -> None:
@@ -56,6 +56,7 @@ def test_an_address_has_one_form_and_one_unit(bind: str, text: str, instance: st
         ("/run/shop", "ends in .sock"),
         ("/run/shop.sock/", "ends in .sock"),
         ("/run/sh%p.sock", "is not valid"),
+        ("/run/a+b.sock", "of A-Z, a-z, 0-9, ., _ and - that"),
         ("/run/sh:p.sock", "is not valid"),
         ("/run/shop.sock\n", "is not valid"),
         (LONG, "has 110 bytes, and the kernel allows 107"),

@@ -73,6 +73,15 @@ def test_a_connection_is_not_a_listener() -> None:
             assert holders("127.0.0.1", client.getsockname()[1]) == []
 
 
+def test_sockets_of_other_addresses_do_not_count(listen: Listen) -> None:
+    port = listen("127.0.0.1")
+    wanted, own = address.of("0.0.0.0", port), address.of("127.0.0.1", port)
+    assert listening.holders(wanted)
+    assert listening.holders(wanted, [own]) == []
+    listen("127.0.0.2", port)
+    assert listening.holders(wanted, [own]) == listening.holders(address.of("127.0.0.2", port))
+
+
 def test_a_hidden_holder_is_a_holder(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
     port = listen("127.0.0.1")
     monkeypatch.setattr(listening, "_holder", lambda process, inodes: None)

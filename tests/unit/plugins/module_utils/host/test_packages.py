@@ -96,7 +96,8 @@ def test_the_version_of_dnf_shows_in_its_program(having: Having) -> None:
 
 def test_what_dpkg_has_not_installed_is_missing(having: Having) -> None:
     having(apt_get="")
-    assert packages.missing(["gcc", "libpq5", "python3-dev", "pkgconf", "c-compiler"]) == [
+    # pkg-config is what pkgconf has replaced; c-compiler is what several can be.
+    assert packages.missing(["gcc", "libpq5", "python3-dev", "pkgconf", "pkg-config", "c-compiler"]) == [
         "c-compiler", "libpq5", "python3-dev",
     ]  # fmt: skip
     assert packages.present(["pkg-config", "libpq5", "gcc", "c-compiler"]) == ["pkg-config", "gcc", "c-compiler"]
@@ -168,6 +169,9 @@ def test_each_family_has_its_names_of_what_is_needed() -> None:
     built = packages.build_packages("apt", "3.11")
     assert built == ["gcc", "libc6-dev", "libcrypt-dev", "patch", "python3-dev", "python3-venv"]
     assert packages.build_packages("dnf", "3.12") == ["gcc", "patch", "pkgconfig(python-3.12)"]
+    assert packages.build_packages("apt", "") == built
+    assert packages.build_packages("dnf", "") == ["gcc", "patch"]
+    assert [packages.headers(name, "3.12") for name in ("apt", "dnf")] == ["python3.12-dev", "python3.12-devel"]
 
 
 def test_a_program_s_installation_is_that_of_the_host(having: Having) -> None:

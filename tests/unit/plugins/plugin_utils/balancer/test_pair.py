@@ -19,6 +19,11 @@ def test_the_network_that_has_it(vip: str, found: Network) -> None:
     assert network(vip, FACTS) == found
 
 
+def test_the_balancer_that_has_it_keeps_it() -> None:
+    held = [{"address": "fd00::9", "prefix": "128"}, {"address": "fd00::2", "prefix": "64"}]
+    assert network("fd00::9", FACTS | {"ansible_eth_1": {"ipv6": held}}) == Network("eth-1", "fd00::2")
+
+
 @pytest.mark.parametrize(
     ("vip", "problem"),
     [
@@ -26,6 +31,7 @@ def test_the_network_that_has_it(vip: str, found: Network) -> None:
         ("127.0.0.9", "load_balancer_vip=127.0.0.9 is in none"),
         ("vip.example.org", "load_balancer_vip=vip.example.org is not an IP address: set it to"),
         ("10.0.0.2", "load_balancer_vip=10.0.0.2 is this host's own address: set it to a free one of 10.0.0.0/24."),
+        ("fd00::2", "load_balancer_vip=fd00::2 is this host's own address: set it to a free one of fd00::/64."),
     ],
 )
 def test_an_address_without_a_network_is_refused(vip: str, problem: str) -> None:

@@ -143,7 +143,7 @@ def test_an_endpoint_is_what_the_role_s_variables_say() -> None:
 
 
 def test_an_address_that_no_balancer_reaches_is_refused() -> None:
-    local = replace(ENDPOINT, address="127.0.0.1")
+    local = replace(ENDPOINT, address="127.0.0.1", bind="127.0.0.1")
     for balancers, problems in ((["web1"], 0), (["lb1"], 1), (["web1", "web2"], 1)):
         groups = {"shop": ["web1"], "load_balancer": balancers}
         found = planned([site()], groups, {"web1": local})
@@ -152,12 +152,18 @@ def test_an_address_that_no_balancer_reaches_is_refused() -> None:
         "flask_uwsgi_bind=127.0.0.1 of web1 is reached from that host alone, not from web2: set it to an address that "
         "the balancers reach, or to 0.0.0.0"
     ]
+    tunnel = {"web1": replace(local, bind="0.0.0.0")}
+    assert planned([site()], {"shop": ["web1"], "load_balancer": ["lb1"]}, tunnel).problems == [
+        "ansible_host=127.0.0.1 of web1 is the controller's own address, or that of a tunnel, and lb1 would look for "
+        "web1 there: set flask_uwsgi_bind to the address of web1 that the balancers reach"
+    ]
 
 
 def test_an_endpoint_is_where_the_application_listens() -> None:
     assert endpoint(settings(bind="0.0.0.0"), "web1").address == "web1"
     assert endpoint(settings(bind="127.0.0.1"), "web1").address == "127.0.0.1"
     assert endpoint(settings(bind="[::]"), "fd00::5").address == "fd00::5"
+    assert endpoint(settings(bind="[::]"), "FD00:0::0:5").address == "fd00::5"
     assert endpoint(settings(bind="[fd00::6]"), "fd00::5").address == "fd00::6"
     for listen, place in (
         ("10.0.0.7:81", ("10.0.0.7", 81)),
