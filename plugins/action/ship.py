@@ -50,6 +50,8 @@ class ActionModule(FollowingAction):
                 "base_dir": str(Path(plan.root).parent),
                 "artifact": {"id": artifact.id, "digest": artifact.digest, **parts},
                 "python": artifact.python,
+                "run": plan.run,
+                "replace": plan.replace,
                 "incoming": incoming,
                 "inline": inline,
             },

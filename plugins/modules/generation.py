@@ -174,12 +174,11 @@ def validate_units(layout: Layout, generation: str, address: str) -> None:
             env={"SYSTEMD_UNIT_PATH": f"{scratch}:", "PATH": os.environ["PATH"]},
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
-    # Each kind of unit reports the same.
+    own = re.compile(rf"(?<![\w.@-]){re.escape(layout.app)}({'|'.join(kinds.SUFFIXES)})@|{re.escape(scratch)}/")
+    # Each kind of unit reports the same. What systemd says of the host's other units is no business of a deploy.
     complaints = list(
         dict.fromkeys(
-            _OF_UNIT.sub("", line.replace(f"{scratch}/", ""))
-            for line in done.stderr.splitlines()
-            if layout.app in line or scratch in line
+            _OF_UNIT.sub("", line.replace(f"{scratch}/", "")) for line in done.stderr.splitlines() if own.search(line)
         )
     )
     if done.returncode or complaints:
@@ -265,6 +264,21 @@ def create(module: AnsibleModule, layout: Layout, links: dict[str, str], secrets
         )
 
 
+def mend(
+    module: AnsibleModule, layout: Layout, edited: list[str], links: dict[str, str], secrets: dict[str, str]
+) -> None:
+    """Write again what is not as deployed, file by file: the directory of a serving generation is never replaced."""
+    name, contents = module.params["generation"], module.params["files"]
+    final, group = layout.generations / name, grp.getgrnam(module.params["group"]).gr_gid
+    for file in sorted(edited, key=lambda file: file == gen.MANIFEST):
+        if file in links:
+            files.link(final / file, links[file])
+        else:
+            gen.write_file(final, file, contents[file], group)
+    if secrets:
+        write_secrets(module, final, secrets)
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -314,23 +328,20 @@ def main() -> None:
     }
     if module.check_mode or not result["changed"]:
         module.exit_json(**result)
-    persistent.make(unmounted)
-    if whole:
-        group = grp.getgrnam(module.params["group"]).gr_gid
-        # File by file, because the directory of a serving generation is never replaced.
-        for file in sorted(edited, key=lambda file: file == gen.MANIFEST):
-            if file in links:
-                files.link(final / file, links[file])
-            else:
-                gen.write_file(final, file, contents[file], group)
-        if stale:
-            write_secrets(module, final, secrets)
-        module.exit_json(**result | {"encrypted": credentials.encrypted(final)})
     try:
         with reservation.exclusive_to(layout, module.params):
-            create(module, layout, links, secrets)
+            persistent.make(unmounted)
+            if whole:
+                mend(module, layout, edited, links, secrets if stale else {})
+            else:
+                create(module, layout, links, secrets)
     except reservation.LockedError as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(
+            msg=f"generation {name} cannot be written: {error}. The running service was not changed; correct it there, "
+            "and deploy again"
+        )
     module.exit_json(**result | {"encrypted": credentials.encrypted(final)})
 
 

@@ -10,6 +10,7 @@ version_added: 0.1.0
 author: The flaskops maintainers (!UNKNOWN)
 extends_documentation_fragment:
   - flaskops.uwsgi.application
+  - flaskops.uwsgi.application.reserved
 description:
   - Checks the shipped archives against their checksums, unpacks the code, and installs the wheels offline.
   - Runs no code of either. The library C(installer) that the record of the wheelhouse names installs the wheels.
@@ -91,6 +92,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.selinux import
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import installing
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import MARKER, marked, sha256
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.retention import orphans
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation
 
 # Seconds that one program may take.
 _TIMEOUT = 900
@@ -227,7 +229,7 @@ def install_wheels(archive: Path, venv: Path, entry: dict[str, Any], digest: str
     wheels = venv.with_name(f".{venv.name}.wheels")
     venv.parent.mkdir(parents=True, exist_ok=True)
     for stale in (venv, wheels):
-        trees.remove(stale)
+        trees.remove(stale, at_once=True)
     try:
         extract(archive, wheels, int(entry["unpacked"]))
         library = wheels / str(entry["installer"])
@@ -325,6 +327,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec=arguments.APPLICATION
+        | arguments.RESERVED
         | {
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "artifact": {"type": "dict"},
@@ -342,7 +345,7 @@ def main() -> None:
         doomed = list(orphans(layout))
         if not module.check_mode:
             for path in doomed:
-                trees.remove(path)
+                trees.remove(path, at_once=True)
         module.exit_json(changed=bool(doomed))
     artifact = module.params["artifact"]
     release = layout.releases / artifact["id"]
@@ -359,14 +362,17 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(**result)
     try:
-        if need_venv:
-            wheels = artifact["wheelhouse"]
-            with arrived(module, wheels) as archive:
-                install_wheels(archive, venv, wheels, wheels["digest"], python)
-        if need_release:
-            trees.remove(release)
-            with arrived(module, artifact["code"]) as archive:
-                unpack_code(archive, release, artifact["code"], artifact["digest"], python)
+        with reservation.exclusive_to(layout, module.params):
+            if need_venv:
+                wheels = artifact["wheelhouse"]
+                with arrived(module, wheels) as archive:
+                    install_wheels(archive, venv, wheels, wheels["digest"], python)
+            if need_release:
+                trees.remove(release, at_once=True)
+                with arrived(module, artifact["code"]) as archive:
+                    unpack_code(archive, release, artifact["code"], artifact["digest"], python)
+    except reservation.LockedError as error:
+        module.fail_json(msg=str(error))
     except ReleaseError as error:
         module.fail_json(msg=f"{error}. The running service was not changed")
     except OSError as error:

@@ -639,7 +639,7 @@ def test_a_second_deploy_is_refused_and_names_the_owner_of_the_first(site: Site,
 # Comparisons.
 
 
-def comparison(site: Site, folder: Path) -> list[str]:
+def comparison(site: Site, folder: Path, **more: Any) -> list[str]:
     """Return the arguments of a small comparison."""
     chosen: dict[str, Any] = json.loads(site.values()[1])
     # The variants set these.
@@ -658,7 +658,7 @@ def comparison(site: Site, folder: Path) -> list[str]:
         "compare_health_timeout_s": 10,
         "compare_report_dir": str(folder),
     }
-    return variables(**(chosen | small))
+    return variables(**(chosen | small | more))
 
 
 @pytest.fixture
@@ -678,6 +678,10 @@ def as_it_was(site: Site, served: str) -> Iterator[None]:
 @pytest.mark.usefixtures("as_it_was")
 @gevent
 def test_a_comparison_measures_and_restores_the_host(site: Site, fault: Faults, served: str, tmp_path: Path) -> None:
+    # Else the load would go to what has the port.
+    refused = Run("compare", *comparison(site, tmp_path, compare_stock_port=22)).end(120)
+    assert refused.process.returncode == 2, refused.output
+    assert "compare_stock_port=22" in refused.said and "is used by" in refused.said, refused.output
     with fault("comparison of ways to serve") as scene:
         Run("compare", *comparison(site, tmp_path)).succeeded()
     fault.none_failed(scene, "playbooks/compare.yml: the figures of each")

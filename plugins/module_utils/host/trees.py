@@ -15,11 +15,12 @@ from pathlib import Path
 _PRIVATE = 0o700
 
 
-def remove(path: Path) -> None:
+def remove(path: Path, *, at_once: bool = False) -> None:
     """Remove a file, a link, a pipe, a socket, or a whole directory, without following links.
 
     Args:
         path: what to remove, in a directory that only this account can write to. It need not exist.
+        at_once: whether a directory of this account's is gone or whole, too, at any moment at which this is killed.
 
     Raises:
         OSError: it cannot be removed, for instance because something is mounted in it.
@@ -30,7 +31,7 @@ def remove(path: Path) -> None:
         found = None
     if found and not stat.S_ISDIR(found.st_mode):
         path.unlink()
-    elif found and found.st_uid == os.geteuid():
+    elif found and found.st_uid == os.geteuid() and not at_once:
         _remove_own(path)
     elif found:
         _make_trash(trash(path))
@@ -42,7 +43,7 @@ def remove(path: Path) -> None:
 
 
 def trash(path: Path) -> Path:
-    """Return where a directory of another account is kept while it is being removed."""
+    """Return where a directory is kept while it is being removed."""
     return path.with_name(f".{path.name.removeprefix('.')}.removed")
 
 

@@ -220,7 +220,8 @@ def gevent_check(layout: Layout, generation: str) -> Checked | None:
 
 def remove(layout: Layout, generation: str) -> None:
     """Remove a generation and its own unit settings."""
-    trees.remove(layout.generations / generation)
+    # What remains of it in the middle must not be taken for a whole one that was edited.
+    trees.remove(layout.generations / generation, at_once=True)
     for kind in kinds.KINDS:
         trees.remove(layout.dropin(layout.unit(kind, generation)).parent)
 

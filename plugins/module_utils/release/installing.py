@@ -7,12 +7,16 @@ is imported from.
 
 from __future__ import annotations
 
+import configparser
+import io
 import sys
 import warnings
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 _METADATA = {"INSTALLER": b"flaskops\n"}
+_COMMANDS = ("console_scripts", "gui_scripts")
 
 
 def main(venv: Path, library: str, wheels: list[str]) -> None:
@@ -31,7 +35,31 @@ def main(venv: Path, library: str, wheels: list[str]) -> None:
     from installer.destinations import SchemeDictionaryDestination
     from installer.sources import WheelFile
 
+    class Source(WheelFile):  # type: ignore[misc,unused-ignore]
+        @cached_property
+        def data_dir(self) -> str:
+            # As pip finds it, and the controller: the library expects the spelling of the file's name.
+            tops = {name.partition("/")[0] for name in self._zipfile.namelist()}
+            return next((top for top in tops if top.endswith(".data")), f"{self.distribution}-{self.version}.data")
+
+        def read_dist_info(self, filename: str) -> str:
+            text: str = super().read_dist_info(filename)
+            return commands(text) if filename == "entry_points.txt" else text
+
     class Destination(SchemeDictionaryDestination):  # type: ignore[misc,unused-ignore]
+        made: Any = None
+
+        def write_script(self, name: str, *words: Any, **named: Any) -> Any:
+            self.made = self.made or {}
+            self.made[name] = super().write_script(name, *words, **named)
+            return self.made[name]
+
+        def write_file(self, scheme: Any, path: Any, stream: Any, is_executable: bool) -> Any:
+            # A script in the wheel is the former form of a command, which pip leaves out, too.
+            if scheme == "scripts" and self.made and str(path) in self.made:
+                return self.made[str(path)]
+            return super().write_file(scheme, path, stream, is_executable)
+
         def write_to_fs(self, scheme: Any, path: str, stream: Any, is_executable: bool) -> Any:
             # The controller has refused such a name already. Versions before 1.0, for Python 3.9, do not look.
             if path.startswith("/") or ".." in PurePosixPath(path).parts:
@@ -47,11 +75,26 @@ def main(venv: Path, library: str, wheels: list[str]) -> None:
     schemes = {"purelib": str(site), "platlib": str(site), "scripts": str(venv / "bin"), "data": str(venv)}
     for wheel in wheels:
         try:
-            with WheelFile.open(Path(wheel)) as source:
+            with Source.open(Path(wheel)) as source:
                 folders = {**schemes, "headers": str(headers / source.distribution)}
                 install(source, Destination(folders, str(venv / "bin/python"), "posix"), _METADATA)
         except Exception as error:
-            sys.exit(f"{Path(wheel).name} cannot be installed: {error or type(error).__name__}")
+            sys.exit(f"{Path(wheel).name} cannot be installed: {str(error) or type(error).__name__}")
+
+
+def commands(text: str) -> str:
+    """Return the commands of a wheel's entry points, each once, as pip and the controller read them.
+
+    Args:
+        text: its entry_points.txt.
+    """
+    parser, kept = (configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False) for _ in range(2))
+    for one in (parser, kept):
+        one.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(text)
+    kept.read_dict({section: parser[section] for section in _COMMANDS if parser.has_section(section)})
+    kept.write(written := io.StringIO())
+    return written.getvalue()
 
 
 if __name__ == "__main__":

@@ -51,6 +51,8 @@ def orphans(layout: Layout) -> list[Path]:
     named |= {pair for found in manifests for pair in (("release", found.release), ("venv", found.venv))}
     return [
         *(path for path in generations if path not in kept),
+        # Of a removal that was killed; those of releases and environments are among the rest of theirs.
+        *layout.generations.glob(".*.removed"),
         *(path for path in layout.releases.glob("*") if ("release", path.name) not in named),
         *(path for path in layout.venvs.glob("*") if ("venv", path.name) not in named),
     ]
@@ -60,10 +62,10 @@ def remove_orphans(layout: Layout) -> bool:
     """Remove what ``orphans`` finds; return whether there was anything."""
     found = orphans(layout)
     for path in found:
-        if path.parent == layout.generations:
+        if path.parent == layout.generations and path.name[0] != ".":
             gen.remove(layout, path.name)
         else:
-            trees.remove(path)
+            trees.remove(path, at_once=path.name[0] != ".")
     return bool(found)
 
 

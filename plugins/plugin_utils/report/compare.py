@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ...module_utils.traffic.status import Status
-from .loadtest import run_record
+from .loadtest import Run, run_record
 
 FORMAT = 1
 # Medians closer than this are considered equal: the clock of ab and two shared cores cause as much noise.
@@ -168,9 +168,7 @@ def run(turn: Mapping[str, Any], result: Mapping[str, Any], status: Mapping[str,
     """
     record = run_record(turn["variant"], turn["requests"], turn["concurrency"], result)
     complete = record.complete or 0
-    # ab counts a lost request under up to three kinds.
-    lost = min(record.failed or 0, complete) + (record.non_2xx or 0)
-    answered = max(0, complete - lost)
+    answered = max(0, complete - _lost(record))
     if record.outcome == "measured" and not answered:
         record = replace(record, outcome="failed", reason=f"none of {complete} requests got a good answer")
     found = Status.read(status) if status else None
@@ -183,6 +181,15 @@ def run(turn: Mapping[str, Any], result: Mapping[str, Any], status: Mapping[str,
         "rss_mb": observed and observed.rss_mb,
         "generation": found and found.generation,
     }
+
+
+def _lost(record: Run) -> int:
+    """Return how many requests got no good answer."""
+    failures: Mapping[str, int] = record.rest.get("failures", {})
+    if "length" not in failures:
+        return min(record.failed or 0, record.complete or 0) + (record.non_2xx or 0)
+    # ab counts one lost request under up to three kinds, and an error page by its length and by its status.
+    return max(*failures.values(), record.non_2xx or 0)
 
 
 def document(
@@ -275,7 +282,7 @@ def verdict(variants: Sequence[Mapping[str, Any]], summary: Sequence[Entry], wai
     ]
     if lost:
         sentences.append(f"Failed requests: {'; '.join(lost)}.")
-    elif whole:
+    elif whole and not any(row.reasons for row in rows.values()):
         sentences.append("No request failed.")
     missing = [f"{name} at {c}" for c in ladder for name in names if (name, c) not in rates]
     if missing:

@@ -161,7 +161,14 @@ class _Planner:
         code = art.code_id(root, files, added)
         archive = self._cache / f"code-{art.short(code)}.tar.gz"
         record = art.recorded(archive, code)
-        return code, archive, record or art.record(archive, code, unpacked=art.pack_code(root, files, added, archive))
+        if not record:
+            unpacked = art.pack_code(root, files, added, archive)
+            # Each file is read twice, and the archive would be taken for the first reading ever after.
+            if art.code_id(root, files, added) != code:
+                archive.unlink()
+                raise art.ArtifactError(f"flask_uwsgi_source={root} was changed while it was packed: deploy again")
+            record = art.record(archive, code, unpacked=unpacked)
+        return code, archive, record
 
     def _files(self, source: Source, folder: Path, origin: dict[str, str]) -> list[Path]:
         top = tree(self._cache, origin["commit"]) if isinstance(source, Git) else folder

@@ -54,6 +54,8 @@ _OWNED = re.compile(r"(?P<owner>python|pip|uwsgi)(\d+(\.\d+)*)?t?|activate(\.\w+
 # The two ways for several distributions to share a package
 # (https://packaging.python.org/en/latest/guides/packaging-namespace-packages/).
 _NAMESPACE = re.compile(rb"extend_path|declare_namespace")
+# What a command runs (https://packaging.python.org/en/latest/specifications/entry-points/).
+_FUNCTION = re.compile(r"\s*[\w.]+\s*:\s*[\w.]+\s*(\[.*\]\s*)?")
 _IMPORTED = (".py", ".pyc", ".so", ".pth")
 _SHOWN = 20
 
@@ -268,8 +270,11 @@ def _content(stream: IO[bytes], wheel: Wheel, python: str) -> Iterator[str]:
         if len(folders) != 1 or canonicalize_name(info.removesuffix(".dist-info").rpartition("-")[0]) != wheel.name:
             yield f"does not have exactly its own .dist-info (there are: {', '.join(sorted(folders)) or 'none'})"
             return
+        if len(data := {name.partition("/")[0] for name in names if name.partition("/")[0].endswith(".data")}) > 1:
+            yield f"has several .data folders: {', '.join(sorted(data))}"
+            return
         texts = {}
-        for name in ("RECORD", "METADATA", "entry_points.txt"):
+        for name in ("RECORD", "METADATA", "WHEEL", "entry_points.txt"):
             if f"{info}/{name}" in names:
                 entry = archive.getinfo(f"{info}/{name}")
                 if entry.file_size > _MOST_TEXT:
@@ -277,7 +282,12 @@ def _content(stream: IO[bytes], wheel: Wheel, python: str) -> Iterator[str]:
                     return
                 texts[name] = archive.read(entry).decode(errors="replace")
         yield from _metadata(texts.get("METADATA", ""), wheel)
-        listed = {row[0]: row[1] for row in csv.reader(io.StringIO(texts.get("RECORD", ""))) if len(row) > 1}
+        if not str(email.message_from_string(texts.get("WHEEL", ""))["Wheel-Version"] or "").startswith("1."):
+            yield "has no file WHEEL of version 1"
+        rows = list(csv.reader(io.StringIO(texts.get("RECORD", ""))))
+        if (bad_row := next((row for row in rows if len(row) != 3), None)) is not None:
+            yield f"has a line in its RECORD that is not a path, a hash and a size: {quoted(','.join(bad_row))}"
+        listed = {row[0]: row[1] for row in rows if len(row) > 1}
         for entry in entries:
             if entry.is_dir():
                 continue
@@ -373,6 +383,8 @@ def _commands(text: str, wheel: Wheel) -> Iterator[str]:
         for name, value in parser.items(section) if parser.has_section(section) else ():
             if not _inside(name) or "/" in name:
                 yield f"has the command {quoted(name)}, which is not a valid file name"
+            elif not _FUNCTION.fullmatch(value):
+                yield f"has the command {quoted(name)}, which runs no function (module:function): {quoted(value)}"
             else:
                 wheel.installs[f"bin/{name}"] = f"{section} {value}"
 

@@ -256,6 +256,28 @@ def test_units_that_systemd_rejects_leave_nothing_behind(
     assert list((tmp_path / "opt/shop/generations").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/usr/lib/systemd/system/plymouth-start.service:5: Unit uses KillMode=none, use 'mixed' for the whole shop.",
+        "workshop@1.service: Failed to open /etc/systemd/system/workshop@.service",
+        "shop-floor@1.service: Failed to add dependency on shop.target",
+    ],
+)
+def test_what_systemd_says_of_the_host_s_other_units_is_no_reason(
+    run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path, line: str
+) -> None:
+    program(tmp_path / "bin/systemd-analyze", f'echo "{line}" >&2')
+    assert run_generation(**arguments)["changed"]
+
+
+def test_what_systemd_says_of_an_instance_is_a_reason(
+    run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    program(tmp_path / "bin/systemd-analyze", 'echo "shop-canary@g1.service: Command x is not executable" >&2')
+    assert "Command x is not executable" in run_generation(**arguments)["msg"]
+
+
 def test_a_release_without_uwsgi_leaves_nothing_behind(
     run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -398,6 +420,30 @@ def test_a_file_edited_by_hand_is_repaired_in_place(
     assert (folder / "uwsgi.ini").read_text() == arguments["files"]["uwsgi.ini"]
     assert folder.stat().st_ino == inode
     assert not run_generation(**arguments)["changed"]
+
+
+def test_a_repair_needs_the_reservation_too(
+    run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    run_generation(run=US, **arguments)
+    ini = tmp_path / "opt/shop/generations/g1/uwsgi.ini"
+    ini.write_text("edited")
+    (tmp_path / "lock").write_text(json.dumps(THEM))
+    result = run_generation(run=US, **arguments)
+    assert result["failed"] and "deploy by them@controller" in result["msg"]
+    assert ini.read_text() == "edited"
+
+
+def test_a_repair_that_cannot_be_written_is_reported(
+    run_generation: RunModule, arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    run_generation(**arguments)
+    ini = tmp_path / "opt/shop/generations/g1/uwsgi.ini"
+    ini.unlink()
+    ini.mkdir()
+    result = run_generation(**arguments)
+    assert "generation g1 cannot be written: [Errno 21] Is a directory: " in result["msg"]
+    assert "The running service was not changed" in result["msg"]
 
 
 def test_mount_points_of_persistent_folders_exist_before_the_units(

@@ -5,6 +5,7 @@ import os
 import platform
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import trees
@@ -93,6 +94,30 @@ def test_a_process_that_keeps_filling_it_is_ended(tmp_path: Path) -> None:
         filler.join()
         for folder in held:
             os.close(folder)
+
+
+@pytest.mark.parametrize("kept", range(6))
+def test_a_removal_at_once_leaves_all_or_nothing_whenever_it_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    path = tmp_path / "one"
+    for name in ("a", "b", "c"):
+        (path / name).mkdir(parents=True)
+        (path / name / "file").touch()
+    unlink, left = os.unlink, iter(range(kept))
+
+    def killed(name: str, **options: Any) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        unlink(name, **options)
+
+    monkeypatch.setattr(trees.os, "unlink", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trees.remove(path, at_once=True)
+    assert not path.exists()
+    monkeypatch.undo()
+    trees.remove(path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @as_root

@@ -93,6 +93,37 @@ def test_a_file_that_leads_out_of_its_folder_is_refused(venv: Path, name: str) -
     assert not list(venv.rglob("evil*")) and not (venv / "lib/evil.py").exists()
 
 
+def test_a_command_replaces_the_script_of_its_name(venv: Path) -> None:
+    files = {
+        "shop.py": "def main(): print('command')\n",
+        "shop-1.0.dist-info/entry_points.txt": "[console_scripts]\nshop = shop:main\n",
+        "shop-1.0.data/scripts/shop": "#!python\nprint('script')\n",
+        "shop-1.0.data/scripts/other": "#!python\nprint('other')\n",
+    }
+    assert install(venv, wheel(venv.parent, "shop", files)) == ""
+    assert subprocess.run([venv / "bin/shop"], capture_output=True, text=True, check=True).stdout == "command\n"
+    assert "print('other')" in (venv / "bin/other").read_text()
+
+
+def test_the_data_of_a_wheel_is_found_in_any_spelling(venv: Path) -> None:
+    files = {"My.Shop-1.0.data/scripts/shop": "#!python\n", "My.Shop-1.0.data/data/etc/shop.conf": ""}
+    assert install(venv, wheel(venv.parent, "my_shop", files)) == ""
+    assert (venv / "bin/shop").is_file() and (venv / "etc/shop.conf").is_file()
+    assert not list(site(venv).glob("*.data"))
+
+
+def test_what_entry_points_say_twice_is_said_once(venv: Path) -> None:
+    points = "[shop.plugins]\na = 100 %\na = 2\n\n[console_scripts]\ns = shop:old\ns = shop:main\n"
+    files = {"shop.py": "def main(): print(42)\n", "shop-1.0.dist-info/entry_points.txt": points}
+    assert install(venv, wheel(venv.parent, "shop", files)) == ""
+    assert subprocess.run([venv / "bin/s"], capture_output=True, text=True, check=True).stdout == "42\n"
+
+
+def test_a_refusal_without_words_is_named(venv: Path) -> None:
+    path = wheel(venv.parent, "shop", {"shop-1.0.dist-info/entry_points.txt": "[console_scripts]\ns = shop\n"})
+    assert install(venv, path) == f"{path.name} cannot be installed: AssertionError\n"
+
+
 def test_a_damaged_wheel_is_reported_by_name(venv: Path) -> None:
     path = wheel(venv.parent, "shop", {"shop.py": "x" * 1000})
     path.write_bytes(path.read_bytes()[:500])

@@ -1,3 +1,4 @@
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import trees
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import generation as gen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.retention import prune
 
@@ -49,10 +50,12 @@ def test_prune_removes_the_unit_settings_of_removed_generations(layout: Temporar
 
 def test_prune_removes_releases_and_environments_that_no_generation_names(layout: TemporaryLayout) -> None:
     served(layout, "a")
-    for orphan in (layout.releases / "r-orphan", layout.releases / ".r.partial", layout.venvs / "v-orphan"):
-        orphan.mkdir()
+    killed = (trees.trash(folder / "x") for folder in (layout.generations, layout.releases, layout.venvs))
+    for orphan in (layout.releases / "r-orphan", layout.releases / ".r.partial", layout.venvs / "v-orphan", *killed):
+        (orphan / "inside").mkdir(parents=True)
     assert prune(layout, "a", None, keep=3) is True
     assert there(layout) == {"r-a", "v-a"}
+    assert [path.name for path in layout.generations.iterdir()] == ["a"]
 
 
 def test_prune_keeps_what_generations_share(layout: TemporaryLayout) -> None:

@@ -67,9 +67,18 @@ def test_a_comparison_is_of_one_host(hosts: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("said", "answered"),
-    [({}, 1000), ({"non_2xx": 10}, 990), ({"failed": 30}, 970), ({"failed": 1500, "non_2xx": 0}, 0)],
+    [
+        ({}, 1000),
+        ({"non_2xx": 10}, 990),
+        # Of h2load and wrk each failure is one request.
+        ({"failed": 30, "failures": {"read": 20, "timeout": 10}, "non_2xx": 5}, 965),
+        # ab counts a lost one up to three times, and an error page by its length, too.
+        ({"failed": 540, "failures": {"connect": 0, "receive": 180, "length": 180, "exceptions": 180}}, 820),
+        ({"failed": 30, "failures": {"receive": 0, "length": 30}, "non_2xx": 30}, 970),
+        ({"failed": 3000, "failures": {"receive": 1000, "length": 1000, "exceptions": 1000}}, 0),
+    ],
 )
-def test_lost_requests_are_not_answers(said: dict[str, int], answered: int) -> None:
+def test_lost_requests_are_not_answers(said: dict[str, Any], answered: int) -> None:
     assert compare.run(TURN, {"ab": ab(49.0, **said)}, {})["answered"] == answered
 
 
@@ -130,6 +139,11 @@ def test_the_verdict_says_where_variants_differ_and_why(made: Made) -> None:
 def test_without_a_known_wait_there_is_no_ideal(made: Made) -> None:
     found = made({"gevent": {10: [49.0]}, "threads": {10: [49.0]}}, wait_s=None)
     assert found["verdict"][0] == "At 10 concurrent all serve 49 req/s: indistinguishable."
+
+
+def test_a_run_that_measured_nothing_is_not_one_without_failures(made: Made) -> None:
+    found = made({"gevent": {10: [49.0, 49.0]}, "threads": {10: [49.0, "reset"]}})
+    assert "No request failed." not in found["verdict"]
 
 
 def test_a_missing_measurement_is_reported(made: Made) -> None:

@@ -70,6 +70,24 @@ def options(tmp_path: Path) -> dict[str, Any]:
     }
 
 
+def test_code_that_changes_while_it_is_packed_is_never_taken_for_what_it_was(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, pack = Path(options["source"]) / "run.py", planning.art.pack_code
+
+    def meanwhile(*arguments: Any) -> int:
+        run.write_text("app = len\n")
+        return pack(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(planning.art, "pack_code", meanwhile)
+        assert "was changed while it was packed: deploy again" in problem_of(options)
+    run.write_text("app = print\n")
+    with tarfile.open(plan_of(options)["code"]["path"]) as archive:
+        content = archive.extractfile("run.py")
+        assert content and content.read() == b"app = print\n"
+
+
 def test_an_artifact_is_named_and_its_code_packed_once(options: dict[str, Any]) -> None:
     plan = plan_of(options)
     packed = Path(plan["code"]["path"]).stat().st_ino

@@ -360,6 +360,32 @@ def test_a_wheel_is_what_its_name_says(house: Path, kind: str) -> None:
     assert message in problems(house)
 
 
+@pytest.mark.parametrize(
+    ("files", "record", "message"),
+    [
+        ({"shop-1.0.dist-info/WHEEL": "Tag: py3-none-any\n"}, {}, "has no file WHEEL of version 1"),
+        ({}, {"": "\n"}, "has a line in its RECORD that is not a path, a hash and a size: ''"),
+        ({}, {"shop/more.py": ",sha256=AAAA"}, "not a path, a hash and a size: 'shop/more.py,sha256=AAAA'"),
+        (
+            {"shop-1.0.dist-info/entry_points.txt": "[console_scripts]\nshop = shop\n"},
+            {},
+            "has the command 'shop', which runs no function (module:function): 'shop'",
+        ),
+        (
+            {"shop-1.0.data/data/a": "", "Shop-1.0.data/data/b": ""},
+            {},
+            "has several .data folders: Shop-1.0.data, shop",
+        ),
+    ],
+    ids=["WHEEL", "empty row", "short row", "command", "data"],
+)
+def test_what_cannot_be_installed_is_not_shipped(
+    house: Path, files: dict[str, str | bytes], record: dict[str, str], message: str
+) -> None:
+    wheel(house, "shop", files, record=record)
+    assert message in problems(house)
+
+
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x05\x06" + bytes(18)])
 def test_what_is_not_a_wheel_inside_is_reported(house: Path, content: bytes) -> None:
     (house / "shop-1.0-py3-none-any.whl").write_bytes(content)
