@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import fcntl
 import inspect
+import ipaddress
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,6 +34,10 @@ _KEPT = 2**18
 _GRACE = 60
 # The variables of this process that a unit with network gets, with which pip reaches the registry.
 _NETWORK = ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
+
+# Where clouds serve what a machine may know and do. No registry is there, but the resolver of some clouds is.
+_METADATA = ("169.254.0.0/16", "fe80::/64")
+_RESOLVERS = Path("/etc/resolv.conf")
 
 # The first systemd that has it.
 PRIVATE_IPC = 248
@@ -125,6 +131,8 @@ class Sandbox:
         Raises:
             StepError: it failed, or reached a limit.
         """
+        if network:
+            _insist_on_resolver()
         program = self.work / "inside.py"
         if not program.is_file():
             program.write_text(inspect.getsource(inside))
@@ -163,9 +171,9 @@ class Sandbox:
         if tools:
             yield f"BindReadOnlyPaths={tools}:{inside.TOOLS}"
         if network:
-            # Where resolv.conf may point to. The addresses are those of cloud metadata, never of a registry.
+            # Where resolv.conf may point to.
             yield "BindReadOnlyPaths=-/run/systemd/resolve"
-            yield "IPAddressDeny=169.254.0.0/16 fe80::/64"
+            yield f"IPAddressDeny={' '.join(_METADATA)}"
         else:
             yield "PrivateNetwork=yes"
             # It may contain the registry's password.
@@ -225,6 +233,26 @@ class Sandbox:
         if result == "success":
             return "success" if tarfile.is_tarfile(output) else "output"
         return {"timeout": "timeout", "oom-kill": "memory"}.get(result, "failed")
+
+
+def _insist_on_resolver() -> None:
+    """Fail if this host asks only such resolvers for names as a unit cannot reach."""
+    text = _RESOLVERS.read_text(errors="replace") if _RESOLVERS.is_file() else ""
+    named = re.findall(r"^nameserver\s+([^\s%]+)", text, re.MULTILINE)
+    if named and all(map(_is_metadata, named)):
+        raise StepError(
+            "the network",
+            "failed",
+            f"ERROR: {_RESOLVERS} of the build host names {' and '.join(named)} alone. Build steps cannot reach it, "
+            "because a cloud serves the machine's credentials there: install systemd-resolved on the build host, or "
+            "name another resolver",
+        )
+
+
+def _is_metadata(address: str) -> bool:
+    with suppress(ValueError):
+        return any(ipaddress.ip_address(address) in ipaddress.ip_network(network) for network in _METADATA)
+    return False
 
 
 def _environment() -> dict[str, str]:
