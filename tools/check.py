@@ -14,10 +14,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import NoReturn, TextIO
 
@@ -36,6 +36,11 @@ class Stage:
 
     name: str
     command: str
+
+    @property
+    def subject(self) -> str:
+        """The scenario, whose hosts have the same names in each of its stages; otherwise the stage itself."""
+        return self.command.partition("--scenario-name ")[2] or self.name
 
 
 # Seconds for a stage. What waits for something that never comes must end early enough to be seen in its log.
@@ -208,9 +213,13 @@ def interrupt(number: int, _: object) -> NoReturn:
 
 
 def together(stages: tuple[Stage, ...]) -> list[bool]:
-    """Run stages at the same time, and return whether each passed."""
+    """Run stages at the same time, those of one scenario one after another, and return whether each passed."""
+    queues: dict[str, list[Stage]] = defaultdict(list)
+    for stage in stages:
+        queues[stage.subject].append(stage)
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        return list(pool.map(partial(run, alone=len(stages) == 1), stages))
+        done = pool.map(lambda queue: [run(stage, alone=len(stages) == 1) for stage in queue], queues.values())
+        return [passed for queue in done for passed in queue]
 
 
 def tail(log: Path, lines: int = 80) -> str:

@@ -54,3 +54,19 @@ def test_an_interruption_ends_the_stages_that_run_and_starts_no_other(tmp_path: 
     # One that was ended at its start may not have written its own.
     wait(lambda: not any(running(pid) for pid in pids if pid), "they have ended", 10)
     assert len(pids) == check.AT_A_TIME
+
+
+def test_stages_of_one_scenario_run_one_after_another_and_the_others_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "ROOT", tmp_path)
+    monkeypatch.setattr(check, "LOGS", tmp_path / "logs")
+
+    def stage(number: int, script: str, scenario: str) -> check.Stage:
+        return check.Stage(f"stage {number}", f"timeout 20 sh -c '{script}' sh --scenario-name {scenario}")
+
+    wait_for = "touch {}; until test -e {}; do sleep 0.05; done"
+    others = (stage(1, wait_for.format("one", "two"), "one"), stage(2, wait_for.format("two", "one"), "two"))
+    assert check.together(others) == [True, True]
+    alone = "mkdir alone && sleep 0.3 && rmdir alone"
+    assert check.together(tuple(stage(number, alone, "three") for number in range(3))) == [True] * 3

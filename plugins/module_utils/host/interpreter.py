@@ -100,16 +100,17 @@ def facts(path: str, known: Mapping[str, Any]) -> dict[str, Any]:
         known: the facts of the host, for the one that runs this.
 
     Returns:
-        nothing for the distribution's, if it is the one that runs this. For another, ``chosen``: how it was ``asked``
-        for; its own ``path``; ``full``, its version; ``headers``, whether it has some; and ``problem``, why it cannot
-        be used, or an empty string. If it can, ``platform``, ``python`` and ``libpython`` are its own, too.
+        nothing for the distribution's, if it is the one that runs this. For another, ``chosen``: the path that was
+        ``asked`` for; its own ``path``; ``full``, its version; ``headers``, whether it has some; and ``problem``,
+        why it cannot be used, or an empty string. If it can, ``platform``, ``python`` and ``libpython`` are its
+        own, too.
     """
     if _is_usual(path):
         return {}
-    asked = f"flask_uwsgi_python={path}" if path else f"ansible_python_interpreter={sys.executable}"
-    chosen = {"asked": asked, "path": os.path.realpath(path or sys.executable)}
+    asked = path or sys.executable
+    chosen = {"asked": asked, "path": os.path.realpath(asked)}
     try:
-        found = examine(path or sys.executable)
+        found = examine(asked)
     except InterpreterError as error:
         otherwise = "" if path else ". Or set flask_uwsgi_python to another interpreter for the application"
         return {"chosen": {**chosen, "full": "", "headers": False, "problem": f"{error}{otherwise}"}}

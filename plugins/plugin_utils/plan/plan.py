@@ -316,7 +316,7 @@ def _of_host(settings: Settings, state: Mapping[str, Any]) -> list[str]:
     if not app["accounts"]["user"]:
         text.append(f"account {settings.user}: to create")
     if chosen := facts.get("chosen"):
-        text.append(f"{chosen['asked']}: Python {chosen['full']} in {chosen['path']}")
+        text.append(f"{capabilities.interpreter(settings.python, chosen)}: Python {chosen['full']} in {chosen['path']}")
     if facts["missing_packages"]:
         text.append(f"flask_uwsgi_packages: {' '.join(facts['missing_packages'])} to install")
     if package := _libpython(facts):

@@ -71,6 +71,16 @@ def notes(host: Mapping[str, Any], *, secrets: bool, builds: bool) -> list[str]:
     return text
 
 
+def interpreter(given: str, chosen: Mapping[str, Any]) -> str:
+    """Return the variable that names an interpreter, with its value.
+
+    Args:
+        given: the value of ``flask_uwsgi_python``; empty if the modules run with the interpreter.
+        chosen: what the module ``host_state`` says of it.
+    """
+    return f"{'flask_uwsgi_python' if given else 'ansible_python_interpreter'}={chosen['asked']}"
+
+
 def _tested(host: Mapping[str, Any]) -> bool:
     return (host["distribution"], host["version"]) in TESTED
 

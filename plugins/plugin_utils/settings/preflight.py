@@ -360,7 +360,7 @@ def host_problems(s: Mapping[str, Any], host: Mapping[str, Any], app: Mapping[st
     """
     yield from capabilities.problems(host, s["untested"])
     if (chosen := host.get("chosen")) and chosen["problem"]:
-        yield f"{chosen['asked']} {chosen['problem']}"
+        yield f"{capabilities.interpreter(s['python'], chosen)} {chosen['problem']}"
     if s["secrets"] and not host["shared_mounts"]:
         yield (
             "flask_uwsgi_secrets need mounts to be shared between namespaces, which they are not on this host, a "

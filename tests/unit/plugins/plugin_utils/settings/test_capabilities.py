@@ -3,7 +3,12 @@
 from typing import Any
 
 import pytest
-from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.capabilities import TESTED, notes, problems
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.settings.capabilities import (
+    TESTED,
+    interpreter,
+    notes,
+    problems,
+)
 
 HOST = {
     "distribution": "debian",
@@ -92,3 +97,9 @@ def test_what_is_done_instead_of_what_an_older_systemd_lacks_is_said() -> None:
     one(notes(host(systemd_version=248), secrets=True, builds=True), "flask_uwsgi_secrets: not encrypted")
     assert notes(host(systemd_version=250), secrets=True, builds=True) == []
     assert notes(host(systemd_version=247), secrets=False, builds=False) == []
+
+
+def test_an_interpreter_has_the_name_that_the_operator_gave_it() -> None:
+    chosen = {"asked": "/opt/py/bin/python3"}
+    assert interpreter("/opt/py/bin/python3", chosen) == "flask_uwsgi_python=/opt/py/bin/python3"
+    assert interpreter("", chosen) == "ansible_python_interpreter=/opt/py/bin/python3"
