@@ -43,8 +43,9 @@ class Stage:
         return self.command.partition("--scenario-name ")[2] or self.name
 
 
-# Seconds for a stage. What waits for something that never comes must end early enough to be seen in its log.
-LIMIT = 2400
+# Seconds for a stage. What waits for something that never comes must end early enough to be seen in its log. With all
+# cases and beside two others the longest stage has taken 2,365 s.
+LIMIT = 7200 if os.environ.get("FLASKOPS_FULL") else 2400
 # Those that run, each in a group of its own that ends as a whole.
 RUNNING: set[subprocess.Popen[bytes]] = set()
 # Held while one starts, so that an interruption finds it there.
