@@ -294,7 +294,7 @@ def test_a_package_mirror_that_never_ends_its_answer_does_not_hold_the_deploy(ho
             "which was not tested: set it to allow, or use one of debian 11, debian 12, debian 13, debian forky",
         ),
         # It has what it takes, but nothing that builds for it.
-        ("allow", "artifact_build_group=build has no host of platform slackware-12-x86_64-py3.11"),
+        ("allow", "artifact_build_group=build has no host that can build for platform slackware-12-x86_64-py3.11"),
     ],
 )
 def test_a_distribution_that_was_not_tested_is_refused_if_asked(
