@@ -44,9 +44,13 @@ _STYLE: Any = {
     "legend.frameon": False,
 }
 _names = itertools.count(1)
+# Inches: of a chart, and of a line of a legend below it.
+_HEIGHT, _LEGEND_ROW = 3.1, 0.22
+# With more series, no place within a chart is free for their names.
+_NAMES_INSIDE = 3
 
 
-def _draw(paint: Callable[[Axes], None], words: str, height: float = 3.1) -> str:
+def _draw(paint: Callable[[Axes], None], words: str, height: float = _HEIGHT) -> str:
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(4.4, height), layout="constrained")
         figure.patch.set_visible(False)
@@ -157,6 +161,7 @@ def latency(series: Mapping[str, Sequence[float]], limits: tuple[float, float], 
         words: a description of the chart, for screen readers.
     """
     marks = {0: "0", 50: "50", 90: "90", 99: "99", 100: "max"}
+    rows = math.ceil(len(series) / 2) if len(series) > _NAMES_INSIDE else 0
 
     def place(percent: int) -> float:
         # 100 % would be infinitely far away.
@@ -178,10 +183,12 @@ def latency(series: Mapping[str, Sequence[float]], limits: tuple[float, float], 
         axes.set_ylim(ticks[0], ticks[-1])
         axes.set_xlabel("percent of the requests served within")
         axes.set_ylabel("milliseconds")
-        if len(series) > 1:
+        if rows:
+            axes.figure.legend(loc="outside lower center", ncols=2)
+        elif len(series) > 1:
             axes.legend(loc="best")
 
-    return _draw(paint, words)
+    return _draw(paint, words, _HEIGHT + rows * _LEGEND_ROW)
 
 
 def bars(values: Mapping[str, float], unit: str, words: str) -> str:
