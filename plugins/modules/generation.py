@@ -264,9 +264,7 @@ def create(module: AnsibleModule, layout: Layout, links: dict[str, str], secrets
         )
 
 
-def mend(
-    module: AnsibleModule, layout: Layout, edited: list[str], links: dict[str, str], secrets: dict[str, str]
-) -> None:
+def mend(module: AnsibleModule, layout: Layout, edited: list[str], links: dict[str, str]) -> None:
     """Write again what is not as deployed, file by file: the directory of a serving generation is never replaced."""
     name, contents = module.params["generation"], module.params["files"]
     final, group = layout.generations / name, grp.getgrnam(module.params["group"]).gr_gid
@@ -275,8 +273,6 @@ def mend(
             files.link(final / file, links[file])
         else:
             gen.write_file(final, file, contents[file], group)
-    if secrets:
-        write_secrets(module, final, secrets)
 
 
 def main() -> None:
@@ -332,7 +328,9 @@ def main() -> None:
         with reservation.exclusive_to(layout, module.params):
             persistent.make(unmounted)
             if whole:
-                mend(module, layout, edited, links, secrets if stale else {})
+                mend(module, layout, edited, links)
+                if stale:
+                    write_secrets(module, final, secrets)
             else:
                 create(module, layout, links, secrets)
     except reservation.LockedError as error:

@@ -91,7 +91,7 @@ from ansible_collections.flaskops.uwsgi.plugins.module_utils.host import argumen
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.selinux import SELinuxError
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release import installing
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.artifact import MARKER, marked, sha256
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.retention import orphans
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.release.retention import orphans, remove_orphans
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import reservation
 
 # Seconds that one program may take.
@@ -342,11 +342,7 @@ def main() -> None:
     os.umask(0o022)
     layout = arguments.owned(module)
     if module.params["state"] == "absent":
-        doomed = list(orphans(layout))
-        if not module.check_mode:
-            for path in doomed:
-                trees.remove(path, at_once=True)
-        module.exit_json(changed=bool(doomed))
+        module.exit_json(changed=bool(orphans(layout)) if module.check_mode else remove_orphans(layout))
     artifact = module.params["artifact"]
     release = layout.releases / artifact["id"]
     venv = layout.venvs / artifact["wheelhouse"]["id"]

@@ -16,7 +16,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 _METADATA = {"INSTALLER": b"flaskops\n"}
-_COMMANDS = ("console_scripts", "gui_scripts")
 
 
 def main(venv: Path, library: str, wheels: list[str]) -> None:
@@ -47,17 +46,18 @@ def main(venv: Path, library: str, wheels: list[str]) -> None:
             return commands(text) if filename == "entry_points.txt" else text
 
     class Destination(SchemeDictionaryDestination):  # type: ignore[misc,unused-ignore]
-        made: Any = None
+        @cached_property
+        def made(self) -> dict[str, Any]:
+            return {}
 
         def write_script(self, name: str, *words: Any, **named: Any) -> Any:
-            self.made = self.made or {}
             self.made[name] = super().write_script(name, *words, **named)
             return self.made[name]
 
         def write_file(self, scheme: Any, path: Any, stream: Any, is_executable: bool) -> Any:
             # A script in the wheel is the former form of a command, which pip leaves out, too.
-            if scheme == "scripts" and self.made and str(path) in self.made:
-                return self.made[str(path)]
+            if scheme == "scripts" and path in self.made:
+                return self.made[path]
             return super().write_file(scheme, path, stream, is_executable)
 
         def write_to_fs(self, scheme: Any, path: str, stream: Any, is_executable: bool) -> Any:
@@ -88,12 +88,12 @@ def commands(text: str) -> str:
     Args:
         text: its entry_points.txt.
     """
-    parser, kept = (configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False) for _ in range(2))
-    for one in (parser, kept):
-        one.optionxform = str  # type: ignore[assignment,method-assign]
+    parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read_string(text)
-    kept.read_dict({section: parser[section] for section in _COMMANDS if parser.has_section(section)})
-    kept.write(written := io.StringIO())
+    for section in set(parser.sections()) - {"console_scripts", "gui_scripts"}:
+        parser.remove_section(section)
+    parser.write(written := io.StringIO())
     return written.getvalue()
 
 

@@ -62,10 +62,10 @@ def remove_orphans(layout: Layout) -> bool:
     """Remove what ``orphans`` finds; return whether there was anything."""
     found = orphans(layout)
     for path in found:
-        if path.parent == layout.generations and path.name[0] != ".":
+        if path.parent == layout.generations:
             gen.remove(layout, path.name)
         else:
-            trees.remove(path, at_once=path.name[0] != ".")
+            trees.remove(path, at_once=True)
     return bool(found)
 
 
