@@ -104,7 +104,7 @@ DEPLOYS = """
 
 Measured on {date}. Seconds of `ansible-playbook deploy.yml` as an operator waits for them (median; least and most
 where there are several), and round trips (SSH commands) of all hosts. `first` begins with hosts that have nothing,
-and with the wheels built. `new code` goes to one host first and then in batches of a quarter, each watched for three
+and with the wheels built. `new code` goes to one host first and then in batches of half of all, each watched for three
 seconds. `ten tasks` is `benchmarks/ten_tasks.yml`, ten ordinary tasks that change nothing, for scale. Each further
 host costs, from the line through the medians: {growth}.
 """
