@@ -6,6 +6,7 @@ FLASKOPS_FULL=1 for the cases that the scenarios otherwise skip, it is `make tes
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import shutil
@@ -230,9 +231,14 @@ def tail(log: Path, lines: int = 80) -> str:
 
 def main() -> int:
     """Run the groups named on the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tools.check", description=__doc__.partition("\n")[0])
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"{', '.join(STAGES)}; all of them by default")
+    groups = parser.parse_args().groups or list(STAGES)
+    for group in groups:
+        if group not in STAGES:
+            parser.error(f"there is no group {group!r}; choose from {', '.join(STAGES)}")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
-    groups = sys.argv[1:] or list(STAGES)
     # Files of an earlier run say nothing about this one.
     for name in ("operations", "real"):
         shutil.rmtree(ROOT / "reports" / name, ignore_errors=True)

@@ -56,6 +56,13 @@ def test_an_interruption_ends_the_stages_that_run_and_starts_no_other(tmp_path: 
     assert len(pids) == check.AT_A_TIME
 
 
+def test_an_unknown_group_is_refused_before_anything_runs() -> None:
+    command = [sys.executable, "-m", "tools.check", "quick", "host"]
+    refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.endswith("error: there is no group 'host'; choose from quick, hosts, matrix\n")
+
+
 def test_stages_of_one_scenario_run_one_after_another_and_the_others_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
