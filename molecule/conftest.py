@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support import ROOT, connections
-from tests.support.playbook import PLAIN, inventories
+from tests.support.playbook import PLAIN, Playbook, inventories
 from tests.support.service import APP, Service
 
 
@@ -37,6 +37,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(item.get_closest_marker(name) for name in left_out):
             item.add_marker(pytest.mark.skip(reason="run by `make test-full`"))
+
+
+@pytest.fixture(autouse=True)
+def ended() -> Iterator[None]:
+    """No playbook outlives its test."""
+    yield
+    Playbook.end_all()
 
 
 @pytest.fixture

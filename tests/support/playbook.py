@@ -38,6 +38,7 @@ class Playbook:
     """
 
     host: ClassVar[str]
+    _begun: ClassVar[list[Playbook]] = []
 
     def __init__(self, playbook: str, *arguments: str) -> None:
         self.lines: list[str] = []
@@ -60,6 +61,7 @@ class Playbook:
             # A process group of its own, which can be killed as a whole.
             start_new_session=True,
         )
+        self._begun.append(self)
         self._workers: list[int] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -108,6 +110,15 @@ class Playbook:
             with contextlib.suppress(OSError):
                 if f"--limit={self.host}" in Path(f"/proc/{pid}/cmdline").read_text():
                     os.kill(pid, signal.SIGKILL)
+
+    @classmethod
+    def end_all(cls) -> None:
+        """End those that a failed test has left: they would change the hosts under the next one."""
+        while cls._begun:
+            run = cls._begun.pop()
+            if run.process.poll() is None:
+                run.kill()
+                run.bury()
 
     def end(self, seconds: float | None = None) -> Self:
         """Wait until it has ended.

@@ -72,8 +72,8 @@ class Scene:
         """Mark the time of the fault; for one that lasts, the end of its cause or the start of its repair."""
         self.since = time.monotonic()
 
-    def mends(self, condition: Callable[[], Any], what: str) -> None:
-        wait(condition, what)
+    def mends(self, condition: Callable[[], Any], what: str, seconds: float = SOON_S) -> None:
+        wait(condition, what, seconds)
         self._mended = time.monotonic()
 
     def report(self) -> Report:
@@ -675,6 +675,7 @@ def as_it_was(site: Site, served: str) -> Iterator[None]:
 
 
 @pytest.mark.full
+@pytest.mark.timeout(420)
 @pytest.mark.usefixtures("as_it_was")
 @gevent
 def test_a_comparison_measures_and_restores_the_host(site: Site, fault: Faults, served: str, tmp_path: Path) -> None:
@@ -713,7 +714,10 @@ def test_the_host_ends_a_comparison_that_was_killed(site: Site, fault: Faults, s
             scene.begins()
         finally:
             run.kill()
-        scene.mends(lambda: not site.left_over() and not site.reserved() and answers() == found, "what was found")
+        # Its deadline is 50 s after the last step: 10 s for a run, 10 s until it is healthy, and half a minute.
+        scene.mends(
+            lambda: not site.left_over() and not site.reserved() and answers() == found, "what was found", 2 * SOON_S
+        )
         run.bury()
     fault.none_failed(scene, "nothing: the host restores itself")
 
