@@ -104,10 +104,10 @@ class Site(Service):
 
     # The application.
 
-    def code(self) -> str:
-        """Return a new release of the application."""
+    def code(self, more: str = "") -> str:
+        """Return a new release of the application, with more code."""
         number = next(self._copies)
-        code = f"\nimport faults\n\napp.register_blueprint(faults.blueprint)\n# release {number}\n"
+        code = f"\nimport faults\n\napp.register_blueprint(faults.blueprint)\n# release {number}\n{more}"
         copy = sample_application(self.folder / str(number), code)
         shutil.copy(Path(__file__).with_name("app_faults.py"), copy / "faults.py")
         return str(copy)
@@ -315,6 +315,38 @@ def test_killing_all_processes_loses_only_requests_in_flight(site: Site, fault: 
         site.run(f"systemctl kill --signal=KILL {site.unit}")
         scene.mends(lambda: site.master not in (0, master) and len(site.workers()) == 4, "new processes")
     fault.in_flight_lost(scene, "journal: " + site.logged(cursor, "Scheduled restart"))
+    assert site.drift() == []
+
+
+# The last worker, of the service and not of its canary, loads while the first one serves.
+LAST = """
+import os, time, uwsgi
+if uwsgi.worker_id() == 4 and "canary" not in os.environ["RUNTIME_DIRECTORY"]:
+    time.sleep(2)
+"""
+
+
+@both
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [
+        ("os._exit(3)", "DAMN ! worker 4 .* before it served"),
+        pytest.param("time.sleep(90)", "start operation timed out", marks=pytest.mark.full),
+    ],
+    ids=["dies", "hangs"],
+)
+def test_an_instance_that_ends_while_it_starts_finishes_its_requests(
+    site: Site, fault: Faults, served: str, end: str, why: str
+) -> None:
+    before, cursor, source = site.generation, site.cursor(), site.source
+    site.source = site.code(f"{LAST}    {end}\n")
+    with fault(f"the last worker of a new release {'dies' if 'exit' in end else 'hangs'} while it loads") as scene:
+        done = site.deploy(flask_uwsgi_start_timeout=10).end()
+    site.source = source
+    assert done.process.returncode == 2 and "does not serve" in done.said, done.output
+    report = fault.none_failed(scene, "journal: " + site.logged(cursor, why))
+    assert len({name.split()[0] for name in report.answered}) == 2, "both generations served"
+    assert site.generation == before and site.left_over() == site.reserved() == ""
     assert site.drift() == []
 
 

@@ -156,7 +156,8 @@ def test_root_does_not_run_it_even_if_the_controller_lets_it_pass(
     library = next(name for name in names if name.startswith("installer-"))
     record = {
         "file": archive.name, "sha256": hashlib.sha256(archive.read_bytes()).hexdigest(),
-        "installer": library, "installs": [name for name in names if name != library],
+        # The last one wins.
+        "installer": library, "installs": sorted({*names} - {library}, key=lambda name: name.startswith("evil-")),
         "inputs": digest, "unpacked": archive.stat().st_size, "wheels": {},
     }  # fmt: skip
     archive.with_name(f"{archive.name}.json").write_text(json.dumps(record))

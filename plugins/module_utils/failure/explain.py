@@ -12,8 +12,8 @@ from ..release.manifest import Manifest
 from . import deaths, remedies, stacks
 from .tracebacks import Traceback, parse
 
-# Lines of a log to read, since each worker may have a long traceback, and lines to show.
-MOST_READ = 1000
+# Lines of a log to read, and to show. Each worker may have a long traceback, and then as many as it finishes requests.
+MOST_READ = 10_000
 MOST = 18
 _MOST_TRACEBACK = 15
 
@@ -238,7 +238,9 @@ _CHATTER = re.compile(
     r"|Set PythonHome|Python main interpreter|python threads support|!!! no internal routing|\[uWSGI\] getting INI"
     r'|WSGI app \d|spawned uWSGI |running "|goodbye to |\[uwsgi-daemons\]|Respawned uWSGI |worker respawning too fast'
     r"|unable to load app \d|\*\*\* no app loaded|OOPS ! failed loading app|[\w :]{0,40} - need-app requested"
-    r"|--- no python application found|SIGINT/SIGTERM received|Gracefully killing |graceful shutdown triggered"
+    r"|--- no python application found|SIGINT/SIGTERM received|Gracefully killing "
+    r"|[\w :]{0,40} - (?:graceful shutdown triggered|stopping gevent |main gevent watchers |waiting for \d+ running "
+    r"|worker \d+ \(pid: \d+\) core \d+ is managing )"
     r"|worker \d+ (?:buried|killed)|[\w :]{0,40} - uWSGI worker \d+ error: the master disconnected"
     r"|gateway \d|\.\.\.The work of process"
     r"|\[uwsgi-static\] added mapping |building mime-types dictionary |failed to compile "
@@ -248,7 +250,7 @@ _CHATTER = re.compile(
     r"|\S+\.service: Main process exited, code=exited, status=22/"
 )
 # In an instance without traffic, each request is one of ours; elsewhere they may be others'.
-_REQUEST = re.compile(r'.*"?GET \S+ HTTP/\d(?:\.\d)?["\]]? \d{3}\b')
+_REQUEST = re.compile(r'.*"?[A-Z]{3,7} \S+ HTTP/\d(?:\.\d)?["\]]? \d{3}\b')
 _BACKTRACE = re.compile(
     r"\*\*\* (?:backtrace of \d+|end of backtrace) \*\*\*|/\S{1,300}?\([^)]{0,300}\) \[0x[0-9a-f]+\]"
 )

@@ -253,7 +253,9 @@ class Swap:
 
     def _bring_up(self, unit: str, *, verb: str = "start", settle: float = 0) -> None:
         end = systemd.cursor()
-        longest = stopping.GRACE + self.manifest.start_timeout + (self.manifest.stop_timeout if verb != "start" else 0)
+        # One that ends while it starts finishes its requests, as the one before it does in a restart.
+        stops = 1 if verb == "start" else 2
+        longest = stopping.GRACE + self.manifest.start_timeout + stops * self.manifest.stop_timeout
         try:
             systemd.systemctl(verb, unit, timeout=longest)
             problem = self._health_problem(unit)

@@ -10,8 +10,13 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure import remedies
+from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure.explain import (
+    MOST_READ,
+    refusal,
+    refused_by,
+    relevant_lines,
+)
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure.explain import explain as explained
-from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure.explain import refusal, refused_by, relevant_lines
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.failure.tracebacks import Traceback, parse
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.foreign import printable
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.journal import Said
@@ -287,6 +292,19 @@ def test_an_application_that_exits_is_reported_with_the_remedy() -> None:
     assert explain(log).startswith(
         "flask_uwsgi_wsgi_file=run.py ended itself with exit status 7 while it was loaded (sys."
     )
+
+
+def test_the_requests_that_an_instance_finished_hide_no_cause() -> None:
+    began, died = "Mon Nov 30 10:45:37 2026 - ", "DAMN ! worker 4 (pid: 14) died, with exit status 3, before it served"
+    log = ["no licence", died, f"{began}graceful shutdown triggered...", "Gracefully killing worker 1 (pid: 11)..."]
+    log += [f"{began}stopping gevent signals watchers for worker 1 (pid: 11)..."]
+    log += [f"{began}main gevent watchers stopped for worker 1 (pid: 11)..."]
+    for core in range(1500):
+        log += [f'{began}worker 1 (pid: 11) core {core} is managing "POST /login" for 10.0.0.1']
+        log += [f'10.0.0.1 "POST /login?{core} HTTP/1.1" 200 3B 501ms worker=1']
+    log += [f"{began}waiting for 1500 running requests on worker 1 (pid: 11)..."]
+    assert relevant_lines(log) == ["no licence", died]
+    assert len(log) < MOST_READ
 
 
 def test_an_exception_of_a_module_is_reported_with_the_module() -> None:
