@@ -82,6 +82,26 @@ def test_files_that_the_service_keeps_planting_delay_operations_within_their_lim
     site.alone()
 
 
+def test_what_the_service_left_where_other_units_start_stops_no_operation(site: Site) -> None:
+    previous = site.generation
+    site.source = site.release()
+    site.deploy(within=CHANGE_S).succeeded()
+
+    def leave(kind: str) -> None:
+        folder = f"/run/{APP}-{kind}"
+        site.run(
+            f"install -d -m 750 -o {APP} -g {APP} {folder} {folder}/{previous}.pid && touch {folder}/{previous}.pid/x"
+        )
+
+    leave("canary")
+    site.operate("rollback", within=CHANGE_S).succeeded()
+    assert site.generation == previous
+    leave("relief")
+    site.operate("restart", within=CHANGE_S).succeeded()
+    assert site.drift() == []
+    site.alone()
+
+
 def test_a_signal_sent_by_pidfile_reaches_the_service(site: Site) -> None:
     with site.planted("pid 1"):
         found = site.run(f"cat /run/{APP}/{APP}.pid").strip()

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..failure import deaths
 from ..failure.explain import MOST_READ
-from ..host import kinds, systemd, temporary, trees, untrusted
+from ..host import kinds, systemd, temporary, untrusted
 from ..host.journal import Said
 from ..host.layout import Layout
 from ..release import generation as gen
@@ -214,10 +214,5 @@ def running(layout: Layout, generation: str, *, timeout: float, memory_mb: int) 
             f"TimeoutStartSec={timeout + temporary.GRACE:.0f}\nTimeoutStopSec=5\n"
         )
     }
-    try:
-        with temporary.installed(layout, layout.check("*"), {**gen.targets(layout, generation, kinds.CHECK), **limits}):
-            # Left by a killed check.
-            trees.remove(layout.check_runtime)
-            yield Instance(layout, generation)
-    finally:
-        trees.remove(layout.check_runtime)
+    with temporary.installed(layout, layout.check("*"), {**gen.targets(layout, generation, kinds.CHECK), **limits}):
+        yield Instance(layout, generation)

@@ -41,17 +41,18 @@ def installed(
 
 
 def remove(layout: Layout, pattern: str) -> None:
-    """Stop the units that match a pattern, and remove their files.
+    """Stop the units that match a pattern, and remove their files, and what they left in their runtime directory.
 
     Args:
         layout: the application's paths.
-        pattern: matches the units.
+        pattern: matches the units of a kind.
 
     Raises:
         SystemdError: systemd does not respond.
     """
     # A pattern is used because a unit that systemd could not load is then no error.
     systemd.systemctl("stop", pattern, timeout=90 + GRACE)
+    trees.remove(layout.runtime.with_name(pattern.partition("@")[0]))
     found = [*layout.units.glob(pattern), *layout.units.glob(f"{pattern}.d")]
     for path in found:
         trees.remove(path)

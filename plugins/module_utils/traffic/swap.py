@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..failure import deaths
 from ..failure.explain import MOST_READ, refusal
-from ..host import files, runtime, systemd
+from ..host import files, runtime, systemd, trees
 from ..host.foreign import printable
 from ..host.journal import Said
 from ..host.layout import Layout
@@ -200,6 +200,7 @@ class Swap:
         # The serving units are not changed until the canary has responded.
         targets = self._targets(self.new) if self.volatile else gen.canary_targets(self.layout, self.new)
         self._install(self.new, targets)
+        self._clear(unit)
         try:
             self._bring_up(unit, settle=self.manifest.settle)
         finally:
@@ -211,11 +212,17 @@ class Swap:
         systemd.systemctl("stop", pattern, timeout=stopping.GRACE + self.manifest.stop_timeout)
         systemd.systemctl("reset-failed", pattern)
 
+    def _clear(self, unit: str) -> None:
+        """Remove what is in a unit's way: systemd cannot remove a directory while its account goes on writing there."""
+        trees.remove(runtime.folder(self.layout, unit))
+
     def _start(self) -> None:
         self._bring_up(self.layout.service(self.new))
 
     def _restart(self) -> None:
         relief = self.layout.relief(self.new)
+        if not systemd.relieving(self.layout):
+            self._clear(relief)
         try:
             self._bring_up(relief)
         except BaseException:

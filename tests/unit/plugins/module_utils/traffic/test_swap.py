@@ -68,6 +68,24 @@ def test_the_canary_answers_before_the_new_generation_is_started_beside_the_old_
     assert in_order(host.actions, *CANARY, *START)
 
 
+@pytest.mark.parametrize("kind", ["canary", "relief"])
+def test_what_is_left_in_the_directory_of_a_temporary_unit_is_removed_before_it_starts(
+    layout: TemporaryLayout, host: FakeHost, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    if kind == "relief":
+        host.serve("new")
+    else:
+        write_generation(layout, "new")
+    left = layout.runtime.with_name(f"shop-{kind}") / "new.pid"
+    left.mkdir(parents=True)
+    seen: list[bool] = []
+    monkeypatch.setattr(swap_module, "await_health", lambda *_: seen.append(left.exists()))
+    Swap(layout, "new", restart=True).run()
+    assert f"start shop-{kind}@new.service" in host.actions
+    assert seen
+    assert not seen[0]
+
+
 def test_the_new_generation_is_healthy_before_the_old_one_is_stopped(layout: TemporaryLayout, host: FakeHost) -> None:
     host.serve("old")
     write_generation(layout, "new")
