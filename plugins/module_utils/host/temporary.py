@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import files, kinds, systemd, trees
+from . import files, kinds, runtime, systemd, trees
 from .layout import Layout
 
 # Seconds that systemd may take beyond a unit's own limits.
@@ -52,7 +52,7 @@ def remove(layout: Layout, pattern: str) -> None:
     """
     # A pattern is used because a unit that systemd could not load is then no error.
     systemd.systemctl("stop", pattern, timeout=90 + GRACE)
-    trees.remove(layout.runtime.with_name(pattern.partition("@")[0]))
+    trees.remove(runtime.folder(layout, pattern))
     found = [*layout.units.glob(pattern), *layout.units.glob(f"{pattern}.d")]
     for path in found:
         trees.remove(path)
