@@ -58,7 +58,7 @@ bench: setup fleet-needs ## the same application under several servers, and depl
 	@ansible-playbook --inventory reports/bench/sandbox.yml benchmarks/servers.yml
 	@python3 -m sandbox down bench1 bench-lb
 	@python -m benchmarks.deploys
-	-@python -m benchmarks.fleet
+	@python -m benchmarks.fleet
 	@python -m benchmarks.results
 
 test: setup tests-need ## everything: lint, unit tests, real hosts

@@ -111,9 +111,9 @@ host costs, from the line through the medians: {growth}.
 FLEET = """
 ## Many hosts
 
-Measured on {date}. `python -m benchmarks.fleet`: deploys to hosts that answer at once, with what a real host answered
-(`benchmarks/fleet/answers.json`). This leaves the controller's own work, on two cores: seconds from start to end, CPU
-seconds of Ansible and all its processes, and peak memory of Ansible's main process and of all its processes.
+Last measured on {date}. `python -m benchmarks.fleet`: deploys to hosts that answer at once, with what a real host
+answered (`benchmarks/fleet/answers.json`). This leaves the controller's own work, on two cores: seconds from start to
+end, CPU seconds of Ansible and all its processes, and peak memory of Ansible's main process and of all its processes.
 """
 TARGETS = """
 ## Targets
@@ -125,18 +125,22 @@ Why one is not met, and what the limit is: [where a request goes](../docs/HOW_IT
 """
 
 
-def part(name: str, measured: Mapping[str, Any]) -> dict[str, Any]:
+def part(name: str, measured: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
     """Return a part of the results.
 
     Args:
         name: one of ``PARTS``.
         measured: what its measurement wrote.
+        earlier: the part so far; empty if there is none.
     """
     if name == "servers":
         return figures.servers(measured)
     if name == "deploys":
         return {"date": measured["date"], "kinds": figures.deploys(measured["runs"])}
-    return dict(measured)
+    # A thousand hosts take long, so one kind or number can be measured alone.
+    runs = {(run["kind"], run["hosts"]): run for run in (*earlier.get("runs", ()), *measured["runs"])}
+    kinds = list(dict.fromkeys(kind for kind, _ in runs))
+    return {**measured, "runs": [runs[key] for key in sorted(runs, key=lambda key: (kinds.index(key[0]), key[1]))]}
 
 
 def combined(earlier: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -152,7 +156,7 @@ def combined(earlier: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any
     for name in PARTS:
         runs = measured.get(name, {}).get("runs", [])
         if any(run.get("round", 1) for run in runs) and measured[name]["date"] > kept.get(name, {}).get("date", ""):
-            document[name] = part(name, measured[name])
+            document[name] = part(name, measured[name], kept.get(name, {}))
     return document
 
 

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -147,8 +148,12 @@ def shown(rows: Sequence[Mapping[str, str]]) -> str:
     return "\n".join((*table.head(sizes), *(table.line(row, sizes).rstrip() for row in texts)))
 
 
-def main() -> int:
-    """Measure, write the results, and return 1 if a target is not met."""
+def main() -> None:
+    """Measure, write the results, and print them beside the targets.
+
+    Raises:
+        SystemExit: a deploy failed; with the end of its output.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__.partition("\n")[0])
     parser.add_argument("--hosts", nargs="+", type=int, default=FLEET, metavar="N", help="numbers of hosts")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="kinds of deploys")
@@ -159,19 +164,20 @@ def main() -> int:
     file = REPORTS / "fleet.json"
     file.unlink(missing_ok=True)
     fleet_of = Fleet(FOLDER, arguments.forks)
-    values = fleet_of.named()
     runs = []
-    for kind in arguments.kinds:
-        for hosts in arguments.hosts:
+    try:
+        values = fleet_of.named()
+        for kind, hosts in product(arguments.kinds, arguments.hosts):
             print(f"{kind}, hosts: {hosts:,}", file=sys.stderr, flush=True)
             runs.append(fleet_of.measure(kind, hosts, values))
+    except RuntimeError as error:
+        raise SystemExit(str(error)) from error
     cores = len(os.sched_getaffinity(0))
     document = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "cores": cores, "forks": arguments.forks}
     file.write_text(json.dumps({**document, "runs": runs}, indent=2) + "\n")
     goals = fleet(runs)
     print(shown(fleet_rows(runs)), shown([goal.row() for goal in goals]), sep="\n\n")
-    return int(any(goal.met is False for goal in goals))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -14,10 +14,23 @@ COMMITTED: dict[str, Any] = json.loads(results.RESULTS.read_text())
 LATER = "2026-11-26T00:00:00+00:00"
 
 
+def run(kind: str, hosts: int, seconds: float) -> dict[str, Any]:
+    """Return the measurement of a deploy to recorded hosts."""
+    return {"kind": kind, "hosts": hosts, "seconds": seconds, "cpu_s": 3.0, "main_mb": 60.0, "tree_mb": 1400.0}
+
+
 def test_a_part_that_was_not_measured_keeps_its_figures_and_its_date(document: dict[str, Any]) -> None:
-    runs = [{"hosts": 10, "seconds": 2.0, "cpu_s": 3.0, "main_mb": 60.0, "tree_mb": 1400.0}]
+    runs = [run("new code", 10, 2.0)]
     found = results.combined(document, {"servers": {}, "fleet": {"date": LATER, "runs": runs}})
     assert found == {**document, "fleet": {"date": LATER, "runs": runs}}
+
+
+def test_a_run_of_many_hosts_is_kept_until_it_is_measured_again(document: dict[str, Any]) -> None:
+    earlier = [run("nothing to do", 1000, 90.0), run("new code", 100, 70.0), run("new code", 1000, 457.0)]
+    again = [run("new code", 1000, 400.0), run("nothing to do", 10, 3.0)]
+    fleet = {"date": "2026-11-25T00:00:00+00:00", "runs": earlier}
+    found = results.combined({**document, "fleet": fleet}, {"fleet": {"date": LATER, "runs": again}})
+    assert found["fleet"] == {"date": LATER, "runs": [again[1], earlier[0], earlier[1], again[0]]}
 
 
 def test_a_newer_measurement_replaces_its_part_alone(document: dict[str, Any]) -> None:
