@@ -139,8 +139,8 @@ def part(name: str, measured: Mapping[str, Any], earlier: Mapping[str, Any]) -> 
         return {"date": measured["date"], "kinds": figures.deploys(measured["runs"])}
     # A thousand hosts take long, so one kind or number can be measured alone.
     runs = {(run["kind"], run["hosts"]): run for run in (*earlier.get("runs", ()), *measured["runs"])}
-    kinds = list(dict.fromkeys(kind for kind, _ in runs))
-    return {**measured, "runs": [runs[key] for key in sorted(runs, key=lambda key: (kinds.index(key[0]), key[1]))]}
+    kinds = [kind for kind, _ in runs]
+    return {**measured, "runs": sorted(runs.values(), key=lambda run: (kinds.index(run["kind"]), run["hosts"]))}
 
 
 def combined(earlier: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -112,7 +112,6 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
             Stage("molecule real (Debian 13)", "env FLASKOPS_SUITE=trixie molecule test --scenario-name real"),
             Stage("molecule binds (Debian 13)", "env FLASKOPS_SUITE=trixie molecule test --scenario-name binds"),
             Stage("molecule binds (Debian 12)", "molecule test --scenario-name binds"),
-            Stage("molecule python (Debian 13)", "molecule test --scenario-name python"),
             Stage("molecule apps (Debian 12)", "env FLASKOPS_SUITE=bookworm molecule test --scenario-name apps"),
             Stage(
                 "molecule life (threads, Debian 13)",
@@ -123,6 +122,7 @@ STAGES: dict[str, tuple[Stage | tuple[Stage, ...], ...]] = {
                 "molecule http (Debian 13)",
                 "env FLASKOPS_FULL= FLASKOPS_SUITE=trixie molecule test --scenario-name http",
             ),
+            Stage("molecule python (Debian 13)", "molecule test --scenario-name python"),
             Stage(
                 "molecule hostile (threads, Debian 13)",
                 "env FLASKOPS_FULL= FLASKOPS_MODE=threads FLASKOPS_SUITE=trixie molecule test --scenario-name hostile",
