@@ -131,14 +131,15 @@ def part(name: str, measured: Mapping[str, Any], earlier: Mapping[str, Any]) -> 
     Args:
         name: one of ``PARTS``.
         measured: what its measurement wrote.
-        earlier: the part so far; empty if there is none.
+        earlier: the part so far; empty if there is none. Of the fleet, runs of the same number of forks are kept.
     """
     if name == "servers":
         return figures.servers(measured)
     if name == "deploys":
         return {"date": measured["date"], "kinds": figures.deploys(measured["runs"])}
-    # A thousand hosts take long, so one kind or number can be measured alone.
-    runs = {(run["kind"], run["hosts"]): run for run in (*earlier.get("runs", ()), *measured["runs"])}
+    # A thousand hosts take long, so one kind or number can be measured alone. Runs with other forks do not compare.
+    kept = earlier["runs"] if earlier.get("forks") == measured["forks"] else ()
+    runs = {(run["kind"], run["hosts"]): run for run in (*kept, *measured["runs"])}
     kinds = [kind for kind, _ in runs]
     return {**measured, "runs": sorted(runs.values(), key=lambda run: (kinds.index(run["kind"]), run["hosts"]))}
 

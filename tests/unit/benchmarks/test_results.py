@@ -20,17 +20,22 @@ def run(kind: str, hosts: int, seconds: float) -> dict[str, Any]:
 
 
 def test_a_part_that_was_not_measured_keeps_its_figures_and_its_date(document: dict[str, Any]) -> None:
-    runs = [run("new code", 10, 2.0)]
-    found = results.combined(document, {"servers": {}, "fleet": {"date": LATER, "runs": runs}})
-    assert found == {**document, "fleet": {"date": LATER, "runs": runs}}
+    fleet = {"date": LATER, "forks": 0, "runs": [run("new code", 10, 2.0)]}
+    assert results.combined(document, {"servers": {}, "fleet": fleet}) == {**document, "fleet": fleet}
 
 
 def test_a_run_of_many_hosts_is_kept_until_it_is_measured_again(document: dict[str, Any]) -> None:
     earlier = [run("nothing to do", 1000, 90.0), run("new code", 100, 70.0), run("new code", 1000, 457.0)]
     again = [run("new code", 1000, 400.0), run("nothing to do", 10, 3.0)]
-    fleet = {"date": "2026-11-25T00:00:00+00:00", "runs": earlier}
-    found = results.combined({**document, "fleet": fleet}, {"fleet": {"date": LATER, "runs": again}})
-    assert found["fleet"] == {"date": LATER, "runs": [again[1], earlier[0], earlier[1], again[0]]}
+    fleet = {"date": "2026-11-25T00:00:00+00:00", "forks": 0, "runs": earlier}
+    found = results.combined({**document, "fleet": fleet}, {"fleet": {"date": LATER, "forks": 0, "runs": again}})
+    assert found["fleet"] == {"date": LATER, "forks": 0, "runs": [again[1], earlier[0], earlier[1], again[0]]}
+
+
+def test_runs_with_another_number_of_forks_begin_a_new_table(document: dict[str, Any]) -> None:
+    fleet = {"date": "2026-11-25T00:00:00+00:00", "forks": 0, "runs": [run("new code", 1000, 457.0)]}
+    again = {"date": LATER, "forks": 50, "runs": [run("new code", 10, 2.0)]}
+    assert results.combined({**document, "fleet": fleet}, {"fleet": again})["fleet"] == again
 
 
 def test_a_newer_measurement_replaces_its_part_alone(document: dict[str, Any]) -> None:
