@@ -26,6 +26,9 @@ from tests.support.witness.samples import Sample
 BODY = b"one of each"
 # A visitor looks at a page for up to so long before the next request.
 PAUSE_S = 1.0
+# Seconds without a request after which a visitor opens a new connection, fewer than any balancer here keeps an idle one
+# (load_balancer_client_timeout, 60): a request that crosses its closing would be lost, whatever happens to the site.
+IDLE_S = 30
 # So many share a connection with HTTP/2, as the requests of one page do.
 SHARED_BY = 10
 SPOKEN = {pycurl.CURL_HTTP_VERSION_1_1: "HTTP/1.1", pycurl.CURL_HTTP_VERSION_2_0: "HTTP/2"}
@@ -70,6 +73,7 @@ class Shop:
         # The certificate may be the balancer's own.
         curl.setopt(pycurl.SSL_VERIFYPEER, 0)
         curl.setopt(pycurl.SSL_VERIFYHOST, 0)
+        curl.setopt(pycurl.MAXAGE_CONN, IDLE_S)
         curl.setopt(pycurl.TIMEOUT_MS, int(self.timeout_s * 1000))
         curl.setopt(pycurl.WRITEFUNCTION, len)
         if order:

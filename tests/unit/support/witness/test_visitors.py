@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.http2_target import NAME, Http2Server
-from tests.support.witness import Witness
+from tests.support.witness import Witness, visitors
 from tests.support.witness.samples import Sample
 from tests.support.witness.visitors import Shop, Visits
 
@@ -94,12 +94,12 @@ def server(http2: Http2Server, tmp_path: Path) -> Iterator[Server]:
         running.shutdown()
 
 
-def visit(port: int, seconds: float = 2.0) -> list[Sample]:
+def visit(port: int, clients: int = CLIENTS, seconds: float = 2.0) -> list[Sample]:
     """Return what visitors see in some seconds."""
     samples: list[Sample] = []
 
     async def run() -> None:
-        visits = Visits(Shop(NAME, "127.0.0.1", port, "/", 10.0), CLIENTS, samples.append)
+        visits = Visits(Shop(NAME, "127.0.0.1", port, "/", 10.0), clients, samples.append)
         asyncio.get_running_loop().call_later(seconds, visits.stop)
         await visits.run()
 
@@ -124,6 +124,15 @@ def test_an_order_is_not_repeated_when_a_kept_connection_ends(server: Server) ->
     samples = visit(server.server_port)
     assert set(Counter(server.orders).values()) == {1}
     assert [sample.failure for sample in samples if sample.failure] == ["reset"] * 3
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visitors, "IDLE_S", 1)
+    monkeypatch.setattr(visitors.random, "random", lambda: 1.0)
+    monkeypatch.setattr(visitors, "PAUSE_S", 3.0)
+    samples = visit(server.server_port, clients=1, seconds=4.0)
+    assert len(samples) == server.connections == 2
+    assert not [sample for sample in samples if sample.failure]
 
 
 def test_half_of_them_speak_http_2(http2: Http2Server) -> None:
