@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support.http2_target import NAME, Http2Server
 from tests.support.witness import Witness, visitors
@@ -18,6 +19,7 @@ from tests.support.witness.samples import Sample
 from tests.support.witness.visitors import Shop, Visits
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[4]
 CLIENTS = 20
 
 
@@ -133,6 +135,11 @@ def test_a_connection_that_was_idle_for_long_is_not_used_again(server: Server, m
     samples = visit(server.server_port, clients=1, seconds=4.0)
     assert len(samples) == server.connections == 2
     assert not [sample for sample in samples if sample.failure]
+
+
+def test_a_visitor_leaves_a_connection_long_before_the_balancer_closes_it() -> None:
+    defaults = yaml.safe_load((ROOT / "roles/load_balancer/defaults/main.yml").read_text())
+    assert defaults["load_balancer_client_timeout"] >= 2 * visitors.IDLE_S
 
 
 def test_half_of_them_speak_http_2(http2: Http2Server) -> None:
