@@ -27,7 +27,7 @@ BODY = b"one of each"
 # A visitor looks at a page for up to so long before the next request.
 PAUSE_S = 1.0
 # Seconds without a request after which a visitor opens a new connection, fewer than any balancer here keeps an idle one
-# (load_balancer_client_timeout, 60): a request that crosses its closing would be lost, whatever happens to the site.
+# (load_balancer_client_timeout): a request that crosses its closing would be lost, whatever happens to the site.
 IDLE_S = 30
 # So many share a connection with HTTP/2, as the requests of one page do.
 SHARED_BY = 10

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support import ROOT
 from tests.support.http2_target import NAME, Http2Server
 from tests.support.witness import Witness, visitors
 from tests.support.witness.samples import Sample
 from tests.support.witness.visitors import Shop, Visits
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[4]
 CLIENTS = 20
 
 
