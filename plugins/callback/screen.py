@@ -43,6 +43,7 @@ from ansible.playbook.task_include import TaskInclude
 from ansible_collections.flaskops.uwsgi.plugins.callback.plain import CallbackModule as Plain
 from ansible_collections.flaskops.uwsgi.plugins.callback.plain import part
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.host.foreign import printable
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.hosts import named
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.live import Live, minutes
 
 # The phase of a task of the role, by its file or the file that includes it, in the order in which they run.
@@ -280,8 +281,8 @@ class CallbackModule(Plain):
         changed = sum(count["changed"] > 0 for count in of.values())
         well = len(of) - len(lost) - len(failed)
         words = [
-            f"failed: {_named(failed)}" if failed else "",
-            f"unreachable: {_named(lost)}" if lost else "",
+            f"failed: {named(failed, _NAMED)}" if failed else "",
+            f"unreachable: {named(lost, _NAMED)}" if lost else "",
             f"{well} host{'s' * (well != 1)} ok",
             f"{changed} changed" if changed else "",
         ]
@@ -374,7 +375,7 @@ class CallbackModule(Plain):
         for (message, _), hosts in held.items():
             indent = "  " if section.phase else ""
             if hosts is not None and len(hosts) < len(self._batch.hosts):
-                self._display.display(f"{indent}{_named(hosts)}:")
+                self._display.display(f"{indent}{named(hosts, _NAMED)}:")
                 indent += "  "
             for line in message.splitlines():
                 self._display.display(f"{indent}{printable(line, len(line))}".rstrip())
@@ -418,11 +419,6 @@ def _name(task: Any) -> str:
     """Return the name of a task, without that of its role and without unresolved templates."""
     name = str(task.name or task.action).partition("{{")[0]
     return printable(name.partition(" : ")[2] or name).rstrip(" :")
-
-
-def _named(hosts: list[str]) -> str:
-    more = len(hosts) - _NAMED
-    return ", ".join(hosts[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _path(node: Any) -> PurePath:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.flaskops.uwsgi.plugins.module_utils.traffic import toll
+from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report import hosts
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.report.deploy_show import seconds
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.run import reserved
 
@@ -53,24 +54,34 @@ def common_failure(check: Mapping[str, Any]) -> str:
 
 
 def deploy_summary(plans: Sequence[Mapping[str, Any]], swaps: Sequence[Mapping[str, Any]]) -> str:
-    """Show in one line per host what a deploy came to.
+    """Show what a deploy came to, in a line for each host. Many hosts with the same change share a line.
 
     Args:
-        plans: the plan of each host.
+        plans: the plan of each host that it changes.
         swaps: for each of these hosts the result of the module ``swap``; empty where it did not run.
     """
-    lines = []
+    changes: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for plan, swap in zip(plans, swaps, strict=True):
-        named = f"{plan['generation']} ({plan['mode']})"
-        if plan["work"] == "nothing":
-            what = f"{named} serves as wanted, nothing to do"
-        elif plan["repairs"]:
-            what = f"{named} repaired: {'; '.join(plan['drift'])}"
-        else:
-            what = f"{plan['serving'] or 'nothing'} -> {named}"
-        lines.append(f"{plan['host']}: {what}{seconds(swap.get('steps', {}))}")
-        lines += [f"{plan['host']}: {said}" for said in toll.sentences(swap.get("toll") or {})]
-    return "\n".join(lines)
+        alone = "" if len(plans) > hosts.MOST else plan["host"]
+        changes.setdefault((_change(plan), alone), {})[plan["host"]] = swap
+    return "\n".join(line for (what, _), swapped in changes.items() for line in _lines(what, swapped))
+
+
+def _change(plan: Mapping[str, Any]) -> str:
+    named = f"{plan['generation']} ({plan['mode']})"
+    if plan["repairs"]:
+        return f"{named} repaired: {'; '.join(plan['drift'])}"
+    return f"{plan['serving'] or 'nothing'} -> {named}"
+
+
+def _lines(what: str, swaps: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what was done to hosts, and what was cut there; the swaps are by host."""
+    yield f"{hosts.named(list(swaps))}: {what}{seconds(*(swap.get('steps', {}) for swap in swaps.values()))}"
+    cut: dict[str, list[str]] = {}
+    for host, swap in swaps.items():
+        for said in toll.sentences(swap.get("toll") or {}):
+            cut.setdefault(said, []).append(host)
+    yield from (f"{hosts.named(names)}: {said}" for said, names in cut.items())
 
 
 class FilterModule:

@@ -50,6 +50,11 @@ builders:
   type: list
   elements: str
   returned: success
+deploying:
+  description: The hosts that get a generation, or are repaired.
+  type: list
+  elements: str
+  returned: success
 text:
   description: The plans in words; hosts with the same plan share it.
   type: list

@@ -51,6 +51,12 @@ def test_a_playbook_first_checks_that_there_are_application_hosts(playbook: Path
     assert yaml.safe_load(playbook.read_text())[0]["ansible.builtin.import_playbook"] == "application_hosts.yml"
 
 
+def test_no_host_leaves_a_play_alone() -> None:
+    # Whenever Ansible gathers variables, it compares all hosts of a play with those that left it by end_host.
+    files = [*PLAYBOOKS, *(ROOT / "roles").glob("*/*/*.yml")]
+    assert [file for file in files if re.search(r"meta: .*end_host", file.read_text())] == []
+
+
 @pytest.mark.playbook
 @pytest.mark.parametrize(
     ("inventory", "arguments", "said"),

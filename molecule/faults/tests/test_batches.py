@@ -130,6 +130,37 @@ def test_batches_of_one_reach_one_host_after_the_other(fleet: Fleet, run: Any, a
     assert fleet.reservations == NOBODY
 
 
+# Alone in its batch, and in one batch with the host that changes.
+@pytest.mark.parametrize("batches", [[1, 1], ["100%"]], ids=str)
+def test_a_host_with_nothing_to_do_is_left_alone_while_another_is_swapped(
+    fleet: Fleet, run: Any, application: Any, batches: list[int | str]
+) -> None:
+    deploy = [*application("half"), "-e", json.dumps({"batches": batches})]
+    run("deploy", *deploy, "--limit", FIRST)
+    before, serving = fleet.traces, fleet.serving
+    said = run("deploy", *deploy)
+    assert f"{FIRST}: nothing to do: generation {serving[FIRST]} (gevent) serves as wanted" in said
+    assert f"{SECOND}: {serving[SECOND]} (gevent) -> {serving[FIRST]} (gevent)" in said
+    assert f"{FIRST}: {serving[FIRST]}" not in said
+    assert fleet.serving == dict.fromkeys(serving, serving[FIRST])
+    assert {line for line in fleet.traces ^ before if line.startswith(FIRST)} == set()
+    assert changes(said)[FIRST] == 0 < changes(said)[SECOND]
+    assert fleet.reservations == NOBODY
+
+
+def test_a_host_with_nothing_to_do_is_no_failure_of_its_batch(fleet: Fleet, run: Any, application: Any) -> None:
+    away = f'import socket\nif socket.gethostname() == "{SECOND}":\n    raise RuntimeError("the data base is away")'
+    deploy = [*application("half", away), "-e", '{"batches": ["100%"]}']
+    run("deploy", *deploy, "--limit", FIRST)
+    before = fleet.traces
+    said = run("deploy", *deploy, code=2)
+    assert "RuntimeError: the data base is away" in said
+    assert f"The deploy ends with the failure above, of {SECOND}. Serve the new generation: none." in said
+    assert f"{FIRST} : ok=" in said and changes(said)[FIRST] == 0
+    assert fleet.traces ^ before == set()
+    assert fleet.reservations == NOBODY
+
+
 @pytest.mark.full
 def test_a_rollback_to_different_generations_is_refused_until_one_is_named(fleet: Fleet, run: Any, found: str) -> None:
     before, serving = fleet.traces, fleet.serving

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...module_utils.host import address
+from ..report.hosts import named
 from .plan import DEPLOY, NOTHING, RELEASE, RESOLVE, Plan
 
 
@@ -20,6 +21,7 @@ class Fleet:
         keepers: for each application with commands to run before it is activated, the host that has their record.
         decisions: for each host that does not know it, what ``auto`` was decided to be for its artifact on another.
         builders: the hosts for which something has to be built first, one for each lock and each wheelhouse.
+        deploying: the hosts that get a generation, or are repaired.
         text: the plans in words; hosts with the same plan share it.
     """
 
@@ -27,6 +29,7 @@ class Fleet:
     keepers: dict[str, str]
     decisions: dict[str, dict[str, Any]]
     builders: list[str]
+    deploying: list[str]
     text: list[str]
 
 
@@ -51,8 +54,9 @@ def compared(plans: Sequence[Plan], keeper: Callable[[str], str]) -> Fleet:
     leaders = {app: plan.host for app, plan in leading.items()}
     keepers = {app: plan.keeper or keeper(app) for app, plan in leading.items() if plan.commands}
     builders = {plan.builds: plan.host for plan in reversed(plans) if plan.builds and plan.work in (DEPLOY, RESOLVE)}
+    deploying = [plan.host for plan in plans if plan.work == DEPLOY]
     text = _grouped((plan.host, plan.text) for plan in plans)
-    return Fleet(leaders, keepers, decisions, sorted(builders.values()), text)
+    return Fleet(leaders, keepers, decisions, sorted(builders.values()), deploying, text)
 
 
 def problems(plans: Sequence[Plan]) -> list[str]:
@@ -70,14 +74,8 @@ def _grouped(texts: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
         hosts.setdefault(tuple(lines), []).append(host)
     found = []
     for lines, names in hosts.items():
-        found += [f"{_names(names)}: {lines[0]}", *(f"  {line}" for line in lines[1:])]
+        found += [f"{named(names)}: {lines[0]}", *(f"  {line}" for line in lines[1:])]
     return found
-
-
-def _names(names: Sequence[str]) -> str:
-    """Return the names of hosts, of many the first ones and how many more."""
-    shown = ", ".join(names[:8])
-    return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"
 
 
 def _collisions(plans: Sequence[Plan]) -> Iterable[str]:

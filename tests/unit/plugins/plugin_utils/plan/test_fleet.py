@@ -81,7 +81,9 @@ def test_the_first_host_of_each_application_with_something_to_do_leads() -> None
         placed("d", "books", "0.0.0.0:8041", machine="m2"),
         placed("e", "shop", "0.0.0.0:8040", machine="m3"),
     ]
-    assert fleet.compared(plans, str).leaders == {"shop": "c", "books": "d"}
+    found = fleet.compared(plans, str)
+    assert found.leaders == {"shop": "c", "books": "d"}
+    assert found.deploying == ["c", "d", "e"]
 
 
 def test_a_host_that_is_only_repaired_does_not_lead_hosts_with_changes() -> None:
