@@ -11,6 +11,9 @@ from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.following impo
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.plan.plan import Plan
 from ansible_collections.flaskops.uwsgi.plugins.plugin_utils.source.planning import planned
 
+# Ansible imports this before it forks a process for each host, and each would compile them again.
+generation.compile_templates()
+
 
 class ActionModule(FollowingAction):
     """Named as Ansible expects."""

@@ -160,6 +160,12 @@ def rendered(settings: Settings, artifact: Artifact, choice: Choice) -> dict[str
     }
 
 
+def compile_templates() -> None:
+    """Compile all templates, also for the processes that this one forks afterwards."""
+    for template in (ROLE / "templates").glob("*.j2"):
+        _environment().get_template(template.name)
+
+
 def environment_file(variables: Mapping[str, Any]) -> str:
     """Return a systemd EnvironmentFile (see systemd.exec(5)) with every value quoted."""
 
