@@ -54,7 +54,7 @@ def serve(short_path: Path) -> Iterator[Serve]:
 
 
 def says(*parts: bytes, pause: float = 0) -> Answer:
-    """Send some bytes, with pauses between them, and close."""
+    """Send some bytes, with pauses between them, and close, as if no request was expected."""
 
     def answer(connection: socket.socket) -> None:
         for part in parts:
@@ -241,7 +241,7 @@ def test_a_missing_body_is_not_awaited(serve: Serve) -> None:
 
 
 def test_a_chunked_answer_is_read(serve: Serve) -> None:
-    answer = says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"2\r\nok\r\n0\r\n\r\n")
+    answer = http("200 OK\r\nTransfer-Encoding: chunked", b"2\r\nok\r\n0\r\n\r\n")
     assert health(serve(answer), "/", 5) == HttpAnswer(200, "", "ok")
 
 
